@@ -1,0 +1,68 @@
+"""The word `fitbot`: picks the command and imports nothing heavy, so that help answers at once."""
+
+import difflib
+import importlib
+import sys
+
+from fitbot import __version__
+
+# command → (module with main(args), what it does)
+COMMANDS = {
+    "fit": ("fitbot.cli", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
+    "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
+    "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
+    "predict": ("fitbot.cli", "write log-probs, rewards and margin of every test pair"),
+    "export": ("fitbot.answers.export", "write a checkpoint's adapter, or merged weights"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: What follows the word fitbot; the process's own arguments by default.
+
+    Returns:
+        The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses.
+    """
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        _say(_help())
+        return 0
+    if args[0] in ("-V", "--version"):
+        _say(f"fitbot {__version__}")
+        return 0
+    if args[0] not in COMMANDS:
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"commands: {', '.join(COMMANDS)}"
+        print(f"fitbot: no command {args[0]!r}; {hint}", file=sys.stderr)  # noqa: T201
+        return 2
+    from fitbot.errors import FitbotError
+
+    try:
+        status: int = importlib.import_module(COMMANDS[args[0]][0]).main(args) or 0
+    except FitbotError as error:
+        print(f"fitbot: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return status
+
+
+def _help() -> str:
+    lines = [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: fitbot COMMAND [options]",
+            "",
+            *lines,
+            "",
+            "fitbot COMMAND --help lists the command's options.",
+        ]
+    )
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Adapter → text: export a trained adapter, and ask it questions."""

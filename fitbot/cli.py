@@ -1,0 +1,183 @@
+"""LightningCLI for fit, validate, test and predict: settings → run folder → trainer → summary."""
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from fitbot.answers.export import export_adapter
+from fitbot.answers.settings import AnswerSettings, ServeSettings
+from fitbot.command_line import Suggests
+from fitbot.dpo.callbacks import Bar, RandomState, StepLog
+from fitbot.dpo.module import DPOModule
+from fitbot.dpo.report import RunReport, StartReport
+from fitbot.errors import ConfigError
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.run import (
+    CONFIG_FILE,
+    RunSettings,
+    folder_of,
+    new_run_folder,
+    resolve_checkpoint,
+    run_checkpoints,
+    run_loggers,
+    start_logging,
+)
+
+logger = logging.getLogger(__name__)
+
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(args: list[str]) -> int:
+    """Run one of Lightning's commands.
+
+    Args:
+        args: The command and its options, as typed.
+
+    Returns:
+        0; a command line that is refused exits with 2 by itself.
+    """
+    FitbotCLI(args)
+    return 0
+
+
+class SuggestingParser(Suggests, LightningArgumentParser):  # type: ignore[misc]
+    """Lightning's parser, with suggestions."""
+
+
+class FitbotCLI(LightningCLI):
+    """Ties module, data and trainer to one run folder."""
+
+    def __init__(self, args: list[str]):
+        """Parse, build, run."""
+        self.started = time.perf_counter()
+        self.folder: Path | None = None  # of the run; only fit has one
+        self.step_log = StepLog()
+        super().__init__(
+            DPOModule,
+            PreferenceDataModule,
+            args=args,
+            parser_class=SuggestingParser,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=42,
+            trainer_defaults={
+                # The data module's own order is exact on resume and in validation; Lightning would
+                # wrap it in a sampler of its own that pads.
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 50,
+            },
+            parser_kwargs={
+                name: {"usage": f"fitbot {name} --config FILE [options]"} for name in COMMANDS
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what belongs to the run, and let every shared value be said once."""
+        parser.add_class_arguments(RunSettings, "run")
+        parser.add_class_arguments(AnswerSettings, "answers")
+        parser.add_class_arguments(ServeSettings, "serve")
+        parser.link_arguments("model.base_model", "data.base_model")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def _parse_ckpt_path(self) -> None:
+        """Let config and command line win over a checkpoint's own settings, not the reverse."""
+
+    def before_instantiate_classes(self) -> None:
+        """Find or make the run's folder, and start to log."""
+        config = self.config[self.subcommand]
+        run = RunSettings(**config.run)
+        asked, checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
+        _check_contradictions(config)
+        config.ckpt_path = checkpoint and str(checkpoint)
+        if self.subcommand == "fit":
+            self.folder = (checkpoint and folder_of(checkpoint)) or new_run_folder(run)
+            saved = self._parser("fit").dump(config, skip_none=False)
+            (self.folder / CONFIG_FILE).write_text(saved, encoding="utf-8")
+        start_logging(run.log_level, self.folder and self.folder / "fit.log")
+        if checkpoint:
+            logger.info("from checkpoint %s", checkpoint)
+        elif asked:
+            logger.info("--ckpt_path last: run %r has no checkpoint yet, starting it", run.name)
+        if self.folder:
+            logger.info("run folder %s", self.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the run's loggers and callbacks to those that the config names."""
+        config = self._get(self.config_init, "trainer")
+        run: RunSettings = self._get(self.config_init, "run")
+        callbacks: list[Callback] = [Bar(self.step_log), *(config.get("callbacks") or [])]
+        loggers: list[Logger] = [x for x in _as_list(config.get("logger")) if isinstance(x, Logger)]
+        if self.folder:
+            validates = self._get(self.config_init, "data").val_path is not None
+            loggers = [*run_loggers(self.folder, run), *loggers]
+            callbacks += [self.step_log, StartReport(), RandomState()]
+            callbacks += run_checkpoints(self.folder, run, validates=validates)
+        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+
+    def after_fit(self) -> None:
+        """Export the adapter, draw the curves, and say what came of it."""
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+            return
+        assert self.folder is not None
+        assert isinstance(self.model, DPOModule)
+        report = RunReport(self.folder, self.trainer, self.model)
+        summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.draw()
+        config = self.config_init[self.subcommand]
+        adapter = export_adapter(
+            self.folder / "adapter",
+            self.model.state_dict(),
+            dict(self.model.hparams),
+            training={
+                "metrics": summary,
+                "data": self.datamodule.provenance(),
+                "answers": asdict(config["answers"]),
+                "serve": asdict(config["serve"]),
+            },
+        )
+        logger.info("%s", report.text(summary, adapter))
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write one line of JSON a test pair: predictions.jsonl beside the checkpoint."""
+        batches: Any = self.trainer.predict(**kwargs)
+        checkpoint = self.config[self.subcommand].ckpt_path
+        path = (Path(checkpoint).parent if checkpoint else Path()) / "predictions.jsonl"
+        lines = [json.dumps(row) for rows in batches for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        logger.info("wrote %s: %d pairs", path, len(lines))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_contradictions(config: Any) -> None:
+    """Refuse settings that contradict each other across the sections of a config."""
+    model, data, trainer = config.model, config.data, config.trainer
+    if model.backend == "unsloth" and data.layout != "rows":
+        raise ConfigError(
+            "model.backend unsloth runs its own attention, which cannot express the packed row; "
+            "set data.layout: rows"
+        )
+    if data.max_length > model.max_seq_length:
+        raise ConfigError(
+            f"data.max_length {data.max_length} exceeds model.max_seq_length "
+            f"{model.max_seq_length}; raise the latter or lower the former"
+        )
+    if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "
+            "data.accumulate_batches and model.max_grad_norm"
+        )

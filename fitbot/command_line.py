@@ -1,0 +1,31 @@
+"""A command line that refuses what it does not know in a few lines, and says what was meant."""
+
+import difflib
+import re
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+
+class Suggests:
+    """Mixin for a jsonargparse parser: names the nearest known option to one that is refused."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print usage and message and exit with status 2."""
+        unknown = re.search(r"(?:option|arguments?:|key) ['\"]?-*([\w.]+)", message)
+        if unknown:
+            # "Subcommand 'fit' does not accept option 'data.nn'": the options are the subcommand's.
+            known = [action.dest for parser in _parsers(self) for action in parser._actions]
+            near = difflib.get_close_matches(unknown[1], known, n=1)
+            message += f"\ndid you mean {near[0]!r}?" if near else ""
+        super().error(message, ex)  # type: ignore[misc]
+        raise AssertionError  # the parser has exited
+
+
+class Parser(Suggests, ArgumentParser):  # type: ignore[misc]
+    """Parser of the commands that are not Lightning's."""
+
+
+def _parsers(parser: Any) -> list[Any]:
+    children = (action for action in parser._actions if isinstance(action.choices, dict))
+    return [parser, *(child for action in children for child in action.choices.values())]

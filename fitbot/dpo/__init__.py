@@ -1,0 +1,1 @@
+"""Log-probs → learning: the objective, its metrics, and the LightningModule around them."""

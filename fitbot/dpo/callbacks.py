@@ -1,0 +1,141 @@
+"""What happens around the steps of a fit: metrics at log points, random state, the progress bar."""
+
+import logging
+import random
+import time
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch import Tensor
+
+from fitbot.dpo.module import DPOModule
+
+logger = logging.getLogger(__name__)
+
+_ESTIMATE_FROM, _ESTIMATE_AT = 2, 10  # steps of this process; the first ones are slower
+
+
+class StepLog(Callback):
+    """Logs exact means over all pairs since the last log point, and how fast it goes.
+
+    Log points are the first step, every log_every_n_steps, and the last step; between them the host
+    never waits for the device.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing logged."""
+        self.last: dict[str, float] = {}  # the latest log point's values
+        self._first_step = self._window_step = 0
+        self._window_started = self._estimate_started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._first_step = self._window_step = trainer.global_step
+        self._window_started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log if this is a log point; once the first steps are done, say how long it will take."""
+        assert isinstance(pl_module, DPOModule)
+        step, total = trainer.global_step, int(trainer.estimated_stepping_batches)
+        if step in (1, total) or step % trainer.log_every_n_steps == 0:
+            self._log(trainer, pl_module, step)
+        done = step - self._first_step
+        if done in (_ESTIMATE_FROM, _ESTIMATE_AT):
+            _wait_for(pl_module.device)
+            if done == _ESTIMATE_AT:
+                seconds = (time.perf_counter() - self._estimate_started) / (done - _ESTIMATE_FROM)
+                _say_how_long(seconds, total - step)
+            self._estimate_started = time.perf_counter()
+
+    def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
+        values = {name: mean.item() for name, mean in module.train_window.compute().items()}
+        num_pairs = int(module.train_window.sums[-1].item())
+        module.train_window.reset()
+        now = time.perf_counter()
+        values |= {
+            "grad_norm": module.grad_norm.item(),
+            "learning_rate": module.lr_schedulers().get_last_lr()[0],  # type: ignore[union-attr]
+            "pairs_per_second": num_pairs / (now - self._window_started),
+            "epoch": trainer.current_epoch + (trainer.fit_loop.batch_idx + 1)
+            / trainer.num_training_batches,
+        }
+        self.last = {f"train/{name}": value for name, value in values.items()}
+        if step == 1:
+            module.first_loss = values["loss"]
+        for sink in trainer.loggers:
+            sink.log_metrics(self.last, step=step)
+        self._window_step, self._window_started = step, now
+
+
+class Bar(TQDMProgressBar):
+    """A progress bar that shows the latest log point: loss, accuracy, margin, pairs a second."""
+
+    def __init__(self, step_log: StepLog):
+        """Take the values from `step_log`, so that drawing never waits for the device."""
+        super().__init__(refresh_rate=10)
+        self._step_log = step_log
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar."""
+        last = self._step_log.last
+        shown = {
+            "loss": ("train/loss", "{:.4f}"),
+            "acc": ("train/rewards/accuracies", "{:.3f}"),
+            "margin": ("train/rewards/margins", "{:.3f}"),
+            "pairs/s": ("train/pairs_per_second", "{:.1f}"),
+        }
+        return {name: form.format(last[key]) for name, (key, form) in shown.items() if key in last}
+
+
+class RandomState(Callback):
+    """Carries the random numbers' state in the checkpoint, so that dropout resumes exactly."""
+
+    def __init__(self) -> None:
+        """Start with nothing to restore."""
+        self._restored: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states, as types that a weights_only load accepts."""
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "python": random.getstate(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until training goes on; what comes before it draws numbers, too."""
+        self._restored = state_dict
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Put the states back before the first batch of a resumed run."""
+        if self._restored is None:
+            return
+        torch.set_rng_state(self._restored["torch"].cpu())
+        cuda: list[Tensor] = self._restored["cuda"]
+        if torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([state.cpu() for state in cuda])
+        version, internal, gauss = self._restored["python"]
+        random.setstate((version, tuple(internal), gauss))
+        self._restored = None
+
+
+def _say_how_long(seconds_per_step: float, steps_left: int) -> None:
+    total = round(seconds_per_step * steps_left)
+    hours, minutes, seconds = total // 3600, total % 3600 // 60, total % 60
+    logger.info(
+        "%.0f ms a step: about %s for the %s steps that are left",
+        1000 * seconds_per_step,
+        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s",
+        f"{steps_left:,}",
+    )
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,57 @@
+"""Per-pair terms → means over pairs, exact whatever the batch size and the number of processes."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fitbot.dpo.objective import DPOTerms
+
+# Spelt as TRL and the original implementation spell them, so that any DPO reader knows the plots.
+NAMES = (
+    "loss",
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+)
+
+
+class PairMeans(Metric):
+    """Running means over pairs of everything that is logged, as one vector of float64 sums.
+
+    One vector and not a metric each: torchmetrics merges metrics whose states happen to be equal,
+    and at DPO's first step, where every reward is 0, accuracy and margin are. Nothing here
+    synchronises with the host until `compute`.
+    """
+
+    full_state_update = False
+    sums: Tensor  # (len(NAMES) + 1,) float64: a sum over pairs for each name, then their count
+
+    def __init__(self) -> None:
+        """Start with no pairs."""
+        super().__init__()
+        self.add_state(
+            "sums", torch.zeros(len(NAMES) + 1, dtype=torch.float64), dist_reduce_fx="sum"
+        )
+
+    def update(self, terms: DPOTerms, policy_logps: Tensor) -> None:
+        """Add B pairs: the objective's terms, and the policy's (B, 2) log-probs in nats."""
+        margins = terms.chosen_rewards - terms.rejected_rewards
+        columns = (
+            terms.losses,
+            terms.chosen_rewards,
+            terms.rejected_rewards,
+            margins,
+            margins > 0,  # a tie is no preference: it counts as wrong, hence 0 at the first step
+            policy_logps[:, 0],
+            policy_logps[:, 1],
+            torch.ones_like(margins),
+        )
+        self.sums += torch.stack([column.detach().double().sum() for column in columns])
+
+    def compute(self) -> dict[str, Tensor]:
+        """Divide by the number of pairs; NaN when there was none."""
+        means = (self.sums[:-1] / self.sums[-1]).float()
+        return dict(zip(NAMES, means, strict=True))

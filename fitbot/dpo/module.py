@@ -1,0 +1,399 @@
+"""DPO as a LightningModule: forward policy, forward reference, objective, step.
+
+It does not know how log-probs are made fast, nor how a pair is laid out: `Policy.logps` and
+`PairBatch` do. Optimisation is manual because one batch is one optimizer step whose pairs may need
+several forward passes: each pass is weighted by its pairs, so the split changes no result.
+"""
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fitbot.dpo.metrics import PairMeans
+from fitbot.dpo.objective import DPOTerms, dpo_loss
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.pairs.batch import PairBatch
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.policy.base import (
+    POLICY_ADAPTER,
+    BaseSettings,
+    LoraSettings,
+    count_4bit,
+    load_policy_network,
+)
+from fitbot.policy.policy import Policy
+from fitbot.policy.reference import cached_reference_logps, open_reference_cache
+
+logger = logging.getLogger(__name__)
+
+COMPUTE_DTYPES = {
+    "32-true": torch.float32,
+    "bf16-mixed": torch.bfloat16,
+    "16-mixed": torch.float16,
+}
+
+# How far the first loss may be from ln 2. In float32 the policy and its reference agree to the last
+# digits; in 16 bits the same pair in another batch shape is rounded otherwise, by some tenths of a
+# nat in a completion.
+FIRST_LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
+
+
+class DPOModule(LightningModule):
+    """A 4-bit base with a LoRA adapter, trained by direct preference optimisation."""
+
+    def __init__(
+        self,
+        base_model: str = "embedded",
+        load_in_4bit: bool = True,
+        expand_4bit: bool | None = None,
+        max_seq_length: int = 2048,
+        gradient_checkpointing: bool = False,
+        backend: Literal["transformers", "unsloth"] = "transformers",
+        lora: LoraSettings | None = None,
+        adapter: str | None = None,
+        reference: Literal["auto", "cached", "online"] = "auto",
+        reference_cache: str = "checkpoints/reference",
+        beta: float = 0.1,
+        label_smoothing: float = 0.0,
+        learning_rate: float = 5e-6,
+        optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit",
+        weight_decay: float = 0.01,
+        lr_schedule: Literal["linear", "cosine", "constant"] = "linear",
+        warmup_ratio: float = 0.1,
+        max_grad_norm: float = 1.0,
+    ):
+        """Take the settings; weights load in `configure_model`.
+
+        Args:
+            base_model: Hub id or folder; "embedded" is the small model that fitbot brings along.
+            load_in_4bit: Hold the linear layers as NF4, as QLoRA does.
+            expand_4bit: Expand the NF4 weights once to the compute dtype: identical values, no
+                dequantisation in every step, four times the memory. null: when memory allows.
+            max_seq_length: Tokens of the longest sequence the model is set up for.
+            gradient_checkpointing: Recompute activations in backward: less memory, a third slower.
+            backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
+            lora: The adapter's shape.
+            adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
+            reference: cached (log-probs computed once and kept on disk), online (adapter off, in
+                every step), or auto: cached if the run sees its pairs more than once.
+            reference_cache: Folder of the cached log-probs; runs share it.
+            beta: Pull towards the reference, > 0; lower lets the policy go further.
+            label_smoothing: Assumed share of flipped preferences, in [0, 0.5).
+            learning_rate: Peak, reached after the warm-up.
+            optimizer: adamw, or adamw_8bit (bitsandbytes: optimizer state in 8 bits).
+            weight_decay: Of AdamW.
+            lr_schedule: After the warm-up: linear or cosine to 0, or constant.
+            warmup_ratio: Share of the steps in which the learning rate rises from 0.
+            max_grad_norm: L2 norm that gradients are clipped to.
+        """
+        super().__init__()
+        # Plain values only: a checkpoint with dataclasses in it cannot be loaded weights_only.
+        self.save_hyperparameters(ignore=["lora"])
+        lora = LoraSettings(**lora) if isinstance(lora, dict) else lora or LoraSettings()
+        self.hparams["lora"] = asdict(lora)
+        self.base = BaseSettings(
+            base_model=base_model,
+            load_in_4bit=load_in_4bit,
+            expand_4bit=expand_4bit,
+            max_seq_length=max_seq_length,
+            gradient_checkpointing=gradient_checkpointing,
+            backend=backend,
+        )
+        self.lora = lora
+        self.adapter, self.reference = adapter, reference
+        self.reference_cache = Path(reference_cache)
+        self.beta, self.label_smoothing = beta, label_smoothing
+        self.learning_rate, self.optimizer_name = learning_rate, optimizer
+        self.weight_decay, self.max_grad_norm = weight_decay, max_grad_norm
+        self.lr_schedule, self.warmup_ratio = lr_schedule, warmup_ratio
+        self.automatic_optimization = False
+        self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
+        self.policy: Policy | None = None
+        self.train_window, self.train_total = PairMeans(), PairMeans()  # since last log; whole run
+        self.val_means, self.test_means = PairMeans(), PairMeans()
+        self.grad_norm = torch.tensor(math.nan)
+        self.first_loss: float | None = None
+        _check_ranges(beta, label_smoothing, warmup_ratio)
+
+    def configure_model(self) -> None:
+        """Load base and adapter onto this process's device. Lightning calls it more than once."""
+        if self.policy is not None:
+            return
+        dtype = self.compute_dtype
+        device = self.trainer.strategy.root_device if self._trainer else torch.device("cpu")
+        network = load_policy_network(
+            self.base, self.lora, device=device, compute_dtype=dtype, adapter=self.adapter
+        )
+        self.policy = Policy(network, compute_dtype=dtype)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What matrix products run in, by trainer.precision.
+
+        Raises:
+            ConfigError: A precision that would train or measure wrongly, or that the GPU lacks.
+        """
+        precision = str(self.trainer.precision) if self._trainer else "32-true"
+        if precision not in COMPUTE_DTYPES:
+            raise ConfigError(
+                f"trainer.precision {precision} is not supported: it would round adapter and "
+                f"metrics; use one of {', '.join(COMPUTE_DTYPES)}"
+            )
+        on_gpu = self._trainer and self.trainer.strategy.root_device.type == "cuda"
+        if precision == "bf16-mixed" and on_gpu:
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise ConfigError(
+                    "trainer.precision bf16-mixed: this GPU has no bfloat16; add "
+                    "--config configs/t4.yaml, or --trainer.precision 16-mixed"
+                )
+        return COMPUTE_DTYPES[precision]
+
+    def training_step(self, batch: list[PairBatch], batch_idx: int) -> None:
+        """Do one optimizer step on one global batch, in as many passes as it was split into."""
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        optimizer.zero_grad()
+        num_pairs = sum(part.num_pairs for part in batch)
+        for part in batch:
+            terms = self._forward(part, self.train_window, self.train_total)
+            self.manual_backward(terms.losses.sum() / num_pairs)
+        optimizer.step()
+        scheduler.step()
+
+    def validation_step(self, batch: list[PairBatch], batch_idx: int) -> None:
+        """Add a batch's pairs to the validation means."""
+        for part in batch:
+            self._forward(part, self.val_means)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over all validation pairs."""
+        self._log_means("val", self.val_means)
+
+    def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
+        """Add a batch's pairs to the test means."""
+        for part in batch:
+            self._forward(part, self.test_means)
+
+    def on_test_epoch_end(self) -> None:
+        """Log means over all test pairs."""
+        self._log_means("test", self.test_means)
+
+    def predict_step(self, batch: list[PairBatch], batch_idx: int) -> list[dict[str, float]]:
+        """Score every pair: log-probs under policy and reference, rewards and margin."""
+        rows: list[dict[str, float]] = []
+        for part in batch:
+            logps, reference = self._logps(part)
+            terms = dpo_loss(logps, reference, beta=self.beta)
+            columns = {
+                "pair": part.records,
+                "logps/chosen": logps[:, 0],
+                "logps/rejected": logps[:, 1],
+                "reference_logps/chosen": reference[:, 0],
+                "reference_logps/rejected": reference[:, 1],
+                "rewards/chosen": terms.chosen_rewards,
+                "rewards/rejected": terms.rejected_rewards,
+                "margin": terms.chosen_rewards - terms.rejected_rewards,
+            }
+            values = zip(*(column.tolist() for column in columns.values()), strict=True)
+            rows += [dict(zip(columns, row, strict=True)) for row in values]
+        return rows
+
+    def on_fit_start(self) -> None:
+        """Compute or fetch the reference's log-probs, and check that the first loss is ln 2."""
+        data = self._datamodule()
+        self._policy().check_layout(data.layout, data.limits.max_length)
+        if self._caches_reference():
+            cache = open_reference_cache(
+                self.reference_cache,
+                self.base,
+                expanded=self.base.load_in_4bit and count_4bit(self._policy()) == 0,
+                compute_dtype=self.compute_dtype,
+                device=self.device,
+                layout=data.layout,
+                adapter=self.adapter,
+            )
+            for split, pairs in data.pairs.items():
+                data.reference_logps[split] = cached_reference_logps(
+                    self._policy(),
+                    pairs,
+                    cache,
+                    layout=data.layout,
+                    pad_id=data.pad_id,
+                    max_tokens=data.token_budget,
+                )
+        self._check_first_loss()
+
+    def on_validation_start(self) -> None:
+        """Check the layout when validating without fitting."""
+        data = self._datamodule()
+        self._policy().check_layout(data.layout, data.limits.max_length)
+
+    on_test_start = on_predict_start = on_validation_start
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip, after any loss scale was divided out; keep the norm, without a host sync."""
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.adapter_parameters, self.max_grad_norm)
+
+    @property
+    def adapter_parameters(self) -> list[torch.nn.Parameter]:
+        """The trainable weights: the policy's adapter and nothing else."""
+        return [p for p in self._policy().parameters() if p.requires_grad]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over the adapter, with warm-up from 0 and a schedule over the whole run.
+
+        The schedules are transformers': the first step has learning rate 0, and so has the end of
+        the linear and the cosine one.
+        """
+        from transformers import get_scheduler
+
+        num_steps = self.trainer.estimated_stepping_batches
+        if math.isinf(num_steps):
+            raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+        scheduler = get_scheduler(
+            "constant_with_warmup" if self.lr_schedule == "constant" else self.lr_schedule,
+            optimizer := self._make_optimizer(),
+            num_warmup_steps=math.ceil(self.warmup_ratio * num_steps),
+            num_training_steps=int(num_steps),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the policy's adapter only: the base never reaches a checkpoint."""
+        state: dict[str, Any] = super().state_dict(*args, **kwargs)
+        return {
+            name: value
+            for name, value in state.items()
+            if ".lora_" in name and f".{POLICY_ADAPTER}." in name
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the running means, so that a resumed run logs what the unbroken one does."""
+        checkpoint["train_sums"] = [self.train_window.sums, self.train_total.sums]
+        checkpoint["first_loss"] = self.first_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Demand exactly this adapter's weights, and the same base and reference.
+
+        Raises:
+            AdapterError: The checkpoint is of another base, reference or adapter shape.
+        """
+        self.configure_model()
+        wanted, found = set(self.state_dict()), set(checkpoint["state_dict"])
+        if wanted != found:
+            odd = sorted(wanted ^ found)
+            raise AdapterError(
+                f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
+                f"differ, such as {odd[0]!r}; use the settings it was trained with"
+            )
+        for key in ("base_model", "adapter"):
+            theirs, ours = checkpoint["hyper_parameters"].get(key), self.hparams[key]
+            if theirs != ours:
+                raise AdapterError(
+                    f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
+                    f"{ours!r}; its reference would be another one"
+                )
+        for means, sums in zip(
+            (self.train_window, self.train_total), checkpoint["train_sums"], strict=True
+        ):
+            means.sums = sums.to(means.sums.device)
+        self.first_loss = checkpoint["first_loss"]
+
+    def _forward(self, batch: PairBatch, *means: PairMeans) -> DPOTerms:
+        logps, reference_logps = self._logps(batch)
+        terms = dpo_loss(
+            logps, reference_logps, beta=self.beta, label_smoothing=self.label_smoothing
+        )
+        for mean in means:
+            mean.update(terms, logps)
+        return terms
+
+    def _logps(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Log-probs under policy and reference, each (B, 2) nats."""
+        logps = self._policy().logps(batch)
+        if batch.reference_logps is not None:
+            return logps, batch.reference_logps
+        return logps, self._policy().reference_logps(batch)
+
+    def _log_means(self, stage: str, means: PairMeans) -> None:
+        # The metric has summed over processes by itself; averaging again would be wrong.
+        self.log_dict({f"{stage}/{name}": value for name, value in means.compute().items()})
+        means.reset()
+
+    def _caches_reference(self) -> bool:
+        if self.reference != "auto":
+            return self.reference == "cached"
+        data = self._datamodule()
+        seen = int(self.trainer.estimated_stepping_batches) * data.pairs_per_step
+        cached = seen > len(data.pairs["train"])
+        logger.info(
+            "reference: %s (the run sees %s pairs, the file has %s)",
+            "cached" if cached else "online, adapter off in every step",
+            f"{seen:,}",
+            f"{len(data.pairs['train']):,}",
+        )
+        return cached
+
+    @torch.no_grad()
+    def _check_first_loss(self) -> None:
+        """Compare policy and reference where they must agree, with dropout off.
+
+        A fresh run compares the policy; a resumed one, whose policy has moved, the reference
+        recomputed with what the cache holds.
+        """
+        data, policy = self._datamodule(), self._policy()
+        pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
+        resumed = self.trainer.ckpt_path is not None
+        losses: list[Tensor] = []
+        policy.eval()
+        for cpu_batch in data.collate("train", pairs):
+            batch = data.transfer_batch_to_device(cpu_batch, self.device, 0)
+            logps = policy.reference_logps(batch) if resumed else policy.logps(batch)
+            cached = batch.reference_logps
+            reference = policy.reference_logps(batch) if cached is None else cached
+            losses.append(dpo_loss(logps, reference, beta=self.beta).losses)
+        policy.train()
+        loss = torch.cat(losses).mean().item()
+        if not abs(loss - math.log(2)) < FIRST_LOSS_TOLERANCE[self.compute_dtype]:
+            raise AdapterError(
+                f"the first loss is {loss:.6f} and must be ln 2 = 0.693147, because policy and "
+                "reference are the same model before the first step. Either the cached reference "
+                f"log-probs are of another model (delete {self.reference_cache}), or the adapter "
+                "does not start where its reference is"
+            )
+        logger.info("first loss %.6f, as it must be (ln 2 = 0.693147)", loss)
+
+    def _make_optimizer(self) -> Optimizer:
+        settings = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer_name == "adamw":
+            return torch.optim.AdamW(self.adapter_parameters, **settings)
+        import bitsandbytes as bnb
+
+        optimizer: Optimizer = bnb.optim.AdamW8bit(self.adapter_parameters, **settings)
+        return optimizer
+
+    def _policy(self) -> Policy:
+        assert self.policy is not None, "configure_model has not run"
+        return self.policy
+
+    def _datamodule(self) -> PreferenceDataModule:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, PreferenceDataModule)
+        return data
+
+
+def _check_ranges(beta: float, label_smoothing: float, warmup_ratio: float) -> None:
+    for name, value, fits, legal in (
+        ("beta", beta, beta > 0, "> 0"),
+        ("label_smoothing", label_smoothing, 0 <= label_smoothing < 0.5, "in [0, 0.5)"),
+        ("warmup_ratio", warmup_ratio, 0 <= warmup_ratio <= 1, "in [0, 1]"),
+    ):
+        if not fits:
+            raise ConfigError(f"model.{name} must be {legal}, got {value}")

@@ -1,0 +1,204 @@
+"""What a fit says of itself: at the start what it is about to do, at the end what came of it."""
+
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from fitbot.dpo.curves import draw_curves, read_metrics
+from fitbot.dpo.module import DPOModule
+from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
+from fitbot.pairs.chat import EncodedPair
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.policy.base import count_4bit
+from fitbot.policy.logps import TILE_ELEMENTS
+from fitbot.policy.policy import Policy, to_device
+
+logger = logging.getLogger(__name__)
+
+_PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
+_MIB = 2**20
+
+
+class StartReport(Callback):
+    """Shows one pair as the model sees it, what was cut, and what the run will take."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the report."""
+        assert isinstance(pl_module, DPOModule)
+        assert pl_module.policy is not None
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        logger.info("%s", show_pair(data, data.pairs["train"][0], colours=sys.stderr.isatty()))
+        logger.info("%s", _describe_model(pl_module))
+        logger.info("%s", _describe_memory(pl_module, data.token_budget, data.pairs["train"]))
+        logger.info(
+            "%s steps of %d pairs, at most %s tokens a forward pass (%s layout)",
+            f"{int(trainer.estimated_stepping_batches):,}",
+            data.pairs_per_step,
+            f"{data.token_budget:,}",
+            data.layout,
+        )
+
+
+def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -> str:
+    """Decode one pair from its batch: prompt, scored tokens, and tokens that are not scored.
+
+    What is scored is read from the batch that the model gets, so that a wrong index shows.
+    """
+    batch = collate_pairs([pair], layout="shared", pad_id=data.pad_id)
+    assert batch.part is not None
+    assert batch.pair_index is not None
+    lines = ["the first pair, as the model sees it:"]
+    for name, part in (("prompt", PROMPT), ("chosen", CHOSEN), ("rejected", REJECTED)):
+        ids = batch.input_ids[0, (batch.part == part) & (batch.pair_index == 0)].tolist()
+        scored = batch.score_ids[batch.score_owner == part - CHOSEN].tolist() if part else []
+        rest = ids[len(scored) :] if ids[: len(scored)] == scored else ids
+        spans = [(_SCORED, ids[: len(ids) - len(rest)])]
+        spans += [(_UNSCORED if part else _PROMPT, rest)]
+        texts = [(colour, data.chat.tokenizer.decode(span)) for colour, span in spans if span]
+        text = "".join(f"{c}{t}{_PLAIN}" if colours else t for c, t in texts)
+        lines.append(f"[{name}: {len(ids)} tokens, {len(ids) - len(rest)} scored] {text}")
+    return "\n".join(lines)
+
+
+def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
+    """Measure what one pair's forward pass keeps for backward, in bytes, weights not counted."""
+    weights = {p.untyped_storage().data_ptr() for p in policy.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = to_device(collate_pairs([pair], layout="shared", pad_id=0), policy.device)
+    devices = [policy.device] if policy.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        logps = policy.logps(batch)  # held until the storages were counted
+    del logps
+    return sum(kept.values())
+
+
+class RunReport:
+    """What came of a fit, drawn from what it logged."""
+
+    def __init__(self, folder: Path, trainer: Trainer, module: DPOModule):
+        """Read the run's metrics.
+
+        Args:
+            folder: The run's folder.
+            trainer: After fit.
+            module: After fit.
+        """
+        self.folder, self.trainer, self.module = folder, trainer, module
+        self.curves = read_metrics(folder)
+
+    def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
+        """Collect the run's figures; None where the run has no such figure.
+
+        `train_loss` is the mean over the pairs since the log point before the last,
+        `mean_train_loss` that over the whole run.
+        """
+        cuda = self.module.device.type == "cuda"
+        return {
+            "epochs": self.trainer.current_epoch,
+            "steps": self.trainer.global_step,
+            "first_loss": self.module.first_loss,
+            "train_loss": self._last("train/loss"),
+            "mean_train_loss": self.module.train_total.compute()["loss"].item(),
+            "grad_norm": self._last("train/grad_norm"),
+            "learning_rate": self._last("train/learning_rate"),
+            "train_accuracy": self._last("train/rewards/accuracies"),
+            "train_margin": self._last("train/rewards/margins"),
+            "val_loss": self._last("val/loss"),
+            "val_accuracy": self._last("val/rewards/accuracies"),
+            "val_margin": self._last("val/rewards/margins"),
+            "pairs_per_second": self._last("train/pairs_per_second"),
+            "runtime_seconds": round(runtime_seconds, 1),
+            "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)
+            if cuda
+            else None,
+        }
+
+    def draw(self) -> Path:
+        """Draw curves.png into the run's folder."""
+        path = self.folder / "curves.png"
+        draw_curves(self.curves, path, title=self.folder.name)
+        return path
+
+    def text(self, summary: dict[str, Any], adapter: Path) -> str:
+        """Say it to a person: a table, and where everything is."""
+        rows = [
+            (name.replace("_", " "), f"{value:,.6g}" if isinstance(value, float) else f"{value}")
+            for name, value in summary.items()
+            if value is not None
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(
+            [
+                "",
+                *(f"  {name:<{width}}  {value}" for name, value in rows),
+                "",
+                f"  loss went from {summary['first_loss']:.4f} to {summary['train_loss']:.4f}"
+                + self._validation_words(summary),
+                "",
+                f"  run      {self.folder} (summary.json, curves.png, fit.log)",
+                f"  adapter  {adapter}",
+                f"  chat     fitbot chat --adapter {adapter}",
+                "",
+            ]
+        )
+
+    def _validation_words(self, summary: dict[str, Any]) -> str:
+        if summary["val_loss"] is None:
+            return "; there were no validation pairs"
+        return (
+            f"; on validation pairs the chosen answer is preferred in "
+            f"{summary['val_accuracy']:.1%}, by a margin of {summary['val_margin']:.3f}"
+        )
+
+    def _last(self, name: str) -> float | None:
+        curve = self.curves.get(name)
+        return curve[-1][1] if curve else None
+
+
+def _describe_model(module: DPOModule) -> str:
+    assert module.policy is not None
+    trainable = sum(p.numel() for p in module.adapter_parameters)
+    total = sum(p.numel() for p in module.policy.parameters())
+    layers = count_4bit(module.policy)
+    held = f"{layers} linear layers held as NF4"
+    if module.base.load_in_4bit and not layers:
+        held = "4-bit weights expanded once to the compute dtype, no layer held as NF4"
+    elif not module.base.load_in_4bit:
+        held = "weights not quantised"
+    return (
+        f"{module.base.base_model}: {held}, {trainable:,} trainable of {total:,} stored weights, "
+        f"computing in {str(module.compute_dtype).removeprefix('torch.')} on {module.device}"
+    )
+
+
+def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPair]) -> str:
+    assert module.policy is not None
+    weights = sum(p.numel() * p.element_size() for p in module.policy.parameters())
+    # Gradients in float32 and AdamW's two moments.
+    moments = 2 if module.optimizer_name == "adamw_8bit" else 8  # bytes a weight
+    optimizer = sum(p.numel() for p in module.adapter_parameters) * (4 + moments)
+    # A mean pair is measured; a full pass is as many of them as the token budget holds.
+    mean_size = sum(pair.num_tokens for pair in pairs) / len(pairs)
+    typical = min(pairs, key=lambda pair: abs(pair.num_tokens - mean_size))
+    step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
+    activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
+    head = 3 * TILE_ELEMENTS * 4
+    total = weights + optimizer + activations + head
+    return (
+        f"memory expected: {total / _MIB:,.0f} MiB (weights {weights / _MIB:,.0f}, gradients and "
+        f"optimizer {optimizer / _MIB:,.0f}, activations {activations / _MIB:,.0f} for "
+        f"{step_tokens:,} tokens, head {head / _MIB:,.0f} at most)"
+    )

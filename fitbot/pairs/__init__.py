@@ -1,0 +1,1 @@
+"""JSON → batch: reading preference pairs, encoding them, laying them out for the model."""

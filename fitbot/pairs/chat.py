@@ -1,0 +1,273 @@
+"""A preference pair → token ids, within both length limits. The only place that knows chat templates.
+
+The template's own parts are encoded with their control tokens; every text written by a person is
+encoded apart, as plain characters, so that "<|im_start|>" in a question cannot open a turn.
+Training and serving render the same prompt: thinking off, generation prompt at the end. A completion
+is its text and the end-of-turn token, nothing after it.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from fitbot.errors import ConfigError, DataError
+from fitbot.pairs.preferences import Message, PreferencePair
+
+# Two private-use characters that no template and no font gives a meaning to, around a number.
+_SLOT = "\ue0f0{}\ue0f1"
+_SLOT_PATTERN = re.compile("\ue0f0([0-9]+)\ue0f1")
+
+
+class Limits(NamedTuple):
+    """How long a prompt, and a prompt with its completion, may be."""
+
+    max_prompt_length: int  # tokens, template included
+    max_length: int  # tokens, prompt + one completion
+
+
+class EncodedPair(NamedTuple):
+    """One pair as token ids, within the limits."""
+
+    prompt: list[int]  # everything up to and including the tokens that hand the turn over
+    chosen: list[int]  # completion; its last id ends the turn unless it was cut
+    rejected: list[int]  # likewise
+    prompt_cut: int  # tokens of the conversation that did not fit
+    chosen_cut: int  # tokens of the completion that did not fit, the end-of-turn token included
+    rejected_cut: int  # likewise
+    record: int  # index in the file
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the pair with its prompt counted once."""
+        return len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+
+class CutReport(NamedTuple):
+    """What the length limits took away, over a list of pairs."""
+
+    num_pairs: int
+    prompts_cut: int  # pairs whose prompt was shortened
+    prompt_tokens_cut: int
+    completions_cut: int  # completions, two a pair
+    completion_tokens_cut: int
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if not self.prompts_cut and not self.completions_cut:
+            return f"nothing cut in {self.num_pairs:,} pairs"
+        return (
+            f"cut {self.prompts_cut:,} of {self.num_pairs:,} prompts "
+            f"(-{self.prompt_tokens_cut:,} tokens) and {self.completions_cut:,} of "
+            f"{2 * self.num_pairs:,} completions (-{self.completion_tokens_cut:,} tokens)"
+        )
+
+
+class Chat:
+    """Renders conversations for one tokenizer: the template's parts as control, the rest as text."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None = None):
+        """Find out how the tokenizer's template opens, separates and ends turns.
+
+        Args:
+            tokenizer: A tokenizer with a chat template.
+            system_prompt: First turn of every conversation that brings none of its own.
+
+        Raises:
+            ConfigError: The tokenizer has no chat template, its template loses or reorders turns,
+                or nothing marks the end of an assistant turn.
+        """
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"tokenizer of {tokenizer.name_or_path!r} has no chat template; use an instruction-"
+                "tuned base model, or put a chat_template into its tokenizer_config.json"
+            )
+        self.tokenizer = tokenizer
+        self.system_prompt = system_prompt
+        controls = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, controls))) if controls else None
+        self._parts_of_roles: dict[tuple[str, ...], list[list[int]]] = {}
+        self.end_of_turn_id = self._find_end_of_turn()
+
+    def encode_text(self, text: str) -> list[int]:
+        """Encode a person's text as plain characters: it never yields a control token."""
+        return self._encode_texts([text])[0]
+
+    def encode_prompt(
+        self, messages: Sequence[Message], max_prompt_length: int
+    ) -> tuple[list[int], int]:
+        """Render a conversation up to the point where the assistant is to answer.
+
+        Args:
+            messages: Turns, the last one a user's.
+            max_prompt_length: Tokens the result may have. What is too long is cut from the start of
+                the oldest turn that is not the system's; template and system prompt stay whole.
+
+        Returns:
+            The token ids and the number of tokens that were cut.
+
+        Raises:
+            DataError: Template and system prompt alone exceed the limit.
+        """
+        messages = self._with_system(messages)
+        contents = self._encode_texts([message.content for message in messages])
+        return self._assemble(messages, contents, max_prompt_length)
+
+    def encode_pairs(self, pairs: Sequence[PreferencePair], limits: Limits) -> list[EncodedPair]:
+        """Encode many pairs at once; see `encode_pair`."""
+        conversations = [self._with_system(pair.prompt) for pair in pairs]
+        texts: list[str] = []
+        for conversation, pair in zip(conversations, pairs, strict=True):
+            texts += [message.content for message in conversation]
+            texts += [pair.chosen, pair.rejected]
+        encoded = iter(self._encode_texts(texts))
+        return [
+            self._fit(pair, conversation, [next(encoded) for _ in range(len(conversation) + 2)], limits)
+            for conversation, pair in zip(conversations, pairs, strict=True)
+        ]
+
+    def encode_pair(self, pair: PreferencePair, limits: Limits) -> EncodedPair:
+        """Encode one pair within both limits.
+
+        The prompt is shortened first; then each completion loses its end if prompt + completion is
+        too long, and a completion that lost its end gets no end-of-turn token, so that the model is
+        never taught to stop in mid-sentence.
+
+        Raises:
+            DataError: The limits leave no room for the template, or none for a completion.
+        """
+        return self.encode_pairs([pair], limits)[0]
+
+    def _fit(
+        self,
+        pair: PreferencePair,
+        conversation: tuple[Message, ...],
+        contents: list[list[int]],
+        limits: Limits,
+    ) -> EncodedPair:
+        *turns, chosen, rejected = contents
+        try:
+            prompt, prompt_cut = self._assemble(conversation, turns, limits.max_prompt_length)
+        except DataError as error:
+            raise DataError(f"record {pair.record}: {error}") from error
+        room = limits.max_length - len(prompt)
+        if room < 1:
+            raise DataError(
+                f"record {pair.record}: a prompt of {len(prompt)} tokens leaves no room for a "
+                f"completion in max_length {limits.max_length}; lower max_prompt_length or raise "
+                "max_length"
+            )
+        chosen, rejected = [*chosen, self.end_of_turn_id], [*rejected, self.end_of_turn_id]
+        return EncodedPair(
+            prompt=prompt,
+            chosen=chosen[:room],
+            rejected=rejected[:room],
+            prompt_cut=prompt_cut,
+            chosen_cut=max(0, len(chosen) - room),
+            rejected_cut=max(0, len(rejected) - room),
+            record=pair.record,
+        )
+
+    def _assemble(
+        self, messages: Sequence[Message], contents: list[list[int]], max_prompt_length: int
+    ) -> tuple[list[int], int]:
+        parts = self._template_parts(tuple(message.role for message in messages))
+        excess = sum(map(len, parts)) + sum(map(len, contents)) - max_prompt_length
+        cut = 0
+        for i, message in enumerate(messages):
+            if cut < excess and message.role != "system":
+                dropped = min(len(contents[i]), excess - cut)
+                contents[i] = contents[i][dropped:]
+                cut += dropped
+        if cut < excess:
+            raise DataError(
+                f"chat template and system prompt alone take {excess - cut} tokens more than "
+                f"max_prompt_length {max_prompt_length}; raise it or shorten the system prompt"
+            )
+        ids = list(parts[0])
+        for content, part in zip(contents, parts[1:], strict=True):
+            ids += content
+            ids += part
+        return ids, cut
+
+    def _with_system(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        if self.system_prompt and messages[0].role != "system":
+            return (Message("system", self.system_prompt), *messages)
+        return tuple(messages)
+
+    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
+        # A control string is broken after its first character, so that the tokenizer cannot see it.
+        pieces, owners = [], []
+        for owner, text in enumerate(texts):
+            start = 0
+            for match in self._controls.finditer(text) if self._controls else ():
+                pieces.append(text[start : match.start() + 1])
+                owners.append(owner)
+                start = match.start() + 1
+            pieces.append(text[start:])
+            owners.append(owner)
+        ids: list[list[int]] = [[] for _ in texts]
+        if texts:
+            encoded = self.tokenizer(pieces, add_special_tokens=False)["input_ids"]
+            for owner, piece in zip(owners, encoded, strict=True):
+                ids[owner] += piece
+        return ids
+
+    def _template_parts(self, roles: tuple[str, ...]) -> list[list[int]]:
+        """Token ids of what the template writes before, between and after these turns' texts."""
+        if roles not in self._parts_of_roles:
+            turns = [{"role": r, "content": _SLOT.format(i)} for i, r in enumerate(roles)]
+            text = self._render(turns, add_generation_prompt=True)
+            found = [int(number) for number in _SLOT_PATTERN.findall(text)]
+            if found != list(range(len(roles))):
+                raise ConfigError(
+                    f"chat template of {self.tokenizer.name_or_path!r} does not write the turns "
+                    f"{', '.join(roles)} once each and in order; leave out the system prompt or "
+                    "use another template"
+                )
+            self._parts_of_roles[roles] = [
+                self._encode_template(part) for part in _SLOT_PATTERN.split(text)[::2]
+            ]
+        return self._parts_of_roles[roles]
+
+    def _find_end_of_turn(self) -> int:
+        turns = [
+            {"role": "user", "content": _SLOT.format(0)},
+            {"role": "assistant", "content": _SLOT.format(1)},
+        ]
+        after = self._encode_template(_SLOT_PATTERN.split(self._render(turns))[-1])
+        # The template decides, not eos_token: some tokenizers name another token there than the one
+        # that ends a turn.
+        controls = {*self.tokenizer.get_added_vocab().values(), *self.tokenizer.all_special_ids}
+        if after and after[0] in controls:
+            return int(after[0])
+        raise ConfigError(
+            f"chat template of {self.tokenizer.name_or_path!r} does not end an assistant turn with "
+            "a control token, so a model trained on it could not learn to stop"
+        )
+
+    def _render(self, turns: list[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
+        rendered: Any = self.tokenizer.apply_chat_template(
+            turns,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,
+        )
+        return str(rendered)
+
+    def _encode_template(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def report_cuts(pairs: Iterable[EncodedPair]) -> CutReport:
+    """Count what the limits took away."""
+    pairs = list(pairs)
+    completions = [cut for pair in pairs for cut in (pair.chosen_cut, pair.rejected_cut)]
+    return CutReport(
+        num_pairs=len(pairs),
+        prompts_cut=sum(pair.prompt_cut > 0 for pair in pairs),
+        prompt_tokens_cut=sum(pair.prompt_cut for pair in pairs),
+        completions_cut=sum(cut > 0 for cut in completions),
+        completion_tokens_cut=sum(completions),
+    )

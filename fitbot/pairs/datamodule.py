@@ -1,0 +1,319 @@
+"""Preference files → batches: reads, encodes, splits by token budget, and keeps its place.
+
+One batch of the training loader is one optimizer step: a list of `PairBatch`, each of which fits the
+token budget. How the pairs of a step are split into forward passes changes no result.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from fitbot.errors import ConfigError
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.preferences import load_pairs
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+
+
+class PreferenceDataModule(LightningDataModule):
+    """Preference pairs from files or a hub data set, tokenised within both limits."""
+
+    def __init__(
+        self,
+        train_path: str | None = None,
+        val_path: str | None = None,
+        test_path: str | None = None,
+        base_model: str = "embedded",
+        train_limit: int | None = None,
+        val_limit: int | None = None,
+        test_limit: int | None = None,
+        skip_bad_records: bool = False,
+        system_prompt: str | None = None,
+        max_prompt_length: int = 256,
+        max_length: int = 1024,
+        batch_size: int = 2,
+        accumulate_batches: int = 4,
+        layout: Layout = "shared",
+        max_tokens_per_pass: int | None = None,
+        seed: int = 42,
+    ):
+        """Take the settings; files are read in `setup`.
+
+        Args:
+            train_path: JSON, JSONL, CSV or Parquet file, or a hub data set as "owner/name:split".
+            val_path: Likewise; validation runs after every epoch.
+            test_path: Likewise; for `fitbot test` and `fitbot predict`.
+            base_model: Whose tokenizer encodes the pairs; follows model.base_model.
+            train_limit: Use the first so many records; null for all.
+            val_limit: Likewise.
+            test_limit: Likewise.
+            skip_bad_records: Leave unusable records out and report them, instead of stopping.
+            system_prompt: First turn of every conversation that brings none of its own.
+            max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
+            max_length: Tokens of prompt + completion; longer completions lose their end.
+            batch_size: Pairs; batch_size x accumulate_batches pairs make one optimizer step.
+            accumulate_batches: See batch_size. Only the product matters: how a step's pairs are
+                split into forward passes follows from max_tokens_per_pass and changes no result.
+            layout: shared (prompt once, packed row) or rows (two rows a pair, any backend).
+            max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is.
+            seed: Of the shuffling.
+        """
+        super().__init__()
+        self.save_hyperparameters()
+        self.train_path, self.val_path, self.test_path = train_path, val_path, test_path
+        self.base_model = base_model
+        self.record_limits = {"train": train_limit, "val": val_limit, "test": test_limit}
+        self.skip_bad_records = skip_bad_records
+        self.system_prompt = system_prompt
+        self.limits = Limits(max_prompt_length, max_length)
+        self.pairs_per_step = batch_size * accumulate_batches
+        self.layout: Layout = layout
+        self.max_tokens_per_pass = max_tokens_per_pass
+        self.seed = seed
+        self.pairs: dict[Split, list[EncodedPair]] = {}
+        self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
+        self.cut_reports: dict[Split, CutReport] = {}
+        self._hashes: dict[Split, str] = {}
+        self._chat: Chat | None = None
+        _check_positive("max_prompt_length", max_prompt_length)
+        _check_positive("batch_size", batch_size)
+        _check_positive("accumulate_batches", accumulate_batches)
+        if max_length <= max_prompt_length:
+            raise ConfigError(
+                f"data.max_length {max_length} must exceed data.max_prompt_length "
+                f"{max_prompt_length}: it counts the prompt and its completion"
+            )
+
+    @property
+    def chat(self) -> Chat:
+        """Renders conversations with the base model's tokenizer."""
+        if self._chat is None:
+            from fitbot.policy.base import load_tokenizer
+
+            self._chat = Chat(load_tokenizer(self.base_model), system_prompt=self.system_prompt)
+        return self._chat
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills a row; what it is never matters."""
+        pad_id = self.chat.tokenizer.pad_token_id
+        return self.chat.end_of_turn_id if pad_id is None else int(pad_id)
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens of one forward pass: as set, or by the memory of the device."""
+        if self.max_tokens_per_pass is not None:
+            return self.max_tokens_per_pass
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return default_token_budget(device)
+
+    def setup(self, stage: str) -> None:
+        """Read and encode the files that the stage needs.
+
+        Raises:
+            ConfigError: The stage needs a file that no setting names.
+            DataError: A file or record cannot be used.
+        """
+        needed: dict[str, list[Split]] = {
+            "fit": ["train", "val"] if self.val_path else ["train"],
+            "validate": ["val"],
+            "test": ["test"],
+            "predict": ["test"],
+        }
+        for split in needed[stage]:
+            if split not in self.pairs:
+                self.pairs[split] = self._read(split)
+
+    def train_dataloader(self) -> DataLoader[list[PairBatch]]:
+        """One item per optimizer step; every epoch another order, the same for the same seed."""
+        return self._loader("train", EpochSampler(self._num_steps(), self._position, self._order))
+
+    def val_dataloader(self) -> DataLoader[list[PairBatch]] | list[Any]:
+        """All pairs in the file's order, each once."""
+        return self._loader("val", self._in_order("val")) if "val" in self.pairs else []
+
+    def test_dataloader(self) -> DataLoader[list[PairBatch]]:
+        """All pairs in the file's order, each once."""
+        return self._loader("test", self._in_order("test"))
+
+    def predict_dataloader(self) -> DataLoader[list[PairBatch]]:
+        """All pairs of the test file in its order, each once."""
+        return self.test_dataloader()
+
+    def collate(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
+        """Lay pairs of a split out in as many forward passes as the token budget asks for."""
+        pairs = [self.pairs[split][i] for i in indices]
+        reference = self.reference_logps.get(split)
+        return [
+            collate_pairs(
+                [pairs[j] for j in group],
+                layout=self.layout,
+                pad_id=self.pad_id,
+                records=[indices[j] for j in group],
+                reference_logps=None
+                if reference is None
+                else reference[[indices[j] for j in group]],
+            )
+            for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
+        ]
+
+    def provenance(self) -> dict[str, Any]:
+        """Say which pairs were read and how they were rendered; plain values."""
+        paths = {"train": self.train_path, "val": self.val_path, "test": self.test_path}
+        files = {
+            split: {"path": paths[split], "pairs": len(pairs), "sha256": self._hashes[split]}
+            for split, pairs in self.pairs.items()
+        }
+        return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must agree on; the position itself is the trainer's step count."""
+        return {"identity": self._identity(), "provenance": self.provenance()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Refuse to go on with other data: the position would mean something else.
+
+        Raises:
+            ConfigError: The pairs, their rendering, pairs per step or seed are not the checkpoint's.
+        """
+        here = self._identity()
+        if "training pairs" not in here:
+            return  # validating or testing: no position to keep
+        for key, value in state["identity"].items():
+            if here.get(key) != value:
+                raise ConfigError(
+                    f"cannot resume: the checkpoint was written with {key} = {value}, this run has "
+                    f"{here.get(key)}; use the same data settings, or start a new run"
+                )
+
+    def _identity(self) -> dict[str, Any]:
+        if "train" not in self.pairs:
+            return {}
+        return {
+            "training pairs": self._hashes["train"],
+            "pairs per step": self.pairs_per_step,
+            "data.seed": self.seed,
+        }
+
+    def _read(self, split: Split) -> list[EncodedPair]:
+        path = {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
+        if path is None:
+            raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
+        loaded = load_pairs(
+            path, limit=self.record_limits[split], skip_bad_records=self.skip_bad_records
+        )
+        for message in loaded.skipped:
+            logger.warning("skipped: %s", message)
+        pairs = self.chat.encode_pairs(loaded.pairs, self.limits)
+        self._hashes[split] = _hash_pairs(pairs)
+        self.cut_reports[split] = report_cuts(pairs)
+        skipped = f"; {len(loaded.skipped)} bad records skipped" if loaded.skipped else ""
+        logger.info("%s %s: %s%s", split, path, self.cut_reports[split], skipped)
+        return pairs
+
+    def _loader(
+        self, split: Split, batches: "EpochSampler | list[list[int]]"
+    ) -> DataLoader[list[PairBatch]]:
+        return DataLoader(
+            range(len(self.pairs[split])),  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=partial(self.collate, split),
+            # A generator of its own: a loader otherwise draws from the run's random numbers each
+            # time it starts, and a resumed run would see others than the unbroken one.
+            generator=torch.Generator(),
+        )
+
+    def _in_order(self, split: Split) -> list[list[int]]:
+        indices = list(range(len(self.pairs[split])))
+        step = self.pairs_per_step
+        return [indices[start : start + step] for start in range(0, len(indices), step)]
+
+    def _order(self, epoch: int) -> list[list[int]]:
+        """Batches of one epoch: a permutation that depends on seed and epoch only."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.pairs["train"]), generator=generator).tolist()
+        step = self.pairs_per_step
+        return [order[start : start + step] for start in range(0, len(order), step)]
+
+    def _num_steps(self) -> int:
+        return -(-len(self.pairs["train"]) // self.pairs_per_step)
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batch that come next. One batch is one step, so the step count tells both."""
+        if self.trainer is None:
+            return 0, 0
+        per_epoch = self._num_steps()
+        if self.trainer.num_training_batches not in (0, float("inf")):
+            per_epoch = min(per_epoch, int(self.trainer.num_training_batches))
+        return divmod(self.trainer.global_step, per_epoch)
+
+    def _sizes(self, pairs: Sequence[EncodedPair]) -> list[int]:
+        if self.layout == "shared":
+            return [pair.num_tokens for pair in pairs]
+        return [
+            2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))) for pair in pairs
+        ]
+
+
+class EpochSampler(Sampler[list[int]]):
+    """Batches of one epoch, starting where the run is; its length is that of a whole epoch."""
+
+    def __init__(
+        self,
+        num_batches: int,
+        position: Callable[[], tuple[int, int]],
+        order: Callable[[int], list[list[int]]],
+    ):
+        """Take where to start, asked anew at the start of every epoch, and what the order is.
+
+        Args:
+            num_batches: Batches of an epoch.
+            position: Returns the epoch and the batch in it that come next.
+            order: Returns an epoch's batches.
+        """
+        self.num_batches, self.position, self.order = num_batches, position, order
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rest of the epoch."""
+        epoch, start = self.position()
+        yield from self.order(epoch)[start:]
+
+    def __len__(self) -> int:
+        """Count the batches of a whole epoch."""
+        return self.num_batches
+
+
+def default_token_budget(device: torch.device) -> int:
+    """Choose the tokens of one forward pass by the memory there is.
+
+    On a GPU about 3 MB a token are reckoned for a model of Qwen3-0.6B's size (activations kept for
+    backward, its share of the attention mask), and half of the card is left to everything else.
+    """
+    if device.type != "cuda":
+        return 2048
+    total = torch.cuda.get_device_properties(device).total_memory
+    return max(2048, min(16384, total // 2 // 3_000_000 // 1024 * 1024))
+
+
+def _hash_pairs(pairs: list[EncodedPair]) -> str:
+    """Hash what is trained on: the exact token ids, in the file's order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(json.dumps([pair.prompt, pair.chosen, pair.rejected]).encode())
+    return digest.hexdigest()
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"data.{name} must be at least 1, got {value}")

@@ -1,0 +1,1 @@
+"""Batch → log-probs: the 4-bit base, its LoRA adapter, and the reference they are compared with."""

@@ -1,0 +1,78 @@
+"""Hidden states → log-probabilities of the scored tokens, without ever holding all logits.
+
+S scored tokens, H hidden size, V vocabulary. At V = 151,936 the logits of 1,000 tokens would take
+0.6 GB in float32, their softmax as much again. The head is frozen, so the gradient with respect to
+a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, tile by tile, and
+backward is one multiplication by the incoming gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Elements of one float32 tile of logits: 64 M = 256 MiB, 441 tokens of Qwen3's vocabulary.
+TILE_ELEMENTS = 1 << 26
+
+
+def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Score one target token a hidden state through a frozen head.
+
+    Equal to `log_softmax(hidden @ weight.T)` gathered at the targets, in float32.
+
+    Args:
+        hidden: (S, H) last hidden states; the gradient flows back into them.
+        weight: (V, H) the head's weights, frozen.
+        targets: (S,) token ids.
+
+    Returns:
+        (S,) float32 log-probabilities, nats.
+    """
+    result: Tensor = _FrozenHead.apply(hidden, weight, targets)
+    return result
+
+
+def sum_by_owner(token_logps: Tensor, owner: Tensor, num_pairs: int) -> Tensor:
+    """Sum token log-probs into completions: (S,), (S,) → (B, 2) nats: chosen, rejected.
+
+    A sum, not a mean: DPO compares whole completions. Slot 2B collects the padding and is dropped.
+    """
+    sums = token_logps.new_zeros(2 * num_pairs + 1).index_add(0, owner, token_logps)
+    return sums[:-1].view(num_pairs, 2)
+
+
+class _FrozenHead(torch.autograd.Function):
+    """Log-probs forward, together with their gradient with respect to the hidden states."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        needs_grad = ctx.needs_input_grad[0]
+        logps = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        gradient = torch.empty_like(hidden, dtype=torch.float32) if needs_grad else None
+        rows = max(1, TILE_ELEMENTS // weight.shape[0])
+        with torch.autocast(hidden.device.type, enabled=False):
+            for start in range(0, hidden.shape[0], rows):
+                tile = slice(start, start + rows)
+                logits = _float32_product(hidden[tile].to(weight.dtype), weight)  # (rows, V)
+                target = targets[tile, None]
+                normaliser = logits.logsumexp(-1, keepdim=True)
+                logps[tile] = (logits.gather(-1, target) - normaliser).squeeze(-1)
+                if gradient is not None:
+                    probs = logits.sub_(normaliser).exp_().to(weight.dtype)
+                    gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
+        ctx.save_for_backward(gradient)
+        ctx.hidden_dtype = hidden.dtype
+        return logps
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return (upstream[0][:, None] * gradient).to(ctx.hidden_dtype), None, None
+
+
+def _float32_product(hidden: Tensor, weight: Tensor) -> Tensor:
+    # Logits rounded to bf16 are off by up to 2^-9 of their size, which a sum over a completion
+    # turns into tenths of a nat; CUDA returns the float32 accumulator at no cost.
+    if hidden.is_cuda and weight.dtype != torch.float32:
+        return torch.mm(hidden, weight.T, out_dtype=torch.float32)
+    return (hidden @ weight.T).float()

@@ -1,0 +1,154 @@
+"""The policy: `PairBatch` → log-probs of every completion, with the adapter on or as the reference.
+
+How log-probs are computed fast is this module's business and nobody else's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fitbot.errors import ConfigError
+from fitbot.pairs.batch import Layout, PairBatch, attention_mask, collate_pairs
+from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
+from fitbot.policy.logps import sum_by_owner, token_logps
+
+
+class Policy(nn.Module):
+    """A base model with a LoRA adapter, asked for log-probs; the adapter off is the reference."""
+
+    def __init__(self, network: nn.Module, *, compute_dtype: torch.dtype):
+        """Wrap a PEFT model from `load_policy_network`.
+
+        Args:
+            network: The PEFT model, adapter "default" active, perhaps a frozen adapter "reference".
+            compute_dtype: What matrix products run in; not float32 means autocast.
+
+        Raises:
+            ConfigError: The model computes its logits in a way that `token_logps` does not know.
+        """
+        super().__init__()
+        self.network: Any = network
+        self.compute_dtype = compute_dtype
+        causal_lm = self.network.get_base_model()
+        self._decoder = [causal_lm.get_decoder()]  # in lists: not registered a second time
+        self._head = [causal_lm.get_output_embeddings()]
+        self.has_reference_adapter = REFERENCE_ADAPTER in self.network.peft_config
+        self._check_head()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy computes."""
+        device: torch.device = self._head[0].weight.device
+        return device
+
+    def logps(self, batch: PairBatch) -> Tensor:
+        """Sum the log-probs of every completion under the policy.
+
+        Args:
+            batch: B pairs in either layout, on the policy's device.
+
+        Returns:
+            (B, 2) float32 nats: chosen, rejected; with gradient with respect to the adapter.
+        """
+        scores = token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
+        return sum_by_owner(scores, batch.score_owner, batch.num_pairs)
+
+    def reference_logps(self, batch: PairBatch) -> Tensor:
+        """Sum the log-probs under the reference: (B, 2) float32 nats, without gradient."""
+        with self.as_reference():
+            return self.logps(batch)
+
+    @contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Be the reference: no gradient, no dropout, the adapter off or the frozen one on."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                if self.has_reference_adapter:
+                    self.network.set_adapter(REFERENCE_ADAPTER, inference_mode=True)
+                    try:
+                        yield
+                    finally:
+                        self.network.set_adapter(POLICY_ADAPTER)
+                else:
+                    with self.network.disable_adapter():
+                        yield
+        finally:
+            self.train(was_training)
+
+    def check_layout(self, layout: Layout, max_length: int) -> None:
+        """Make sure that the packed layout is exact for this model; `rows` always is.
+
+        Raises:
+            ConfigError: The model has layers that the packed row's mask cannot describe.
+        """
+        if layout == "rows":
+            return
+        window = getattr(self.network.config, "sliding_window", None)
+        if window is not None and max_length > window:
+            raise ConfigError(
+                f"data.layout: shared cannot express this base model's sliding window of {window} "
+                f"tokens, and data.max_length is {max_length}; set data.layout: rows"
+            )
+        a, b = list(range(5, 13)), list(range(7, 12))
+        pairs = [EncodedPair(a, b, a[:3], 0, 0, 0, 0), EncodedPair(b, a, b[1:], 0, 0, 0, 1)]
+        logps = {}
+        with self.as_reference():
+            for name in ("shared", "rows"):
+                batch = collate_pairs(pairs, layout=name, pad_id=0)  # type: ignore[arg-type]
+                logps[name] = self.logps(to_device(batch, self.device))
+        drift = (logps["shared"] - logps["rows"]).abs().max().item()
+        tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.5
+        if not drift < tolerance:
+            raise ConfigError(
+                f"data.layout: shared changes this base model's log-probs by {drift:.3g} nats (its "
+                "layers are not all ordinary attention); set data.layout: rows"
+            )
+
+    def _scored_states(self, batch: PairBatch) -> Tensor:
+        """Run the decoder and keep the hidden states that predict a scored token: (S, H)."""
+        inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+        if batch.pair_index is not None and batch.part is not None:
+            inputs["position_ids"] = batch.position_ids
+            inputs["attention_mask"] = attention_mask(batch.pair_index, batch.part)[None, None]
+        # In rows the padding is on the right, where causal attention hides it: no mask, and the
+        # ordinary positions, so that any backend's own kernels may run.
+        with self._autocast():
+            hidden: Tensor = self._decoder[0](**inputs)[0]  # (1, T, H) or (2B, L, H)
+        return hidden.flatten(0, 1)[batch.score_from]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type,
+            dtype=self.compute_dtype if self.compute_dtype != torch.float32 else torch.bfloat16,
+            enabled=self.compute_dtype != torch.float32,
+            cache_enabled=False,  # a cast cached under no_grad would cut the gradient off
+        )
+
+    def _check_head(self) -> None:
+        """Compare our head with the model's own logits: some families scale or cap theirs."""
+        head = self._head[0]
+        if any(parameter.requires_grad for parameter in head.parameters()):
+            raise ConfigError("the output head must be frozen; remove it from lora.target_modules")
+        ids = torch.arange(5, 13, device=self.device)[None]
+        with torch.no_grad(), self._autocast():
+            logits = self.network(input_ids=ids, use_cache=False).logits[0, :-1]
+            hidden = self._decoder[0](input_ids=ids, use_cache=False)[0][0, :-1]
+        expected = logits.float().log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
+        drift = (token_logps(hidden, head.weight, ids[0, 1:]) - expected).abs().max().item()
+        tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.25
+        if getattr(head, "bias", None) is not None or not drift < tolerance:
+            raise ConfigError(
+                f"this base model does not compute its logits as hidden @ weight.T (log-probs differ "
+                f"by {drift:.3g} nats); fitbot supports plain heads as those of Qwen and Llama"
+            )
+
+
+def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
+    """Move every tensor of a batch."""
+    return PairBatch(*(None if t is None else t.to(device, non_blocking=True) for t in batch))

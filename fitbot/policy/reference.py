@@ -1,0 +1,182 @@
+"""The reference's log-probs of a list of pairs: computed once, kept on disk under an exact key.
+
+They never change during a run, nor between runs of another beta, learning rate, seed or output
+folder; so the key is a hash of what determines them and of nothing else: the base's weight files,
+how they are held and computed with, the adapter that stands for the reference if there is one, and,
+pair by pair, the token ids that are scored. Pairs are looked up one by one, so another train_limit
+or a grown file computes the missing pairs only.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
+from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.base import BaseSettings, resolve_base_model
+from fitbot.policy.policy import Policy, to_device
+
+logger = logging.getLogger(__name__)
+
+# Raise it whenever the same ids would be scored differently: another rule, another rendering.
+SCORING_RULE = "sum of completion token log-probs, float32, v1"
+
+_PAIR_KEY_BYTES = 16
+
+
+class ReferenceCache(NamedTuple):
+    """Where one reference's log-probs are kept."""
+
+    file: Path
+
+    def lookup(self, pairs: Sequence[EncodedPair]) -> Tensor:
+        """Find what is known: (N, 2) nats, NaN where a pair has not been computed yet."""
+        known = self._read()
+        missing = torch.full((2,), float("nan"))
+        return torch.stack([known.get(pair_key(pair), missing) for pair in pairs])
+
+    def store(self, pairs: Sequence[EncodedPair], logps: Tensor) -> None:
+        """Add pairs to the file, in one atomic replacement."""
+        known = self._read()
+        known.update(zip(map(pair_key, pairs), logps.cpu(), strict=True))
+        keys = torch.frombuffer(bytearray(b"".join(known)), dtype=torch.uint8)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=self.file.parent, suffix=".partial")
+        os.close(handle)
+        save_file(
+            {"keys": keys.view(-1, _PAIR_KEY_BYTES), "logps": torch.stack(list(known.values()))},
+            partial,
+        )
+        Path(partial).replace(self.file)
+
+    def _read(self) -> dict[bytes, Tensor]:
+        if not self.file.exists():
+            return {}
+        content = load_file(self.file)
+        keys = [bytes(key) for key in content["keys"].numpy()]
+        return dict(zip(keys, content["logps"], strict=True))
+
+
+def pair_key(pair: EncodedPair) -> bytes:
+    """Hash the exact ids of one pair."""
+    digest = hashlib.blake2b(digest_size=_PAIR_KEY_BYTES)
+    for ids in (pair.prompt, pair.chosen, pair.rejected):
+        digest.update(len(ids).to_bytes(8, "little"))
+        digest.update(torch.tensor(ids, dtype=torch.int32).numpy().tobytes())
+    return digest.digest()
+
+
+def open_reference_cache(
+    folder: Path,
+    settings: BaseSettings,
+    *,
+    expanded: bool,
+    compute_dtype: torch.dtype,
+    device: torch.device,
+    layout: Layout,
+    adapter: str | None,
+) -> ReferenceCache:
+    """Name the cache file of one reference.
+
+    Args:
+        folder: Where caches live.
+        settings: Which base and how it is held.
+        expanded: Whether NF4 weights were expanded; the same values, other rounding.
+        compute_dtype: What matrix products run in.
+        device: Its kind, for the same reason.
+        layout: For the same reason.
+        adapter: Folder of the frozen adapter that is the reference; None for the bare base.
+    """
+    identity = {
+        "rule": SCORING_RULE,
+        "base": _hash_weights(Path(path) for path in _weight_files(settings.base_model)),
+        "load_in_4bit": settings.load_in_4bit,
+        "expanded": expanded,
+        "compute_dtype": str(compute_dtype),
+        "device": device.type,
+        "layout": layout,
+        "backend": settings.backend,
+        "adapter": adapter and _hash_weights(sorted(Path(adapter).glob("adapter_*"))),
+    }
+    name = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
+    return ReferenceCache(folder / f"{name}.safetensors")
+
+
+def cached_reference_logps(
+    policy: Policy,
+    pairs: Sequence[EncodedPair],
+    cache: ReferenceCache,
+    *,
+    layout: Layout,
+    pad_id: int,
+    max_tokens: int,
+) -> Tensor:
+    """Take the reference's log-probs from the cache and compute those that it lacks.
+
+    Args:
+        policy: Whose reference it is.
+        pairs: N pairs.
+        cache: Where they are kept.
+        layout: How pairs lie in a forward pass.
+        pad_id: Token that fills a row.
+        max_tokens: Tokens of one forward pass.
+
+    Returns:
+        (N, 2) float32 nats on the CPU: chosen, rejected.
+    """
+    logps = cache.lookup(pairs)
+    missing = logps.isnan().any(-1).nonzero().flatten().tolist()
+    if missing:
+        # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
+        missing.sort(key=lambda i: pairs[i].num_tokens)
+        computed = [logps.new_empty(0, 2)]
+        groups = pack_by_tokens([pairs[i].num_tokens for i in missing], max_tokens)
+        for group in groups:
+            batch = collate_pairs([pairs[missing[j]] for j in group], layout=layout, pad_id=pad_id)
+            computed.append(policy.reference_logps(to_device(batch, policy.device)))
+        logps[missing] = torch.cat([part.cpu() for part in computed])
+        cache.store([pairs[i] for i in missing], logps[missing])
+    logger.info(
+        "reference log-probs: %d of %d pairs from %s, %d computed",
+        len(pairs) - len(missing),
+        len(pairs),
+        cache.file,
+        len(missing),
+    )
+    return logps
+
+
+def _weight_files(base_model: str) -> Iterator[str]:
+    """Find the files that the base's weights are loaded from, in the folder or the hub's cache."""
+    from transformers.utils import cached_file
+    from transformers.utils.hub import get_checkpoint_shard_files
+
+    source = resolve_base_model(base_model)
+    quiet = {"_raise_exceptions_for_missing_entries": False}
+    yield cached_file(source, "config.json")
+    single = cached_file(source, "model.safetensors", **quiet)
+    if single is not None:
+        yield single
+        return
+    index = cached_file(source, "model.safetensors.index.json", **quiet)
+    if index is not None:
+        yield from get_checkpoint_shard_files(source, index)[0]
+        return
+    yield cached_file(source, "pytorch_model.bin")
+
+
+def _hash_weights(files: Iterator[Path] | list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
