@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +22,12 @@ from fitbot.errors import ConfigError
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.run import (
     CONFIG_FILE,
+    LastCheckpoint,
     RunSettings,
+    best_checkpoint,
     folder_of,
     new_run_folder,
     resolve_checkpoint,
-    run_checkpoints,
     run_loggers,
     start_logging,
 )
@@ -44,7 +46,8 @@ def main(args: list[str]) -> int:
     Returns:
         0; a command line that is refused exits with 2 by itself.
     """
-    FitbotCLI(args)
+    # None means the process's own arguments; Lightning warns when it is given them as a list.
+    FitbotCLI(None if args == sys.argv[1:] else args)
     return 0
 
 
@@ -55,7 +58,7 @@ class SuggestingParser(Suggests, LightningArgumentParser):  # type: ignore[misc]
 class FitbotCLI(LightningCLI):
     """Ties module, data and trainer to one run folder."""
 
-    def __init__(self, args: list[str]):
+    def __init__(self, args: list[str] | None):
         """Parse, build, run."""
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
@@ -116,13 +119,15 @@ class FitbotCLI(LightningCLI):
         """Add the run's loggers and callbacks to those that the config names."""
         config = self._get(self.config_init, "trainer")
         run: RunSettings = self._get(self.config_init, "run")
-        callbacks: list[Callback] = [Bar(self.step_log), *(config.get("callbacks") or [])]
+        callbacks: list[Callback] = list(config.get("callbacks") or [])
         loggers: list[Logger] = [x for x in _as_list(config.get("logger")) if isinstance(x, Logger)]
         if self.folder:
             validates = self._get(self.config_init, "data").val_path is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             callbacks += [self.step_log, StartReport(), RandomState()]
-            callbacks += run_checkpoints(self.folder, run, validates=validates)
+            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
+            callbacks += [best_checkpoint(self.folder)] if validates else []
+        callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
     def after_fit(self) -> None:
@@ -131,7 +136,10 @@ class FitbotCLI(LightningCLI):
             return
         assert self.folder is not None
         assert isinstance(self.model, DPOModule)
-        report = RunReport(self.folder, self.trainer, self.model)
+        # A limit of steps may end the fit between two validations.
+        if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
+            self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
+        report = RunReport(self.folder, self.trainer, self.model, self.step_log)
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.draw()

@@ -2,13 +2,18 @@
 
 import logging
 import os
+import re
+import sys
+import warnings
 from dataclasses import dataclass
 from netrc import netrc
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from tqdm import tqdm
 
 from fitbot.errors import AdapterError, ConfigError
 
@@ -92,7 +97,12 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
     loggers: list[Logger] = [CSVLogger(folder, name="metrics")]
     if run.wandb_project:
         _never_ask_for_a_key()
-        loggers.append(WandbLogger(project=run.wandb_project, name=run.name, save_dir=folder))
+        import wandb
+
+        silent = wandb.Settings(silent=True)
+        loggers.append(
+            WandbLogger(project=run.wandb_project, name=run.name, save_dir=folder, settings=silent)
+        )
     if run.tensorboard:
         try:
             loggers.append(TensorBoardLogger(folder, name="tensorboard"))
@@ -104,32 +114,72 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
     return loggers
 
 
-def run_checkpoints(folder: Path, run: RunSettings, *, validates: bool) -> list[ModelCheckpoint]:
-    """Write last.ckpt every so many steps, and best.ckpt whenever validation loss is lowest."""
-    last = ModelCheckpoint(
-        folder, "last", every_n_train_steps=run.save_every_n_steps, enable_version_counter=False
-    )
-    best = ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
-    return [last, best] if validates else [last]
+class LastCheckpoint(Callback):
+    """Writes last.ckpt every so many optimizer steps and at the end of the fit."""
+
+    def __init__(self, folder: Path, every_n_steps: int):
+        """Take the run's folder and the interval."""
+        self.path, self.every_n_steps = folder / "last.ckpt", every_n_steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if the interval is over."""
+        if trainer.global_step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what the fit ended with."""
+        trainer.save_checkpoint(self.path)
+
+
+def best_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Write best.ckpt whenever validation loss is lowest."""
+    return ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
 
 
 def start_logging(level: str, log_file: Path | None) -> None:
     """Say things on the terminal and, in full, in the run's log file."""
-    # A tip for another product, printed at every start.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    _quieten()
     ours = logging.getLogger("fitbot")
     ours.setLevel(level)
     ours.propagate = False
     for handler in ours.handlers[:]:
         ours.removeHandler(handler)
         handler.close()
-    terminal = logging.StreamHandler()
+    terminal = _AboveTheBar()
     terminal.setFormatter(logging.Formatter("%(message)s"))
     ours.addHandler(terminal)
     if log_file is not None:
         file = logging.FileHandler(log_file, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        file.setFormatter(_WithoutColours("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         ours.addHandler(file)
+
+
+class _AboveTheBar(logging.Handler):
+    """Writes to the terminal without breaking a progress bar in two."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _WithoutColours(logging.Formatter):
+    """Leaves terminal colours out of a log file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return re.sub(r"\033\[[0-9;]*m", "", super().format(record))
+
+
+def _quieten() -> None:
+    """Keep what does not concern the user off the terminal; each line with its reason."""
+    # A tip for another product, and "weights_only was not set", which is Lightning's own call.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    # bitsandbytes looks for an optional package of CPU kernels and works without it.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")  # ours
+    warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated")  # Lightning's use of torch
+    # Batches are made in memory in a millisecond; worker processes would slow them down.
+    warnings.filterwarnings("ignore", r".*does not have many workers")
 
 
 def _is_run_of(folder: Path, run: RunSettings) -> bool:

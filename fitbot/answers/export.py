@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitbot import __version__
 from fitbot.errors import AdapterError
 from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
 PROVENANCE_FILE = "fitbot.json"
+_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
 _STATE_PREFIX = "policy.network."
 
 
@@ -45,7 +47,9 @@ def export_adapter(
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        name.removeprefix(_STATE_PREFIX).replace(f".{POLICY_ADAPTER}.", "."): value.cpu().contiguous()
+        name.removeprefix(_STATE_PREFIX).replace(
+            f".{POLICY_ADAPTER}.", "."
+        ): value.cpu().contiguous()
         for name, value in state_dict.items()
     }
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -57,10 +61,7 @@ def export_adapter(
     provenance = {
         "base_model": base_model,
         "settings": hyper_parameters,
-        "versions": {
-            name: version(name)
-            for name in ("fitbot", "torch", "transformers", "peft", "bitsandbytes", "lightning")
-        },
+        "versions": {"fitbot": __version__} | {name: version(name) for name in _PACKAGES},
         **training,
     }
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
@@ -79,8 +80,12 @@ def main(args: list[str]) -> int:
     """
     from fitbot.command_line import Parser
 
-    parser = Parser(prog="fitbot export", description="Write a checkpoint's adapter as PEFT folder.")
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file, or a run's folder (its last.ckpt)")
+    parser = Parser(
+        prog="fitbot export", description="Write a checkpoint's adapter as PEFT folder."
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, help="a .ckpt file, or a run's folder (its last.ckpt)"
+    )
     parser.add_argument("--out", type=Path, help="folder to write; default: beside the checkpoint")
     parser.add_argument(
         "--merge", action="store_true", help="write merged bf16 weights instead, and their drift"
@@ -98,13 +103,18 @@ def main(args: list[str]) -> int:
     else:
         out = options.out or path.parent / f"{path.stem}-adapter"
         export_adapter(
-            out, checkpoint["state_dict"], checkpoint["hyper_parameters"], training=_training(checkpoint)
+            out,
+            checkpoint["state_dict"],
+            checkpoint["hyper_parameters"],
+            training=_training(checkpoint),
         )
     logger.info("wrote %s", out)
     return 0
 
 
-def export_merged(folder: Path, checkpoint: dict[str, Any], *, drift_pairs: int) -> dict[str, float]:
+def export_merged(
+    folder: Path, checkpoint: dict[str, Any], *, drift_pairs: int
+) -> dict[str, float]:
     """Merge an adapter into the weights it was trained on and write them as bf16.
 
     A 4-bit base is expanded first, so that the merge starts from the very values that training saw;
@@ -219,7 +229,11 @@ def _model_card(provenance: dict[str, Any]) -> str:
             "",
             "## Figures of the run",
             "",
-            *(["| figure | value |", "|---|---|", *rows] if rows else ["See summary.json of the run."]),
+            *(
+                ["| figure | value |", "|---|---|", *rows]
+                if rows
+                else ["See summary.json of the run."]
+            ),
             "",
             "Reward accuracy and margin say how far the policy moved towards its training pairs. They "
             "do not say that its answers are right: this is not medical advice.",

@@ -27,6 +27,7 @@ class StepLog(Callback):
     def __init__(self) -> None:
         """Start with nothing logged."""
         self.last: dict[str, float] = {}  # the latest log point's values
+        self.peak_memory_gib: float | None = None  # of the GPU, after the fit
         self._first_step = self._window_step = 0
         self._window_started = self._estimate_started = 0.0
 
@@ -51,6 +52,11 @@ class StepLog(Callback):
                 _say_how_long(seconds, total - step)
             self._estimate_started = time.perf_counter()
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Read the peak memory; Lightning moves the model off the GPU afterwards."""
+        if pl_module.device.type == "cuda":
+            self.peak_memory_gib = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
+
     def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
         values = {name: mean.item() for name, mean in module.train_window.compute().items()}
         num_pairs = int(module.train_window.sums[-1].item())
@@ -60,8 +66,8 @@ class StepLog(Callback):
             "grad_norm": module.grad_norm.item(),
             "learning_rate": module.lr_schedulers().get_last_lr()[0],  # type: ignore[union-attr]
             "pairs_per_second": num_pairs / (now - self._window_started),
-            "epoch": trainer.current_epoch + (trainer.fit_loop.batch_idx + 1)
-            / trainer.num_training_batches,
+            "epoch": trainer.current_epoch
+            + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches,
         }
         self.last = {f"train/{name}": value for name, value in values.items()}
         if step == 1:

@@ -7,7 +7,6 @@ several forward passes: each pass is weighted by its pairs, so the split changes
 
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -121,6 +120,7 @@ class DPOModule(LightningModule):
         self.val_means, self.test_means = PairMeans(), PairMeans()
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
+        self.validated_at: int | None = None  # optimizer step of the latest validation
         _check_ranges(beta, label_smoothing, warmup_ratio)
 
     def configure_model(self) -> None:
@@ -175,6 +175,7 @@ class DPOModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log means over all validation pairs."""
         self._log_means("val", self.val_means)
+        self.validated_at = self.trainer.global_step
 
     def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the test means."""

@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
@@ -79,7 +80,10 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
 
     batch = to_device(collate_pairs([pair], layout="shared", pad_id=0), policy.device)
     devices = [policy.device] if policy.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+    with (
+        torch.random.fork_rng(devices),
+        torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
+    ):
         logps = policy.logps(batch)  # held until the storages were counted
     del logps
     return sum(kept.values())
@@ -88,15 +92,16 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
 class RunReport:
     """What came of a fit, drawn from what it logged."""
 
-    def __init__(self, folder: Path, trainer: Trainer, module: DPOModule):
+    def __init__(self, folder: Path, trainer: Trainer, module: DPOModule, step_log: StepLog):
         """Read the run's metrics.
 
         Args:
             folder: The run's folder.
             trainer: After fit.
             module: After fit.
+            step_log: The callback that logged its steps.
         """
-        self.folder, self.trainer, self.module = folder, trainer, module
+        self.folder, self.trainer, self.module, self.step_log = folder, trainer, module, step_log
         self.curves = read_metrics(folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
@@ -105,7 +110,6 @@ class RunReport:
         `train_loss` is the mean over the pairs since the log point before the last,
         `mean_train_loss` that over the whole run.
         """
-        cuda = self.module.device.type == "cuda"
         return {
             "epochs": self.trainer.current_epoch,
             "steps": self.trainer.global_step,
@@ -121,9 +125,7 @@ class RunReport:
             "val_margin": self._last("val/rewards/margins"),
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
-            "peak_gpu_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)
-            if cuda
-            else None,
+            "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
         }
 
     def draw(self) -> Path:

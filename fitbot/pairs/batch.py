@@ -31,7 +31,9 @@ class PairBatch(NamedTuple):
     position_ids: Tensor  # as input_ids; restarts where the rejected completion does
     pair_index: Tensor | None  # (T,) which pair a token belongs to, B for padding; None in rows
     part: Tensor | None  # (T,) 0 prompt, 1 chosen, 2 rejected; None in rows
-    score_from: Tensor  # (S,) index into the flattened input_ids whose hidden state predicts a token
+    score_from: (
+        Tensor  # (S,) index into the flattened input_ids whose hidden state predicts a token
+    )
     score_ids: Tensor  # (S,) the token predicted
     score_owner: Tensor  # (S,) 2 * pair + (0 chosen, 1 rejected); 2B is padding, to be thrown away
     reference_logps: Tensor | None  # (B, 2) nats, float32: chosen, rejected; None when not cached
@@ -122,7 +124,11 @@ def _collate_shared(
     owner: list[int] = []
     for b, pair in enumerate(pairs):
         prompt_end = len(ids) + len(pair.prompt)  # where the chosen completion begins
-        for kind, tokens in ((PROMPT, pair.prompt), (CHOSEN, pair.chosen), (REJECTED, pair.rejected)):
+        for kind, tokens in (
+            (PROMPT, pair.prompt),
+            (CHOSEN, pair.chosen),
+            (REJECTED, pair.rejected),
+        ):
             start = len(ids)
             first_position = 0 if kind == PROMPT else len(pair.prompt)
             ids += tokens

@@ -123,7 +123,9 @@ class Chat:
             texts += [pair.chosen, pair.rejected]
         encoded = iter(self._encode_texts(texts))
         return [
-            self._fit(pair, conversation, [next(encoded) for _ in range(len(conversation) + 2)], limits)
+            self._fit(
+                pair, conversation, [next(encoded) for _ in range(len(conversation) + 2)], limits
+            )
             for conversation, pair in zip(conversations, pairs, strict=True)
         ]
 

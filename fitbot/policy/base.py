@@ -250,8 +250,9 @@ def _prepare_4bit(model: nn.Module, compute_dtype: torch.dtype) -> None:
     if not layers:
         raise ConfigError("load_in_4bit is true, but no layer of the base model became 4-bit")
     for layer in layers:
-        # A pre-quantised checkpoint brings its own compute dtype; the run's precision decides.
-        layer.compute_dtype = compute_dtype
+        # A pre-quantised checkpoint brings dtypes of its own; the run's precision decides. Both are
+        # set, or weights dequantised on the fly and expanded once would be rounded differently.
+        layer.compute_dtype = layer.weight.quant_state.dtype = compute_dtype
         layer.compute_type_is_set = True
         # On CPUs with AVX512-BF16 the first eval forward would repack the weights for a kernel
         # that has no gradient: later LoRA gradients come out wrong, with a mere warning.
@@ -287,9 +288,7 @@ def _add_adapter(base: nn.Module, lora: LoraSettings, adapter: str | None) -> An
         try:
             return get_peft_model(base, adapter_config(lora, str(base.config._name_or_path)))
         except ValueError as error:
-            raise ConfigError(
-                f"lora.target_modules {lora.target_modules}: {error}"
-            ) from error
+            raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
 
 
 def _check_adapter_folder(adapter: str) -> None:

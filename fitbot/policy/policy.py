@@ -136,7 +136,7 @@ class Policy(nn.Module):
         if any(parameter.requires_grad for parameter in head.parameters()):
             raise ConfigError("the output head must be frozen; remove it from lora.target_modules")
         ids = torch.arange(5, 13, device=self.device)[None]
-        with torch.no_grad(), self._autocast():
+        with self.as_reference(), self._autocast():
             logits = self.network(input_ids=ids, use_cache=False).logits[0, :-1]
             hidden = self._decoder[0](input_ids=ids, use_cache=False)[0][0, :-1]
         expected = logits.float().log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)

@@ -107,7 +107,9 @@ def open_reference_cache(
         "backend": settings.backend,
         "adapter": adapter and _hash_weights(sorted(Path(adapter).glob("adapter_*"))),
     }
-    name = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=12).hexdigest()
+    name = hashlib.blake2b(
+        json.dumps(identity, sort_keys=True).encode(), digest_size=12
+    ).hexdigest()
     return ReferenceCache(folder / f"{name}.safetensors")
 
 

@@ -1,0 +1,41 @@
+# make quickstart   train the embedded model on the sample pairs; needs neither GPU nor hub
+# make test         lint, types and tests
+# make lint         the same without the tests
+# make clean        delete caches and build outputs; the environment and checkpoints/ stay
+# An environment that is missing, or older than its requirements, is set up first.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install -c constraints.txt
+REQUIREMENTS := pyproject.toml constraints.txt
+
+.PHONY: quickstart test lint clean
+
+# OMP_WAIT_POLICY=PASSIVE: threads that wait sleep, so that runs on shared cores do not slow down.
+quickstart: $(VENV)/.fitbot
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/fitbot fit --config configs/quickstart.yaml
+
+test: lint
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(BIN)/pytest
+
+lint: $(VENV)/.fitbot-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache unsloth_compiled_cache
+	find fitbot tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Torch goes first and alone, so that pip takes a local CPU build where it finds one.
+$(VENV)/.fitbot: $(REQUIREMENTS)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.fitbot-dev: $(VENV)/.fitbot
+	$(INSTALL) -e '.[dev]'
+	touch $@

@@ -1,0 +1,132 @@
+"""Small and real: a two-layer random Qwen3, a handful of pairs, the whole straight line on a CPU."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "disabled")
+
+import lightning
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from fitbot.dpo.module import DPOModule
+from fitbot.pairs.chat import Chat, EncodedPair, Limits
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.pairs.preferences import load_pairs
+from fitbot.policy.base import BaseSettings, LoraSettings, load_policy_network
+from fitbot.policy.embedded import write_embedded_model
+from fitbot.policy.policy import Policy
+
+ROOT = Path(__file__).parent.parent
+SYSTEM = "You are a helpful AI fitness assistant."
+LIMITS = Limits(max_prompt_length=300, max_length=700)
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny float32 Qwen3 with a byte tokenizer."""
+    return str(write_embedded_model(tmp_path_factory.mktemp("base")))
+
+
+@pytest.fixture(scope="session")
+def chat(base: str) -> Chat:
+    return Chat(AutoTokenizer.from_pretrained(base), system_prompt=SYSTEM)
+
+
+@pytest.fixture(scope="session")
+def pairs(chat: Chat) -> list[EncodedPair]:
+    """The first eight sample pairs, encoded."""
+    loaded = load_pairs(ROOT / "data" / "sample_train.json", limit=8)
+    return chat.encode_pairs(loaded.pairs, LIMITS)
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> str:
+    """Ten short pairs in the published schema: two steps of eight and two."""
+    records = [
+        {"question": f"Is {n} sets enough?", "chosen": f"Yes, {n} sets.", "rejected": f"No, {n}!!"}
+        for n in range(10)
+    ]
+    path = tmp_path / "pairs.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    return str(path)
+
+
+def make_policy(
+    base: str,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    moved: bool = True,
+    adapter: str | None = None,
+    dropout: float = 0.0,
+    **settings: Any,
+) -> Policy:
+    """Build a policy; `moved` gives it an adapter that is not the identity, as after training."""
+    network = load_policy_network(
+        BaseSettings(**({"base_model": base, "load_in_4bit": False} | settings)),
+        LoraSettings(r=4, alpha=8, dropout=dropout),
+        device=torch.device(device),
+        compute_dtype=dtype,
+        adapter=adapter,
+    )
+    if moved:
+        generator = torch.Generator().manual_seed(1)
+        for name, parameter in network.named_parameters():
+            if "lora_B" in name and parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=generator) * 0.05
+                parameter.data.copy_(noise)
+    return Policy(network, compute_dtype=dtype)
+
+
+def make_module(base: str, tmp_path: Path, **settings: Any) -> DPOModule:
+    defaults: dict[str, Any] = {
+        "base_model": base,
+        "load_in_4bit": False,
+        "lora": LoraSettings(r=4, alpha=8, dropout=0.1),
+        "learning_rate": 1e-2,
+        "optimizer": "adamw",
+        "lr_schedule": "constant",
+        "warmup_ratio": 0.0,
+        "reference_cache": str(tmp_path / "reference"),
+    }
+    return DPOModule(**(defaults | settings))
+
+
+def make_data(base: str, path: str, **settings: Any) -> PreferenceDataModule:
+    defaults: dict[str, Any] = {
+        "train_path": path,
+        "val_path": path,
+        "base_model": base,
+        "system_prompt": SYSTEM,
+        "max_prompt_length": 300,
+        "max_length": 700,
+    }
+    return PreferenceDataModule(**(defaults | settings))
+
+
+def make_trainer(tmp_path: Path, **settings: Any) -> lightning.Trainer:
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu",
+        "precision": "32-true",
+        "max_epochs": 2,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "default_root_dir": tmp_path,
+    }
+    return lightning.Trainer(**(defaults | settings))
+
+
+def adapter_of(module: DPOModule) -> dict[str, torch.Tensor]:
+    """Copy the adapter's weights."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
