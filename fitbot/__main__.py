@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
     "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
     "predict": ("fitbot.cli", "write log-probs, rewards and margin of every test pair"),
+    "chat": ("fitbot.answers.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "export": ("fitbot.answers.export", "write a checkpoint's adapter, or merged weights"),
 }
 

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from fitbot.answers.export import export_adapter
 from fitbot.answers.settings import AnswerSettings, ServeSettings
-from fitbot.command_line import Suggests
+from fitbot.command_line import SuggestingParser
 from fitbot.dpo.callbacks import Bar, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.report import RunReport, StartReport
@@ -51,7 +51,7 @@ def main(args: list[str]) -> int:
     return 0
 
 
-class SuggestingParser(Suggests, LightningArgumentParser):  # type: ignore[misc]
+class FitbotParser(SuggestingParser, LightningArgumentParser):
     """Lightning's parser, with suggestions."""
 
 
@@ -67,7 +67,7 @@ class FitbotCLI(LightningCLI):
             DPOModule,
             PreferenceDataModule,
             args=args,
-            parser_class=SuggestingParser,
+            parser_class=FitbotParser,
             save_config_callback=None,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -127,12 +127,13 @@ class FitbotCLI(LightningCLI):
             callbacks += [self.step_log, StartReport(), RandomState()]
             callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
             callbacks += [best_checkpoint(self.folder)] if validates else []
-        callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
     def after_fit(self) -> None:
         """Export the adapter, draw the curves, and say what came of it."""
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert self.folder is not None
         assert isinstance(self.model, DPOModule)

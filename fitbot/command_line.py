@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 
-class Suggests:
-    """Mixin for a jsonargparse parser: names the nearest known option to one that is refused."""
+class SuggestingParser(ArgumentParser):
+    """A parser that names the nearest known option to one that it refuses."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print usage and message and exit with status 2."""
@@ -18,12 +18,8 @@ class Suggests:
             known = [action.dest for parser in _parsers(self) for action in parser._actions]
             near = difflib.get_close_matches(unknown[1], known, n=1)
             message += f"\ndid you mean {near[0]!r}?" if near else ""
-        super().error(message, ex)  # type: ignore[misc]
+        super().error(message, ex)
         raise AssertionError  # the parser has exited
-
-
-class Parser(Suggests, ArgumentParser):  # type: ignore[misc]
-    """Parser of the commands that are not Lightning's."""
 
 
 def _parsers(parser: Any) -> list[Any]:

@@ -115,7 +115,11 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
 
 
 class LastCheckpoint(Callback):
-    """Writes last.ckpt every so many optimizer steps and at the end of the fit."""
+    """Writes last.ckpt every so many optimizer steps, after the last one and after validations.
+
+    Not when training ends: by then Lightning has counted an epoch that a limit of steps cut short
+    as complete, and a run resumed from there would skip the rest of it.
+    """
 
     def __init__(self, folder: Path, every_n_steps: int):
         """Take the run's folder and the interval."""
@@ -125,12 +129,14 @@ class LastCheckpoint(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if the interval is over."""
-        if trainer.global_step % self.every_n_steps == 0:
+        step = trainer.global_step
+        if step % self.every_n_steps == 0 or step == trainer.estimated_stepping_batches:
             trainer.save_checkpoint(self.path)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what the fit ended with."""
-        trainer.save_checkpoint(self.path)
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was validated."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
 
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:
@@ -178,6 +184,12 @@ def _quieten() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")  # ours
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated")  # Lightning's use of torch
+    # A run without validation pairs is a run without validation.
+    warnings.filterwarnings("ignore", r"Total length of `list` across ranks is zero")
+    # It is: the sampler starts where the step count says.
+    warnings.filterwarnings("ignore", r".*your dataloader is not resumable")
+    # It does: every pair once, in order.
+    warnings.filterwarnings("ignore", r"You are using a custom batch sampler")
     # Batches are made in memory in a millisecond; worker processes would slow them down.
     warnings.filterwarnings("ignore", r".*does not have many workers")
 

@@ -1,4 +1,4 @@
-"""Small and real: a two-layer random Qwen3, a handful of pairs, the whole straight line on a CPU."""
+"""Small and real: a two-layer random Qwen3, a handful of pairs, the straight line on a CPU."""
 
 import json
 import os
@@ -14,11 +14,11 @@ import torch
 from transformers import AutoTokenizer
 
 from fitbot.dpo.module import DPOModule
+from fitbot.embedded import write_embedded_model
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.base import BaseSettings, LoraSettings, load_policy_network
-from fitbot.policy.embedded import write_embedded_model
 from fitbot.policy.policy import Policy
 
 ROOT = Path(__file__).parent.parent

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fitbot import __version__
 from fitbot.errors import AdapterError
-from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config, load_tokenizer
+from fitbot.pairs.chat import load_tokenizer
+from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,7 @@ def export_adapter(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {
-        name.removeprefix(_STATE_PREFIX).replace(
-            f".{POLICY_ADAPTER}.", "."
-        ): value.cpu().contiguous()
-        for name, value in state_dict.items()
-    }
+    weights = {_peft_name(name): value.cpu().contiguous() for name, value in state_dict.items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     base_model = hyper_parameters["base_model"]
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
@@ -78,10 +74,12 @@ def main(args: list[str]) -> int:
     Returns:
         0.
     """
-    from fitbot.command_line import Parser
+    from fitbot.command_line import SuggestingParser
 
-    parser = Parser(
-        prog="fitbot export", description="Write a checkpoint's adapter as PEFT folder."
+    parser = SuggestingParser(
+        prog="fitbot export",
+        allow_abbrev=False,
+        description="Write a checkpoint's adapter as PEFT folder.",
     )
     parser.add_argument(
         "checkpoint", type=Path, help="a .ckpt file, or a run's folder (its last.ckpt)"
@@ -182,6 +180,11 @@ def export_merged(
     return drift
 
 
+def _peft_name(name: str) -> str:
+    """PEFT's files leave out our wrapper's name and the adapter's."""
+    return name.removeprefix(_STATE_PREFIX).replace(f".{POLICY_ADAPTER}.", ".")
+
+
 def _load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AdapterError(f"{path}: no such checkpoint; give a .ckpt file or a run's folder")
@@ -235,8 +238,8 @@ def _model_card(provenance: dict[str, Any]) -> str:
                 else ["See summary.json of the run."]
             ),
             "",
-            "Reward accuracy and margin say how far the policy moved towards its training pairs. They "
-            "do not say that its answers are right: this is not medical advice.",
+            "Reward accuracy and margin say how far the policy moved towards its training pairs, "
+            "not that its answers are right. This is not medical advice.",
             "",
             "All settings and versions are in `fitbot.json`.",
             "",

@@ -9,6 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.dpo.module import DPOModule
 
@@ -42,7 +43,8 @@ class StepLog(Callback):
         """Log if this is a log point; once the first steps are done, say how long it will take."""
         assert isinstance(pl_module, DPOModule)
         step, total = trainer.global_step, int(trainer.estimated_stepping_batches)
-        if step in (1, total) or step % trainer.log_every_n_steps == 0:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
         done = step - self._first_step
         if done in (_ESTIMATE_FROM, _ESTIMATE_AT):
@@ -62,9 +64,11 @@ class StepLog(Callback):
         num_pairs = int(module.train_window.sums[-1].item())
         module.train_window.reset()
         now = time.perf_counter()
+        scheduler = module.lr_schedulers()
+        assert isinstance(scheduler, LRScheduler)
         values |= {
             "grad_norm": module.grad_norm.item(),
-            "learning_rate": module.lr_schedulers().get_last_lr()[0],  # type: ignore[union-attr]
+            "learning_rate": float(scheduler.get_last_lr()[0]),
             "pairs_per_second": num_pairs / (now - self._window_started),
             "epoch": trainer.current_epoch
             + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches,

@@ -44,7 +44,7 @@ class PairMeans(Metric):
             terms.chosen_rewards,
             terms.rejected_rewards,
             margins,
-            margins > 0,  # a tie is no preference: it counts as wrong, hence 0 at the first step
+            margins > 0,  # a tie is no preference and counts as wrong
             policy_logps[:, 0],
             policy_logps[:, 1],
             torch.ones_like(margins),

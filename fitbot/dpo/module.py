@@ -13,8 +13,11 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.dpo.metrics import PairMeans
 from fitbot.dpo.objective import DPOTerms, dpo_loss
@@ -148,17 +151,19 @@ class DPOModule(LightningModule):
                 f"metrics; use one of {', '.join(COMPUTE_DTYPES)}"
             )
         on_gpu = self._trainer and self.trainer.strategy.root_device.type == "cuda"
-        if precision == "bf16-mixed" and on_gpu:
-            if not torch.cuda.is_bf16_supported(including_emulation=False):
-                raise ConfigError(
-                    "trainer.precision bf16-mixed: this GPU has no bfloat16; add "
-                    "--config configs/t4.yaml, or --trainer.precision 16-mixed"
-                )
+        bfloat16_is_missing = on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+        if precision == "bf16-mixed" and bfloat16_is_missing:
+            raise ConfigError(
+                "trainer.precision bf16-mixed: this GPU has no bfloat16; add "
+                "--config configs/t4.yaml, or --trainer.precision 16-mixed"
+            )
         return COMPUTE_DTYPES[precision]
 
     def training_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Do one optimizer step on one global batch, in as many passes as it was split into."""
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(scheduler, LRScheduler)
         optimizer.zero_grad()
         num_pairs = sum(part.num_pairs for part in batch)
         for part in batch:
@@ -247,7 +252,7 @@ class DPOModule(LightningModule):
         """The trainable weights: the policy's adapter and nothing else."""
         return [p for p in self._policy().parameters() if p.requires_grad]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the adapter, with warm-up from 0 and a schedule over the whole run.
 
         The schedules are transformers': the first step has learning rate 0, and so has the end of
@@ -266,7 +271,7 @@ class DPOModule(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the policy's adapter only: the base never reaches a checkpoint."""
         state: dict[str, Any] = super().state_dict(*args, **kwargs)
         return {
@@ -325,7 +330,9 @@ class DPOModule(LightningModule):
 
     def _log_means(self, stage: str, means: PairMeans) -> None:
         # The metric has summed over processes by itself; averaging again would be wrong.
-        self.log_dict({f"{stage}/{name}": value for name, value in means.compute().items()})
+        values = {f"{stage}/{name}": value for name, value in means.compute().items()}
+        # Lightning would count steps from 0 here; this is its way of being told the step.
+        self.log_dict({**values, "step": float(self.trainer.global_step)})
         means.reset()
 
     def _caches_reference(self) -> bool:
@@ -372,12 +379,15 @@ class DPOModule(LightningModule):
         logger.info("first loss %.6f, as it must be (ln 2 = 0.693147)", loss)
 
     def _make_optimizer(self) -> Optimizer:
-        settings = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer_name == "adamw":
-            return torch.optim.AdamW(self.adapter_parameters, **settings)
+            return torch.optim.AdamW(
+                self.adapter_parameters, lr=self.learning_rate, weight_decay=self.weight_decay
+            )
         import bitsandbytes as bnb
 
-        optimizer: Optimizer = bnb.optim.AdamW8bit(self.adapter_parameters, **settings)
+        optimizer: Optimizer = bnb.optim.AdamW8bit(
+            self.adapter_parameters, lr=self.learning_rate, weight_decay=self.weight_decay
+        )
         return optimizer
 
     def _policy(self) -> Policy:

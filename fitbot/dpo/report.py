@@ -197,7 +197,8 @@ def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPa
     typical = min(pairs, key=lambda pair: abs(pair.num_tokens - mean_size))
     step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
     activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
-    head = 3 * TILE_ELEMENTS * 4
+    vocabulary = module.policy.network.config.vocab_size
+    head = 3 * 4 * min(TILE_ELEMENTS, step_tokens * vocabulary)  # a few float32 tiles of logits
     total = weights + optimizer + activations + head
     return (
         f"memory expected: {total / _MIB:,.0f} MiB (weights {weights / _MIB:,.0f}, gradients and "

@@ -20,6 +20,7 @@ from torch import Tensor
 from fitbot.pairs.chat import EncodedPair
 
 Layout = Literal["shared", "rows"]
+LAYOUTS: tuple[Layout, ...] = ("shared", "rows")
 
 PROMPT, CHOSEN, REJECTED = 0, 1, 2
 

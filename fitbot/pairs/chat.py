@@ -1,23 +1,29 @@
-"""A preference pair → token ids, within both length limits. The only place that knows chat templates.
+"""A preference pair → token ids within both length limits; alone in knowing chat templates.
 
 The template's own parts are encoded with their control tokens; every text written by a person is
 encoded apart, as plain characters, so that "<|im_start|>" in a question cannot open a turn.
-Training and serving render the same prompt: thinking off, generation prompt at the end. A completion
-is its text and the end-of-turn token, nothing after it.
+Training and serving render the same prompt: thinking off, generation prompt at the end. A
+completion is its text and the end-of-turn token, nothing after it.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from fitbot.embedded import resolve_base_model
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.preferences import Message, PreferencePair
 
 # Two private-use characters that no template and no font gives a meaning to, around a number.
 _SLOT = "\ue0f0{}\ue0f1"
 _SLOT_PATTERN = re.compile("\ue0f0([0-9]+)\ue0f1")
+
+
+def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
+    """Load the base model's own tokenizer, by hub id or folder."""
+    return AutoTokenizer.from_pretrained(resolve_base_model(base_model))
 
 
 class Limits(NamedTuple):
@@ -65,7 +71,7 @@ class CutReport(NamedTuple):
 
 
 class Chat:
-    """Renders conversations for one tokenizer: the template's parts as control, the rest as text."""
+    """Renders conversations: the template's parts with control tokens, the rest as plain text."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None = None):
         """Find out how the tokenizer's template opens, separates and ends turns.

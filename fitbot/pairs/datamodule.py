@@ -1,7 +1,7 @@
 """Preference files → batches: reads, encodes, splits by token budget, and keeps its place.
 
-One batch of the training loader is one optimizer step: a list of `PairBatch`, each of which fits the
-token budget. How the pairs of a step are split into forward passes changes no result.
+One batch of the training loader is one optimizer step: a list of `PairBatch`, each within the token
+budget. How the pairs of a step are split into forward passes changes no result.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
-from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, load_tokenizer, report_cuts
 from fitbot.pairs.preferences import load_pairs
 
 logger = logging.getLogger(__name__)
@@ -99,8 +99,6 @@ class PreferenceDataModule(LightningDataModule):
     def chat(self) -> Chat:
         """Renders conversations with the base model's tokenizer."""
         if self._chat is None:
-            from fitbot.policy.base import load_tokenizer
-
             self._chat = Chat(load_tokenizer(self.base_model), system_prompt=self.system_prompt)
         return self._chat
 
@@ -137,15 +135,15 @@ class PreferenceDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[list[PairBatch]]:
         """One item per optimizer step; every epoch another order, the same for the same seed."""
-        return self._loader("train", EpochSampler(self._num_steps(), self._position, self._order))
+        return self._loader("train", EpochSampler(self._num_steps(), self._order, self._position))
 
     def val_dataloader(self) -> DataLoader[list[PairBatch]] | list[Any]:
         """All pairs in the file's order, each once."""
-        return self._loader("val", self._in_order("val")) if "val" in self.pairs else []
+        return self._in_order("val") if "val" in self.pairs else []
 
     def test_dataloader(self) -> DataLoader[list[PairBatch]]:
         """All pairs in the file's order, each once."""
-        return self._loader("test", self._in_order("test"))
+        return self._in_order("test")
 
     def predict_dataloader(self) -> DataLoader[list[PairBatch]]:
         """All pairs of the test file in its order, each once."""
@@ -171,7 +169,7 @@ class PreferenceDataModule(LightningDataModule):
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""
         paths = {"train": self.train_path, "val": self.val_path, "test": self.test_path}
-        files = {
+        files: dict[str, Any] = {
             split: {"path": paths[split], "pairs": len(pairs), "sha256": self._hashes[split]}
             for split, pairs in self.pairs.items()
         }
@@ -185,7 +183,7 @@ class PreferenceDataModule(LightningDataModule):
         """Refuse to go on with other data: the position would mean something else.
 
         Raises:
-            ConfigError: The pairs, their rendering, pairs per step or seed are not the checkpoint's.
+            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's.
         """
         here = self._identity()
         if "training pairs" not in here:
@@ -222,9 +220,7 @@ class PreferenceDataModule(LightningDataModule):
         logger.info("%s %s: %s%s", split, path, self.cut_reports[split], skipped)
         return pairs
 
-    def _loader(
-        self, split: Split, batches: "EpochSampler | list[list[int]]"
-    ) -> DataLoader[list[PairBatch]]:
+    def _loader(self, split: Split, batches: "EpochSampler") -> DataLoader[list[PairBatch]]:
         return DataLoader(
             range(len(self.pairs[split])),  # type: ignore[arg-type]
             batch_sampler=batches,
@@ -234,10 +230,10 @@ class PreferenceDataModule(LightningDataModule):
             generator=torch.Generator(),
         )
 
-    def _in_order(self, split: Split) -> list[list[int]]:
-        indices = list(range(len(self.pairs[split])))
-        step = self.pairs_per_step
-        return [indices[start : start + step] for start in range(0, len(indices), step)]
+    def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
+        count, step = len(self.pairs[split]), self.pairs_per_step
+        batches = [list(range(i, min(i + step, count))) for i in range(0, count, step)]
+        return self._loader(split, EpochSampler(len(batches), lambda epoch: batches))
 
     def _order(self, epoch: int) -> list[list[int]]:
         """Batches of one epoch: a permutation that depends on seed and epoch only."""
@@ -272,17 +268,17 @@ class EpochSampler(Sampler[list[int]]):
     def __init__(
         self,
         num_batches: int,
-        position: Callable[[], tuple[int, int]],
         order: Callable[[int], list[list[int]]],
+        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ):
-        """Take where to start, asked anew at the start of every epoch, and what the order is.
+        """Take what the order is and where to start, asked anew at the start of every epoch.
 
         Args:
             num_batches: Batches of an epoch.
-            position: Returns the epoch and the batch in it that come next.
             order: Returns an epoch's batches.
+            position: Returns the epoch and the batch in it that come next.
         """
-        self.num_batches, self.position, self.order = num_batches, position, order
+        self.num_batches, self.order, self.position = num_batches, order, position
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rest of the epoch."""

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from fitbot.embedded import EMBEDDED, resolve_base_model
 from fitbot.errors import AdapterError, ConfigError
 
 logger = logging.getLogger(__name__)
 
 POLICY_ADAPTER = "default"
 REFERENCE_ADAPTER = "reference"
-EMBEDDED = "embedded"
 
 Backend = Literal["transformers", "unsloth"]
 
@@ -72,34 +72,6 @@ class BaseSettings:
     backend: Backend = "transformers"
 
 
-def resolve_base_model(base_model: str) -> str:
-    """Turn a base model's name into what transformers can load: a hub id or an existing folder.
-
-    Raises:
-        ConfigError: It is written like a path, and no such folder is there.
-    """
-    if base_model == EMBEDDED:
-        from fitbot.policy.embedded import embedded_model
-
-        return str(embedded_model())
-    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
-        folder = Path(base_model).expanduser()
-        if not (folder / "config.json").is_file():
-            raise ConfigError(
-                f"base_model {base_model!r}: no config.json there; give a folder with a model that "
-                "transformers can load, a hub id such as 'Qwen/Qwen3-0.6B', or 'embedded'"
-            )
-        return str(folder)
-    return base_model
-
-
-def load_tokenizer(base_model: str) -> Any:
-    """Load the base model's own tokenizer."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(resolve_base_model(base_model))
-
-
 def load_policy_network(
     settings: BaseSettings,
     lora: LoraSettings,
@@ -107,7 +79,7 @@ def load_policy_network(
     device: torch.device,
     compute_dtype: torch.dtype,
     adapter: str | None = None,
-) -> nn.Module:
+) -> Any:
     """Load the base, hold it as the settings say, and put a float32 LoRA adapter on it.
 
     Args:
@@ -138,9 +110,7 @@ def load_policy_network(
     return network
 
 
-def load_base(
-    settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype
-) -> nn.Module:
+def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
     """Load the frozen base model, 4-bit or not, without an adapter."""
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -171,8 +141,19 @@ def load_base(
             expand_4bit(model, compute_dtype)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    result: nn.Module = model
-    return result
+    return model
+
+
+def load_answerer(settings: BaseSettings, *, adapter: Path | None, device: torch.device) -> Any:
+    """Load the base as it was trained on, with an adapter on it or none, ready to generate."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model = load_base(settings, device=device, compute_dtype=dtype)
+    if adapter is not None:
+        from peft import PeftModel
+
+        _check_adapter_folder(str(adapter))
+        model = PeftModel.from_pretrained(model, str(adapter))
+    return model.eval()
 
 
 def count_4bit(network: nn.Module) -> int:
@@ -239,7 +220,7 @@ def _check_settings(settings: BaseSettings, config: Any, prequantised: bool) -> 
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and settings.max_seq_length > positions:
         raise ConfigError(
-            f"max_seq_length {settings.max_seq_length} exceeds the {positions} positions of {name!r}"
+            f"max_seq_length {settings.max_seq_length} exceeds {name!r}'s {positions} positions"
         )
 
 
@@ -272,7 +253,7 @@ def _should_expand(settings: BaseSettings, model: nn.Module, device: torch.devic
     return free - needed > total // 2
 
 
-def _add_adapter(base: nn.Module, lora: LoraSettings, adapter: str | None) -> Any:
+def _add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
     from peft import PeftModel, get_peft_model
 
     if adapter is not None:

@@ -28,7 +28,7 @@ def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (S,) float32 log-probabilities, nats.
     """
-    result: Tensor = _FrozenHead.apply(hidden, weight, targets)
+    result: Tensor = _FrozenHead.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -36,9 +36,11 @@ def sum_by_owner(token_logps: Tensor, owner: Tensor, num_pairs: int) -> Tensor:
     """Sum token log-probs into completions: (S,), (S,) → (B, 2) nats: chosen, rejected.
 
     A sum, not a mean: DPO compares whole completions. Slot 2B collects the padding and is dropped.
+    It is added up in float64: one after the other in float32, a long completion loses 5e-4 nats.
     """
-    sums = token_logps.new_zeros(2 * num_pairs + 1).index_add(0, owner, token_logps)
-    return sums[:-1].view(num_pairs, 2)
+    sums = torch.zeros(2 * num_pairs + 1, dtype=torch.float64, device=token_logps.device)
+    sums = sums.index_add(0, owner, token_logps.double())
+    return sums[:-1].view(num_pairs, 2).float()
 
 
 class _FrozenHead(torch.autograd.Function):

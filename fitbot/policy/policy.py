@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fitbot.errors import ConfigError
-from fitbot.pairs.batch import Layout, PairBatch, attention_mask, collate_pairs
+from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, attention_mask, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.logps import sum_by_owner, token_logps
@@ -20,7 +20,7 @@ from fitbot.policy.logps import sum_by_owner, token_logps
 class Policy(nn.Module):
     """A base model with a LoRA adapter, asked for log-probs; the adapter off is the reference."""
 
-    def __init__(self, network: nn.Module, *, compute_dtype: torch.dtype):
+    def __init__(self, network: Any, *, compute_dtype: torch.dtype):
         """Wrap a PEFT model from `load_policy_network`.
 
         Args:
@@ -99,8 +99,8 @@ class Policy(nn.Module):
         pairs = [EncodedPair(a, b, a[:3], 0, 0, 0, 0), EncodedPair(b, a, b[1:], 0, 0, 0, 1)]
         logps = {}
         with self.as_reference():
-            for name in ("shared", "rows"):
-                batch = collate_pairs(pairs, layout=name, pad_id=0)  # type: ignore[arg-type]
+            for name in LAYOUTS:
+                batch = collate_pairs(pairs, layout=name, pad_id=0)
                 logps[name] = self.logps(to_device(batch, self.device))
         drift = (logps["shared"] - logps["rows"]).abs().max().item()
         tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.5
@@ -144,11 +144,15 @@ class Policy(nn.Module):
         tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.25
         if getattr(head, "bias", None) is not None or not drift < tolerance:
             raise ConfigError(
-                f"this base model does not compute its logits as hidden @ weight.T (log-probs differ "
-                f"by {drift:.3g} nats); fitbot supports plain heads as those of Qwen and Llama"
+                f"this base model does not compute its logits as hidden @ weight.T (log-probs "
+                f"differ by {drift:.3g} nats); fitbot supports plain heads, as Qwen's and Llama's"
             )
 
 
 def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
     """Move every tensor of a batch."""
-    return PairBatch(*(None if t is None else t.to(device, non_blocking=True) for t in batch))
+    moved: dict[str, Any] = {
+        name: value if value is None else value.to(device, non_blocking=True)
+        for name, value in batch._asdict().items()
+    }
+    return PairBatch(**moved)

@@ -20,9 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fitbot.embedded import resolve_base_model
 from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.base import BaseSettings, resolve_base_model
+from fitbot.policy.base import BaseSettings
 from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from trl import DPOConfig, DPOTrainer
 
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
+from fitbot.embedded import write_embedded_model
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.base import BaseSettings, LoraSettings, adapter_config, load_policy_network
-from fitbot.policy.embedded import write_embedded_model
 from fitbot.policy.policy import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -103,20 +103,7 @@ def _trl_on_an_offline_cpu() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the embedded model, but with Qwen3's way of rendering a last answer.
-
-    Qwen3's template writes an empty think block before it, as enable_thinking=False does where the
-    model is to answer. The embedded template has no such block, and TRL, whose prompt is what the
-    conversation with and without its answer have in common, would take it out of the prompt.
-    """
-    folder = write_embedded_model(tmp_path_factory.mktemp("base"), hidden_size=64)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    think = "('<think>\\n\\n</think>\\n\\n' if loop.last and message.role == 'assistant' else '')"
-    tokenizer.chat_template = tokenizer.chat_template.replace(
-        "message.content", f"{think} ~ message.content"
-    )
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_embedded_model(tmp_path_factory.mktemp("base"), hidden_size=64)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import make_policy
 
+from fitbot.embedded import write_embedded_model
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.base import BaseSettings
-from fitbot.policy.embedded import write_embedded_model
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache, cached_reference_logps, open_reference_cache
 

@@ -20,6 +20,7 @@ from fitbot.errors import ConfigError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+EMBEDDED = "embedded"  # the base_model setting that means it
 VERSION = 1  # names the cache folder; raise it whenever the files written below change
 
 MAX_LENGTH = 4096  # tokens; bytes, with this tokenizer
@@ -31,16 +32,38 @@ TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
 THINK_TOKENS = ["<think>", "</think>"]  # ordinary text to Qwen3: decoding keeps them
 
-# Plain turns, and what Qwen3's own template adds for generation; no tools, no reasoning content.
+# Plain turns, and the empty think blocks of Qwen3's own template: before a last answer, and in the
+# generation prompt when thinking is off. No tools, no reasoning content.
 CHAT_TEMPLATE = r"""
 {%- for message in messages -%}
-    {{ '<|im_start|>' ~ message.role ~ '\n' ~ message.content ~ '<|im_end|>\n' }}
+    {%- set answered = loop.last and message.role == 'assistant' -%}
+    {{ '<|im_start|>' ~ message.role ~ '\n' ~ ('<think>\n\n</think>\n\n' if answered else '')
+       ~ message.content ~ '<|im_end|>\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
     {%- set thinking = enable_thinking is not defined or enable_thinking is not false -%}
     {{ '<|im_start|>assistant\n' ~ ('' if thinking else '<think>\n\n</think>\n\n') }}
 {%- endif -%}
 """.strip()
+
+
+def resolve_base_model(base_model: str) -> str:
+    """Turn a base model's name into what transformers can load: a hub id or an existing folder.
+
+    Raises:
+        ConfigError: It is written like a path, and no such folder is there.
+    """
+    if base_model == EMBEDDED:
+        return str(embedded_model())
+    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
+        folder = Path(base_model).expanduser()
+        if not (folder / "config.json").is_file():
+            raise ConfigError(
+                f"base_model {base_model!r}: no config.json there; give a folder with a model that "
+                "transformers can load, a hub id such as 'Qwen/Qwen3-0.6B', or 'embedded'"
+            )
+        return str(folder)
+    return base_model
 
 
 def embedded_model() -> Path:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from fitbot import embedded
+from fitbot.embedded import embedded_model, write_embedded_model
 from fitbot.errors import ConfigError
-from fitbot.policy import embedded
-from fitbot.policy.embedded import embedded_model, write_embedded_model
 
 TEXT = "Rest two minutes, then squat: café, 5 × 5 🥦."
 
@@ -236,3 +236,19 @@ def test_a_failed_write_raises_and_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         embedded_model()
     assert list((tmp_path / "fitbot").iterdir()) == []
+
+
+def test_template_writes_an_empty_think_block_before_a_last_answer(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    messages = [
+        {"role": "user", "content": "A?"},
+        {"role": "assistant", "content": "B."},
+        {"role": "user", "content": "C?"},
+        {"role": "assistant", "content": "D."},
+    ]
+
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == (
+        "<|im_start|>user\nA?<|im_end|>\n<|im_start|>assistant\nB.<|im_end|>\n"
+        "<|im_start|>user\nC?<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\nD.<|im_end|>\n"
+    )

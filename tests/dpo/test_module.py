@@ -1,0 +1,384 @@
+"""What must always hold of a fit: exact first loss, splits, resume, checkpoints, metrics."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from conftest import adapter_of, make_data, make_module, make_trainer
+from torch import Tensor
+
+from fitbot.dpo.callbacks import RandomState, StepLog
+from fitbot.dpo.module import DPOModule
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.pairs.batch import collate_pairs
+from fitbot.policy.reference import ReferenceCache
+from fitbot.run import LastCheckpoint
+
+
+class Recorder(lightning.Callback):
+    """Keeps what every step computed."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.records: list[list[int]] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        total, count = pl_module.train_total.sums[0].item(), pl_module.train_total.sums[-1].item()
+        self.losses.append(total / count)
+        self.norms.append(pl_module.grad_norm.item())
+        self.records.append([i for part in batch for i in part.records.tolist()])
+
+
+def fit(
+    base: str, pairs_file: str, tmp_path: Path, *, data: dict[str, Any] | None = None, **model: Any
+) -> tuple[DPOModule, Recorder]:
+    module, recorder = make_module(base, tmp_path, **model), Recorder()
+    trainer = make_trainer(tmp_path, callbacks=[recorder])
+    trainer.fit(module, make_data(base, pairs_file, **(data or {})))
+    return module, recorder
+
+
+def assert_same_fit(one: tuple[DPOModule, Recorder], other: tuple[DPOModule, Recorder]) -> None:
+    assert one[1].losses == pytest.approx(other[1].losses, abs=1e-4)
+    assert one[1].norms == pytest.approx(other[1].norms, rel=1e-3)
+    weights, expected = adapter_of(one[0]), adapter_of(other[0])
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected[name], atol=2e-4, rtol=1e-3)
+
+
+def test_the_first_loss_is_log_two_and_training_lowers_it(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    _, recorder = fit(base, pairs_file, tmp_path)
+
+    assert recorder.losses[0] == pytest.approx(math.log(2), abs=1e-5)
+    assert recorder.losses[-1] < 0.6
+    assert len(recorder.losses) == 4  # ten pairs, eight a step, two epochs
+
+
+@pytest.mark.parametrize("max_tokens", [1, 400], ids=["1 pair a pass", "a few a pass"])
+def test_eight_pairs_at_once_are_any_split_of_them(
+    base: str, pairs_file: str, tmp_path: Path, max_tokens: int
+) -> None:
+    dropout_off = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}}
+
+    whole = fit(base, pairs_file, tmp_path / "a", data={"max_tokens_per_pass": 9999}, **dropout_off)
+    split = fit(
+        base, pairs_file, tmp_path / "b", data={"max_tokens_per_pass": max_tokens}, **dropout_off
+    )
+
+    assert_same_fit(split, whole)
+
+
+def test_two_times_four_is_one_times_eight_is_eight_times_one(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    dropout_off = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}}
+
+    fits = [
+        fit(
+            base,
+            pairs_file,
+            tmp_path / str(batch),
+            data={"batch_size": batch, "accumulate_batches": 8 // batch},
+            **dropout_off,
+        )
+        for batch in (1, 2, 8)
+    ]
+
+    assert_same_fit(fits[0], fits[2])
+    assert_same_fit(fits[1], fits[2])
+
+
+def test_rows_and_shared_train_alike_and_so_do_cached_and_online_references(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    dropout_off = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}}
+
+    online = fit(base, pairs_file, tmp_path / "a", reference="online", **dropout_off)
+    cached = fit(base, pairs_file, tmp_path / "b", reference="cached", **dropout_off)
+    rows = fit(base, pairs_file, tmp_path / "c", data={"layout": "rows"}, **dropout_off)
+
+    assert list((tmp_path / "b" / "reference").iterdir())
+    assert not (tmp_path / "a" / "reference").exists()
+    assert_same_fit(cached, online)
+    assert_same_fit(rows, online)
+
+
+def test_the_reference_is_the_untouched_base_after_training(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    module, _ = fit(base, pairs_file, tmp_path, load_in_4bit=True, expand_4bit=False)
+    data = make_data(base, pairs_file)
+    data.setup("fit")
+    batch = collate_pairs(data.pairs["train"], layout="shared", pad_id=0)
+    fresh = make_module(base, tmp_path, load_in_4bit=True, expand_4bit=False)
+    fresh.configure_model()
+    assert module.policy is not None
+    assert fresh.policy is not None
+
+    assert torch.equal(module.policy.reference_logps(batch), fresh.policy.logps(batch))
+    assert (module.policy.logps(batch) - fresh.policy.logps(batch)).abs().max() > 0.5
+
+
+def test_validation_means_are_exact_and_leave_dropout_on(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    module = make_module(base, tmp_path)
+    trainer = make_trainer(tmp_path)
+    data = make_data(base, pairs_file, batch_size=3, accumulate_batches=1)
+    trainer.fit(module, data)
+    assert module.policy is not None
+
+    batch = collate_pairs(data.pairs["val"], layout="rows", pad_id=0)
+    module.policy.eval()
+    with torch.no_grad():
+        ratios = 0.1 * (module.policy.logps(batch) - module.policy.reference_logps(batch))
+    margins = ratios[:, 0] - ratios[:, 1]
+    logged = trainer.callback_metrics
+    assert logged["val/rewards/margins"].item() == pytest.approx(margins.mean().item(), abs=1e-4)
+    assert logged["val/loss"].item() == pytest.approx(
+        -torch.nn.functional.logsigmoid(margins).mean().item(), abs=1e-5
+    )
+    assert logged["val/rewards/accuracies"].item() == pytest.approx(
+        (margins > 0).float().mean().item()
+    )
+
+
+def test_every_epoch_sees_every_pair_once_in_another_order_that_the_seed_decides(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    _, one = fit(base, pairs_file, tmp_path)
+    _, same = fit(base, pairs_file, tmp_path)
+    _, other = fit(base, pairs_file, tmp_path, data={"seed": 7})
+
+    first, second = one.records[0] + one.records[1], one.records[2] + one.records[3]
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert same.records == one.records
+    assert other.records != one.records
+
+
+# -- resume ---------------------------------------------------------------------------------------
+
+
+def run_in_parts(
+    base: str, pairs_file: str, folder: Path, stops: list[dict[str, Any]], **model: Any
+) -> tuple[dict[str, Tensor], list[float], dict[str, Any]]:
+    """Fit in as many parts as there are stops, each resumed from last.ckpt with dropout on."""
+    folder.mkdir()
+    losses: list[float] = []
+    for number, stop in enumerate(stops):
+        lightning.seed_everything(number, verbose=False)  # a resumed process starts elsewhere
+        if number == 0:
+            torch.manual_seed(3)
+        module, recorder = make_module(base, folder, **model), Recorder()
+        trainer = make_trainer(
+            folder, callbacks=[recorder, RandomState(), LastCheckpoint(folder, 1)], **stop
+        )
+        checkpoint = folder / "last.ckpt"
+        trainer.fit(
+            module,
+            make_data(base, pairs_file, batch_size=2, accumulate_batches=1),
+            ckpt_path=checkpoint if checkpoint.exists() else None,
+            weights_only=True,
+        )
+        losses += recorder.losses
+    state = torch.load(folder / "last.ckpt", weights_only=True)["optimizer_states"]
+    return adapter_of(module), losses, state[0]["state"]
+
+
+@pytest.mark.parametrize("first_stop", [3, 5, 7], ids=["mid-epoch", "at its end", "in the second"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
+def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(
+    base: str, pairs_file: str, tmp_path: Path, first_stop: int, optimizer: str
+) -> None:
+    model: dict[str, Any] = {"optimizer": optimizer, "reference": "cached"}
+    unbroken = run_in_parts(base, pairs_file, tmp_path / "a", [{"max_steps": 10}], **model)
+
+    stops = [{"max_steps": first_stop}, {"max_steps": 10}]
+    resumed = run_in_parts(base, pairs_file, tmp_path / "b", stops, **model)
+
+    assert resumed[1] == unbroken[1]
+    for name, weight in unbroken[0].items():
+        assert torch.equal(resumed[0][name], weight), name
+    for key, moments in unbroken[2].items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor):
+                assert torch.equal(resumed[2][key][name], moment), name
+
+
+def test_a_checkpoint_holds_the_adapter_and_never_the_base(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    run_in_parts(base, pairs_file, tmp_path / "a", [{"max_steps": 2}])
+
+    checkpoint = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+
+    assert len(checkpoint["state_dict"]) == 2 * 7 * 2  # A and B of seven layers, two blocks
+    assert all(".lora_" in name for name in checkpoint["state_dict"])
+    assert {"RandomState"} <= set(checkpoint["callbacks"])
+    assert checkpoint["hyper_parameters"]["lora"]["r"] == 4
+
+
+def test_resuming_onto_other_data_is_refused(base: str, pairs_file: str, tmp_path: Path) -> None:
+    run_in_parts(base, pairs_file, tmp_path / "a", [{"max_steps": 2}])
+    changed = Path(pairs_file).with_name("changed.json")
+    changed.write_text(Path(pairs_file).read_text().replace("Yes", "Yeah"), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="cannot resume: .* training pairs = "):
+        make_trainer(tmp_path).fit(
+            make_module(base, tmp_path),
+            make_data(base, str(changed), batch_size=2, accumulate_batches=1),
+            ckpt_path=tmp_path / "a" / "last.ckpt",
+            weights_only=True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lora": {"r": 4, "target_modules": ["q_proj"]}}, "other layers than this run's"),
+        ({"adapter": "elsewhere"}, "elsewhere"),
+    ],
+)
+def test_a_checkpoint_of_another_adapter_or_reference_is_refused(
+    base: str, pairs_file: str, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    # strict_loading is off, and would load nothing of it without a word
+    run_in_parts(base, pairs_file, tmp_path / "a", [{"max_steps": 2}])
+
+    with pytest.raises(AdapterError, match=message):
+        make_trainer(tmp_path).fit(
+            make_module(base, tmp_path, **settings),
+            make_data(base, pairs_file, batch_size=2, accumulate_batches=1),
+            ckpt_path=tmp_path / "a" / "last.ckpt",
+            weights_only=True,
+        )
+
+
+def test_a_module_loads_from_its_checkpoint_alone(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    weights, _, _ = run_in_parts(base, pairs_file, tmp_path / "a", [{"max_steps": 2}])
+
+    module = DPOModule.load_from_checkpoint(tmp_path / "a" / "last.ckpt", weights_only=True)
+
+    for name, weight in adapter_of(module).items():
+        assert torch.equal(weight, weights[name])
+
+
+# -- what stops a run -----------------------------------------------------------------------------
+
+
+def test_a_cache_of_another_model_stops_the_run_before_the_first_step(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(base, pairs_file, tmp_path, reference="cached")
+    original = ReferenceCache.lookup
+    monkeypatch.setattr(
+        ReferenceCache,
+        "lookup",
+        lambda self, pairs: original(self, pairs) + torch.tensor([0.0, 5.0]),
+    )
+    recorder = Recorder()
+
+    with pytest.raises(AdapterError, match=r"first loss is 0\.4\d+ and must be ln 2"):
+        make_trainer(tmp_path, callbacks=[recorder]).fit(
+            make_module(base, tmp_path, reference="cached"), make_data(base, pairs_file)
+        )
+    assert recorder.losses == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beta": 0.0}, r"model\.beta must be > 0, got 0\.0"),
+        ({"label_smoothing": 0.5}, r"model\.label_smoothing must be in \[0, 0\.5\)"),
+        ({"warmup_ratio": 2.0}, r"model\.warmup_ratio must be in \[0, 1\]"),
+    ],
+)
+def test_values_out_of_range_are_refused(
+    base: str, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_module(base, tmp_path, **settings)
+
+
+def test_a_precision_that_would_round_adapter_and_metrics_is_refused(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="bf16-true is not supported"):
+        make_trainer(tmp_path, precision="bf16-true").fit(
+            make_module(base, tmp_path), make_data(base, pairs_file)
+        )
+
+
+def test_bf16_mixed_trains_with_float32_adapter_weights(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    module, recorder = make_module(base, tmp_path), Recorder()
+
+    make_trainer(tmp_path, precision="bf16-mixed", callbacks=[recorder]).fit(
+        module, make_data(base, pairs_file)
+    )
+
+    assert recorder.losses[0] == pytest.approx(math.log(2), abs=0.02)
+    assert recorder.losses[-1] < 0.65
+    assert {weight.dtype for weight in adapter_of(module).values()} == {torch.float32}
+
+
+# -- log points -----------------------------------------------------------------------------------
+
+
+def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pair(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    class Sink(lightning.pytorch.loggers.CSVLogger):
+        rows: list[tuple[int, dict[str, float]]] = []
+
+        def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+            if "train/loss" in metrics:
+                self.rows.append((step or 0, metrics))
+
+    module, sink = make_module(base, tmp_path), Sink(tmp_path)
+    trainer = make_trainer(
+        tmp_path, logger=sink, log_every_n_steps=4, max_steps=6, callbacks=[StepLog()]
+    )
+
+    trainer.fit(module, make_data(base, pairs_file, batch_size=2, accumulate_batches=1))
+
+    # windows 1, 2-4 and 5-6: weighted by their pairs they make the mean over the run
+    assert [step for step, _ in sink.rows] == [1, 4, 6]
+    losses = [row["train/loss"] for _, row in sink.rows]
+    expected = module.train_total.compute()["loss"].item()
+    assert (losses[0] + 3 * losses[1] + 2 * losses[2]) / 6 == pytest.approx(expected, abs=1e-6)
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
+    assert sink.rows[0][1].keys() >= {
+        "train/rewards/accuracies",
+        "train/rewards/margins",
+        "train/logps/chosen",
+        "train/grad_norm",
+        "train/learning_rate",
+        "train/pairs_per_second",
+    }
+
+
+def test_predict_scores_every_pair(base: str, pairs_file: str, tmp_path: Path) -> None:
+    module = make_module(base, tmp_path)
+
+    batches: Any = make_trainer(tmp_path).predict(
+        module, make_data(base, pairs_file, test_path=pairs_file)
+    )
+
+    rows = [row for batch in batches for row in batch]
+    assert [row["pair"] for row in rows] == list(range(10))
+    assert all(row["margin"] == 0 and row["logps/chosen"] < -10 for row in rows)
+    json.dumps(rows)
