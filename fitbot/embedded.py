@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 EMBEDDED = "embedded"  # the base_model setting that means it
-VERSION = 1  # names the cache folder; raise it whenever the files written below change
+VERSION = 2  # names the cache folder; raise it whenever the files written below change
 
 MAX_LENGTH = 4096  # tokens; bytes, with this tokenizer
 HEAD_DIM = 32

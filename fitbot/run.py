@@ -131,12 +131,12 @@ class LastCheckpoint(Callback):
         """Save if the interval is over."""
         step = trainer.global_step
         if step % self.every_n_steps == 0 or step == trainer.estimated_stepping_batches:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what was validated."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:

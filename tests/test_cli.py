@@ -13,8 +13,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-import fitbot.cli
 from fitbot.__main__ import COMMANDS, main
+from fitbot.cli import FitbotCLI
+from fitbot.errors import AdapterError
 from fitbot.run import RunSettings, new_run_folder, resolve_checkpoint
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -220,11 +221,26 @@ def test_resuming_by_last_goes_on_in_the_runs_folder(tmp_path: Path) -> None:
         assert one[key] == other[key], key
 
 
+def test_the_command_line_wins_over_a_checkpoints_own_settings(run: Path) -> None:
+    # LightningCLI's own rule is the reverse, and silent
+    args = quickstart(run.parent, "--ckpt_path", str(run / "last.ckpt"), "--model.beta", "0.7")
+
+    cli = FitbotCLI(["validate", *args])
+
+    assert cli.model.beta == 0.7
+
+
+def test_lightning_may_not_wrap_our_samplers(run: Path) -> None:
+    cli = FitbotCLI(["validate", *quickstart(run.parent)])
+
+    assert cli.trainer._accelerator_connector.use_distributed_sampler is False
+
+
 def test_last_of_a_run_that_has_none_starts_it_and_best_is_refused(tmp_path: Path) -> None:
     settings = RunSettings(name="new", root=str(tmp_path))
 
     assert resolve_checkpoint(settings, "last") is None
-    with pytest.raises(fitbot.errors.AdapterError, match=r"no run 'new' .* has a best\.ckpt"):
+    with pytest.raises(AdapterError, match=r"no run 'new' .* has a best\.ckpt"):
         resolve_checkpoint(settings, "best")
 
 

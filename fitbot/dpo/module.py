@@ -219,7 +219,7 @@ class DPOModule(LightningModule):
             cache = open_reference_cache(
                 self.reference_cache,
                 self.base,
-                expanded=self.base.load_in_4bit and count_4bit(self._policy()) == 0,
+                expanded=count_4bit(self._policy())[1] > 0,
                 compute_dtype=self.compute_dtype,
                 device=self.device,
                 layout=data.layout,

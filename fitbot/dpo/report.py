@@ -174,12 +174,10 @@ def _describe_model(module: DPOModule) -> str:
     assert module.policy is not None
     trainable = sum(p.numel() for p in module.adapter_parameters)
     total = sum(p.numel() for p in module.policy.parameters())
-    layers = count_4bit(module.policy)
-    held = f"{layers} linear layers held as NF4"
-    if module.base.load_in_4bit and not layers:
-        held = "4-bit weights expanded once to the compute dtype, no layer held as NF4"
-    elif not module.base.load_in_4bit:
-        held = "weights not quantised"
+    kept, expanded = count_4bit(module.policy)
+    held = f"{kept} linear layers held as NF4" if kept else "no 4-bit layers"
+    if expanded:
+        held = f"{expanded} 4-bit linear layers, expanded once to the compute dtype"
     return (
         f"{module.base.base_model}: {held}, {trainable:,} trainable of {total:,} stored weights, "
         f"computing in {str(module.compute_dtype).removeprefix('torch.')} on {module.device}"

@@ -156,11 +156,16 @@ def load_answerer(settings: BaseSettings, *, adapter: Path | None, device: torch
     return model.eval()
 
 
-def count_4bit(network: nn.Module) -> int:
-    """Number of linear layers whose weights are held as NF4."""
+class ExpandedLinear(nn.Linear):
+    """A linear layer with the weights that an NF4 layer stood for."""
+
+
+def count_4bit(network: nn.Module) -> tuple[int, int]:
+    """Number of 4-bit linear layers: those held as NF4, and those expanded once."""
     import bitsandbytes as bnb
 
-    return sum(isinstance(module, bnb.nn.Linear4bit) for module in network.modules())
+    kept = sum(isinstance(module, bnb.nn.Linear4bit) for module in network.modules())
+    return kept, sum(isinstance(module, ExpandedLinear) for module in network.modules())
 
 
 def expand_4bit(model: nn.Module, dtype: torch.dtype) -> None:
@@ -170,7 +175,7 @@ def expand_4bit(model: nn.Module, dtype: torch.dtype) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, bnb.nn.Linear4bit):
             weight = bnb.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
-            linear = nn.Linear(
+            linear = ExpandedLinear(
                 module.in_features, module.out_features, bias=module.bias is not None, device="meta"
             )
             linear.weight = nn.Parameter(weight.to(dtype), requires_grad=False)

@@ -30,6 +30,7 @@ class Recorder(lightning.Callback):
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert pl_module.policy.training  # Lightning keeps from_pretrained's eval mode otherwise
         total, count = pl_module.train_total.sums[0].item(), pl_module.train_total.sums[-1].item()
         self.losses.append(total / count)
         self.norms.append(pl_module.grad_norm.item())
