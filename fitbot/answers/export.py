@@ -125,7 +125,8 @@ def export_merged(
         drift_pairs: Pairs to measure on.
 
     Returns:
-        Mean and largest absolute change of a completion's log-prob, nats, and completions measured.
+        Mean and largest absolute change of a completion's log-prob, nats; the share of the adapter's
+        own change that the merged weights still show; the number of completions measured.
     """
     from fitbot.pairs.batch import collate_pairs
     from fitbot.pairs.chat import Chat, Limits
@@ -157,6 +158,7 @@ def export_merged(
         for pair in chat.encode_pairs(pairs, limits)
     ]
     with torch.no_grad():
+        reference = torch.cat([policy.reference_logps(batch) for batch in batches])
         before = torch.cat([policy.logps(batch) for batch in batches])
         policy.network.merge_adapter()
         after = torch.cat([policy.logps(batch) for batch in batches])
@@ -164,11 +166,14 @@ def export_merged(
     drift = {
         "mean_nats": change.mean().item(),
         "max_nats": change.max().item(),
+        "effect_kept": _share((after - reference).flatten(), (before - reference).flatten()),
         "completions": change.numel(),
     }
     logger.info(
-        "merging moved the log-probs of %d completions by %.4f nats on average, %.4f at most",
+        "merging moved the log-probs of %d completions by %.4f nats on average, %.4f at most; "
+        "%.0f %% of what the adapter changes is left",
         *(drift[name] for name in ("completions", "mean_nats", "max_nats")),
+        100 * drift["effect_kept"],
     )
     merged = policy.network.merge_and_unload()
     merged.save_pretrained(folder)
@@ -178,6 +183,11 @@ def export_merged(
         json.dumps({**provenance, **_training(checkpoint)}, indent=2) + "\n", "utf-8"
     )
     return drift
+
+
+def _share(kept: torch.Tensor, whole: torch.Tensor) -> float:
+    """Regress one change on another: 1 means all of it, NaN that there was none."""
+    return (kept @ whole / (whole @ whole)).item()
 
 
 def _peft_name(name: str) -> str:

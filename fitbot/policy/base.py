@@ -14,6 +14,7 @@ from torch import nn
 
 from fitbot.embedded import EMBEDDED, resolve_base_model
 from fitbot.errors import AdapterError, ConfigError
+from fitbot.policy.lora import round_once
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ def load_policy_network(
     else:
         base = load_base(settings, device=device, compute_dtype=compute_dtype)
         network = _add_adapter(base, lora, adapter)
+        if compute_dtype != torch.float32:
+            round_once(network)
     _check_adapter_weights(network)
     network.config.use_cache = False
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.

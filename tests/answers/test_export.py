@@ -102,6 +102,7 @@ def test_merged_weights_report_their_drift_and_score_nearly_the_same(
     assert merged.dtype == torch.bfloat16
     assert not hasattr(merged.config, "quantization_config")
     assert drift["completions"] == 16
+    assert drift["effect_kept"] == pytest.approx(1.0, abs=0.2)
     assert 0 < drift["mean_nats"] <= drift["max_nats"]
     assert (change / tokens).max() < 0.05  # bf16 rounding, nats a token; training moved far more
 
