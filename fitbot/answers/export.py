@@ -125,8 +125,8 @@ def export_merged(
         drift_pairs: Pairs to measure on.
 
     Returns:
-        Mean and largest absolute change of a completion's log-prob, nats; the share of the adapter's
-        own change that the merged weights still show; the number of completions measured.
+        Mean and largest absolute change of a completion's log-prob, nats; the share of the
+        adapter's own change that merged weights still show; the number of completions measured.
     """
     from fitbot.pairs.batch import collate_pairs
     from fitbot.pairs.chat import Chat, Limits
