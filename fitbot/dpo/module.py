@@ -237,9 +237,10 @@ class DPOModule(LightningModule):
         self._check_first_loss()
 
     def on_validation_start(self) -> None:
-        """Check the layout when validating without fitting."""
-        data = self._datamodule()
-        self._policy().check_layout(data.layout, data.limits.max_length)
+        """Check the layout where no fit has done so before."""
+        if self.trainer.state.fn != "fit":
+            data = self._datamodule()
+            self._policy().check_layout(data.layout, data.limits.max_length)
 
     on_test_start = on_predict_start = on_validation_start
 
@@ -299,7 +300,7 @@ class DPOModule(LightningModule):
                 f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
                 f"differ, such as {odd[0]!r}; use the settings it was trained with"
             )
-        for key in ("base_model", "adapter"):
+        for key in ("base_model", "load_in_4bit", "adapter"):
             theirs, ours = checkpoint["hyper_parameters"].get(key), self.hparams[key]
             if theirs != ours:
                 raise AdapterError(

@@ -156,6 +156,8 @@ def load_answerer(settings: BaseSettings, *, adapter: Path | None, device: torch
 
         _check_adapter_folder(str(adapter))
         model = PeftModel.from_pretrained(model, str(adapter))
+        if dtype != torch.float32:
+            round_once(model)  # as in training, or answers would show less than was learned
     return model.eval()
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from fitbot.embedded import resolve_base_model
 from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 SCORING_RULE = "sum of completion token log-probs, float32, v1"
 
 _PAIR_KEY_BYTES = 16
+_STORE_EVERY_SECONDS = 60
 
 
 class ReferenceCache(NamedTuple):
@@ -141,13 +144,18 @@ def cached_reference_logps(
     if missing:
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
         missing.sort(key=lambda i: pairs[i].num_tokens)
-        computed = [logps.new_empty(0, 2)]
         groups = pack_by_tokens([pairs[i].num_tokens for i in missing], max_tokens)
-        for group in groups:
-            batch = collate_pairs([pairs[missing[j]] for j in group], layout=layout, pad_id=pad_id)
-            computed.append(policy.reference_logps(to_device(batch, policy.device)))
-        logps[missing] = torch.cat([part.cpu() for part in computed])
-        cache.store([pairs[i] for i in missing], logps[missing])
+        unsaved: list[int] = []
+        saved_at = time.perf_counter()
+        for group in tqdm(groups, "reference log-probs", disable=len(groups) < 10, leave=False):
+            indices = [missing[j] for j in group]
+            batch = collate_pairs([pairs[i] for i in indices], layout=layout, pad_id=pad_id)
+            logps[indices] = policy.reference_logps(to_device(batch, policy.device)).cpu()
+            # Now and then, so that a run that is cut off does not start from nothing again.
+            unsaved += indices
+            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS or group is groups[-1]:
+                cache.store([pairs[i] for i in unsaved], logps[unsaved])
+                unsaved, saved_at = [], time.perf_counter()
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
         len(pairs) - len(missing),

@@ -1,0 +1,53 @@
+"""A run's folder and loggers: nothing is overwritten, nothing blocks."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import WandbLogger
+
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.run import RunSettings, new_run_folder, resolve_checkpoint, run_loggers
+
+
+def test_last_is_the_latest_run_of_exactly_that_name(tmp_path: Path) -> None:
+    settings = RunSettings(name="run", root=str(tmp_path))
+    for age, name in enumerate(("run", "run-2", "run-other", "runner")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "last.ckpt").touch()
+        os.utime(tmp_path / name / "last.ckpt", (1000 + age, 1000 + age))
+
+    assert resolve_checkpoint(settings, "last") == tmp_path / "run-2" / "last.ckpt"
+    assert new_run_folder(settings).name == "run-3"
+
+
+def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match=r"no such file; give a \.ckpt, last or best"):
+        resolve_checkpoint(RunSettings(), str(tmp_path / "x.ckpt"))
+
+
+@pytest.mark.parametrize("key", [None, "k" * 40])
+def test_wandb_without_a_key_logs_offline_and_never_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+
+    loggers = run_loggers(tmp_path, RunSettings(wandb_project="fitness-bot", name="a name"))
+
+    assert isinstance(loggers[1], WandbLogger)
+    assert os.environ.get("WANDB_MODE") == (None if key else "offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed"
+)
+def test_a_missing_tensorboard_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'fitbot\[tensorboard\]'"):
+        run_loggers(tmp_path, RunSettings(tensorboard=True))
