@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, attention_mask, collate_pairs
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.logps import sum_by_owner, token_logps
 
@@ -37,6 +39,11 @@ class Policy(nn.Module):
         self._decoder = [causal_lm.get_decoder()]  # in lists: not registered a second time
         self._head = [causal_lm.get_output_embeddings()]
         self.has_reference_adapter = REFERENCE_ADAPTER in self.network.peft_config
+        # On a GPU one dense product costs less than launching many small ones.
+        self.by_pair = self.device.type == "cpu" and causal_lm.config._attn_implementation == "sdpa"
+        if self.by_pair:
+            ALL_ATTENTION_FUNCTIONS.register(BY_PAIR, attend_by_pair)
+            causal_lm.config._attn_implementation = BY_PAIR
         self._check_head()
 
     @property
@@ -116,6 +123,8 @@ class Policy(nn.Module):
         if batch.pair_index is not None and batch.part is not None:
             inputs["position_ids"] = batch.position_ids
             inputs["attention_mask"] = attention_mask(batch.pair_index, batch.part)[None, None]
+            if self.by_pair:
+                inputs["segments"] = segments_of(batch.pair_index, batch.part)
         # In rows the padding is on the right, where causal attention hides it: no mask, and the
         # ordinary positions, so that any backend's own kernels may run.
         with self._autocast():

@@ -1,0 +1,93 @@
+"""Attention over a packed row that computes only what its mask shows: one pair at a time.
+
+The dense mask of a row of T tokens has T² entries, of which a pair needs the few that are its own.
+On a CPU, where launching an operation costs little, attending pair by pair skips all the rest.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BY_PAIR = "fitbot_by_pair"  # its name among transformers' attention functions
+
+# Of one pair in its row: where it starts, and the tokens of its prompt, chosen and rejected part.
+Segment = tuple[int, int, int, int]
+
+
+def segments_of(pair_index: Tensor, part: Tensor) -> list[Segment]:
+    """Find where every pair of a packed row lies: (T,), (T,) → one segment a pair.
+
+    Padding, which owns the last pair index, is a pair with nothing but a prompt.
+    """
+    counts = torch.bincount(pair_index * 3 + part, minlength=3 * (int(pair_index.max()) + 1))
+    segments, start = [], 0
+    for prompt, chosen, rejected in counts.view(-1, 3).tolist():
+        segments.append((start, prompt, chosen, rejected))
+        start += prompt + chosen + rejected
+    return segments
+
+
+def attend_by_pair(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    segments: list[Segment] | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attend as transformers' own SDPA function does, pair by pair where segments are given.
+
+    Args:
+        module: The attention layer.
+        query: (1, heads, T, D).
+        key: (1, key-value heads, T, D); value likewise.
+        value: See key.
+        attention_mask: (1, 1, T, T) bool, or None for causal; used when there are no segments.
+        scaling: Of the dot products.
+        dropout: Probability of dropping an attention weight.
+        segments: Where the pairs lie; passed through the decoder by whoever runs it.
+        **kwargs: What transformers hands to every attention function.
+
+    Returns:
+        (1, T, heads, D), and None for the attention weights, which are not computed.
+    """
+    if segments is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout, scaling, **kwargs
+        )
+        return output, None
+    settings: dict[str, Any] = {"dropout_p": dropout, "scale": scaling, "enable_gqa": True}
+    outputs = []
+    for start, prompt, chosen, rejected in segments:
+        answer = start + prompt
+        second = answer + chosen
+        end = second + rejected
+        first = slice(start, second)  # prompt and chosen completion, plainly causal
+        outputs.append(
+            F.scaled_dot_product_attention(
+                query[:, :, first], key[:, :, first], value[:, :, first], is_causal=True, **settings
+            )
+        )
+        if rejected:
+            # The rejected completion sees the prompt and itself, not the chosen one between them.
+            seen = [slice(start, answer), slice(second, end)]
+            keys, values = (torch.cat([t[:, :, s] for s in seen], 2) for t in (key, value))
+            mask = torch.ones(rejected, prompt + rejected, dtype=torch.bool).tril(prompt)
+            outputs.append(
+                F.scaled_dot_product_attention(
+                    query[:, :, second:end],
+                    keys,
+                    values,
+                    attn_mask=mask.to(query.device),
+                    **settings,
+                )
+            )
+    return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
