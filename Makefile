@@ -13,10 +13,10 @@ REQUIREMENTS := pyproject.toml constraints.txt
 
 .PHONY: quickstart test lint clean
 
-# OMP_WAIT_POLICY=PASSIVE: threads that wait sleep, so that runs on shared cores do not slow down.
 quickstart: $(VENV)/.fitbot
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/fitbot fit --config configs/quickstart.yaml
+	$(BIN)/fitbot fit --config configs/quickstart.yaml
 
+# One thread, and threads that sleep while they wait: torch processes that share cores crawl otherwise.
 test: lint
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(BIN)/pytest
 
