@@ -124,7 +124,7 @@ class DPOModule(LightningModule):
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
-        _check_ranges(beta, label_smoothing, warmup_ratio)
+        _check_ranges(beta, label_smoothing, warmup_ratio, lora.dropout)
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""
@@ -401,11 +401,12 @@ class DPOModule(LightningModule):
         return data
 
 
-def _check_ranges(beta: float, label_smoothing: float, warmup_ratio: float) -> None:
+def _check_ranges(beta: float, label_smoothing: float, warmup_ratio: float, dropout: float) -> None:
     for name, value, fits, legal in (
         ("beta", beta, beta > 0, "> 0"),
         ("label_smoothing", label_smoothing, 0 <= label_smoothing < 0.5, "in [0, 0.5)"),
         ("warmup_ratio", warmup_ratio, 0 <= warmup_ratio <= 1, "in [0, 1]"),
+        ("lora.dropout", dropout, 0 <= dropout < 1, "in [0, 1)"),
     ):
         if not fits:
             raise ConfigError(f"model.{name} must be {legal}, got {value}")

@@ -104,8 +104,7 @@ def load_policy_network(
     else:
         base = load_base(settings, device=device, compute_dtype=compute_dtype)
         network = _add_adapter(base, lora, adapter)
-        if compute_dtype != torch.float32:
-            round_once(network)
+        round_once(network)
     _check_adapter_weights(network)
     network.config.use_cache = False
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
@@ -156,8 +155,7 @@ def load_answerer(settings: BaseSettings, *, adapter: Path | None, device: torch
 
         _check_adapter_folder(str(adapter))
         model = PeftModel.from_pretrained(model, str(adapter))
-        if dtype != torch.float32:
-            round_once(model)  # as in training, or answers would show less than was learned
+        round_once(model)  # as in training, or answers would show less than was learned
     return model.eval()
 
 

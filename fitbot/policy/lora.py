@@ -41,8 +41,9 @@ def _forward(layer: Any, x: Tensor) -> Any:
         # shape adds up in another order, and the first loss would not be ln 2.
         h, b = x.new_zeros(*x.shape[:-1], a.shape[0]), torch.zeros_like(b)
     else:
-        dropped = layer.lora_dropout[adapter](x)
-        h = F.linear(dropped, a.to(x.dtype)) * layer.scaling[adapter]  # (…, r)
+        h = (
+            F.linear(_drop(x, layer.lora_dropout[adapter]), a.to(x.dtype)) * layer.scaling[adapter]
+        )  # (…, r)
     return _BasePlusUpdate.apply(x, h, b, base)  # type: ignore[no-untyped-call]
 
 
@@ -66,6 +67,20 @@ class _BasePlusUpdate(torch.autograd.Function):
         dh = dy @ b.to(dy.dtype)
         db = dy.flatten(0, -2).T @ h.flatten(0, -2)
         return dx, dh, db.to(b.dtype), None
+
+
+def _drop(x: Tensor, dropout: nn.Module) -> Tensor:
+    """Apply a dropout module; on a CPU with random bits drawn for four elements at a time.
+
+    Drawing was a fifth of a small model's step there. The probability is rounded to 1 / 65,536.
+    """
+    if not isinstance(dropout, nn.Dropout) or not dropout.training or x.device.type != "cpu":
+        dropped: Tensor = dropout(x)
+        return dropped
+    threshold = round(dropout.p * 65536)
+    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    keep = bits.view(torch.int16)[: x.numel()].view(x.shape) >= threshold - 32768
+    return x * (keep.to(x.dtype) * (65536 / (65536 - threshold)))
 
 
 def _compute_dtype(base: Any) -> torch.dtype:

@@ -304,6 +304,7 @@ def test_a_cache_of_another_model_stops_the_run_before_the_first_step(
         ({"beta": 0.0}, r"model\.beta must be > 0, got 0\.0"),
         ({"label_smoothing": 0.5}, r"model\.label_smoothing must be in \[0, 0\.5\)"),
         ({"warmup_ratio": 2.0}, r"model\.warmup_ratio must be in \[0, 1\]"),
+        ({"lora": {"dropout": 1.0}}, r"model\.lora\.dropout must be in \[0, 1\)"),
     ],
 )
 def test_values_out_of_range_are_refused(

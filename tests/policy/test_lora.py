@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.lora import _BasePlusUpdate, round_once
+from fitbot.policy.lora import _BasePlusUpdate, _drop, round_once
 from fitbot.policy.policy import to_device
 
 
@@ -47,6 +47,25 @@ def test_a_small_update_shows_in_full_where_pefts_own_forward_loses_most_of_it(d
 
     assert usual < 0.5
     assert share_that_shows(layer, x) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_dropout_drops_its_share_at_random_and_keeps_the_mean(device: str) -> None:
+    x = torch.rand(400, 501, device=device, requires_grad=True)
+    dropout = nn.Dropout(0.05)
+    torch.manual_seed(0)
+
+    one, other = _drop(x, dropout), _drop(x, dropout)
+    one.sum().backward()
+
+    gone = one == 0
+    assert gone.float().mean().item() == pytest.approx(0.05, abs=0.002)
+    assert (gone & (other == 0)).float().mean().item() == pytest.approx(0.0025, abs=0.0005)
+    assert gone.float().mean(0).std() < 0.02  # as even in every column as chance has it
+    torch.testing.assert_close(one[~gone], x.detach()[~gone] / 0.95, atol=1e-4, rtol=1e-4)
+    assert x.grad is not None
+    assert torch.equal(x.grad == 0, gone)
+    assert _drop(x, dropout.eval()) is x
 
 
 def test_the_gradient_is_that_of_base_plus_update() -> None:
