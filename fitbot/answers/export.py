@@ -22,6 +22,7 @@ from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config
 logger = logging.getLogger(__name__)
 
 PROVENANCE_FILE = "fitbot.json"
+_WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge is warned of
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
 _STATE_PREFIX = "policy.network."
 
@@ -175,7 +176,12 @@ def export_merged(
         *(drift[name] for name in ("completions", "mean_nats", "max_nats")),
         100 * drift["effect_kept"],
     )
-    merged = policy.network.merge_and_unload()
+    if not drift["effect_kept"] > _WORTH_MERGING:
+        logger.warning(
+            "bf16 weights are too coarse for this adapter: what it adds to a weight is lost in the "
+            "rounding; keep it unmerged (fitbot export without --merge)"
+        )
+    merged = policy.network.unload()  # the layers are merged already
     merged.save_pretrained(folder)
     chat.tokenizer.save_pretrained(folder)
     provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}
