@@ -131,6 +131,11 @@ class FitbotCLI(LightningCLI):
             callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
+    def before_fit(self) -> None:
+        """Have the checkpoints carry how the adapter is to be asked and served."""
+        config = self.config_init[self.subcommand]
+        self.model.run_settings = {name: asdict(config[name]) for name in ("answers", "serve")}
+
     def after_fit(self) -> None:
         """Export the adapter, draw the curves, and say what came of it."""
         if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -144,7 +149,6 @@ class FitbotCLI(LightningCLI):
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.draw()
-        config = self.config_init[self.subcommand]
         adapter = export_adapter(
             self.folder / "adapter",
             self.model.state_dict(),
@@ -152,8 +156,7 @@ class FitbotCLI(LightningCLI):
             training={
                 "metrics": summary,
                 "data": self.datamodule.provenance(),
-                "answers": asdict(config["answers"]),
-                "serve": asdict(config["serve"]),
+                **self.model.run_settings,
             },
         )
         logger.info("%s", report.text(summary, adapter))

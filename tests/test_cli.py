@@ -244,6 +244,26 @@ def test_last_of_a_run_that_has_none_starts_it_and_best_is_refused(tmp_path: Pat
         resolve_checkpoint(settings, "best")
 
 
+def test_what_export_writes_can_be_asked_and_trained_on_in_its_own_shape(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main(["export", str(run), "--out", first]) == 0
+
+    assert main(["chat", "--adapter", first, "--max_new_tokens", "4", "--ask", "Hi?"]) == 0
+    # the settings say rank 2; the adapter that the run goes on from has rank 16
+    options = ("--model.adapter", first, "--model.lora.r", "2", "--trainer.max_steps", "1")
+    assert main(["fit", *quickstart(tmp_path, *options)]) == 0
+    assert main(["export", str(tmp_path / "quickstart"), "--out", second]) == 0
+
+    config = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
+    assert config["r"] == 16
+    told = json.loads((tmp_path / "second" / "fitbot.json").read_text())
+    assert told["answers"]["temperature"] == 0.7
+    summary = json.loads((tmp_path / "quickstart" / "summary.json").read_text())
+    assert abs(summary["first_loss"] - 0.6931) < 0.05  # dropout is on in training
+
+
 def test_chat_answers_in_one_line_for_scripts(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

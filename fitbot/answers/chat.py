@@ -7,12 +7,14 @@ token by token.
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fitbot.answers.export import PROVENANCE_FILE
+from fitbot.answers.settings import AnswerSettings
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import Chat, load_tokenizer
@@ -72,7 +74,8 @@ class Answerer:
             raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
         provenance: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         trained = provenance["settings"]
-        self.settings: dict[str, Any] = dict(provenance["answers"])
+        # A run from Python, without the command line, has no such settings: the defaults hold.
+        self.settings: dict[str, Any] = provenance.get("answers") or asdict(AnswerSettings())
         self.max_prompt_length: int = provenance["data"]["max_prompt_length"]
         base_model = provenance["base_model"]
         self.chat = Chat(

@@ -214,7 +214,7 @@ def _training(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return {
         "step": checkpoint["global_step"],
         "data": checkpoint["PreferenceDataModule"]["provenance"],
-        **checkpoint.get("run_settings", {}),
+        **checkpoint["run_settings"],
     }
 
 

@@ -29,12 +29,12 @@ class StepLog(Callback):
         """Start with nothing logged."""
         self.last: dict[str, float] = {}  # the latest log point's values
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
-        self._first_step = self._window_step = 0
+        self._first_step = 0
         self._window_started = self._estimate_started = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._first_step = self._window_step = trainer.global_step
+        self._first_step = trainer.global_step
         self._window_started = time.perf_counter()
 
     def on_train_batch_end(
@@ -78,7 +78,7 @@ class StepLog(Callback):
             module.first_loss = values["loss"]
         for sink in trainer.loggers:
             sink.log_metrics(self.last, step=step)
-        self._window_step, self._window_started = step, now
+        self._window_started = now
 
 
 class Bar(TQDMProgressBar):

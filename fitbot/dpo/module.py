@@ -30,6 +30,7 @@ from fitbot.policy.base import (
     LoraSettings,
     count_4bit,
     load_policy_network,
+    lora_settings_of,
 )
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import cached_reference_logps, open_reference_cache
@@ -82,7 +83,7 @@ class DPOModule(LightningModule):
             max_seq_length: Tokens of the longest sequence the model is set up for.
             gradient_checkpointing: Recompute activations in backward: less memory, a third slower.
             backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
-            lora: The adapter's shape.
+            lora: The adapter's shape; with adapter, that one's.
             adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
             reference: cached (log-probs computed once and kept on disk), online (adapter off, in
                 every step), or auto: cached if the run sees its pairs more than once.
@@ -100,6 +101,8 @@ class DPOModule(LightningModule):
         # Plain values only: a checkpoint with dataclasses in it cannot be loaded weights_only.
         self.save_hyperparameters(ignore=["lora"])
         lora = LoraSettings(**lora) if isinstance(lora, dict) else lora or LoraSettings()
+        if adapter is not None:
+            lora = lora_settings_of(adapter)  # or an export would tell another shape than it has
         self.hparams["lora"] = asdict(lora)
         self.base = BaseSettings(
             base_model=base_model,
@@ -119,6 +122,7 @@ class DPOModule(LightningModule):
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
+        self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
         self.train_window, self.train_total = PairMeans(), PairMeans()  # since last log; whole run
         self.val_means, self.test_means = PairMeans(), PairMeans()
         self.grad_norm = torch.tensor(math.nan)
@@ -285,6 +289,7 @@ class DPOModule(LightningModule):
         """Add the running means, so that a resumed run logs what the unbroken one does."""
         checkpoint["train_sums"] = [self.train_window.sums, self.train_total.sums]
         checkpoint["first_loss"] = self.first_loss
+        checkpoint["run_settings"] = self.run_settings
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Demand exactly this adapter's weights, and the same base and reference.

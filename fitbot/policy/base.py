@@ -4,6 +4,7 @@ The only module that names bitsandbytes, LoraConfig and Unsloth. What it returns
 whose adapter "default" is the policy; with the adapter off it is the reference.
 """
 
+import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 POLICY_ADAPTER = "default"
 REFERENCE_ADAPTER = "reference"
+
+_UNSUPPORTED_LORA = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
 
 Backend = Literal["transformers", "unsloth"]
 
@@ -71,6 +74,31 @@ class BaseSettings:
     max_seq_length: int = 2048
     gradient_checkpointing: bool = False
     backend: Backend = "transformers"
+
+
+def lora_settings_of(adapter: str) -> LoraSettings:
+    """Read the shape of an existing adapter, which a run that goes on from it keeps.
+
+    Raises:
+        AdapterError: No adapter is there, or one of a kind that fitbot does not train.
+    """
+    _check_adapter_folder(adapter)
+    file = Path(adapter) / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    unknown = {key: config.get(key) for key in _UNSUPPORTED_LORA if config.get(key)}
+    if config.get("bias", "none") != "none":
+        unknown["bias"] = config["bias"]
+    if config.get("peft_type") != "LORA" or not isinstance(config.get("target_modules"), list):
+        unknown |= {key: config.get(key) for key in ("peft_type", "target_modules")}
+    if unknown:
+        raise AdapterError(f"{file}: fitbot trains plain LoRA on named layers, found {unknown}")
+    return LoraSettings(
+        r=config["r"],
+        alpha=config["lora_alpha"],
+        dropout=config["lora_dropout"],
+        target_modules=sorted(config["target_modules"]),
+        use_rslora=config.get("use_rslora", False),
+    )
 
 
 def load_policy_network(

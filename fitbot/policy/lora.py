@@ -41,9 +41,8 @@ def _forward(layer: Any, x: Tensor) -> Any:
         # shape adds up in another order, and the first loss would not be ln 2.
         h, b = x.new_zeros(*x.shape[:-1], a.shape[0]), torch.zeros_like(b)
     else:
-        h = (
-            F.linear(_drop(x, layer.lora_dropout[adapter]), a.to(x.dtype)) * layer.scaling[adapter]
-        )  # (…, r)
+        dropped = _drop(x, layer.lora_dropout[adapter])
+        h = F.linear(dropped, a.to(x.dtype)) * layer.scaling[adapter]  # (…, r)
     return _BasePlusUpdate.apply(x, h, b, base)  # type: ignore[no-untyped-call]
 
 
