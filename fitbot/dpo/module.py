@@ -250,12 +250,8 @@ class DPOModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip, after any loss scale was divided out; keep the norm, without a host sync."""
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.adapter_parameters, self.max_grad_norm)
-
-    @property
-    def adapter_parameters(self) -> list[torch.nn.Parameter]:
-        """The trainable weights: the policy's adapter and nothing else."""
-        return [p for p in self._policy().parameters() if p.requires_grad]
+        adapter = self._policy().adapter
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(adapter, self.max_grad_norm)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the adapter, with warm-up from 0 and a schedule over the whole run.
@@ -387,12 +383,12 @@ class DPOModule(LightningModule):
     def _make_optimizer(self) -> Optimizer:
         if self.optimizer_name == "adamw":
             return torch.optim.AdamW(
-                self.adapter_parameters, lr=self.learning_rate, weight_decay=self.weight_decay
+                [self._policy().adapter], lr=self.learning_rate, weight_decay=self.weight_decay
             )
         import bitsandbytes as bnb
 
         optimizer: Optimizer = bnb.optim.AdamW8bit(
-            self.adapter_parameters, lr=self.learning_rate, weight_decay=self.weight_decay
+            [self._policy().adapter], lr=self.learning_rate, weight_decay=self.weight_decay
         )
         return optimizer
 

@@ -172,8 +172,8 @@ class RunReport:
 
 def _describe_model(module: DPOModule) -> str:
     assert module.policy is not None
-    trainable = sum(p.numel() for p in module.adapter_parameters)
-    total = sum(p.numel() for p in module.policy.parameters())
+    trainable = module.policy.adapter.numel()
+    total = sum(p.numel() for p in module.policy.network.parameters())
     kept, expanded = count_4bit(module.policy)
     held = f"{kept} linear layers held as NF4" if kept else "no 4-bit layers"
     if expanded:
@@ -186,10 +186,10 @@ def _describe_model(module: DPOModule) -> str:
 
 def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPair]) -> str:
     assert module.policy is not None
-    weights = sum(p.numel() * p.element_size() for p in module.policy.parameters())
+    weights = sum(p.numel() * p.element_size() for p in module.policy.network.parameters())
     # Gradients in float32 and AdamW's two moments.
     moments = 2 if module.optimizer_name == "adamw_8bit" else 8  # bytes a weight
-    optimizer = sum(p.numel() for p in module.adapter_parameters) * (4 + moments)
+    optimizer = module.policy.adapter.numel() * (4 + moments)
     # A mean pair is measured; a full pass is as many of them as the token budget holds.
     mean_size = sum(pair.num_tokens for pair in pairs) / len(pairs)
     typical = min(pairs, key=lambda pair: abs(pair.num_tokens - mean_size))

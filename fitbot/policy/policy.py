@@ -14,6 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, attention_mask, collate_pairs
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.logps import sum_by_owner, token_logps
@@ -38,6 +39,8 @@ class Policy(nn.Module):
         causal_lm = self.network.get_base_model()
         self._decoder = [causal_lm.get_decoder()]  # in lists: not registered a second time
         self._head = [causal_lm.get_output_embeddings()]
+        self.weights = AdapterVector(network, POLICY_ADAPTER)
+        self.adapter = self.weights.vector  # (N,) float32: everything that is trained
         self.has_reference_adapter = REFERENCE_ADAPTER in self.network.peft_config
         # On a GPU one dense product costs less than launching many small ones.
         self.by_pair = self.device.type == "cpu" and causal_lm.config._attn_implementation == "sdpa"
@@ -59,10 +62,12 @@ class Policy(nn.Module):
             batch: B pairs in either layout, on the policy's device.
 
         Returns:
-            (B, 2) float32 nats: chosen, rejected; with gradient with respect to the adapter.
+            (B, 2) float32 nats: chosen, rejected; with gradient with respect to `adapter`.
         """
-        scores = token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
-        return sum_by_owner(scores, batch.score_owner, batch.num_pairs)
+        if torch.is_grad_enabled():
+            logps: Tensor = _ByAutograd.apply(self.adapter, self, batch)  # type: ignore[no-untyped-call]
+            return logps
+        return self._network_logps(batch)
 
     def reference_logps(self, batch: PairBatch) -> Tensor:
         """Sum the log-probs under the reference: (B, 2) float32 nats, without gradient."""
@@ -117,6 +122,15 @@ class Policy(nn.Module):
                 "layers are not all ordinary attention); set data.layout: rows"
             )
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "Policy":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.weights.tie()  # a move to another device takes every parameter by itself
+        return self
+
+    def _network_logps(self, batch: PairBatch) -> Tensor:
+        scores = token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
+        return sum_by_owner(scores, batch.score_owner, batch.num_pairs)
+
     def _scored_states(self, batch: PairBatch) -> Tensor:
         """Run the decoder and keep the hidden states that predict a scored token: (S, H)."""
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
@@ -156,6 +170,21 @@ class Policy(nn.Module):
                 f"this base model does not compute its logits as hidden @ weight.T (log-probs "
                 f"differ by {drift:.3g} nats); fitbot supports plain heads, as Qwen's and Llama's"
             )
+
+
+class _ByAutograd(torch.autograd.Function):
+    """Log-probs of the network as a function of the adapter's vector."""
+
+    @staticmethod
+    def forward(ctx: Any, adapter: Tensor, policy: Policy, batch: PairBatch) -> Tensor:
+        with torch.enable_grad():
+            ctx.logps = policy._network_logps(batch)
+        ctx.weights = policy.weights
+        return ctx.logps.detach()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.weights.gradient_of(ctx.logps, upstream[0]), None, None
 
 
 def to_device(batch: PairBatch, device: torch.device) -> PairBatch:

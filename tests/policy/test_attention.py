@@ -31,8 +31,8 @@ def test_by_pair_is_the_dense_mask_log_probs_and_gradients(
         policy.by_pair = by_pair
         logps = policy.logps(batch)
         logps.sum().backward()
-        gradients = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
-        results[by_pair] = (logps.detach(), gradients)
+        assert policy.adapter.grad is not None
+        results[by_pair] = (logps.detach(), policy.weights.split(policy.adapter.grad).values())
 
     torch.testing.assert_close(results[True][0], results[False][0], atol=1e-3, rtol=1e-5)
     for one, other in zip(results[True][1], results[False][1], strict=True):

@@ -28,8 +28,8 @@ def logps_and_gradient(
         batch = collate_pairs(pairs[start : start + at_once], layout=layout, pad_id=0)
         logps.append(policy.logps(to_device(batch, policy.device)))
         (logps[-1] @ logps[-1].new_tensor([1.0, -2.0])).sum().backward()
-    gradient = {n: p.grad.clone() for n, p in policy.named_parameters() if p.grad is not None}
-    return torch.cat(logps).detach(), gradient
+    assert policy.adapter.grad is not None
+    return torch.cat(logps).detach(), policy.weights.split(policy.adapter.grad)
 
 
 def assert_same(
@@ -187,8 +187,8 @@ def test_the_reference_is_the_base_whatever_the_adapter(
     assert not reference.requires_grad
     assert moved.training  # and dropout is on again
     assert (moved.logps(batch) - reference).abs().max() > 0.5
-    assert {n for n, p in moved.named_parameters() if p.requires_grad} == {
-        n for n, _ in moved.named_parameters() if ".lora_" in n
+    assert {n for n, p in moved.network.named_parameters() if p.requires_grad} == {
+        n for n, _ in moved.network.named_parameters() if ".lora_" in n
     }
 
 
@@ -221,7 +221,7 @@ def test_a_given_adapter_is_trained_on_and_frozen_as_reference(
     assert torch.equal(start, reference)
     assert torch.equal(second.reference_logps(batch), reference)
     assert (second.logps(batch) - reference).abs().max() > 0.5
-    assert all(".default." in n for n, p in second.named_parameters() if p.requires_grad)
+    assert all(".default." in n for n, p in second.network.named_parameters() if p.requires_grad)
 
 
 def test_adapter_weights_are_float32_whatever_the_compute_dtype(base: str) -> None:

@@ -33,7 +33,7 @@ policy = make_policy({base!r}, device=device, dtype=dtype, backend={backend!r}, 
                      expand_4bit=False)
 logps = policy.logps(batch)
 logps.sum().backward()
-norm = sum(p.grad.float().norm() ** 2 for p in policy.parameters() if p.grad is not None) ** 0.5
+norm = policy.adapter.grad.norm()
 reference = policy.reference_logps(batch)
 print("RESULT", *logps.flatten().tolist(), *reference.flatten().tolist(), norm.item())
 """
