@@ -24,8 +24,9 @@ class LoraWeights(NamedTuple):
 class AdapterVector:
     """One adapter of a PEFT network, tied to a vector."""
 
-    def __init__(self, network: nn.Module, adapter: str):
+    def __init__(self, network: Any, adapter: str):
         """Copy the adapter's weights into a new vector and make them views of it."""
+        self.network = network
         found = list(_lora_layers(network, adapter))
         a_size = sum(a.numel() for _, a, _ in found)
         offsets = [0, a_size]

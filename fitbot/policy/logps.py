@@ -6,6 +6,7 @@ a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, til
 backward is one multiplication by the incoming gradient.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,6 +33,55 @@ def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return result
 
 
+def log_normaliser(logits: Tensor) -> Tensor:
+    """Return the log of the sum of exponentials of each row: (S, V) → (S, 1)."""
+    return logits.logsumexp(-1, keepdim=True)
+
+
+def probabilities(logits: Tensor, normaliser: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the softmax, given `log_normaliser`: (S, V) → (S, V) of the dtype."""
+    return (logits - normaliser).exp().to(dtype)
+
+
+def score_tokens(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    with_gradient: bool,
+    normaliser_of: Callable[[Tensor], Tensor] = log_normaliser,
+    probs_of: Callable[[Tensor, Tensor, torch.dtype], Tensor] = probabilities,
+) -> tuple[Tensor, Tensor | None]:
+    """Do the work of `token_logps` without autograd.
+
+    Args:
+        hidden: (S, H) last hidden states.
+        weight: (V, H) the head's weights.
+        targets: (S,) token ids.
+        with_gradient: Whether to compute the gradient.
+        normaliser_of: `log_normaliser`, or the same compiled.
+        probs_of: `probabilities`, or the same compiled.
+
+    Returns:
+        (S,) float32 log-probabilities, and each one's gradient with respect to its hidden state,
+        (S, H) float32, or None.
+    """
+    logps = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+    gradient = torch.empty_like(hidden, dtype=torch.float32) if with_gradient else None
+    rows = max(1, TILE_ELEMENTS // weight.shape[0])
+    with torch.autocast(hidden.device.type, enabled=False):
+        for start in range(0, hidden.shape[0], rows):
+            tile = slice(start, start + rows)
+            logits = _float32_product(hidden[tile].to(weight.dtype), weight)  # (rows, V)
+            target = targets[tile, None]
+            normaliser = normaliser_of(logits)
+            logps[tile] = (logits.gather(-1, target) - normaliser).squeeze(-1)
+            if gradient is not None:
+                probs = probs_of(logits, normaliser, weight.dtype)
+                gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
+    return logps, gradient
+
+
 def sum_by_owner(token_logps: Tensor, owner: Tensor, num_pairs: int) -> Tensor:
     """Sum token log-probs into completions: (S,), (S,) → (B, 2) nats: chosen, rejected.
 
@@ -48,20 +98,9 @@ class _FrozenHead(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        needs_grad = ctx.needs_input_grad[0]
-        logps = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        gradient = torch.empty_like(hidden, dtype=torch.float32) if needs_grad else None
-        rows = max(1, TILE_ELEMENTS // weight.shape[0])
-        with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, hidden.shape[0], rows):
-                tile = slice(start, start + rows)
-                logits = _float32_product(hidden[tile].to(weight.dtype), weight)  # (rows, V)
-                target = targets[tile, None]
-                normaliser = logits.logsumexp(-1, keepdim=True)
-                logps[tile] = (logits.gather(-1, target) - normaliser).squeeze(-1)
-                if gradient is not None:
-                    probs = logits.sub_(normaliser).exp_().to(weight.dtype)
-                    gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
+        logps, gradient = score_tokens(
+            hidden, weight, targets, with_gradient=ctx.needs_input_grad[0]
+        )
         ctx.save_for_backward(gradient)
         ctx.hidden_dtype = hidden.dtype
         return logps

@@ -1,0 +1,264 @@
+"""A packed row → hidden states and back: a Qwen3- or Llama-shaped decoder, backward by hand.
+
+The network's own modules compute the same and are what this is tested against. Here the layers that
+share an input are one product, pointwise stretches are one kernel each, what backward needs is
+chosen by hand, and the gradients of all LoRA weights land in one vector. T tokens, H hidden size,
+F feed-forward width, L layers, g a group's ranks (see `policy.joined`).
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fitbot.policy.fused import Dropout, Fused
+from fitbot.policy.joined import Gradients, Group, JoinedWeights
+from fitbot.policy.packed_attention import Visibility, attend, attend_backward
+
+
+class Shape(NamedTuple):
+    """Sizes and constants of the decoder."""
+
+    heads: int
+    key_heads: int
+    head_size: int
+    eps: float
+    scale: float  # of attention's dot products
+
+
+class LayerNorms(NamedTuple):
+    """One layer's norms."""
+
+    before_attention: Tensor  # (H,)
+    before_mlp: Tensor  # (H,)
+    heads: Tensor | None  # (heads + key_heads, D): Qwen3 normalises queries and keys, Llama not
+
+
+class Row(NamedTuple):
+    """What the layers must know about the packed row."""
+
+    visible: Visibility
+    cos: Tensor  # (T, D) float32
+    sin: Tensor
+
+
+class Pass(NamedTuple):
+    """How one pass runs."""
+
+    adapter: bool  # off: the reference
+    dropouts: list[list[Dropout]] | None  # by layer and group
+
+
+class Saved(NamedTuple):
+    """What backward needs of one layer; all in the compute dtype but lse."""
+
+    x: Tensor  # (T, H)
+    normal_1: Tensor  # (T, H + g): [norm(x) | h]
+    dropped_1: Tensor  # (T, H)
+    qkv: Tensor  # (T, (heads + 2 key_heads) D)
+    turned: Tensor  # (T, heads + key_heads, D): queries and keys, normalised and turned
+    attended: Tensor  # (T, heads D + g): [attention | h]
+    lse: Tensor  # (heads, T)
+    dropped_2: Tensor  # (T, heads D)
+    middle: Tensor  # (T, H)
+    normal_3: Tensor  # (T, H + g)
+    dropped_3: Tensor  # (T, H)
+    gate_up: Tensor  # (T, 2F)
+    product: Tensor  # (T, F + g)
+    dropped_4: Tensor  # (T, F)
+
+
+class Decoder:
+    """The layers between embedding and final norm."""
+
+    def __init__(self, shape: Shape, norms: list[LayerNorms], joined: JoinedWeights, fused: Fused):
+        """Take the weights and the functions to compute with."""
+        self.shape, self.norms, self.joined, self.fused = shape, norms, joined, fused
+
+    def forward(self, x: Tensor, row: Row, how: Pass, saved: list[Saved] | None) -> Tensor:
+        """Run all layers: (T, H) → (T, H).
+
+        Args:
+            x: Embedded tokens.
+            row: Positions and views.
+            how: Adapter on or off, dropout.
+            saved: Filled with what backward needs; None when there will be none.
+        """
+        for layer in range(len(self.norms)):
+            x, kept = self._layer(layer, x, row, how)
+            if saved is not None:
+                saved.append(kept)
+        return x
+
+    def backward(
+        self, dx: Tensor, row: Row, how: Pass, saved: list[Saved], gradients: list[Gradients]
+    ) -> None:
+        """Run all layers backward from dx, (T, H), and write the adapter's gradients.
+
+        `saved` is emptied on the way, so that memory is free again as early as possible.
+        """
+        wide_b = [_wide_b(group) for group in self.joined.groups]
+        for layer in reversed(range(len(self.norms))):
+            dx = self._layer_backward(layer, dx, row, how, saved.pop(), gradients, wide_b)
+        for group, gradient, wide in zip(self.joined.groups, gradients, wide_b, strict=True):
+            for member, target in zip(group.members, gradient.b, strict=True):
+                if wide is not None:
+                    torch.mul(wide[:, member.rows, member.ranks], group.scaling, out=target)
+
+    def _layer(self, layer: int, x: Tensor, row: Row, how: Pass) -> tuple[Tensor, Saved]:
+        shape, norms, fused = self.shape, self.norms[layer], self.fused
+        qkv_w, o_w, gate_up_w, down_w = self.joined.groups
+        drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
+        tokens, hidden = x.shape
+        turned_heads = shape.heads + shape.key_heads
+
+        normal_1 = x.new_empty(tokens, hidden + qkv_w.ranks)
+        dropped_1 = fused.norm(
+            x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden]
+        )
+        _add_h(normal_1, dropped_1, qkv_w, layer, how)
+        qkv = normal_1 @ qkv_w.weight[layer].T
+        heads = qkv.view(tokens, -1, shape.head_size)
+        turned = torch.empty_like(heads[:, :turned_heads])
+        fused.rotate(heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin, turned)
+        width = shape.heads * shape.head_size
+        attended = x.new_empty(tokens, width + o_w.ranks)
+        lse = attend(
+            turned[:, : shape.heads],
+            turned[:, shape.heads :],
+            heads[:, turned_heads:],
+            row.visible,
+            shape.scale,
+            attended[:, :width].unflatten(1, (shape.heads, -1)),
+        )
+        dropped_2 = attended[:, :width]
+        if drops[1] is not None:
+            dropped_2 = fused.drop(dropped_2, drops[1])
+        _add_h(attended, dropped_2, o_w, layer, how)
+        middle = torch.addmm(x, attended, o_w.weight[layer].T)
+
+        normal_3 = x.new_empty(tokens, hidden + gate_up_w.ranks)
+        dropped_3 = fused.norm(middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden])
+        _add_h(normal_3, dropped_3, gate_up_w, layer, how)
+        gate_up = normal_3 @ gate_up_w.weight[layer].T
+        product = x.new_empty(tokens, down_w.width + down_w.ranks)
+        dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_w.width])
+        _add_h(product, dropped_4, down_w, layer, how)
+        out = torch.addmm(middle, product, down_w.weight[layer].T)
+        return out, Saved(
+            x, normal_1, dropped_1, qkv, turned, attended, lse, dropped_2,
+            middle, normal_3, dropped_3, gate_up, product, dropped_4,
+        )  # fmt: skip
+
+    def _layer_backward(
+        self,
+        layer: int,
+        dx: Tensor,
+        row: Row,
+        how: Pass,
+        saved: Saved,
+        gradients: list[Gradients],
+        wide_b: list[Tensor | None],
+    ) -> Tensor:
+        shape, norms, fused = self.shape, self.norms[layer], self.fused
+        qkv_w, o_w, gate_up_w, down_w = self.joined.groups
+        drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
+        tokens = dx.shape[0]
+        turned_heads = shape.heads + shape.key_heads
+
+        def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> Any:
+            return _linear_backward(
+                dy, joined_x, dropped, self.joined.groups[index], layer,
+                gradients[index], wide_b[index], drops[index] is not None,
+            )  # fmt: skip
+
+        dproduct, ddropped = linear(dx, saved.product, saved.dropped_4, 3)
+        dgate_up = fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3])
+        dnormal, ddropped = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
+        dmiddle = fused.norm_backward(
+            dx, dnormal, ddropped, saved.middle, norms.before_mlp, shape.eps, drops[2]
+        )
+
+        dattended, ddropped = linear(dmiddle, saved.attended, saved.dropped_2, 1)
+        if drops[1] is not None and ddropped is not None:
+            dattended = fused.drop_backward(dattended, ddropped, drops[1])
+        dqkv = torch.empty_like(saved.qkv)
+        dheads = dqkv.view(tokens, -1, shape.head_size)
+        dturned = torch.empty_like(saved.turned)
+        heads = saved.qkv.view(tokens, -1, shape.head_size)
+        width = o_w.width
+        attend_backward(
+            dattended.unflatten(1, (shape.heads, -1)),
+            saved.turned[:, : shape.heads],
+            saved.turned[:, shape.heads :],
+            heads[:, turned_heads:],
+            saved.attended[:, :width].unflatten(1, (shape.heads, -1)),
+            saved.lse,
+            row.visible,
+            shape.scale,
+            dturned[:, : shape.heads],
+            dturned[:, shape.heads :],
+            dheads[:, turned_heads:],
+        )
+        fused.rotate_backward(
+            dturned, heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin,
+            dheads[:, :turned_heads],
+        )  # fmt: skip
+        dnormal, ddropped = linear(dqkv, saved.normal_1, saved.dropped_1, 0)
+        if layer == 0:
+            return dx  # the embedding is frozen
+        return fused.norm_backward(
+            dmiddle, dnormal, ddropped, saved.x, norms.before_attention, shape.eps, drops[0]
+        )
+
+
+def _add_h(joined_x: Tensor, dropped: Tensor, group: Group, layer: int, how: Pass) -> None:
+    """Fill the last g columns of [x | h]: h = dropout(x) A^T, or 0 with the adapter off."""
+    h = joined_x[:, group.width :]
+    if not how.adapter:
+        h.zero_()
+    elif group.ranks:
+        torch.mm(dropped, group.a[layer].T, out=h)
+
+
+def _linear_backward(
+    dy: Tensor,
+    joined_x: Tensor,
+    dropped: Tensor,
+    group: Group,
+    layer: int,
+    gradient: Gradients,
+    wide_b: Tensor | None,
+    has_dropout: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Go back through one group: (T, O) → gradients of x and, apart, of dropout(x), each (T, I).
+
+    Without dropout the second is added to the first.
+    """
+    djoined = dy @ group.weight[layer]  # (T, I + g)
+    dx, dh = djoined[:, : group.width], djoined[:, group.width :]
+    if not group.ranks:
+        return dx, None
+    h = joined_x[:, group.width :]
+    if wide_b is not None:
+        _mm_float32(dy.T, h, wide_b[layer])
+    _mm_float32(dh.T, dropped, gradient.a[layer])
+    if has_dropout:
+        return dx, dh @ group.a[layer]
+    return torch.addmm(dx, dh, group.a[layer]), None
+
+
+def _wide_b(group: Group) -> Tensor | None:
+    """Make room for dy^T h of all layers, (L, O, g), whose blocks are the gradients of B."""
+    layers, height, _ = group.weight.shape
+    if not group.ranks:
+        return None
+    return torch.empty(layers, height, group.ranks, device=group.weight.device)
+
+
+def _mm_float32(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Multiply in the compute dtype and keep the float32 sums."""
+    if a.is_cuda and a.dtype != torch.float32:
+        torch.mm(a, b, out_dtype=torch.float32, out=out)
+    else:
+        torch.mm(a.float(), b.float(), out=out)

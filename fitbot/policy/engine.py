@@ -1,0 +1,178 @@
+"""Policy passes as few large operations: `PairBatch` → log-probs, and back to the adapter's vector.
+
+The same log-probs and gradients as the network's own modules give (tests hold them together), by
+way of `Decoder` and `score_tokens`. Forward and backward are plain functions without autograd; one
+autograd node stands for both. S scored tokens, H hidden size, B pairs, T tokens.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fitbot.pairs.batch import PairBatch
+from fitbot.policy.adapter import AdapterVector
+from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
+from fitbot.policy.fused import Dropout, Fused
+from fitbot.policy.joined import GROUPS, JoinedWeights
+from fitbot.policy.logps import score_tokens, sum_by_owner
+from fitbot.policy.packed_attention import visibility
+
+FAMILIES = ("qwen3", "llama")  # transformers' model_type of decoders that `Decoder` computes
+
+
+class Kept(NamedTuple):
+    """What a forward pass leaves for its backward pass."""
+
+    row: Row
+    how: Pass
+    layers: list[Saved]
+    last: Tensor  # (S, H) hidden states that are scored, before the final norm
+    gradient: Tensor  # (S, H) float32: of a token's log-prob with respect to its normed state
+    score_from: Tensor
+    score_owner: Tensor
+
+
+class Engine:
+    """Runs a causal language model with a LoRA adapter, batch by batch."""
+
+    def __init__(self, causal_lm: Any, weights: AdapterVector, *, dtype: torch.dtype, fused: Fused):
+        """Take over the network's weights.
+
+        Args:
+            causal_lm: A transformers model of one of `FAMILIES`, with PEFT's layers in it.
+            weights: Its adapter's vector.
+            dtype: What matrix products run in.
+            fused: Pointwise functions, compiled or not.
+
+        Raises:
+            ValueError: With the reason why this network must run by its own modules.
+        """
+        reason = unsupported(causal_lm)
+        if reason:
+            raise ValueError(reason)
+        config, model = causal_lm.config, causal_lm.get_decoder()
+        self.dtype, self.fused = dtype, fused
+        self.weights, self.vector = weights, weights.vector
+        self.embedding, self.head = model.embed_tokens, causal_lm.get_output_embeddings()
+        self.rotary, self.final_norm = model.rotary_emb, model.norm
+        attention = model.layers[0].self_attn
+        self.shape = Shape(
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            attention.head_dim,
+            config.rms_norm_eps,
+            attention.scaling,
+        )
+        norms = [_norms_of(layer, self.shape) for layer in model.layers]
+        joined = JoinedWeights(model.layers, weights, dtype)
+        self.decoder = Decoder(self.shape, norms, joined, fused)
+        device = self.vector.device
+        self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
+        self._gradients = joined.gradients(self.gradient)
+        probability = _dropout_of(causal_lm)
+        self.probability = probability
+        self.seeds = torch.zeros(len(norms), len(GROUPS), dtype=torch.int32, device=device)
+        threshold = torch.tensor(round(probability * 2**31), dtype=torch.int32, device=device)
+        scale = torch.tensor(1 / (1 - probability), dtype=torch.float32, device=device)
+        self._dropouts = [[Dropout(seed, threshold, scale) for seed in row] for row in self.seeds]
+
+    def draw_dropout(self) -> None:
+        """Draw the seeds of the next pass's dropout masks."""
+        if self.probability:
+            self.seeds.random_()
+
+    def forward(
+        self, batch: PairBatch, adapter: Tensor | None, *, training: bool, backward: bool
+    ) -> tuple[Tensor, Kept | None]:
+        """Compute (B, 2) log-probs, and what backward needs.
+
+        Args:
+            batch: In the shared layout, on the engine's device.
+            adapter: The vector to compute with; None for the bare base.
+            training: With dropout.
+            backward: Whether a backward pass will follow.
+        """
+        assert batch.pair_index is not None
+        assert batch.part is not None
+        if adapter is not None:
+            self.decoder.joined.refresh(adapter)
+        x = self.embedding.weight[batch.input_ids[0]]
+        cos, sin = self.rotary(x.float()[None], batch.position_ids)
+        row = Row(visibility(batch.pair_index, batch.part), cos[0], sin[0])
+        drops = training and self.probability > 0
+        how = Pass(adapter is not None, self._dropouts if drops else None)
+        saved: list[Saved] | None = [] if backward else None
+        hidden = self.decoder.forward(x, row, how, saved)
+        last = hidden[batch.score_from]  # (S, H)
+        normal = torch.empty_like(last)
+        self.fused.norm(last, self.final_norm.weight, self.shape.eps, None, normal)
+        scores, gradient = score_tokens(
+            normal,
+            self.head.weight,
+            batch.score_ids,
+            with_gradient=backward,
+            normaliser_of=self.fused.log_normaliser,
+            probs_of=self.fused.probabilities,
+        )
+        logps = sum_by_owner(scores, batch.score_owner, batch.num_pairs)
+        if saved is None or gradient is None:
+            return logps, None
+        return logps, Kept(row, how, saved, last, gradient, batch.score_from, batch.score_owner)
+
+    def backward(self, kept: Kept, upstream: Tensor) -> None:
+        """Fill `gradient`, (N,), given the gradient with respect to the log-probs, (B, 2)."""
+        # The slot of the padding's scores gets no gradient.
+        by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
+        dnormal = by_owner[kept.score_owner, None] * kept.gradient
+        dlast = self.fused.norm_backward(
+            torch.zeros_like(dnormal),
+            dnormal,
+            None,
+            kept.last,
+            self.final_norm.weight,
+            self.shape.eps,
+            None,
+        )
+        tokens = kept.row.cos.shape[0]
+        dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
+        dx.index_add_(0, kept.score_from, dlast)
+        self.decoder.backward(
+            dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients
+        )
+
+
+def unsupported(causal_lm: Any) -> str | None:
+    """Say why a network must run by its own modules; None if the engine can run it."""
+    config = causal_lm.config
+    if config.model_type not in FAMILIES:
+        return f"it knows the families {', '.join(FAMILIES)}, this is {config.model_type}"
+    if config.hidden_act != "silu":
+        return f"it knows the activation silu, this is {config.hidden_act}"
+    if getattr(config, "sliding_window", None) is not None:
+        return "it has no sliding window"
+    return None
+
+
+def _norms_of(layer: Any, shape: Shape) -> LayerNorms:
+    attention, heads = layer.self_attn, None
+    if hasattr(attention, "q_norm"):
+        per_head = [attention.q_norm.weight] * shape.heads
+        per_head += [attention.k_norm.weight] * shape.key_heads
+        heads = torch.stack(per_head).detach()
+    return LayerNorms(layer.input_layernorm.weight, layer.post_attention_layernorm.weight, heads)
+
+
+def _dropout_of(causal_lm: Any) -> float:
+    from peft.tuners.lora import LoraLayer
+
+    found = {
+        getattr(dropout, "p", 0.0)
+        for module in causal_lm.modules()
+        if isinstance(module, LoraLayer)
+        for dropout in module.lora_dropout.values()
+    }
+    if len(found) > 1:
+        raise ValueError(f"its adapter has several dropout probabilities: {sorted(found)}")
+    probability: float = found.pop()
+    return probability
