@@ -38,12 +38,17 @@ class AdapterVector:
         self.vector = nn.Parameter(torch.empty(size, device=found[0][1].device))
         self.tie()
 
+    @property
+    def is_tied(self) -> bool:
+        """Whether the weights are views of the vector."""
+        views = self._views(self.vector.data)
+        return all(
+            w.data_ptr() == v.data_ptr() for w, v in zip(self._weights(), views, strict=True)
+        )
+
     def tie(self) -> None:
         """Make the weights views again, after they were moved to a device one by one."""
-        views = list(zip(self._weights(), self._views(self.vector.data), strict=True))
-        if all(weight.data_ptr() == view.data_ptr() for weight, view in views):
-            return
-        for weight, view in views:
+        for weight, view in zip(self._weights(), self._views(self.vector.data), strict=True):
             view.copy_(weight.data)
             weight.data = view
 

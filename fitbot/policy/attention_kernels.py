@@ -146,8 +146,12 @@ def _attend_backward_keys(
     column, key_head = tl.program_id(0) * N, tl.program_id(1)
     columns, d = column + tl.arange(0, N), tl.arange(0, D)
     exists = columns < T
-    k = tl.load(K + columns[:, None] * k_row + key_head * k_head + d, mask=exists[:, None], other=0.0)
-    v = tl.load(V + columns[:, None] * v_row + key_head * v_head + d, mask=exists[:, None], other=0.0)
+    k = tl.load(
+        K + columns[:, None] * k_row + key_head * k_head + d, mask=exists[:, None], other=0.0
+    )
+    v = tl.load(
+        V + columns[:, None] * v_row + key_head * v_head + d, mask=exists[:, None], other=0.0
+    )
     dk = tl.zeros((N, D), tl.float32)
     dv = tl.zeros((N, D), tl.float32)
     # A completion's keys are seen to its own end, all others to the end of their pair.

@@ -113,9 +113,7 @@ class Decoder:
         turned_heads = shape.heads + shape.key_heads
 
         normal_1 = x.new_empty(tokens, hidden + qkv_w.ranks)
-        dropped_1 = fused.norm(
-            x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden]
-        )
+        dropped_1 = fused.norm(x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden])
         _add_h(normal_1, dropped_1, qkv_w, layer, how)
         qkv = normal_1 @ qkv_w.weight[layer].T
         heads = qkv.view(tokens, -1, shape.head_size)
@@ -129,7 +127,7 @@ class Decoder:
             heads[:, turned_heads:],
             row.visible,
             shape.scale,
-            attended[:, :width].unflatten(1, (shape.heads, -1)),
+            attended[:, :width].view(tokens, shape.heads, -1),
         )
         dropped_2 = attended[:, :width]
         if drops[1] is not None:
@@ -188,11 +186,11 @@ class Decoder:
         heads = saved.qkv.view(tokens, -1, shape.head_size)
         width = o_w.width
         attend_backward(
-            dattended.unflatten(1, (shape.heads, -1)),
+            dattended.view(tokens, shape.heads, -1),
             saved.turned[:, : shape.heads],
             saved.turned[:, shape.heads :],
             heads[:, turned_heads:],
-            saved.attended[:, :width].unflatten(1, (shape.heads, -1)),
+            saved.attended[:, :width].view(tokens, shape.heads, -1),
             saved.lse,
             row.visible,
             shape.scale,

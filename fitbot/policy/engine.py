@@ -137,9 +137,7 @@ class Engine:
         tokens = kept.row.cos.shape[0]
         dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
         dx.index_add_(0, kept.score_from, dlast)
-        self.decoder.backward(
-            dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients
-        )
+        self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
 
 
 def unsupported(causal_lm: Any) -> str | None:

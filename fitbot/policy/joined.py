@@ -159,4 +159,3 @@ def _size_of_one_layer(weights: AdapterVector, num_layers: int) -> tuple[int, in
     """Elements of A and of B in one decoder layer."""
     total_b = weights.vector.numel() - weights.a_size
     return weights.a_size // num_layers, total_b // num_layers
-

@@ -17,6 +17,9 @@ from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
+from fitbot.policy.capture import Passes
+from fitbot.policy.engine import Engine
+from fitbot.policy.fused import Fused, compile_all
 from fitbot.policy.logps import sum_by_owner, token_logps
 
 
@@ -42,6 +45,10 @@ class Policy(nn.Module):
         self.weights = AdapterVector(network, POLICY_ADAPTER)
         self.adapter = self.weights.vector  # (N,) float32: everything that is trained
         self.has_reference_adapter = REFERENCE_ADAPTER in self.network.peft_config
+        self._reference = (
+            AdapterVector(network, REFERENCE_ADAPTER) if self.has_reference_adapter else None
+        )
+        self._passes: Passes | None = None
         # On a GPU one dense product costs less than launching many small ones.
         self.by_pair = self.device.type == "cpu" and causal_lm.config._attn_implementation == "sdpa"
         if self.by_pair:
@@ -64,6 +71,10 @@ class Policy(nn.Module):
         Returns:
             (B, 2) float32 nats: chosen, rejected; with gradient with respect to `adapter`.
         """
+        if self._passes is not None and batch.pair_index is not None:
+            if torch.is_grad_enabled():
+                return self._passes.logps(self.adapter, batch, training=self.training)
+            return self._by_engine(batch, self.adapter.data)
         if torch.is_grad_enabled():
             logps: Tensor = _ByAutograd.apply(self.adapter, self, batch)  # type: ignore[no-untyped-call]
             return logps
@@ -71,6 +82,9 @@ class Policy(nn.Module):
 
     def reference_logps(self, batch: PairBatch) -> Tensor:
         """Sum the log-probs under the reference: (B, 2) float32 nats, without gradient."""
+        if self._passes is not None and batch.pair_index is not None:
+            vector = None if self._reference is None else self._reference.vector.data
+            return self._by_engine(batch, vector)
         with self.as_reference():
             return self.logps(batch)
 
@@ -124,8 +138,33 @@ class Policy(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Policy":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.weights.tie()  # a move to another device takes every parameter by itself
+        if not self.weights.is_tied:  # a move to another device takes every parameter by itself
+            self.weights.tie()
+            self._passes = None
         return self
+
+    def accelerate(self, *, capture: bool) -> None:
+        """Compute with the engine from now on, wherever a batch is in the shared layout.
+
+        Args:
+            capture: Replay training passes from CUDA graphs.
+
+        Raises:
+            ValueError: With the reason why the engine cannot run this network.
+        """
+        on_gpu = self.device.type == "cuda"
+        engine = Engine(
+            self.network.get_base_model(),
+            self.weights,
+            dtype=self.compute_dtype,
+            fused=compile_all() if on_gpu else Fused(),
+        )
+        self._passes = Passes(engine, capture=capture and on_gpu)
+
+    @torch.no_grad()
+    def _by_engine(self, batch: PairBatch, adapter: Tensor | None) -> Tensor:
+        assert self._passes is not None
+        return self._passes.engine.forward(batch, adapter, training=False, backward=False)[0]
 
     def _network_logps(self, batch: PairBatch) -> Tensor:
         scores = token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
@@ -188,9 +227,16 @@ class _ByAutograd(torch.autograd.Function):
 
 
 def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
-    """Move every tensor of a batch."""
-    moved: dict[str, Any] = {
-        name: value if value is None else value.to(device, non_blocking=True)
-        for name, value in batch._asdict().items()
-    }
-    return PairBatch(**moved)
+    """Move every tensor of a batch; to a GPU all integers in one copy that nobody waits for."""
+    fields: dict[str, Any] = batch._asdict()
+    if device.type != "cuda" or batch.input_ids.is_cuda:
+        moved = {n: v if v is None else v.to(device) for n, v in fields.items()}
+        return PairBatch(**moved)
+    whole = {n: v for n, v in fields.items() if v is not None and v.dtype == torch.int64}
+    packed = torch.cat([value.flatten() for value in whole.values()]).pin_memory()
+    parts = packed.to(device, non_blocking=True).split([v.numel() for v in whole.values()])
+    moved = {n: part.view(v.shape) for part, (n, v) in zip(parts, whole.items(), strict=True)}
+    if batch.reference_logps is not None:
+        reference = batch.reference_logps.pin_memory()
+        moved["reference_logps"] = reference.to(device, non_blocking=True)
+    return PairBatch(**(fields | moved))
