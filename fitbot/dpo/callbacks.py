@@ -60,9 +60,7 @@ class StepLog(Callback):
             self.peak_memory_gib = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
 
     def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
-        values = {name: mean.item() for name, mean in module.train_window.compute().items()}
-        num_pairs = int(module.train_window.sums[-1].item())
-        module.train_window.reset()
+        values, num_pairs = module.close_window()
         now = time.perf_counter()
         scheduler = module.lr_schedulers()
         assert isinstance(scheduler, LRScheduler)

@@ -44,12 +44,12 @@ class PairMeans(Metric):
             terms.chosen_rewards,
             terms.rejected_rewards,
             margins,
-            margins > 0,  # a tie is no preference and counts as wrong
+            (margins > 0).to(margins.dtype),  # a tie is no preference and counts as wrong
             policy_logps[:, 0],
             policy_logps[:, 1],
             torch.ones_like(margins),
         )
-        self.sums += torch.stack([column.detach().double().sum() for column in columns])
+        self.sums += torch.stack(columns).detach().double().sum(-1)
 
     def compute(self) -> dict[str, Tensor]:
         """Divide by the number of pairs; NaN when there was none."""

@@ -32,7 +32,7 @@ from fitbot.policy.base import (
     load_policy_network,
     lora_settings_of,
 )
-from fitbot.policy.policy import Policy
+from fitbot.policy.policy import EngineSetting, Policy
 from fitbot.policy.reference import cached_reference_logps, open_reference_cache
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class DPOModule(LightningModule):
         backend: Literal["transformers", "unsloth"] = "transformers",
         lora: LoraSettings | None = None,
         adapter: str | None = None,
+        engine: EngineSetting = "auto",
         reference: Literal["auto", "cached", "online"] = "auto",
         reference_cache: str = "checkpoints/reference",
         beta: float = 0.1,
@@ -85,6 +86,8 @@ class DPOModule(LightningModule):
             backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
             lora: The adapter's shape; with adapter, that one's.
             adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
+            engine: eager (transformers' own modules), compiled (fused kernels, CUDA graphs), or
+                auto: compiled where that can run and the run is long enough to pay for it.
             reference: cached (log-probs computed once and kept on disk), online (adapter off, in
                 every step), or auto: cached if the run sees its pairs more than once.
             reference_cache: Folder of the cached log-probs; runs share it.
@@ -114,6 +117,7 @@ class DPOModule(LightningModule):
         )
         self.lora = lora
         self.adapter, self.reference = adapter, reference
+        self.engine: EngineSetting = engine
         self.reference_cache = Path(reference_cache)
         self.beta, self.label_smoothing = beta, label_smoothing
         self.learning_rate, self.optimizer_name = learning_rate, optimizer
@@ -171,10 +175,18 @@ class DPOModule(LightningModule):
         optimizer.zero_grad()
         num_pairs = sum(part.num_pairs for part in batch)
         for part in batch:
-            terms = self._forward(part, self.train_window, self.train_total)
+            terms = self._forward(part, self.train_window)
             self.manual_backward(terms.losses.sum() / num_pairs)
         optimizer.step()
         scheduler.step()
+
+    def close_window(self) -> tuple[dict[str, float], int]:
+        """Return the means over the pairs since the last log point and their number; start anew."""
+        means = {name: mean.item() for name, mean in self.train_window.compute().items()}
+        num_pairs = int(self.train_window.sums[-1].item())
+        self.train_total.sums += self.train_window.sums
+        self.train_window.reset()
+        return means, num_pairs
 
     def validation_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the validation means."""
@@ -219,6 +231,11 @@ class DPOModule(LightningModule):
         """Compute or fetch the reference's log-probs, and check that the first loss is ln 2."""
         data = self._datamodule()
         self._policy().check_layout(data.layout, data.limits.max_length)
+        self._policy().use_engine(
+            self.engine,
+            layout=data.layout,
+            num_steps=int(self.trainer.estimated_stepping_batches),
+        )
         if self._caches_reference():
             cache = open_reference_cache(
                 self.reference_cache,
@@ -227,6 +244,7 @@ class DPOModule(LightningModule):
                 compute_dtype=self.compute_dtype,
                 device=self.device,
                 layout=data.layout,
+                engine=self._policy().engine_name,
                 adapter=self.adapter,
             )
             for split, pairs in data.pairs.items():
@@ -314,13 +332,12 @@ class DPOModule(LightningModule):
             means.sums = sums.to(means.sums.device)
         self.first_loss = checkpoint["first_loss"]
 
-    def _forward(self, batch: PairBatch, *means: PairMeans) -> DPOTerms:
+    def _forward(self, batch: PairBatch, means: PairMeans) -> DPOTerms:
         logps, reference_logps = self._logps(batch)
         terms = dpo_loss(
             logps, reference_logps, beta=self.beta, label_smoothing=self.label_smoothing
         )
-        for mean in means:
-            mean.update(terms, logps)
+        means.update(terms, logps)
         return terms
 
     def _logps(self, batch: PairBatch) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 
+PAIRS_MEASURED_AT_ONCE = (
+    64  # without backward, so the more the better; the token budget splits them
+)
+
 
 class PreferenceDataModule(LightningDataModule):
     """Preference pairs from files or a hub data set, tokenised within both limits."""
@@ -231,7 +235,7 @@ class PreferenceDataModule(LightningDataModule):
         )
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
-        count, step = len(self.pairs[split]), self.pairs_per_step
+        count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE
         batches = [list(range(i, min(i + step, count))) for i in range(0, count, step)]
         return self._loader(split, EpochSampler(len(batches), lambda epoch: batches))
 

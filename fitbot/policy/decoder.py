@@ -6,6 +6,7 @@ chosen by hand, and the gradients of all LoRA weights land in one vector. T toke
 F feed-forward width, L layers, g a group's ranks (see `policy.joined`).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ class Row(NamedTuple):
 
     visible: Visibility
     cos: Tensor  # (T, D) float32
-    sin: Tensor
+    sin: Tensor  # (T, D) float32, its first half negated
 
 
 class Pass(NamedTuple):
@@ -98,8 +99,11 @@ class Decoder:
         `saved` is emptied on the way, so that memory is free again as early as possible.
         """
         wide_b = [_wide_b(group) for group in self.joined.groups]
+        aside = Aside(dx.device)
         for layer in reversed(range(len(self.norms))):
-            dx = self._layer_backward(layer, dx, row, how, saved.pop(), gradients, wide_b)
+            dx = self._layer_backward(layer, dx, row, how, saved.pop(), gradients, wide_b, aside)
+            aside.end_layer()
+        aside.join()
         for group, gradient, wide in zip(self.joined.groups, gradients, wide_b, strict=True):
             for member, target in zip(group.members, gradient.b, strict=True):
                 if wide is not None:
@@ -157,6 +161,7 @@ class Decoder:
         saved: Saved,
         gradients: list[Gradients],
         wide_b: list[Tensor | None],
+        aside: "Aside",
     ) -> Tensor:
         shape, norms, fused = self.shape, self.norms[layer], self.fused
         qkv_w, o_w, gate_up_w, down_w = self.joined.groups
@@ -167,11 +172,13 @@ class Decoder:
         def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> Any:
             return _linear_backward(
                 dy, joined_x, dropped, self.joined.groups[index], layer,
-                gradients[index], wide_b[index], drops[index] is not None,
+                gradients[index], wide_b[index], drops[index] is not None, aside,
             )  # fmt: skip
 
         dproduct, ddropped = linear(dx, saved.product, saved.dropped_4, 3)
-        dgate_up = fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3])
+        dgate_up = torch.empty_like(saved.gate_up)
+        dgate, dup = dgate_up.chunk(2, dim=1)
+        fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3], dgate, dup)
         dnormal, ddropped = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
         dmiddle = fused.norm_backward(
             dx, dnormal, ddropped, saved.middle, norms.before_mlp, shape.eps, drops[2]
@@ -210,6 +217,46 @@ class Decoder:
         )
 
 
+class Aside:
+    """Runs work that nothing waits for beside the main line of a GPU, one or two layers behind.
+
+    The gradients of A and B are many small products that leave most of the chip idle.
+    """
+
+    def __init__(self, device: torch.device):
+        """Start with nothing to do; on a CPU work is done at once."""
+        self.stream: Any = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._used: list[Any] = []  # inputs of this layer's work: their memory may not be reused
+        self._behind: list[tuple[torch.cuda.Event, list[Any]]] = []
+
+    def run(self, work: Callable[..., None], *args: Tensor) -> None:
+        """Do the work after what the main line has been given so far."""
+        if self.stream is None:
+            work(*args)
+            return
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            work(*args)
+        self._used.append(args)
+
+    def end_layer(self) -> None:
+        """Let the main line wait for the work of the layer before the last."""
+        if self.stream is not None:
+            self._behind.append((self.stream.record_event(), self._used))
+            self._used = []
+            if len(self._behind) > 2:
+                done, _ = self._behind.pop(0)
+                torch.cuda.current_stream().wait_event(done)
+
+    def join(self) -> None:
+        """Let the main line wait for everything."""
+        if self.stream is not None:
+            torch.cuda.current_stream().wait_stream(self.stream)
+            self._behind.clear()
+
+
 def _add_h(joined_x: Tensor, dropped: Tensor, group: Group, layer: int, how: Pass) -> None:
     """Fill the last g columns of [x | h]: h = dropout(x) A^T, or 0 with the adapter off."""
     h = joined_x[:, group.width :]
@@ -228,6 +275,7 @@ def _linear_backward(
     gradient: Gradients,
     wide_b: Tensor | None,
     has_dropout: bool,
+    aside: Aside,
 ) -> tuple[Tensor, Tensor | None]:
     """Go back through one group: (T, O) → gradients of x and, apart, of dropout(x), each (T, I).
 
@@ -239,8 +287,8 @@ def _linear_backward(
         return dx, None
     h = joined_x[:, group.width :]
     if wide_b is not None:
-        _mm_float32(dy.T, h, wide_b[layer])
-    _mm_float32(dh.T, dropped, gradient.a[layer])
+        aside.run(_mm_float32, dy.T, h, wide_b[layer])
+    aside.run(_mm_float32, dh.T, dropped, gradient.a[layer])
     if has_dropout:
         return dx, dh @ group.a[layer]
     return torch.addmm(dx, dh, group.a[layer]), None

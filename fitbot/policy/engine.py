@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fitbot.pairs.batch import PairBatch
 from fitbot.policy.adapter import AdapterVector
+from fitbot.policy.base import count_4bit
 from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
 from fitbot.policy.fused import Dropout, Fused
 from fitbot.policy.joined import GROUPS, JoinedWeights
@@ -99,6 +100,7 @@ class Engine:
             self.decoder.joined.refresh(adapter)
         x = self.embedding.weight[batch.input_ids[0]]
         cos, sin = self.rotary(x.float()[None], batch.position_ids)
+        sin[..., : sin.shape[-1] // 2].neg_()
         row = Row(visibility(batch.pair_index, batch.part), cos[0], sin[0])
         drops = training and self.probability > 0
         how = Pass(adapter is not None, self._dropouts if drops else None)
@@ -143,6 +145,10 @@ class Engine:
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config
+    if count_4bit(causal_lm)[0]:
+        return "it computes with expanded weights, these are kept as NF4"
+    if causal_lm.is_gradient_checkpointing:
+        return "it does not recompute activations, model.gradient_checkpointing asks for it"
     if config.model_type not in FAMILIES:
         return f"it knows the families {', '.join(FAMILIES)}, this is {config.model_type}"
     if config.hidden_act != "silu":

@@ -65,7 +65,7 @@ def rotate(
         weight: Of the norm, a row a head; None where the family has no such norm.
         eps: Of the norm.
         cos: (T, D) float32.
-        sin: (T, D) float32.
+        sin: (T, D) float32, its first half negated.
         out: (T, heads, D).
     """
     wide = heads.float()
@@ -85,7 +85,7 @@ def rotate_backward(
     out: Tensor,
 ) -> None:
     """Write the gradient with respect to `heads` into `out`, (T, heads, D)."""
-    dwide = _turn(dout.float(), cos[:, None], -sin[:, None])
+    dwide = _turn(dout.float(), cos[:, None], -sin[:, None])  # turned back
     if weight is not None:
         wide, dwide = heads.float(), dwide * weight.float()
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
@@ -103,16 +103,21 @@ def swiglu(gate_up: Tensor, dropout: Dropout | None, out: Tensor) -> Tensor:
 
 
 def swiglu_backward(
-    dout: Tensor, ddropped: Tensor | None, gate_up: Tensor, dropout: Dropout | None
-) -> Tensor:
-    """Return the gradient with respect to gate_up: (T, 2F)."""
+    dout: Tensor,
+    ddropped: Tensor | None,
+    gate_up: Tensor,
+    dropout: Dropout | None,
+    out_gate: Tensor,
+    out_up: Tensor,
+) -> None:
+    """Write the gradients with respect to gate and up, each (T, F)."""
     gate, up = gate_up.float().chunk(2, dim=-1)
     dproduct = dout.float()
     if ddropped is not None and dropout is not None:
         dproduct = dproduct + ddropped.float() * _kept(dproduct, dropout)
     sigmoid = torch.sigmoid(gate)
-    dgate = dproduct * up * sigmoid * (1 + gate * (1 - sigmoid))
-    return torch.cat([dgate, dproduct * gate * sigmoid], dim=-1).to(gate_up.dtype)
+    out_gate.copy_(dproduct * up * sigmoid * (1 + gate * (1 - sigmoid)))
+    out_up.copy_(dproduct * gate * sigmoid)
 
 
 def drop(x: Tensor, dropout: Dropout) -> Tensor:
@@ -141,8 +146,9 @@ def _kept(like: Tensor, dropout: Dropout) -> Tensor:
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
+    other_half = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)  # type: ignore[no-untyped-call]
+    turned: Tensor = x * cos + other_half * sin
+    return turned
 
 
 class Fused(NamedTuple):
@@ -153,7 +159,7 @@ class Fused(NamedTuple):
     rotate: Callable[..., None] = rotate
     rotate_backward: Callable[..., None] = rotate_backward
     swiglu: Callable[..., Tensor] = swiglu
-    swiglu_backward: Callable[..., Tensor] = swiglu_backward
+    swiglu_backward: Callable[..., None] = swiglu_backward
     drop: Callable[..., Tensor] = drop
     drop_backward: Callable[..., Tensor] = drop_backward
     log_normaliser: Callable[..., Tensor] = log_normaliser
@@ -172,7 +178,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         for arg in args:  # the number of tokens varies, no other size does
             if isinstance(arg, Tensor) and arg.dim() > 1 and arg.shape[0] == args[0].shape[0]:
-                torch._dynamo.maybe_mark_dynamic(arg, 0)  # type: ignore[attr-defined]
+                torch._dynamo.maybe_mark_dynamic(arg, 0)
         return compiled(*args)
 
     return call

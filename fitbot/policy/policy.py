@@ -3,9 +3,11 @@
 How log-probs are computed fast is this module's business and nobody else's.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,16 @@ from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
-from fitbot.policy.engine import Engine
+from fitbot.policy.engine import Engine, unsupported
 from fitbot.policy.fused import Fused, compile_all
 from fitbot.policy.logps import sum_by_owner, token_logps
+
+logger = logging.getLogger(__name__)
+
+EngineSetting = Literal["auto", "eager", "compiled"]
+
+# Compiling takes some ten seconds, an eager step of the recipe a tenth of one or more.
+COMPILED_FROM_STEPS = 100
 
 
 class Policy(nn.Module):
@@ -61,6 +70,11 @@ class Policy(nn.Module):
         """Where the policy computes."""
         device: torch.device = self._head[0].weight.device
         return device
+
+    @property
+    def engine_name(self) -> str:
+        """What computes the log-probs: eager or compiled."""
+        return "eager" if self._passes is None else "compiled"
 
     def logps(self, batch: PairBatch) -> Tensor:
         """Sum the log-probs of every completion under the policy.
@@ -143,6 +157,29 @@ class Policy(nn.Module):
             self._passes = None
         return self
 
+    def use_engine(self, setting: EngineSetting, *, layout: Layout, num_steps: int) -> None:
+        """Choose what computes the log-probs from now on, and say so.
+
+        Args:
+            setting: eager (the network's own modules), compiled (the engine), or auto: compiled
+                where it can run and the run is long enough to pay for it.
+            layout: Of the batches; the engine takes shared ones.
+            num_steps: Optimizer steps of the run.
+
+        Raises:
+            ConfigError: compiled is asked for and cannot be.
+        """
+        reason = self._why_not_compiled(layout)
+        if setting == "compiled" and reason:
+            raise ConfigError(f"model.engine compiled cannot run here: {reason}; set it to auto")
+        if setting == "auto" and not reason and num_steps < COMPILED_FROM_STEPS:
+            reason = f"{num_steps} steps are over before compiling pays"
+        if setting == "eager" or reason:
+            logger.info("engine: eager%s", f" ({reason})" if setting == "auto" else "")
+            return
+        self.accelerate(capture=True)
+        logger.info("engine: compiled, a CUDA graph for each size of batch that comes twice")
+
     def accelerate(self, *, capture: bool) -> None:
         """Compute with the engine from now on, wherever a batch is in the shared layout.
 
@@ -160,6 +197,17 @@ class Policy(nn.Module):
             fused=compile_all() if on_gpu else Fused(),
         )
         self._passes = Passes(engine, capture=capture and on_gpu)
+
+    def _why_not_compiled(self, layout: Layout) -> str | None:
+        if self.device.type != "cuda":
+            return f"it needs a CUDA GPU, this is a {self.device.type}"
+        if torch.cuda.get_device_capability(self.device) < (8, 0):
+            return "it is written for GPUs with bfloat16"
+        if find_spec("triton") is None:
+            return "Triton is not installed"
+        if layout != "shared":
+            return "it takes data.layout shared"
+        return unsupported(self.network.get_base_model())
 
     @torch.no_grad()
     def _by_engine(self, batch: PairBatch, adapter: Tensor | None) -> Tensor:
@@ -229,12 +277,13 @@ class _ByAutograd(torch.autograd.Function):
 def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
     """Move every tensor of a batch; to a GPU all integers in one copy that nobody waits for."""
     fields: dict[str, Any] = batch._asdict()
+    moved: dict[str, Any]
     if device.type != "cuda" or batch.input_ids.is_cuda:
         moved = {n: v if v is None else v.to(device) for n, v in fields.items()}
         return PairBatch(**moved)
     whole = {n: v for n, v in fields.items() if v is not None and v.dtype == torch.int64}
     packed = torch.cat([value.flatten() for value in whole.values()]).pin_memory()
-    parts = packed.to(device, non_blocking=True).split([v.numel() for v in whole.values()])
+    parts = torch.split(packed.to(device, non_blocking=True), [v.numel() for v in whole.values()])
     moved = {n: part.view(v.shape) for part, (n, v) in zip(parts, whole.items(), strict=True)}
     if batch.reference_logps is not None:
         reference = batch.reference_logps.pin_memory()

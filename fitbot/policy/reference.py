@@ -87,6 +87,7 @@ def open_reference_cache(
     compute_dtype: torch.dtype,
     device: torch.device,
     layout: Layout,
+    engine: str,
     adapter: str | None,
 ) -> ReferenceCache:
     """Name the cache file of one reference.
@@ -98,6 +99,7 @@ def open_reference_cache(
         compute_dtype: What matrix products run in.
         device: Its kind, for the same reason.
         layout: For the same reason.
+        engine: For the same reason.
         adapter: Folder of the frozen adapter that is the reference; None for the bare base.
     """
     identity = {
@@ -108,6 +110,7 @@ def open_reference_cache(
         "compute_dtype": str(compute_dtype),
         "device": device.type,
         "layout": layout,
+        "engine": engine,
         "backend": settings.backend,
         "adapter": adapter and _hash_weights(sorted(Path(adapter).glob("adapter_*"))),
     }

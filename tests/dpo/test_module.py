@@ -31,7 +31,8 @@ class Recorder(lightning.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert pl_module.policy.training  # Lightning keeps from_pretrained's eval mode otherwise
-        total, count = pl_module.train_total.sums[0].item(), pl_module.train_total.sums[-1].item()
+        sums = pl_module.train_total.sums + pl_module.train_window.sums
+        total, count = sums[0].item(), sums[-1].item()
         self.losses.append(total / count)
         self.norms.append(pl_module.grad_norm.item())
         self.records.append([i for part in batch for i in part.records.tolist()])

@@ -17,6 +17,7 @@ from fitbot.policy.reference import ReferenceCache, cached_reference_logps, open
 
 def open_cache(base: str, folder: Path, **changed: Any) -> ReferenceCache:
     same: dict[str, Any] = {
+        "engine": "eager",
         "expanded": False,
         "compute_dtype": torch.float32,
         "device": torch.device("cpu"),
