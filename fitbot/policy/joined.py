@@ -12,7 +12,7 @@ keeps its own layers, whose weights become views of the joined ones: nothing is 
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fitbot.policy.adapter import AdapterVector
 
@@ -151,8 +151,10 @@ class JoinedWeights:
                 raise ValueError("the adapter is not of one shape in all layers")
 
 
-def _base_of(linear: nn.Module) -> Any:
-    return linear.get_base_layer() if hasattr(linear, "get_base_layer") else linear
+def _base_of(linear: Any) -> Any:
+    from peft.tuners.lora import LoraLayer
+
+    return linear.get_base_layer() if isinstance(linear, LoraLayer) else linear
 
 
 def _size_of_one_layer(weights: AdapterVector, num_layers: int) -> tuple[int, int]:
