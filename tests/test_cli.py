@@ -308,7 +308,7 @@ def test_imports_run_downwards_only() -> None:
     ("word", "only"),
     [
         ("LoraConfig", "policy/base.py"),
-        ("import bitsandbytes", "policy/base.py policy/lora.py dpo/module.py"),
+        ("import bitsandbytes", "policy/base.py policy/lora.py dpo/optimizer.py"),
         ("apply_chat_template", "pairs/chat.py"),
     ],
 )

@@ -402,12 +402,11 @@ class DPOModule(LightningModule):
             return torch.optim.AdamW(
                 [self._policy().adapter], lr=self.learning_rate, weight_decay=self.weight_decay
             )
-        import bitsandbytes as bnb
+        from fitbot.dpo.optimizer import AdamW8bit  # bitsandbytes takes seconds to import
 
-        optimizer: Optimizer = bnb.optim.AdamW8bit(
+        return AdamW8bit(
             [self._policy().adapter], lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        return optimizer
 
     def _policy(self) -> Policy:
         assert self.policy is not None, "configure_model has not run"

@@ -14,6 +14,7 @@ Nothing here knows about models or devices.
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,10 +146,10 @@ def _collate_shared(
     size, used, num_pairs = padded_size(len(ids)), len(ids), len(pairs)
     fill = size - used
     return PairBatch(
-        input_ids=torch.tensor([ids + [pad_id] * fill]),
-        position_ids=torch.tensor([positions + list(range(fill))]),
-        pair_index=torch.tensor(pair_index + [num_pairs] * fill),
-        part=torch.tensor(part + [PROMPT] * fill),
+        input_ids=_tensor(ids + [pad_id] * fill)[None],
+        position_ids=_tensor(positions + list(range(fill)))[None],
+        pair_index=_tensor(pair_index + [num_pairs] * fill),
+        part=_tensor(part + [PROMPT] * fill),
         **_padded_scores(score_from, score_ids, owner, num_pairs),
         reference_logps=reference_logps,
         records=records,
@@ -188,7 +189,12 @@ def _padded_scores(
 ) -> dict[str, Tensor]:
     fill = padded_size(len(score_ids)) - len(score_ids)
     return {
-        "score_from": torch.tensor(score_from + [0] * fill),
-        "score_ids": torch.tensor(score_ids + [0] * fill),
-        "score_owner": torch.tensor(owner + [2 * num_pairs] * fill),
+        "score_from": _tensor(score_from + [0] * fill),
+        "score_ids": _tensor(score_ids + [0] * fill),
+        "score_owner": _tensor(owner + [2 * num_pairs] * fill),
     }
+
+
+def _tensor(values: list[int]) -> Tensor:
+    # Three times as fast as torch.tensor, and a batch is collated while the GPU waits for it.
+    return torch.from_numpy(np.array(values, dtype=np.int64))

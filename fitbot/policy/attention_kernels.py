@@ -1,8 +1,9 @@
 """Triton kernels of `packed_attention`: forward, gradient of queries, gradient of keys and values.
 
 Each program holds one block of rows (queries, or keys) and walks over the blocks of the other side
-that it can see. T tokens, D head size; M rows of queries and N of keys are computed with at a time.
-Scores are kept in base 2: exp2 is what the hardware computes.
+that it can see. T tokens, D head size; M rows of queries and N of keys are computed with at a time
+(the sizes are the fastest of a few tried on an H200, see docs/speed.md). Scores are kept in base 2:
+exp2 is what the hardware computes.
 """
 
 import math
@@ -192,12 +193,12 @@ def attend(
 ) -> Tensor:
     """Launch the forward kernel; see `packed_attention.attend`."""
     tokens, heads, width = query.shape
-    m, n, warps, stages = _blocks(tokens)
+    m, n = 64, 32
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
     _attend[(triton.cdiv(tokens, m), heads)](
         query, key, value, out, lse, *visible[:4],
         *_strides(query, key, value, out), tokens, scale / math.log(2),
-        GROUP=heads // key.shape[1], D=width, M=m, N=n, num_warps=warps, num_stages=stages,
+        GROUP=heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
     )  # fmt: skip
     return lse
 
@@ -217,25 +218,20 @@ def attend_backward(
 ) -> None:
     """Launch the backward kernels; see `packed_attention.attend_backward`."""
     tokens, heads, width = query.shape
-    m, n, warps, stages = _blocks(tokens)
+    m, n = 64, 64
     group, scales = heads // key.shape[1], (scale, scale / math.log(2))
     delta = torch.empty_like(lse)
     _attend_backward_queries[(triton.cdiv(tokens, m), heads)](
         query, key, value, out, dout, dquery, lse, delta, *visible[:4],
         *_strides(query, key, value, out, dout, dquery), tokens, *scales,
-        GROUP=group, D=width, M=m, N=n, num_warps=warps, num_stages=stages,
+        GROUP=group, D=width, M=m, N=n, num_warps=4, num_stages=2,
     )  # fmt: skip
     _attend_backward_keys[(triton.cdiv(tokens, n), heads // group)](
         query, key, value, dout, dkey, dvalue, lse, delta, *visible,
         *_strides(query, key, value, dout, dkey, dvalue), tokens, *scales,
-        GROUP=group, D=width, M=m, N=n, num_warps=warps, num_stages=stages,
+        GROUP=group, D=width, M=m, N=n, num_warps=4, num_stages=2,
     )  # fmt: skip
 
 
 def _strides(*tensors: Tensor) -> list[Any]:
     return [stride for tensor in tensors for stride in tensor.stride()[:2]]
-
-
-def _blocks(tokens: int) -> tuple[int, int, int, int]:
-    """Choose rows of queries and of keys at a time, warps and pipeline stages."""
-    return 64, 64, 4, 2

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fitbot.policy.fused import Dropout, Fused
+from fitbot.policy import fused
+from fitbot.policy.fused import Dropout
 from fitbot.policy.joined import Gradients, Group, JoinedWeights
 from fitbot.policy.packed_attention import Visibility, attend, attend_backward
 
@@ -47,7 +48,7 @@ class Pass(NamedTuple):
     """How one pass runs."""
 
     adapter: bool  # off: the reference
-    dropouts: list[list[Dropout]] | None  # by layer and group
+    dropouts: list[list[Dropout]] | None  # by layer and group; None if the adapter has none
 
 
 class Saved(NamedTuple):
@@ -72,9 +73,9 @@ class Saved(NamedTuple):
 class Decoder:
     """The layers between embedding and final norm."""
 
-    def __init__(self, shape: Shape, norms: list[LayerNorms], joined: JoinedWeights, fused: Fused):
-        """Take the weights and the functions to compute with."""
-        self.shape, self.norms, self.joined, self.fused = shape, norms, joined, fused
+    def __init__(self, shape: Shape, norms: list[LayerNorms], joined: JoinedWeights):
+        """Take the weights."""
+        self.shape, self.norms, self.joined = shape, norms, joined
 
     def forward(self, x: Tensor, row: Row, how: Pass, saved: list[Saved] | None) -> Tensor:
         """Run all layers: (T, H) → (T, H).
@@ -110,7 +111,7 @@ class Decoder:
                     torch.mul(wide[:, member.rows, member.ranks], group.scaling, out=target)
 
     def _layer(self, layer: int, x: Tensor, row: Row, how: Pass) -> tuple[Tensor, Saved]:
-        shape, norms, fused = self.shape, self.norms[layer], self.fused
+        shape, norms = self.shape, self.norms[layer]
         qkv_w, o_w, gate_up_w, down_w = self.joined.groups
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens, hidden = x.shape
@@ -163,7 +164,7 @@ class Decoder:
         wide_b: list[Tensor | None],
         aside: "Aside",
     ) -> Tensor:
-        shape, norms, fused = self.shape, self.norms[layer], self.fused
+        shape, norms = self.shape, self.norms[layer]
         qkv_w, o_w, gate_up_w, down_w = self.joined.groups
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens = dx.shape[0]
@@ -176,9 +177,7 @@ class Decoder:
             )  # fmt: skip
 
         dproduct, ddropped = linear(dx, saved.product, saved.dropped_4, 3)
-        dgate_up = torch.empty_like(saved.gate_up)
-        dgate, dup = dgate_up.chunk(2, dim=1)
-        fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3], dgate, dup)
+        dgate_up = fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3])
         dnormal, ddropped = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
         dmiddle = fused.norm_backward(
             dx, dnormal, ddropped, saved.middle, norms.before_mlp, shape.eps, drops[2]

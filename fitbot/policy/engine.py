@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from fitbot.pairs.batch import PairBatch
+from fitbot.policy import fused
 from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.base import count_4bit
 from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
-from fitbot.policy.fused import Dropout, Fused
+from fitbot.policy.fused import Dropout
 from fitbot.policy.joined import GROUPS, JoinedWeights
 from fitbot.policy.logps import score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
@@ -37,14 +38,13 @@ class Kept(NamedTuple):
 class Engine:
     """Runs a causal language model with a LoRA adapter, batch by batch."""
 
-    def __init__(self, causal_lm: Any, weights: AdapterVector, *, dtype: torch.dtype, fused: Fused):
+    def __init__(self, causal_lm: Any, weights: AdapterVector, *, dtype: torch.dtype):
         """Take over the network's weights.
 
         Args:
             causal_lm: A transformers model of one of `FAMILIES`, with PEFT's layers in it.
             weights: Its adapter's vector.
             dtype: What matrix products run in.
-            fused: Pointwise functions, compiled or not.
 
         Raises:
             ValueError: With the reason why this network must run by its own modules.
@@ -53,7 +53,7 @@ class Engine:
         if reason:
             raise ValueError(reason)
         config, model = causal_lm.config, causal_lm.get_decoder()
-        self.dtype, self.fused = dtype, fused
+        self.dtype = dtype
         self.weights, self.vector = weights, weights.vector
         self.embedding, self.head = model.embed_tokens, causal_lm.get_output_embeddings()
         self.rotary, self.final_norm = model.rotary_emb, model.norm
@@ -67,16 +67,14 @@ class Engine:
         )
         norms = [_norms_of(layer, self.shape) for layer in model.layers]
         joined = JoinedWeights(model.layers, weights, dtype)
-        self.decoder = Decoder(self.shape, norms, joined, fused)
-        device = self.vector.device
+        self.decoder = Decoder(self.shape, norms, joined)
         self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
         self._gradients = joined.gradients(self.gradient)
-        probability = _dropout_of(causal_lm)
-        self.probability = probability
-        self.seeds = torch.zeros(len(norms), len(GROUPS), dtype=torch.int32, device=device)
-        threshold = torch.tensor(round(probability * 2**31), dtype=torch.int32, device=device)
-        scale = torch.tensor(1 / (1 - probability), dtype=torch.float32, device=device)
-        self._dropouts = [[Dropout(seed, threshold, scale) for seed in row] for row in self.seeds]
+        self.probability = _dropout_of(causal_lm)
+        sites = len(norms) * len(GROUPS)
+        self.seeds = torch.zeros(sites, dtype=torch.int32, device=self.vector.device)
+        self._dropouts = self._dropouts_of(self.probability)
+        self._no_dropouts = self._dropouts_of(0.0)
 
     def draw_dropout(self) -> None:
         """Draw the seeds of the next pass's dropout masks."""
@@ -102,20 +100,14 @@ class Engine:
         cos, sin = self.rotary(x.float()[None], batch.position_ids)
         sin[..., : sin.shape[-1] // 2].neg_()
         row = Row(visibility(batch.pair_index, batch.part), cos[0], sin[0])
-        drops = training and self.probability > 0
-        how = Pass(adapter is not None, self._dropouts if drops else None)
+        how = Pass(adapter is not None, self._dropouts if training else self._no_dropouts)
         saved: list[Saved] | None = [] if backward else None
         hidden = self.decoder.forward(x, row, how, saved)
         last = hidden[batch.score_from]  # (S, H)
         normal = torch.empty_like(last)
-        self.fused.norm(last, self.final_norm.weight, self.shape.eps, None, normal)
+        fused.norm(last, self.final_norm.weight, self.shape.eps, None, normal)
         scores, gradient = score_tokens(
-            normal,
-            self.head.weight,
-            batch.score_ids,
-            with_gradient=backward,
-            normaliser_of=self.fused.log_normaliser,
-            probs_of=self.fused.probabilities,
+            normal, self.head.weight, batch.score_ids, with_gradient=backward
         )
         logps = sum_by_owner(scores, batch.score_owner, batch.num_pairs)
         if saved is None or gradient is None:
@@ -127,7 +119,7 @@ class Engine:
         # The slot of the padding's scores gets no gradient.
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
         dnormal = by_owner[kept.score_owner, None] * kept.gradient
-        dlast = self.fused.norm_backward(
+        dlast = fused.norm_backward(
             torch.zeros_like(dnormal),
             dnormal,
             None,
@@ -140,6 +132,14 @@ class Engine:
         dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
         dx.index_add_(0, kept.score_from, dlast)
         self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
+
+    def _dropouts_of(self, probability: float) -> list[list[Dropout]] | None:
+        """By layer and group; an adapter with dropout runs the same kernels when it is off."""
+        if not self.probability:
+            return None
+        threshold, scale = round(probability * 2**31), 1 / (1 - probability)
+        rows = torch.arange(len(self.seeds)).view(-1, len(GROUPS)).tolist()
+        return [[Dropout(self.seeds, site, threshold, scale) for site in row] for row in rows]
 
 
 def unsupported(causal_lm: Any) -> str | None:

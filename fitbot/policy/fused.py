@@ -1,35 +1,36 @@
 """What lies between a decoder layer's matrix products: norms, rotary positions, SwiGLU, dropout.
 
-Pure functions in plain PyTorch, forward and backward, computing in float32 and rounding once. On a
-GPU each is compiled into one kernel (`compile_all`), on a CPU they run as they stand. T tokens, H
-hidden size, F feed-forward width, D head size.
+Pure functions, forward and backward, computing in float32 and rounding once. Plain PyTorch here is
+the definition, and runs on a CPU; on a GPU each function is one Triton kernel (`fused_kernels`),
+tested against it. T tokens, H hidden size, F feed-forward width, D head size.
 
 Dropout masks are not stored: whether an element is kept is a hash of its index and of a seed, so
 backward computes the same mask again, and so does a replayed graph with another seed in the same
 place.
 """
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitbot.policy.logps import log_normaliser, probabilities
-
 
 class Dropout(NamedTuple):
-    """Which elements of one input are dropped. All on the device, so that they may change."""
+    """Which elements of one input are dropped; the seed is on the device, so that it may change."""
 
-    seed: Tensor  # () int32
-    threshold: Tensor  # () int32: probability · 2^31; 0 keeps everything
-    scale: Tensor  # () float32: 1 / (1 - probability)
+    seeds: Tensor  # int32, one for every place in the network that drops
+    site: int  # which of them
+    threshold: int  # probability · 2^31; 0 keeps everything
+    scale: float  # 1 / (1 - probability)
 
 
 def norm(x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None, out: Tensor) -> Tensor:
     """Write RMSNorm(x) into `out`, (T, H), and return it after dropout: (T, H)."""
+    if x.is_cuda:
+        result: Tensor = _kernels().norm(x, weight, eps, dropout, out)
+        return result
     wide = x.float()
     normal = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight.float()
     out.copy_(normal)
@@ -46,6 +47,9 @@ def norm_backward(
     dropout: Dropout | None,
 ) -> Tensor:
     """Add RMSNorm's share to dx, the gradient that passes it by: (T, H)."""
+    if x.is_cuda:
+        result: Tensor = _kernels().norm_backward(dx, dout, ddropped, x, weight, eps, dropout)
+        return result
     wide, dnormal = x.float(), dout.float()
     if ddropped is not None and dropout is not None:
         dnormal = dnormal + ddropped.float() * _kept(x, dropout)
@@ -68,6 +72,9 @@ def rotate(
         sin: (T, D) float32, its first half negated.
         out: (T, heads, D).
     """
+    if heads.is_cuda:
+        _kernels().rotate(heads, weight, eps, cos, sin, out)
+        return
     wide = heads.float()
     if weight is not None:
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
@@ -85,6 +92,9 @@ def rotate_backward(
     out: Tensor,
 ) -> None:
     """Write the gradient with respect to `heads` into `out`, (T, heads, D)."""
+    if heads.is_cuda:
+        _kernels().rotate_backward(dout, heads, weight, eps, cos, sin, out)
+        return
     dwide = _turn(dout.float(), cos[:, None], -sin[:, None])  # turned back
     if weight is not None:
         wide, dwide = heads.float(), dwide * weight.float()
@@ -96,6 +106,9 @@ def rotate_backward(
 
 def swiglu(gate_up: Tensor, dropout: Dropout | None, out: Tensor) -> Tensor:
     """Write silu(gate) · up into `out`, (T, F), and return it after dropout: (T, F)."""
+    if gate_up.is_cuda:
+        result: Tensor = _kernels().swiglu(gate_up, dropout, out)
+        return result
     gate, up = gate_up.float().chunk(2, dim=-1)
     product = F.silu(gate) * up
     out.copy_(product)
@@ -103,31 +116,41 @@ def swiglu(gate_up: Tensor, dropout: Dropout | None, out: Tensor) -> Tensor:
 
 
 def swiglu_backward(
-    dout: Tensor,
-    ddropped: Tensor | None,
-    gate_up: Tensor,
-    dropout: Dropout | None,
-    out_gate: Tensor,
-    out_up: Tensor,
-) -> None:
-    """Write the gradients with respect to gate and up, each (T, F)."""
+    dout: Tensor, ddropped: Tensor | None, gate_up: Tensor, dropout: Dropout | None
+) -> Tensor:
+    """Return the gradient with respect to gate_up: (T, 2F)."""
+    if gate_up.is_cuda:
+        result: Tensor = _kernels().swiglu_backward(dout, ddropped, gate_up, dropout)
+        return result
     gate, up = gate_up.float().chunk(2, dim=-1)
     dproduct = dout.float()
     if ddropped is not None and dropout is not None:
         dproduct = dproduct + ddropped.float() * _kept(dproduct, dropout)
     sigmoid = torch.sigmoid(gate)
-    out_gate.copy_(dproduct * up * sigmoid * (1 + gate * (1 - sigmoid)))
-    out_up.copy_(dproduct * gate * sigmoid)
+    dgate = dproduct * up * sigmoid * (1 + gate * (1 - sigmoid))
+    return torch.cat([dgate, dproduct * gate * sigmoid], dim=-1).to(gate_up.dtype)
 
 
 def drop(x: Tensor, dropout: Dropout) -> Tensor:
     """Return x, (T, I), after dropout."""
+    if x.is_cuda:
+        result: Tensor = _kernels().drop(x, dropout)
+        return result
     return (x.float() * _kept(x, dropout)).to(x.dtype)
 
 
 def drop_backward(dx: Tensor, ddropped: Tensor, dropout: Dropout) -> Tensor:
     """Add to dx the gradient that came through dropout: (T, I)."""
+    if dx.is_cuda:
+        result: Tensor = _kernels().drop_backward(dx, ddropped, dropout)
+        return result
     return (dx.float() + ddropped.float() * _kept(dx, dropout)).to(dx.dtype)
+
+
+def _kernels() -> ModuleType:
+    from fitbot.policy import fused_kernels
+
+    return fused_kernels
 
 
 def _kept(like: Tensor, dropout: Dropout) -> Tensor:
@@ -138,7 +161,7 @@ def _kept(like: Tensor, dropout: Dropout) -> Tensor:
     rows, columns = like.shape
     row = torch.arange(rows, dtype=torch.int32, device=like.device)
     column = torch.arange(columns, dtype=torch.int32, device=like.device)
-    h = (row[:, None] * columns + column[None, :]) ^ dropout.seed
+    h = (row[:, None] * columns + column[None, :]) ^ dropout.seeds[dropout.site]
     h = (h ^ (h >> 16 & 0xFFFF)) * 0x7FEB352D
     h = (h ^ (h >> 15 & 0x1FFFF)) * -0x7B935975  # 0x846CA68B
     h = h ^ (h >> 16 & 0xFFFF)
@@ -149,36 +172,3 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     other_half = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)  # type: ignore[no-untyped-call]
     turned: Tensor = x * cos + other_half * sin
     return turned
-
-
-class Fused(NamedTuple):
-    """The functions of this module and the head's softmax, compiled or not."""
-
-    norm: Callable[..., Tensor] = norm
-    norm_backward: Callable[..., Tensor] = norm_backward
-    rotate: Callable[..., None] = rotate
-    rotate_backward: Callable[..., None] = rotate_backward
-    swiglu: Callable[..., Tensor] = swiglu
-    swiglu_backward: Callable[..., None] = swiglu_backward
-    drop: Callable[..., Tensor] = drop
-    drop_backward: Callable[..., Tensor] = drop_backward
-    log_normaliser: Callable[..., Tensor] = log_normaliser
-    probabilities: Callable[..., Tensor] = probabilities
-
-
-@cache
-def compile_all() -> Fused:
-    """Compile every function once, for any number of tokens."""
-    return Fused(*(_compile(function) for function in Fused()))
-
-
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled = torch.compile(function, fullgraph=True)
-
-    def call(*args: Any) -> Any:
-        for arg in args:  # the number of tokens varies, no other size does
-            if isinstance(arg, Tensor) and arg.dim() > 1 and arg.shape[0] == args[0].shape[0]:
-                torch._dynamo.maybe_mark_dynamic(arg, 0)
-        return compiled(*args)
-
-    return call

@@ -6,7 +6,7 @@ a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, til
 backward is one multiplication by the incoming gradient.
 """
 
-from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -33,14 +33,27 @@ def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return result
 
 
-def log_normaliser(logits: Tensor) -> Tensor:
-    """Return the log of the sum of exponentials of each row: (S, V) → (S, 1)."""
-    return logits.logsumexp(-1, keepdim=True)
+def score_tile(
+    logits: Tensor, targets: Tensor, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor | None]:
+    """Take log-probs and the softmax from logits.
 
+    Args:
+        logits: (S, V) float32; may be overwritten.
+        targets: (S,) token ids.
+        dtype: Of the softmax; None for none.
 
-def probabilities(logits: Tensor, normaliser: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the softmax, given `log_normaliser`: (S, V) → (S, V) of the dtype."""
-    return (logits - normaliser).exp().to(dtype)
+    Returns:
+        (S,) float32 log-probs of the targets, and the softmax (S, V) or None.
+    """
+    if logits.is_cuda and find_spec("triton"):
+        from fitbot.policy import fused_kernels
+
+        result: tuple[Tensor, Tensor | None] = fused_kernels.score_tile(logits, targets, dtype)
+        return result
+    normaliser = logits.logsumexp(-1, keepdim=True)
+    logps = (logits.gather(-1, targets[:, None]) - normaliser).squeeze(-1)
+    return logps, None if dtype is None else logits.sub_(normaliser).exp_().to(dtype)
 
 
 def score_tokens(
@@ -49,8 +62,6 @@ def score_tokens(
     targets: Tensor,
     *,
     with_gradient: bool,
-    normaliser_of: Callable[[Tensor], Tensor] = log_normaliser,
-    probs_of: Callable[[Tensor, Tensor, torch.dtype], Tensor] = probabilities,
 ) -> tuple[Tensor, Tensor | None]:
     """Do the work of `token_logps` without autograd.
 
@@ -59,8 +70,6 @@ def score_tokens(
         weight: (V, H) the head's weights.
         targets: (S,) token ids.
         with_gradient: Whether to compute the gradient.
-        normaliser_of: `log_normaliser`, or the same compiled.
-        probs_of: `probabilities`, or the same compiled.
 
     Returns:
         (S,) float32 log-probabilities, and each one's gradient with respect to its hidden state,
@@ -73,11 +82,9 @@ def score_tokens(
         for start in range(0, hidden.shape[0], rows):
             tile = slice(start, start + rows)
             logits = _float32_product(hidden[tile].to(weight.dtype), weight)  # (rows, V)
-            target = targets[tile, None]
-            normaliser = normaliser_of(logits)
-            logps[tile] = (logits.gather(-1, target) - normaliser).squeeze(-1)
-            if gradient is not None:
-                probs = probs_of(logits, normaliser, weight.dtype)
+            dtype = weight.dtype if with_gradient else None
+            logps[tile], probs = score_tile(logits, targets[tile], dtype)
+            if gradient is not None and probs is not None:
                 gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
     return logps, gradient
 

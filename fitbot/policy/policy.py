@@ -21,7 +21,6 @@ from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
 from fitbot.policy.engine import Engine, unsupported
-from fitbot.policy.fused import Fused, compile_all
 from fitbot.policy.logps import sum_by_owner, token_logps
 
 logger = logging.getLogger(__name__)
@@ -189,14 +188,8 @@ class Policy(nn.Module):
         Raises:
             ValueError: With the reason why the engine cannot run this network.
         """
-        on_gpu = self.device.type == "cuda"
-        engine = Engine(
-            self.network.get_base_model(),
-            self.weights,
-            dtype=self.compute_dtype,
-            fused=compile_all() if on_gpu else Fused(),
-        )
-        self._passes = Passes(engine, capture=capture and on_gpu)
+        engine = Engine(self.network.get_base_model(), self.weights, dtype=self.compute_dtype)
+        self._passes = Passes(engine, capture=capture)
 
     def _why_not_compiled(self, layout: Layout) -> str | None:
         if self.device.type != "cuda":

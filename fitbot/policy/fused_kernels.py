@@ -1,0 +1,332 @@
+"""Triton kernels of `fused`: each computes what the function of its name there defines.
+
+T tokens, H hidden size, F feed-forward width, D head size, V vocabulary.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fitbot.policy.fused import Dropout
+
+# Numbers that differ from call to call must not compile the kernel anew.
+_VARYING = ["site", "threshold"]
+
+
+@triton.jit
+def _kept(index, Seeds, site, threshold, scale):
+    """Return 0 where the element of this index is dropped, 1 / (1 - p) where not."""
+    h = index.to(tl.uint32) ^ tl.load(Seeds + site).to(tl.uint32)
+    h = (h ^ (h >> 16)) * 0x7FEB352D
+    h = (h ^ (h >> 15)) * 0x846CA68B
+    h = (h ^ (h >> 16)) & 0x7FFFFFFF
+    return tl.where(h.to(tl.int32) >= threshold, scale, 0.0)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _norm(
+    X, Weight, Out, Dropped, Seeds, site, threshold, scale, out_row, eps,
+    H: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    row, h = tl.program_id(0), tl.arange(0, BLOCK)
+    real = h < H
+    x = tl.load(X + row * H + h, mask=real, other=0.0).to(tl.float32)
+    weight = tl.load(Weight + h, mask=real, other=0.0).to(tl.float32)
+    normal = x * tl.rsqrt(tl.sum(x * x) / H + eps) * weight
+    tl.store(Out + row * out_row + h, normal.to(Out.dtype.element_ty), mask=real)
+    if DROPS:
+        dropped = normal * _kept(row * H + h, Seeds, site, threshold, scale)
+        tl.store(Dropped + row * H + h, dropped.to(Out.dtype.element_ty), mask=real)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _norm_backward(
+    DX, DOut, DDropped, X, Weight, Result, Seeds, site, threshold, scale, dout_row, eps,
+    H: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    row, h = tl.program_id(0), tl.arange(0, BLOCK)
+    real = h < H
+    x = tl.load(X + row * H + h, mask=real, other=0.0).to(tl.float32)
+    dnormal = tl.load(DOut + row * dout_row + h, mask=real, other=0.0).to(tl.float32)
+    if DROPS:
+        ddropped = tl.load(DDropped + row * H + h, mask=real, other=0.0).to(tl.float32)
+        dnormal += ddropped * _kept(row * H + h, Seeds, site, threshold, scale)
+    dnormal *= tl.load(Weight + h, mask=real, other=0.0).to(tl.float32)
+    length = tl.rsqrt(tl.sum(x * x) / H + eps)
+    direction = x * length
+    dx = length * (dnormal - direction * (tl.sum(dnormal * direction) / H))
+    dx += tl.load(DX + row * H + h, mask=real, other=0.0).to(tl.float32)
+    tl.store(Result + row * H + h, dx.to(Result.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _turned(
+    Pointer, at, other_at, real, scale, Weight, w_at, w_other_at, cos, sin, NORMS: tl.constexpr
+):
+    """Load heads, normalise them (scale, weight) and turn them by cos and sin."""
+    x = tl.load(Pointer + at, mask=real, other=0.0).to(tl.float32) * scale
+    other = tl.load(Pointer + other_at, mask=real, other=0.0).to(tl.float32) * scale
+    if NORMS:
+        x *= tl.load(Weight + w_at, mask=real, other=0.0).to(tl.float32)
+        other *= tl.load(Weight + w_other_at, mask=real, other=0.0).to(tl.float32)
+    return x * cos + other * sin
+
+
+@triton.jit
+def _rotate(
+    Heads, Weight, Cos, Sin, Out, heads_row, out_row, eps,
+    HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, NORMS: tl.constexpr,
+):  # fmt: skip
+    token, head, d = tl.program_id(0), tl.arange(0, BLOCK)[:, None], tl.arange(0, D)[None, :]
+    real = head < HEADS
+    other_d = (d + D // 2) % D
+    scale = 1.0
+    if NORMS:
+        x = tl.load(Heads + token * heads_row + head * D + d, mask=real, other=0.0).to(tl.float32)
+        scale = tl.rsqrt(tl.sum(x * x, 1, keep_dims=True) / D + eps)
+    cos, sin = tl.load(Cos + token * D + d), tl.load(Sin + token * D + d)
+    turned = _turned(
+        Heads + token * heads_row, head * D + d, head * D + other_d, real, scale,
+        Weight, head * D + d, head * D + other_d, cos, sin, NORMS,
+    )  # fmt: skip
+    at = Out + token * out_row + head * D + d
+    tl.store(at, turned.to(Out.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _rotate_backward(
+    DOut, Heads, Weight, Cos, Sin, Out, dout_row, heads_row, out_row, eps,
+    HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, NORMS: tl.constexpr,
+):  # fmt: skip
+    token, head, d = tl.program_id(0), tl.arange(0, BLOCK)[:, None], tl.arange(0, D)[None, :]
+    real = head < HEADS
+    cos, sin = tl.load(Cos + token * D + d), tl.load(Sin + token * D + d)
+    dx = _turned(
+        DOut + token * dout_row, head * D + d, head * D + (d + D // 2) % D, real, 1.0,
+        Weight, 0, 0, cos, -sin, False,
+    )  # fmt: skip
+    if NORMS:
+        dx *= tl.load(Weight + head * D + d, mask=real, other=0.0).to(tl.float32)
+        x = tl.load(Heads + token * heads_row + head * D + d, mask=real, other=0.0).to(tl.float32)
+        length = tl.rsqrt(tl.sum(x * x, 1, keep_dims=True) / D + eps)
+        direction = x * length
+        dx = length * (dx - direction * (tl.sum(dx * direction, 1, keep_dims=True) / D))
+    tl.store(Out + token * out_row + head * D + d, dx.to(Out.dtype.element_ty), mask=real)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _swiglu(
+    GateUp, Out, Dropped, Seeds, site, threshold, scale, out_row,
+    F: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    row, f = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    real = f < F
+    gate = tl.load(GateUp + row * 2 * F + f, mask=real, other=0.0).to(tl.float32)
+    up = tl.load(GateUp + row * 2 * F + F + f, mask=real, other=0.0).to(tl.float32)
+    product = gate * tl.sigmoid(gate) * up
+    tl.store(Out + row * out_row + f, product.to(Out.dtype.element_ty), mask=real)
+    if DROPS:
+        dropped = product * _kept(row * F + f, Seeds, site, threshold, scale)
+        tl.store(Dropped + row * F + f, dropped.to(Out.dtype.element_ty), mask=real)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _swiglu_backward(
+    DOut, DDropped, GateUp, Result, Seeds, site, threshold, scale, dout_row,
+    F: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    row, f = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    real = f < F
+    dproduct = tl.load(DOut + row * dout_row + f, mask=real, other=0.0).to(tl.float32)
+    if DROPS:
+        ddropped = tl.load(DDropped + row * F + f, mask=real, other=0.0).to(tl.float32)
+        dproduct += ddropped * _kept(row * F + f, Seeds, site, threshold, scale)
+    gate = tl.load(GateUp + row * 2 * F + f, mask=real, other=0.0).to(tl.float32)
+    up = tl.load(GateUp + row * 2 * F + F + f, mask=real, other=0.0).to(tl.float32)
+    sigmoid = tl.sigmoid(gate)
+    dgate = dproduct * up * sigmoid * (1 + gate * (1 - sigmoid))
+    dup = dproduct * gate * sigmoid
+    tl.store(Result + row * 2 * F + f, dgate.to(Result.dtype.element_ty), mask=real)
+    tl.store(Result + row * 2 * F + F + f, dup.to(Result.dtype.element_ty), mask=real)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _drop(
+    X, Result, Seeds, site, threshold, scale, x_row, WIDTH: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    row, i = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    real = i < WIDTH
+    x = tl.load(X + row * x_row + i, mask=real, other=0.0).to(tl.float32)
+    x *= _kept(row * WIDTH + i, Seeds, site, threshold, scale)
+    tl.store(Result + row * WIDTH + i, x.to(Result.dtype.element_ty), mask=real)
+
+
+@triton.jit(do_not_specialize=_VARYING)
+def _drop_backward(
+    DX, DDropped, Result, Seeds, site, threshold, scale, dx_row,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, i = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    real = i < WIDTH
+    dx = tl.load(DX + row * dx_row + i, mask=real, other=0.0).to(tl.float32)
+    ddropped = tl.load(DDropped + row * WIDTH + i, mask=real, other=0.0).to(tl.float32)
+    dx += ddropped * _kept(row * WIDTH + i, Seeds, site, threshold, scale)
+    tl.store(Result + row * WIDTH + i, dx.to(Result.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _score_tile(
+    Logits, Targets, Logps, Probs, V, BLOCK: tl.constexpr, WITH_PROBS: tl.constexpr
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    v = tl.arange(0, BLOCK)
+    peaks = tl.full((BLOCK,), -1e30, tl.float32)
+    sums = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, V, BLOCK):
+        logits = tl.load(Logits + row * V + start + v, mask=start + v < V, other=-1e30)
+        new_peaks = tl.maximum(peaks, logits)
+        sums = sums * tl.exp(peaks - new_peaks) + tl.exp(logits - new_peaks)
+        peaks = new_peaks
+    peak = tl.max(peaks)
+    normaliser = peak + tl.log(tl.sum(sums * tl.exp(peaks - peak)))
+    target = tl.load(Logits + row * V + tl.load(Targets + row))
+    tl.store(Logps + row, target - normaliser)
+    if WITH_PROBS:
+        for start in range(0, V, BLOCK):
+            real = start + v < V
+            logits = tl.load(Logits + row * V + start + v, mask=real, other=-1e30)
+            probs = tl.exp(logits - normaliser).to(Probs.dtype.element_ty)
+            tl.store(Probs + row * V + start + v, probs, mask=real)
+
+
+def norm(x: Tensor, weight: Tensor, eps: float, dropout: "Dropout | None", out: Tensor) -> Tensor:
+    """See `fused.norm`."""
+    rows, width = x.shape
+    dropped = torch.empty_like(x) if dropout else out
+    _norm[(rows,)](
+        x, weight, out, dropped, *_arguments(dropout, x), out.stride(0), eps,
+        H=width, BLOCK=triton.next_power_of_2(width), DROPS=dropout is not None,
+    )  # fmt: skip
+    return dropped
+
+
+def norm_backward(
+    dx: Tensor,
+    dout: Tensor,
+    ddropped: Tensor | None,
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    dropout: "Dropout | None",
+) -> Tensor:
+    """See `fused.norm_backward`."""
+    rows, width = x.shape
+    result = torch.empty_like(dx)
+    _norm_backward[(rows,)](
+        dx, dout, dout if ddropped is None else ddropped, x, weight, result,
+        *_arguments(dropout, x), dout.stride(0), eps,
+        H=width, BLOCK=triton.next_power_of_2(width),
+        DROPS=dropout is not None and ddropped is not None,
+    )  # fmt: skip
+    return result
+
+
+def rotate(
+    heads: Tensor, weight: Tensor | None, eps: float, cos: Tensor, sin: Tensor, out: Tensor
+) -> None:
+    """See `fused.rotate`."""
+    tokens, count, size = heads.shape
+    _rotate[(tokens,)](
+        heads, cos if weight is None else weight, cos, sin, out, heads.stride(0), out.stride(0),
+        eps, HEADS=count, D=size, BLOCK=triton.next_power_of_2(count), NORMS=weight is not None,
+    )  # fmt: skip
+
+
+def rotate_backward(
+    dout: Tensor,
+    heads: Tensor,
+    weight: Tensor | None,
+    eps: float,
+    cos: Tensor,
+    sin: Tensor,
+    out: Tensor,
+) -> None:
+    """See `fused.rotate_backward`."""
+    tokens, count, size = heads.shape
+    _rotate_backward[(tokens,)](
+        dout, heads, cos if weight is None else weight, cos, sin, out,
+        dout.stride(0), heads.stride(0), out.stride(0), eps,
+        HEADS=count, D=size, BLOCK=triton.next_power_of_2(count), NORMS=weight is not None,
+    )  # fmt: skip
+
+
+def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
+    """See `fused.swiglu`."""
+    rows, width = out.shape
+    dropped = out.new_empty(rows, width) if dropout else out
+    _swiglu[_grid(rows, width)](
+        gate_up, out, dropped, *_arguments(dropout, gate_up), out.stride(0),
+        F=width, BLOCK=_BLOCK, DROPS=dropout is not None,
+    )  # fmt: skip
+    return dropped
+
+
+def swiglu_backward(
+    dout: Tensor, ddropped: Tensor | None, gate_up: Tensor, dropout: "Dropout | None"
+) -> Tensor:
+    """See `fused.swiglu_backward`."""
+    rows, width = dout.shape
+    result = torch.empty_like(gate_up)
+    _swiglu_backward[_grid(rows, width)](
+        dout, dout if ddropped is None else ddropped, gate_up, result,
+        *_arguments(dropout, gate_up), dout.stride(0),
+        F=width, BLOCK=_BLOCK, DROPS=dropout is not None and ddropped is not None,
+    )  # fmt: skip
+    return result
+
+
+def drop(x: Tensor, dropout: "Dropout") -> Tensor:
+    """See `fused.drop`."""
+    rows, width = x.shape
+    result = x.new_empty(rows, width)
+    _drop[_grid(rows, width)](
+        x, result, *_arguments(dropout, x), x.stride(0), WIDTH=width, BLOCK=_BLOCK
+    )
+    return result
+
+
+def drop_backward(dx: Tensor, ddropped: Tensor, dropout: "Dropout") -> Tensor:
+    """See `fused.drop_backward`."""
+    rows, width = dx.shape
+    result = dx.new_empty(rows, width)
+    _drop_backward[_grid(rows, width)](
+        dx, ddropped, result, *_arguments(dropout, dx), dx.stride(0), WIDTH=width, BLOCK=_BLOCK
+    )
+    return result
+
+
+def score_tile(logits: Tensor, targets: Tensor, dtype: torch.dtype | None) -> Any:
+    """See `logps.score_tile`."""
+    rows, vocabulary = logits.shape
+    logps = torch.empty(rows, dtype=torch.float32, device=logits.device)
+    probs = logps if dtype is None else torch.empty_like(logits, dtype=dtype)
+    _score_tile[(rows,)](
+        logits, targets, logps, probs, vocabulary,
+        BLOCK=4096, WITH_PROBS=dtype is not None, num_warps=8,
+    )  # fmt: skip
+    return logps, None if dtype is None else probs
+
+
+_BLOCK = 1024
+
+
+def _grid(rows: int, width: int) -> tuple[int, int]:
+    return rows, triton.cdiv(width, _BLOCK)
+
+
+def _arguments(dropout: "Dropout | None", like: Tensor) -> tuple[Any, ...]:
+    return dropout or (like, 0, 0, 1.0)
