@@ -8,9 +8,13 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
 
+import torch
+
+if not torch.cuda.is_available():  # then Triton's kernels are tested in its interpreter
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import lightning
 import pytest
-import torch
 from transformers import AutoTokenizer
 
 from fitbot.dpo.module import DPOModule
@@ -66,12 +70,13 @@ def make_policy(
     moved: bool = True,
     adapter: str | None = None,
     dropout: float = 0.0,
+    lora: LoraSettings | None = None,
     **settings: Any,
 ) -> Policy:
     """Build a policy; `moved` gives it an adapter that is not the identity, as after training."""
     network = load_policy_network(
         BaseSettings(**({"base_model": base, "load_in_4bit": False} | settings)),
-        LoraSettings(r=4, alpha=8, dropout=dropout),
+        lora or LoraSettings(r=4, alpha=8, dropout=dropout),
         device=torch.device(device),
         compute_dtype=dtype,
         adapter=adapter,

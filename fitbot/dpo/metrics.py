@@ -53,5 +53,9 @@ class PairMeans(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Divide by the number of pairs; NaN when there was none."""
-        means = (self.sums[:-1] / self.sums[-1]).float()
-        return dict(zip(NAMES, means, strict=True))
+        return means_of(self.sums)
+
+
+def means_of(sums: Tensor) -> dict[str, Tensor]:
+    """Divide sums as `PairMeans` keeps them, (len(NAMES) + 1,), by the number of pairs."""
+    return dict(zip(NAMES, (sums[:-1] / sums[-1]).float(), strict=True))

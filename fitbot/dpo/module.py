@@ -52,6 +52,8 @@ FIRST_LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16
 class DPOModule(LightningModule):
     """A 4-bit base with a LoRA adapter, trained by direct preference optimisation."""
 
+    train_total: Tensor
+
     def __init__(
         self,
         base_model: str = "embedded",
@@ -127,7 +129,9 @@ class DPOModule(LightningModule):
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
-        self.train_window, self.train_total = PairMeans(), PairMeans()  # since last log; whole run
+        self.train_window = PairMeans()  # since the last log point
+        # Sums of the windows before it: of the whole run, once the last one is closed.
+        self.register_buffer("train_total", torch.zeros_like(self.train_window.sums), False)
         self.val_means, self.test_means = PairMeans(), PairMeans()
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
@@ -172,26 +176,44 @@ class DPOModule(LightningModule):
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(scheduler, LRScheduler)
-        optimizer.zero_grad()
-        num_pairs = sum(part.num_pairs for part in batch)
-        for part in batch:
-            terms = self._forward(part, self.train_window)
-            self.manual_backward(terms.losses.sum() / num_pairs)
+        for terms, logps in self._backward_over(batch, optimizer):
+            self.train_window.update(terms, logps)
         optimizer.step()
         scheduler.step()
+
+    def _backward_over(
+        self, batch: list[PairBatch], optimizer: LightningOptimizer
+    ) -> list[tuple[DPOTerms, Tensor]]:
+        """Run all passes of a step forward and backward; where memory runs out, smaller ones."""
+        num_pairs = sum(part.num_pairs for part in batch)
+        while True:
+            optimizer.zero_grad()
+            results = []
+            try:
+                for part in batch:
+                    terms, logps = self._terms(part)
+                    self.manual_backward(terms.losses.sum() / num_pairs)
+                    results.append((terms, logps.detach()))
+                return results
+            except torch.cuda.OutOfMemoryError:
+                results.clear()
+            # Only here is what the failed pass held free again.
+            self._policy().release_memory()
+            smaller = self._datamodule().split_smaller(batch)
+            batch = self._datamodule().transfer_batch_to_device(smaller, self.device, 0)
 
     def close_window(self) -> tuple[dict[str, float], int]:
         """Return the means over the pairs since the last log point and their number; start anew."""
         means = {name: mean.item() for name, mean in self.train_window.compute().items()}
         num_pairs = int(self.train_window.sums[-1].item())
-        self.train_total.sums += self.train_window.sums
+        self.train_total += self.train_window.sums
         self.train_window.reset()
         return means, num_pairs
 
     def validation_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the validation means."""
         for part in batch:
-            self._forward(part, self.val_means)
+            self.val_means.update(*self._terms(part))
 
     def on_validation_epoch_end(self) -> None:
         """Log means over all validation pairs."""
@@ -201,7 +223,7 @@ class DPOModule(LightningModule):
     def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the test means."""
         for part in batch:
-            self._forward(part, self.test_means)
+            self.test_means.update(*self._terms(part))
 
     def on_test_epoch_end(self) -> None:
         """Log means over all test pairs."""
@@ -301,7 +323,7 @@ class DPOModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the running means, so that a resumed run logs what the unbroken one does."""
-        checkpoint["train_sums"] = [self.train_window.sums, self.train_total.sums]
+        checkpoint["train_sums"] = [self.train_window.sums, self.train_total]
         checkpoint["first_loss"] = self.first_loss
         checkpoint["run_settings"] = self.run_settings
 
@@ -326,19 +348,18 @@ class DPOModule(LightningModule):
                     f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
                     f"{ours!r}; its reference would be another one"
                 )
-        for means, sums in zip(
-            (self.train_window, self.train_total), checkpoint["train_sums"], strict=True
-        ):
-            means.sums = sums.to(means.sums.device)
+        window, total = checkpoint["train_sums"]
+        self.train_window.sums = window.to(self.train_window.sums.device)
+        self.train_total = total.to(self.train_total.device)
         self.first_loss = checkpoint["first_loss"]
 
-    def _forward(self, batch: PairBatch, means: PairMeans) -> DPOTerms:
+    def _terms(self, batch: PairBatch) -> tuple[DPOTerms, Tensor]:
+        """Compute the objective's terms and the policy's log-probs, (B, 2) nats."""
         logps, reference_logps = self._logps(batch)
         terms = dpo_loss(
             logps, reference_logps, beta=self.beta, label_smoothing=self.label_smoothing
         )
-        means.update(terms, logps)
-        return terms
+        return terms, logps
 
     def _logps(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Log-probs under policy and reference, each (B, 2) nats."""

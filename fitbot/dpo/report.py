@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import draw_curves, read_metrics
+from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
@@ -84,8 +85,9 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
         torch.random.fork_rng(devices),
         torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
     ):
-        logps = policy.logps(batch)  # held until the storages were counted
-    del logps
+        held = policy.kept_by_engine(batch) or [policy.logps(batch)]  # until they were counted
+        for tensor in held:
+            note(tensor)
     return sum(kept.values())
 
 
@@ -115,7 +117,7 @@ class RunReport:
             "steps": self.trainer.global_step,
             "first_loss": self.module.first_loss,
             "train_loss": self._last("train/loss"),
-            "mean_train_loss": self.module.train_total.compute()["loss"].item(),
+            "mean_train_loss": means_of(self.module.train_total)["loss"].item(),
             "grad_norm": self._last("train/grad_norm"),
             "learning_rate": self._last("train/learning_rate"),
             "train_accuracy": self._last("train/rewards/accuracies"),

@@ -70,7 +70,8 @@ class PreferenceDataModule(LightningDataModule):
             accumulate_batches: See batch_size. Only the product matters: how a step's pairs are
                 split into forward passes follows from max_tokens_per_pass and changes no result.
             layout: shared (prompt once, packed row) or rows (two rows a pair, any backend).
-            max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is.
+            max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is, and
+                less once it has run out.
             seed: Of the shuffling.
         """
         super().__init__()
@@ -84,6 +85,7 @@ class PreferenceDataModule(LightningDataModule):
         self.pairs_per_step = batch_size * accumulate_batches
         self.layout: Layout = layout
         self.max_tokens_per_pass = max_tokens_per_pass
+        self._lowered_budget: int | None = None  # once memory has run out
         self.seed = seed
         self.pairs: dict[Split, list[EncodedPair]] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
@@ -117,6 +119,8 @@ class PreferenceDataModule(LightningDataModule):
         """Tokens of one forward pass: as set, or by the memory of the device."""
         if self.max_tokens_per_pass is not None:
             return self.max_tokens_per_pass
+        if self._lowered_budget is not None:
+            return self._lowered_budget
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         return default_token_budget(device)
 
@@ -169,6 +173,29 @@ class PreferenceDataModule(LightningDataModule):
             )
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
+
+    def split_smaller(self, batch: Sequence[PairBatch]) -> list[PairBatch]:
+        """Lay a training batch out in smaller passes, this time and from now on.
+
+        Raises:
+            ConfigError: The passes cannot be smaller, or were set by hand.
+        """
+        largest = max(part.input_ids.numel() for part in batch)
+        pairs = sum(part.num_pairs for part in batch)
+        if self.max_tokens_per_pass is not None or len(batch) == pairs:
+            raise ConfigError(
+                f"out of GPU memory in a forward pass of {largest:,} tokens; lower "
+                "data.max_tokens_per_pass (or unset it), or data.max_length, or set "
+                "model.gradient_checkpointing: true and model.expand_4bit: false"
+            )
+        self._lowered_budget = largest // 2
+        logger.warning(
+            "out of GPU memory in a forward pass of %s tokens: from now on at most %s, which "
+            "changes no result",
+            f"{largest:,}",
+            f"{self._lowered_budget:,}",
+        )
+        return self.collate("train", torch.cat([part.records for part in batch]).tolist())
 
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""

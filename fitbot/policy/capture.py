@@ -41,6 +41,12 @@ class Passes:
         self._pool: Any = None
         self._number = 0  # of the latest forward pass
 
+    def forget(self) -> None:
+        """Drop all graphs and their memory."""
+        self._graphs.clear()
+        self._seen.clear()
+        self._pool = None
+
     def logps(self, adapter: Tensor, batch: PairBatch, *, training: bool) -> Tensor:
         """Return (B, 2) log-probs with gradient with respect to the adapter's vector."""
         result: Tensor = _EnginePass.apply(adapter, self, batch, training)  # type: ignore[no-untyped-call]

@@ -21,6 +21,8 @@ from fitbot.policy.logps import score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
 
 FAMILIES = ("qwen3", "llama")  # transformers' model_type of decoders that `Decoder` computes
+STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+HEAD_SIZES = (16, 32, 64, 128)  # powers of two, as many as a block of the attention kernels holds
 
 
 class Kept(NamedTuple):
@@ -70,6 +72,9 @@ class Engine:
         self.decoder = Decoder(self.shape, norms, joined)
         self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
         self._gradients = joined.gradients(self.gradient)
+        covered = sum(part.numel() for group in self._gradients for part in (group.a, *group.b))
+        if covered != self.gradient.numel():
+            raise ValueError("it adapts the seven projections, this adapter has others as well")
         self.probability = _dropout_of(causal_lm)
         sites = len(norms) * len(GROUPS)
         self.seeds = torch.zeros(sites, dtype=torch.int32, device=self.vector.device)
@@ -155,6 +160,13 @@ def unsupported(causal_lm: Any) -> str | None:
         return f"it knows the activation silu, this is {config.hidden_act}"
     if getattr(config, "sliding_window", None) is not None:
         return "it has no sliding window"
+    if config.attention_dropout:
+        return "it does not drop attention weights, this base model does"
+    if config.rope_parameters["rope_type"] not in STATIC_ROPE:
+        return "its positions do not depend on the length of the row, this base model's do"
+    head_size = causal_lm.get_decoder().layers[0].self_attn.head_dim
+    if head_size not in HEAD_SIZES:
+        return f"it knows heads of {HEAD_SIZES} elements, these have {head_size}"
     return None
 
 

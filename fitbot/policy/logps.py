@@ -6,6 +6,7 @@ a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, til
 backward is one multiplication by the incoming gradient.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -46,7 +47,7 @@ def score_tile(
     Returns:
         (S,) float32 log-probs of the targets, and the softmax (S, V) or None.
     """
-    if logits.is_cuda and find_spec("triton"):
+    if logits.is_cuda and _triton_is_installed():
         from fitbot.policy import fused_kernels
 
         result: tuple[Tensor, Tensor | None] = fused_kernels.score_tile(logits, targets, dtype)
@@ -116,6 +117,11 @@ class _FrozenHead(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return (upstream[0][:, None] * gradient).to(ctx.hidden_dtype), None, None
+
+
+@cache
+def _triton_is_installed() -> bool:
+    return find_spec("triton") is not None
 
 
 def _float32_product(hidden: Tensor, weight: Tensor) -> Tensor:

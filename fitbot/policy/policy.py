@@ -70,6 +70,13 @@ class Policy(nn.Module):
         device: torch.device = self._head[0].weight.device
         return device
 
+    def release_memory(self) -> None:
+        """Give back what captured passes hold; they are captured anew when they come again."""
+        if self._passes is not None:
+            self._passes.forget()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     @property
     def engine_name(self) -> str:
         """What computes the log-probs: eager or compiled."""
@@ -134,16 +141,12 @@ class Policy(nn.Module):
                 f"data.layout: shared cannot express this base model's sliding window of {window} "
                 f"tokens, and data.max_length is {max_length}; set data.layout: rows"
             )
-        a, b = list(range(5, 13)), list(range(7, 12))
-        pairs = [EncodedPair(a, b, a[:3], 0, 0, 0, 0), EncodedPair(b, a, b[1:], 0, 0, 0, 1)]
-        logps = {}
-        with self.as_reference():
-            for name in LAYOUTS:
-                batch = collate_pairs(pairs, layout=name, pad_id=0)
-                logps[name] = self.logps(to_device(batch, self.device))
+        logps = {
+            name: self.reference_logps(to_device(_small_batch(name), self.device))
+            for name in LAYOUTS
+        }
         drift = ((logps["shared"] - logps["rows"]) / logps["rows"]).abs().max().item()
-        tolerance = 1e-4 if self.compute_dtype == torch.float32 else 0.02  # of a log-prob
-        if not drift < tolerance:
+        if not drift < self._same_within:
             raise ConfigError(
                 f"data.layout: shared changes this base model's log-probs by {drift:.2%} (its "
                 "layers are not all ordinary attention); set data.layout: rows"
@@ -168,16 +171,23 @@ class Policy(nn.Module):
         Raises:
             ConfigError: compiled is asked for and cannot be.
         """
+        if setting == "eager":
+            logger.info("engine: eager")
+            return
         reason = self._why_not_compiled(layout)
-        if setting == "compiled" and reason:
-            raise ConfigError(f"model.engine compiled cannot run here: {reason}; set it to auto")
         if setting == "auto" and not reason and num_steps < COMPILED_FROM_STEPS:
             reason = f"{num_steps} steps are over before compiling pays"
-        if setting == "eager" or reason:
-            logger.info("engine: eager%s", f" ({reason})" if setting == "auto" else "")
-            return
-        self.accelerate(capture=True)
-        logger.info("engine: compiled, a CUDA graph for each size of batch that comes twice")
+        if not reason:
+            try:
+                self.accelerate(capture=True)
+            except ValueError as error:
+                reason = str(error)
+        if reason and setting == "compiled":
+            raise ConfigError(f"model.engine compiled cannot run here: {reason}; set it to auto")
+        if reason:
+            logger.info("engine: eager (%s)", reason)
+        else:
+            logger.info("engine: compiled, a CUDA graph for each size of batch that comes twice")
 
     def accelerate(self, *, capture: bool) -> None:
         """Compute with the engine from now on, wherever a batch is in the shared layout.
@@ -189,7 +199,14 @@ class Policy(nn.Module):
             ValueError: With the reason why the engine cannot run this network.
         """
         engine = Engine(self.network.get_base_model(), self.weights, dtype=self.compute_dtype)
+        batch = to_device(_small_batch("shared"), self.device)
+        by_network = self.logps_without_gradient(batch)
         self._passes = Passes(engine, capture=capture)
+        by_engine = self.logps_without_gradient(batch)
+        drift = ((by_engine - by_network) / by_network).abs().max().item()
+        if not drift < self._same_within:
+            self._passes = None
+            raise ValueError(f"its log-probs differ from the network's by {drift:.2%}")
 
     def _why_not_compiled(self, layout: Layout) -> str | None:
         if self.device.type != "cuda":
@@ -201,6 +218,32 @@ class Policy(nn.Module):
         if layout != "shared":
             return "it takes data.layout shared"
         return unsupported(self.network.get_base_model())
+
+    @torch.no_grad()
+    def kept_by_engine(self, batch: PairBatch) -> list[Tensor]:
+        """Run a training pass forward and return what the engine keeps; nothing without engine."""
+        if self._passes is None:
+            return []
+        _, kept = self._passes.engine.forward(
+            batch, self.adapter.data, training=True, backward=True
+        )
+        assert kept is not None
+        layers = [tensor for saved in kept.layers for tensor in saved]
+        return [*layers, kept.last, kept.gradient]
+
+    @torch.no_grad()
+    def logps_without_gradient(self, batch: PairBatch) -> Tensor:
+        """Sum the log-probs under the policy: (B, 2) float32 nats, without dropout."""
+        was_training = self.training
+        self.eval()
+        logps = self.logps(batch)
+        self.train(was_training)
+        return logps
+
+    @property
+    def _same_within(self) -> float:
+        """How far two ways to compute a log-prob may be apart, as a share of it."""
+        return 1e-4 if self.compute_dtype == torch.float32 else 0.02
 
     @torch.no_grad()
     def _by_engine(self, batch: PairBatch, adapter: Tensor | None) -> Tensor:
@@ -250,6 +293,13 @@ class Policy(nn.Module):
                 f"this base model does not compute its logits as hidden @ weight.T (log-probs "
                 f"differ by {drift:.3g} nats); fitbot supports plain heads, as Qwen's and Llama's"
             )
+
+
+def _small_batch(layout: Layout) -> PairBatch:
+    """Two made-up pairs, to compare one way of computing with another."""
+    a, b = list(range(5, 13)), list(range(7, 12))
+    pairs = [EncodedPair(a, b, a[:3], 0, 0, 0, 0), EncodedPair(b, a, b[1:], 0, 0, 0, 1)]
+    return collate_pairs(pairs, layout=layout, pad_id=0)
 
 
 class _ByAutograd(torch.autograd.Function):

@@ -12,9 +12,12 @@ from conftest import adapter_of, make_data, make_module, make_trainer
 from torch import Tensor
 
 from fitbot.dpo.callbacks import RandomState, StepLog
+from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.pairs.batch import collate_pairs
+from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.policy.base import LoraSettings
+from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache
 from fitbot.run import LastCheckpoint
 
@@ -31,7 +34,7 @@ class Recorder(lightning.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert pl_module.policy.training  # Lightning keeps from_pretrained's eval mode otherwise
-        sums = pl_module.train_total.sums + pl_module.train_window.sums
+        sums = pl_module.train_total + pl_module.train_window.sums
         total, count = sums[0].item(), sums[-1].item()
         self.losses.append(total / count)
         self.norms.append(pl_module.grad_norm.item())
@@ -361,7 +364,7 @@ def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pa
     # windows 1, 2-4 and 5-6: weighted by their pairs they make the mean over the run
     assert [step for step, _ in sink.rows] == [1, 4, 6]
     losses = [row["train/loss"] for _, row in sink.rows]
-    expected = module.train_total.compute()["loss"].item()
+    expected = means_of(module.train_total)["loss"].item()
     assert (losses[0] + 3 * losses[1] + 2 * losses[2]) / 6 == pytest.approx(expected, abs=1e-6)
     assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
     assert sink.rows[0][1].keys() >= {
@@ -385,3 +388,57 @@ def test_predict_scores_every_pair(base: str, pairs_file: str, tmp_path: Path) -
     assert [row["pair"] for row in rows] == list(range(10))
     assert all(row["margin"] == 0 and row["logps/chosen"] < -10 for row in rows)
     json.dumps(rows)
+
+
+# -- memory ---------------------------------------------------------------------------------------
+
+
+def out_of_memory_above(tokens: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let training passes of more tokens fail as a GPU's do; returns the sizes that were tried."""
+    tried: list[int] = []
+    original = Policy.logps
+
+    def limited(self: Policy, batch: PairBatch) -> Tensor:
+        if torch.is_grad_enabled():
+            tried.append(batch.input_ids.numel())
+            if tried[-1] > tokens:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(self, batch)
+
+    monkeypatch.setattr(Policy, "logps", limited)
+    return tried
+
+
+def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for limit in (10**9, 500):
+        tried = out_of_memory_above(limit, monkeypatch)
+        module = make_module(base, tmp_path, lora=LoraSettings(r=4, alpha=8, dropout=0.0))
+        make_trainer(tmp_path, max_epochs=2).fit(module, make_data(base, pairs_file))
+        results.append((adapter_of(module), module.train_window.compute()["loss"].item(), tried))
+        monkeypatch.undo()
+
+    (expected, expected_loss, whole), (actual, loss, smaller) = results
+    assert max(whole) > 500 > max(smaller[-4:])
+    assert sum(size > 500 for size in smaller) <= 2  # the lower budget is kept
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    for name, weight in expected.items():
+        assert (actual[name] - weight).abs().max() < 2e-4, name
+
+
+@pytest.mark.parametrize("settings", [{"max_tokens_per_pass": 4000}, {}])
+def test_where_passes_cannot_be_smaller_the_run_stops_and_says_what_would_help(
+    base: str,
+    pairs_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, int],
+) -> None:
+    out_of_memory_above(0, monkeypatch)
+
+    with pytest.raises(ConfigError, match=r"out of GPU memory.*data\.max_tokens_per_pass"):
+        make_trainer(tmp_path).fit(
+            make_module(base, tmp_path), make_data(base, pairs_file, **settings)
+        )
