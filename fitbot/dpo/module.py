@@ -314,11 +314,11 @@ class DPOModule(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the policy's adapter only: the base never reaches a checkpoint."""
-        state: dict[str, Any] = super().state_dict(*args, **kwargs)
+        # Named as the network's own state_dict names them, without walking through all of it.
         return {
-            name: value
-            for name, value in state.items()
-            if ".lora_" in name and f".{POLICY_ADAPTER}." in name
+            f"policy.network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight": weight.detach()
+            for layer in self._policy().weights.layers
+            for letter, weight in (("A", layer.a), ("B", layer.b))
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
