@@ -150,7 +150,7 @@ def _collate_shared(
         position_ids=_tensor(positions + list(range(fill)))[None],
         pair_index=_tensor(pair_index + [num_pairs] * fill),
         part=_tensor(part + [PROMPT] * fill),
-        **_padded_scores(score_from, score_ids, owner, num_pairs),
+        **_padded_scores(score_from, score_ids, owner, num_pairs, size),
         reference_logps=reference_logps,
         records=records,
     )
@@ -178,16 +178,18 @@ def _collate_rows(
         position_ids=torch.arange(length).expand(2 * num_pairs, length).contiguous(),
         pair_index=None,
         part=None,
-        **_padded_scores(score_from, score_ids, owner, num_pairs),
+        **_padded_scores(score_from, score_ids, owner, num_pairs, input_ids.numel()),
         reference_logps=reference_logps,
         records=records,
     )
 
 
 def _padded_scores(
-    score_from: list[int], score_ids: list[int], owner: list[int], num_pairs: int
+    score_from: list[int], score_ids: list[int], owner: list[int], num_pairs: int, num_tokens: int
 ) -> dict[str, Tensor]:
-    fill = padded_size(len(score_ids)) - len(score_ids)
+    # In eighths of the tokens: how many sizes of batch there are is what decides.
+    step = max(8, num_tokens // 8)
+    fill = -len(score_ids) % step
     return {
         "score_from": _tensor(score_from + [0] * fill),
         "score_ids": _tensor(score_ids + [0] * fill),

@@ -31,7 +31,17 @@ def test_the_first_token_of_both_completions_is_predicted_by_the_last_prompt_pos
     assert batch.score_from[:8].tolist() == [2, 3, 2, 5, 6, 8, 9, 8]
     assert batch.score_ids[:8].tolist() == [21, 22, 31, 32, 33, 24, 25, 34]
     assert batch.score_owner[:8].tolist() == [0, 0, 1, 1, 1, 2, 2, 3]
-    assert batch.score_owner[8:].unique().tolist() == [4]  # 2B: thrown away
+    assert len(batch.score_ids) == 8
+
+
+def test_scored_tokens_are_padded_to_eighths_of_the_row_and_the_padding_owns_no_completion() -> (
+    None
+):
+    batch = collate_pairs([A, B, A], layout="shared", pad_id=9)
+
+    assert len(batch.score_ids) == 16  # 13 are real, an eighth of the row's 64 tokens is 8
+    assert batch.score_owner[:13].tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 5]
+    assert batch.score_owner[13:].tolist() == [6, 6, 6]  # 2B: thrown away
 
 
 def test_rows_are_chosen_then_rejected_padded_on_the_right() -> None:
