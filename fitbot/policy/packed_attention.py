@@ -9,7 +9,8 @@ elsewhere the definition in plain PyTorch, which the kernels are tested against.
 """
 
 import math
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,8 +61,10 @@ def attend(
         from fitbot.policy import attention_kernels
 
         return attention_kernels.attend(query, key, value, visible, scale, out)
-    probs, lse = _probs(query, key, visible, scale)
-    out.copy_(torch.einsum("hij,jhd->ihd", probs, _repeat(value.float(), query)))
+    lse = torch.empty(query.shape[1], query.shape[0], device=query.device)
+    for pair in _pairs(visible):
+        probs, lse[:, pair] = _probs(query, key, visible, scale, pair)
+        out[pair] = (probs @ _repeat(value[pair], query)).transpose(0, 1).to(out.dtype)
     return lse
 
 
@@ -86,15 +89,18 @@ def attend_backward(
             dout, query, key, value, out, lse, visible, scale, dquery, dkey, dvalue
         )
         return
-    probs, _ = _probs(query, key, visible, scale)
-    dout = dout.float()
-    dprobs = torch.einsum("ihd,jhd->hij", dout, _repeat(value.float(), query))
-    delta = (dout * out.float()).sum(-1).T[..., None]  # (Hq, T, 1)
-    dscores = probs * (dprobs - delta) * scale
-    groups = (*key.shape[:2], -1, key.shape[2])  # (T, Hk, Hq / Hk, D)
-    dquery.copy_(torch.einsum("hij,jhd->ihd", dscores, _repeat(key.float(), query)))
-    dkey.copy_(torch.einsum("hij,ihd->jhd", dscores, query.float()).view(groups).sum(2))
-    dvalue.copy_(torch.einsum("hij,ihd->jhd", probs, dout).view(groups).sum(2))
+    for pair in _pairs(visible):
+        probs, _ = _probs(query, key, visible, scale, pair)
+        dpair = dout[pair].float().transpose(0, 1)  # (Hq, n, D)
+        dprobs = dpair @ _repeat(value[pair], query).mT
+        delta = (dout[pair].float() * out[pair].float()).sum(-1).T[..., None]  # (Hq, n, 1)
+        dscores = probs * (dprobs - delta) * scale  # (Hq, n, n)
+        groups = (key.shape[1], -1, *dpair.shape[1:])  # (Hk, Hq / Hk, n, D)
+        dkeys = (dscores.mT @ query[pair].float().transpose(0, 1)).view(groups).sum(1)
+        dvalues = (probs.mT @ dpair).view(groups).sum(1)
+        dquery[pair] = (dscores @ _repeat(key[pair], query)).transpose(0, 1).to(dquery.dtype)
+        dkey[pair] = dkeys.transpose(0, 1).to(dkey.dtype)
+        dvalue[pair] = dvalues.transpose(0, 1).to(dvalue.dtype)
 
 
 def visible_mask(visible: Visibility) -> Tensor:
@@ -105,12 +111,24 @@ def visible_mask(visible: Visibility) -> Tensor:
     return (j <= i[:, None]) & (in_prompt | (j >= visible.part_start[:, None]))
 
 
-def _probs(query: Tensor, key: Tensor, visible: Visibility, scale: float) -> tuple[Tensor, Tensor]:
-    scores = torch.einsum("ihd,jhd->hij", query.float(), _repeat(key.float(), query)) * scale
-    scores = scores.masked_fill(~visible_mask(visible), -math.inf)
+def _pairs(visible: Visibility) -> list[slice]:
+    """Find where the pairs lie: on a CPU attention runs over one after another."""
+    starts = torch.unique_consecutive(visible.pair_start).tolist()
+    return [slice(a, b) for a, b in pairwise([*starts, len(visible.pair_start)])]
+
+
+def _probs(
+    query: Tensor, key: Tensor, visible: Visibility, scale: float, pair: slice
+) -> tuple[Tensor, Tensor]:
+    """Compute a pair's attention weights, (Hq, n, n), and their log normalisers, (Hq, n)."""
+    own = Visibility(*(bound[pair] - pair.start for bound in visible))
+    scores = query[pair].float().transpose(0, 1) @ _repeat(key[pair], query).mT * scale
+    scores = scores.masked_fill(~visible_mask(own), -math.inf)
     lse = scores.logsumexp(-1)
     return (scores - lse[..., None]).exp(), lse / math.log(2)
 
 
-def _repeat(heads: Tensor, query: Tensor) -> Any:
-    return heads.repeat_interleave(query.shape[1] // heads.shape[1], dim=1)
+def _repeat(heads: Tensor, query: Tensor) -> Tensor:
+    """Give every query head its key head: (n, Hk, D) → (Hq, n, D) float32."""
+    groups = query.shape[1] // heads.shape[1]
+    return heads.float().transpose(0, 1).repeat_interleave(groups, dim=0)
