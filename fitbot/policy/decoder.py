@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fitbot.policy import fused
-from fitbot.policy.fused import Dropout
+from fitbot.policy.fused import Dropout, Joined
 from fitbot.policy.joined import Gradients, Group, JoinedWeights
 from fitbot.policy.packed_attention import Visibility, attend, attend_backward
 
@@ -170,22 +170,21 @@ class Decoder:
         tokens = dx.shape[0]
         turned_heads = shape.heads + shape.key_heads
 
-        def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> Any:
+        def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> Joined:
             return _linear_backward(
                 dy, joined_x, dropped, self.joined.groups[index], layer,
-                gradients[index], wide_b[index], drops[index] is not None, aside,
+                gradients[index], wide_b[index], aside,
             )  # fmt: skip
 
-        dproduct, ddropped = linear(dx, saved.product, saved.dropped_4, 3)
-        dgate_up = fused.swiglu_backward(dproduct, ddropped, saved.gate_up, drops[3])
-        dnormal, ddropped = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
+        dproduct = linear(dx, saved.product, saved.dropped_4, 3)
+        dgate_up = fused.swiglu_backward(dproduct, saved.gate_up, drops[3])
+        dnormal = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
         dmiddle = fused.norm_backward(
-            dx, dnormal, ddropped, saved.middle, norms.before_mlp, shape.eps, drops[2]
+            dx, dnormal, saved.middle, norms.before_mlp, shape.eps, drops[2]
         )
 
-        dattended, ddropped = linear(dmiddle, saved.attended, saved.dropped_2, 1)
-        if drops[1] is not None and ddropped is not None:
-            dattended = fused.drop_backward(dattended, ddropped, drops[1])
+        joined = linear(dmiddle, saved.attended, saved.dropped_2, 1)
+        dattended = fused.drop_backward(joined, drops[1])
         dqkv = torch.empty_like(saved.qkv)
         dheads = dqkv.view(tokens, -1, shape.head_size)
         dturned = torch.empty_like(saved.turned)
@@ -208,11 +207,11 @@ class Decoder:
             dturned, heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin,
             dheads[:, :turned_heads],
         )  # fmt: skip
-        dnormal, ddropped = linear(dqkv, saved.normal_1, saved.dropped_1, 0)
+        dnormal = linear(dqkv, saved.normal_1, saved.dropped_1, 0)
         if layer == 0:
             return dx  # the embedding is frozen
         return fused.norm_backward(
-            dmiddle, dnormal, ddropped, saved.x, norms.before_attention, shape.eps, drops[0]
+            dmiddle, dnormal, saved.x, norms.before_attention, shape.eps, drops[0]
         )
 
 
@@ -273,24 +272,15 @@ def _linear_backward(
     layer: int,
     gradient: Gradients,
     wide_b: Tensor | None,
-    has_dropout: bool,
     aside: Aside,
-) -> tuple[Tensor, Tensor | None]:
-    """Go back through one group: (T, O) → gradients of x and, apart, of dropout(x), each (T, I).
-
-    Without dropout the second is added to the first.
-    """
+) -> Joined:
+    """Go back through one group: dy (T, O) → the gradient of [x | h], and those of A and B."""
     djoined = dy @ group.weight[layer]  # (T, I + g)
     dx, dh = djoined[:, : group.width], djoined[:, group.width :]
-    if not group.ranks:
-        return dx, None
-    h = joined_x[:, group.width :]
     if wide_b is not None:
-        aside.run(_mm_float32, dy.T, h, wide_b[layer])
-    aside.run(_mm_float32, dh.T, dropped, gradient.a[layer])
-    if has_dropout:
-        return dx, dh @ group.a[layer]
-    return torch.addmm(dx, dh, group.a[layer]), None
+        aside.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
+        aside.run(_mm_float32, dh.T, dropped, gradient.a[layer])
+    return Joined(dx, dh, group.a[layer])
 
 
 def _wide_b(group: Group) -> Tensor | None:

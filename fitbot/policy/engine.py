@@ -15,7 +15,7 @@ from fitbot.policy import fused
 from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.base import count_4bit
 from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
-from fitbot.policy.fused import Dropout
+from fitbot.policy.fused import Dropout, Joined
 from fitbot.policy.joined import GROUPS, JoinedWeights
 from fitbot.policy.logps import score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
@@ -124,10 +124,10 @@ class Engine:
         # The slot of the padding's scores gets no gradient.
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
         dnormal = by_owner[kept.score_owner, None] * kept.gradient
+        no_adapter = kept.gradient[:, :0], kept.gradient[:0]
         dlast = fused.norm_backward(
             torch.zeros_like(dnormal),
-            dnormal,
-            None,
+            Joined(dnormal, *no_adapter),
             kept.last,
             self.final_norm.weight,
             self.shape.eps,

@@ -26,6 +26,24 @@ class Dropout(NamedTuple):
     scale: float  # 1 / (1 - probability)
 
 
+class Joined(NamedTuple):
+    """The gradient of a group's input, as its product with the joined matrix leaves it.
+
+    The input's own part, and the part that came through the adapter: h times a, then dropout.
+    """
+
+    dx: Tensor  # (T, I)
+    dh: Tensor  # (T, g), g may be 0
+    a: Tensor  # (g, I)
+
+    def total(self, dropout: Dropout | None) -> Tensor:
+        """Add both parts: (T, I) float32."""
+        if not self.dh.shape[1]:
+            return self.dx.float()
+        ddropped = (self.dh @ self.a).float()
+        return self.dx.float() + (ddropped * _kept(self.dx, dropout) if dropout else ddropped)
+
+
 def norm(x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None, out: Tensor) -> Tensor:
     """Write RMSNorm(x) into `out`, (T, H), and return it after dropout: (T, H)."""
     if x.is_cuda:
@@ -38,21 +56,13 @@ def norm(x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None, out: Te
 
 
 def norm_backward(
-    dx: Tensor,
-    dout: Tensor,
-    ddropped: Tensor | None,
-    x: Tensor,
-    weight: Tensor,
-    eps: float,
-    dropout: Dropout | None,
+    dx: Tensor, dout: Joined, x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None
 ) -> Tensor:
     """Add RMSNorm's share to dx, the gradient that passes it by: (T, H)."""
     if x.is_cuda:
-        result: Tensor = _kernels().norm_backward(dx, dout, ddropped, x, weight, eps, dropout)
+        result: Tensor = _kernels().norm_backward(dx, dout, x, weight, eps, dropout)
         return result
-    wide, dnormal = x.float(), dout.float()
-    if ddropped is not None and dropout is not None:
-        dnormal = dnormal + ddropped.float() * _kept(x, dropout)
+    wide, dnormal = x.float(), dout.total(dropout)
     scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     direction, dnormal = wide * scale, dnormal * weight.float()
     across = (dnormal * direction).mean(-1, keepdim=True)
@@ -115,17 +125,13 @@ def swiglu(gate_up: Tensor, dropout: Dropout | None, out: Tensor) -> Tensor:
     return (product * _kept(product, dropout)).to(out.dtype) if dropout else out
 
 
-def swiglu_backward(
-    dout: Tensor, ddropped: Tensor | None, gate_up: Tensor, dropout: Dropout | None
-) -> Tensor:
+def swiglu_backward(dout: Joined, gate_up: Tensor, dropout: Dropout | None) -> Tensor:
     """Return the gradient with respect to gate_up: (T, 2F)."""
     if gate_up.is_cuda:
-        result: Tensor = _kernels().swiglu_backward(dout, ddropped, gate_up, dropout)
+        result: Tensor = _kernels().swiglu_backward(dout, gate_up, dropout)
         return result
     gate, up = gate_up.float().chunk(2, dim=-1)
-    dproduct = dout.float()
-    if ddropped is not None and dropout is not None:
-        dproduct = dproduct + ddropped.float() * _kept(dproduct, dropout)
+    dproduct = dout.total(dropout)
     sigmoid = torch.sigmoid(gate)
     dgate = dproduct * up * sigmoid * (1 + gate * (1 - sigmoid))
     return torch.cat([dgate, dproduct * gate * sigmoid], dim=-1).to(gate_up.dtype)
@@ -139,12 +145,12 @@ def drop(x: Tensor, dropout: Dropout) -> Tensor:
     return (x.float() * _kept(x, dropout)).to(x.dtype)
 
 
-def drop_backward(dx: Tensor, ddropped: Tensor, dropout: Dropout) -> Tensor:
-    """Add to dx the gradient that came through dropout: (T, I)."""
-    if dx.is_cuda:
-        result: Tensor = _kernels().drop_backward(dx, ddropped, dropout)
+def drop_backward(dout: Joined, dropout: Dropout | None) -> Tensor:
+    """Return the gradient of a group's input: (T, I)."""
+    if dout.dx.is_cuda:
+        result: Tensor = _kernels().drop_backward(dout, dropout)
         return result
-    return (dx.float() + ddropped.float() * _kept(dx, dropout)).to(dx.dtype)
+    return dout.total(dropout).to(dout.dx.dtype)
 
 
 def _kernels() -> ModuleType:

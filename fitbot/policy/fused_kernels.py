@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fitbot.policy.fused import Dropout
+    from fitbot.policy.fused import Dropout, Joined
 
 # Numbers that differ from call to call must not compile the kernel anew.
 _VARYING = ["site", "threshold"]
@@ -43,24 +43,73 @@ def _norm(
         tl.store(Dropped + row * H + h, dropped.to(Out.dtype.element_ty), mask=real)
 
 
-@triton.jit(do_not_specialize=_VARYING)
-def _norm_backward(
-    DX, DOut, DDropped, X, Weight, Result, Seeds, site, threshold, scale, dout_row, eps,
-    H: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+@triton.jit
+def _joined_gradient(
+    DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
+    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    row, h = tl.program_id(0), tl.arange(0, BLOCK)
-    real = h < H
-    x = tl.load(X + row * H + h, mask=real, other=0.0).to(tl.float32)
-    dnormal = tl.load(DOut + row * dout_row + h, mask=real, other=0.0).to(tl.float32)
-    if DROPS:
-        ddropped = tl.load(DDropped + row * H + h, mask=real, other=0.0).to(tl.float32)
-        dnormal += ddropped * _kept(row * H + h, Seeds, site, threshold, scale)
-    dnormal *= tl.load(Weight + h, mask=real, other=0.0).to(tl.float32)
-    length = tl.rsqrt(tl.sum(x * x) / H + eps)
-    direction = x * length
-    dx = length * (dnormal - direction * (tl.sum(dnormal * direction) / H))
-    dx += tl.load(DX + row * H + h, mask=real, other=0.0).to(tl.float32)
-    tl.store(Result + row * H + h, dx.to(Result.dtype.element_ty), mask=real)
+    """Compute `fused.Joined.total` for some rows and columns."""
+    both = inside[:, None] & real[None, :]
+    at = rows[:, None] * row_stride + columns[None, :]
+    total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
+    if RANKS:
+        r = tl.arange(0, BLOCK_R)
+        dh = tl.load(
+            DH + rows[:, None] * row_stride + r[None, :],
+            mask=inside[:, None] & (r < RANKS)[None, :],
+            other=0.0,
+        )
+        a = tl.load(
+            A + r[:, None] * WIDTH + columns[None, :],
+            mask=(r < RANKS)[:, None] & real[None, :],
+            other=0.0,
+        )
+        ddropped = tl.dot(dh, a, input_precision="ieee")
+        if DROPS:
+            index = rows[:, None] * WIDTH + columns[None, :]
+            ddropped *= _kept(index, Seeds, site, threshold, scale)
+        total += ddropped
+    return total
+
+
+@triton.jit(do_not_specialize=[*_VARYING, "T"])
+def _norm_backward(
+    DX, DOut, DH, A, X, Weight, Result, Seeds, site, threshold, scale, dout_row, T, eps,
+    H: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    rows = tl.program_id(0) * M + tl.arange(0, M)
+    inside = rows < T
+    squares = tl.zeros((M,), tl.float32)
+    across = tl.zeros((M,), tl.float32)
+    for start in tl.static_range(0, H, N):
+        columns = start + tl.arange(0, N)
+        real = columns < H
+        dnormal = _joined_gradient(
+            DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
+            H, RANKS, BLOCK_R, DROPS,
+        )  # fmt: skip
+        at = rows[:, None] * H + columns[None, :]
+        x = tl.load(X + at, mask=inside[:, None] & real[None, :], other=0.0).to(tl.float32)
+        weight = tl.load(Weight + columns, mask=real, other=0.0).to(tl.float32)
+        squares += tl.sum(x * x, 1)
+        across += tl.sum(dnormal * weight[None, :] * x, 1)
+    length = tl.rsqrt(squares / H + eps)
+    across = across * length / H
+    for start in tl.static_range(0, H, N):
+        columns = start + tl.arange(0, N)
+        real = columns < H
+        dnormal = _joined_gradient(
+            DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
+            H, RANKS, BLOCK_R, DROPS,
+        )  # fmt: skip
+        at, both = rows[:, None] * H + columns[None, :], inside[:, None] & real[None, :]
+        x = tl.load(X + at, mask=both, other=0.0).to(tl.float32)
+        weight = tl.load(Weight + columns, mask=real, other=0.0).to(tl.float32)
+        dx = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
+        direction = x * length[:, None]
+        dx += length[:, None] * (dnormal * weight[None, :] - direction * across[:, None])
+        tl.store(Result + at, dx.to(Result.dtype.element_ty), mask=both)
 
 
 @triton.jit
@@ -134,24 +183,28 @@ def _swiglu(
         tl.store(Dropped + row * F + f, dropped.to(Out.dtype.element_ty), mask=real)
 
 
-@triton.jit(do_not_specialize=_VARYING)
+@triton.jit(do_not_specialize=[*_VARYING, "T"])
 def _swiglu_backward(
-    DOut, DDropped, GateUp, Result, Seeds, site, threshold, scale, dout_row,
-    F: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+    DOut, DH, A, GateUp, Result, Seeds, site, threshold, scale, dout_row, T,
+    F: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    row, f = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    real = f < F
-    dproduct = tl.load(DOut + row * dout_row + f, mask=real, other=0.0).to(tl.float32)
-    if DROPS:
-        ddropped = tl.load(DDropped + row * F + f, mask=real, other=0.0).to(tl.float32)
-        dproduct += ddropped * _kept(row * F + f, Seeds, site, threshold, scale)
-    gate = tl.load(GateUp + row * 2 * F + f, mask=real, other=0.0).to(tl.float32)
-    up = tl.load(GateUp + row * 2 * F + F + f, mask=real, other=0.0).to(tl.float32)
+    rows = tl.program_id(0) * M + tl.arange(0, M)
+    columns = tl.program_id(1) * N + tl.arange(0, N)
+    inside, real = rows < T, columns < F
+    dproduct = _joined_gradient(
+        DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
+        F, RANKS, BLOCK_R, DROPS,
+    )  # fmt: skip
+    both = inside[:, None] & real[None, :]
+    at = rows[:, None] * 2 * F + columns[None, :]
+    gate = tl.load(GateUp + at, mask=both, other=0.0).to(tl.float32)
+    up = tl.load(GateUp + at + F, mask=both, other=0.0).to(tl.float32)
     sigmoid = tl.sigmoid(gate)
     dgate = dproduct * up * sigmoid * (1 + gate * (1 - sigmoid))
     dup = dproduct * gate * sigmoid
-    tl.store(Result + row * 2 * F + f, dgate.to(Result.dtype.element_ty), mask=real)
-    tl.store(Result + row * 2 * F + F + f, dup.to(Result.dtype.element_ty), mask=real)
+    tl.store(Result + at, dgate.to(Result.dtype.element_ty), mask=both)
+    tl.store(Result + at + F, dup.to(Result.dtype.element_ty), mask=both)
 
 
 @triton.jit(do_not_specialize=_VARYING)
@@ -165,17 +218,21 @@ def _drop(
     tl.store(Result + row * WIDTH + i, x.to(Result.dtype.element_ty), mask=real)
 
 
-@triton.jit(do_not_specialize=_VARYING)
+@triton.jit(do_not_specialize=[*_VARYING, "T"])
 def _drop_backward(
-    DX, DDropped, Result, Seeds, site, threshold, scale, dx_row,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    DOut, DH, A, Result, Seeds, site, threshold, scale, dout_row, T,
+    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    row, i = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    real = i < WIDTH
-    dx = tl.load(DX + row * dx_row + i, mask=real, other=0.0).to(tl.float32)
-    ddropped = tl.load(DDropped + row * WIDTH + i, mask=real, other=0.0).to(tl.float32)
-    dx += ddropped * _kept(row * WIDTH + i, Seeds, site, threshold, scale)
-    tl.store(Result + row * WIDTH + i, dx.to(Result.dtype.element_ty), mask=real)
+    rows = tl.program_id(0) * M + tl.arange(0, M)
+    columns = tl.program_id(1) * N + tl.arange(0, N)
+    inside, real = rows < T, columns < WIDTH
+    dx = _joined_gradient(
+        DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
+        WIDTH, RANKS, BLOCK_R, DROPS,
+    )  # fmt: skip
+    at = Result + rows[:, None] * WIDTH + columns[None, :]
+    tl.store(at, dx.to(Result.dtype.element_ty), mask=inside[:, None] & real[None, :])
 
 
 @triton.jit
@@ -215,22 +272,14 @@ def norm(x: Tensor, weight: Tensor, eps: float, dropout: "Dropout | None", out: 
 
 
 def norm_backward(
-    dx: Tensor,
-    dout: Tensor,
-    ddropped: Tensor | None,
-    x: Tensor,
-    weight: Tensor,
-    eps: float,
-    dropout: "Dropout | None",
+    dx: Tensor, dout: "Joined", x: Tensor, weight: Tensor, eps: float, dropout: "Dropout | None"
 ) -> Tensor:
     """See `fused.norm_backward`."""
     rows, width = x.shape
     result = torch.empty_like(dx)
-    _norm_backward[(rows,)](
-        dx, dout, dout if ddropped is None else ddropped, x, weight, result,
-        *_arguments(dropout, x), dout.stride(0), eps,
-        H=width, BLOCK=triton.next_power_of_2(width),
-        DROPS=dropout is not None and ddropped is not None,
+    _norm_backward[(triton.cdiv(rows, 16),)](
+        dx, *dout, x, weight, result, *_arguments(dropout, x), dout.dx.stride(0), rows, eps,
+        H=width, M=16, N=min(256, triton.next_power_of_2(width)), **_ranks(dout, dropout),
     )  # fmt: skip
     return result
 
@@ -275,16 +324,13 @@ def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
     return dropped
 
 
-def swiglu_backward(
-    dout: Tensor, ddropped: Tensor | None, gate_up: Tensor, dropout: "Dropout | None"
-) -> Tensor:
+def swiglu_backward(dout: "Joined", gate_up: Tensor, dropout: "Dropout | None") -> Tensor:
     """See `fused.swiglu_backward`."""
-    rows, width = dout.shape
+    rows, width = dout.dx.shape
     result = torch.empty_like(gate_up)
-    _swiglu_backward[_grid(rows, width)](
-        dout, dout if ddropped is None else ddropped, gate_up, result,
-        *_arguments(dropout, gate_up), dout.stride(0),
-        F=width, BLOCK=_BLOCK, DROPS=dropout is not None and ddropped is not None,
+    _swiglu_backward[(triton.cdiv(rows, 32), triton.cdiv(width, 128))](
+        *dout, gate_up, result, *_arguments(dropout, gate_up), dout.dx.stride(0), rows,
+        F=width, M=32, N=128, **_ranks(dout, dropout),
     )  # fmt: skip
     return result
 
@@ -299,13 +345,14 @@ def drop(x: Tensor, dropout: "Dropout") -> Tensor:
     return result
 
 
-def drop_backward(dx: Tensor, ddropped: Tensor, dropout: "Dropout") -> Tensor:
+def drop_backward(dout: "Joined", dropout: "Dropout | None") -> Tensor:
     """See `fused.drop_backward`."""
-    rows, width = dx.shape
-    result = dx.new_empty(rows, width)
-    _drop_backward[_grid(rows, width)](
-        dx, ddropped, result, *_arguments(dropout, dx), dx.stride(0), WIDTH=width, BLOCK=_BLOCK
-    )
+    rows, width = dout.dx.shape
+    result = dout.dx.new_empty(rows, width)
+    _drop_backward[(triton.cdiv(rows, 32), triton.cdiv(width, 128))](
+        *dout, result, *_arguments(dropout, result), dout.dx.stride(0), rows,
+        WIDTH=width, M=32, N=128, **_ranks(dout, dropout),
+    )  # fmt: skip
     return result
 
 
@@ -326,6 +373,12 @@ _BLOCK = 1024
 
 def _grid(rows: int, width: int) -> tuple[int, int]:
     return rows, triton.cdiv(width, _BLOCK)
+
+
+def _ranks(dout: "Joined", dropout: "Dropout | None") -> dict[str, Any]:
+    ranks = dout.dh.shape[1]
+    block = max(16, triton.next_power_of_2(ranks))  # the matrix units' smallest
+    return {"RANKS": ranks, "BLOCK_R": block, "DROPS": dropout is not None}
 
 
 def _arguments(dropout: "Dropout | None", like: Tensor) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fitbot.pairs.batch import attention_mask
 from fitbot.policy import fused, packed_attention
-from fitbot.policy.fused import Dropout
+from fitbot.policy.fused import Dropout, Joined
 from fitbot.policy.logps import score_tile
 
 pytest.importorskip("triton")
@@ -41,15 +41,13 @@ def randn(*shape: int, device: torch.device) -> Tensor:
 
 def plain(function: Any, *args: Any) -> Any:
     """Call a function of `fused` on the CPU, where it is plain PyTorch."""
-    moved = [
-        arg.cpu()
-        if isinstance(arg, Tensor)
-        else arg._replace(seeds=arg.seeds.cpu())
-        if isinstance(arg, Dropout)
-        else arg
-        for arg in args
-    ]
-    return function(*moved)
+    return function(*map(to_cpu, args))
+
+
+def to_cpu(arg: Any) -> Any:
+    if isinstance(arg, tuple):
+        return type(arg)(*map(to_cpu, arg))  # type: ignore[arg-type]
+    return arg.cpu() if isinstance(arg, Tensor) else arg
 
 
 def packed(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -119,15 +117,25 @@ def test_norm(device: torch.device, dropout: Dropout | None) -> None:
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=1e-5, rtol=1e-5)
 
 
-def test_norm_backward(device: torch.device, dropout: Dropout | None) -> None:
-    dx, ddropped, x = (randn(T, H, device=device) for _ in range(3))
-    dout, weight = randn(T, H + 5, device=device)[:, :H], randn(H, device=device)
-    args = (dx, dout, ddropped if dropout else None, x, weight, 1e-6, dropout)
+@pytest.fixture(params=[0, 5, 48])
+def ranks(request: Any) -> int:
+    return int(request.param)
+
+
+def joined(width: int, ranks: int, device: torch.device) -> Joined:
+    """Make up the gradient of a group's input, a part of a wider matrix as in the decoder."""
+    wide = randn(T, width + ranks, device=device)
+    return Joined(wide[:, :width], wide[:, width:], randn(ranks, width, device=device))
+
+
+def test_norm_backward(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
+    dx, x = (randn(T, H, device=device) for _ in range(2))
+    args = (dx, joined(H, ranks, device), x, randn(H, device=device), 1e-6, dropout)
 
     actual = fused_kernels.norm_backward(*args)
 
     torch.testing.assert_close(
-        actual.cpu(), plain(fused.norm_backward, *args), atol=1e-5, rtol=1e-5
+        actual.cpu(), plain(fused.norm_backward, *args), atol=1e-4, rtol=1e-4
     )
 
 
@@ -152,11 +160,10 @@ def test_rotate_and_back(device: torch.device, norms: bool) -> None:
     torch.testing.assert_close(backs[0].cpu(), backs[1], atol=2e-5, rtol=1e-5)
 
 
-def test_swiglu_and_back(device: torch.device, dropout: Dropout | None) -> None:
-    gate_up, ddropped = randn(T, 2 * F, device=device), randn(T, F, device=device)
-    dout = randn(T, F + 3, device=device)[:, :F]
+def test_swiglu_and_back(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
+    gate_up = randn(T, 2 * F, device=device)
     outs = [torch.full((T, F + 3), math.nan, device=d)[:, :F] for d in (device, "cpu")]
-    back = (dout, ddropped if dropout else None, gate_up, dropout)
+    back = (joined(F, ranks, device), gate_up, dropout)
 
     actual = fused_kernels.swiglu(gate_up, dropout, outs[0])
     expected = plain(fused.swiglu, gate_up, dropout, outs[1])
@@ -166,21 +173,22 @@ def test_swiglu_and_back(device: torch.device, dropout: Dropout | None) -> None:
     torch.testing.assert_close(
         fused_kernels.swiglu_backward(*back).cpu(),
         plain(fused.swiglu_backward, *back),
-        atol=1e-5,
-        rtol=1e-5,
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
-def test_drop_and_back(device: torch.device, dropout: Dropout | None) -> None:
-    if dropout is None:
-        pytest.skip("nothing to drop")
-    x, ddropped = randn(T, F + 3, device=device)[:, :F], randn(T, F, device=device)
+def test_drop_and_back(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
+    x, dout = randn(T, F + 3, device=device)[:, :F], joined(F, ranks, device)
 
-    dropped = fused_kernels.drop(x, dropout)
-    back = fused_kernels.drop_backward(x, ddropped, dropout)
+    back = fused_kernels.drop_backward(dout, dropout)
 
-    assert torch.equal(dropped.cpu(), plain(fused.drop, x, dropout))
-    torch.testing.assert_close(back.cpu(), plain(fused.drop_backward, x, ddropped, dropout))
+    torch.testing.assert_close(
+        back.cpu(), plain(fused.drop_backward, dout, dropout), atol=1e-4, rtol=1e-4
+    )
+    if dropout is not None:
+        dropped = fused_kernels.drop(x, dropout)
+        assert torch.equal(dropped.cpu(), plain(fused.drop, x, dropout))
 
 
 def test_score_tile(device: torch.device) -> None:
