@@ -1,4 +1,4 @@
-"""Triton kernels of `packed_attention`: forward, gradient of queries, gradient of keys and values.
+"""Triton kernels of `packed_attention`: forward, and backward in one launch.
 
 Each program holds one block of rows (queries, or keys) and walks over the blocks of the other side
 that it can see. T tokens, D head size; M rows of queries and N of keys are computed with at a time
@@ -42,7 +42,7 @@ def _key_blocks(row, last_row, T, PairStart, PromptEnd, PartStart, PartEnd, N: t
     return first, prompt_end, part_start, last
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def _attend(
     Q, K, V, Out, Lse,
     PairStart, PromptEnd, PartStart, PartEnd,
@@ -91,24 +91,20 @@ def _attend(
 
 
 @triton.jit
-def _attend_backward_queries(
-    Q, K, V, Out, DOut, DQ, Lse, Delta,
-    PairStart, PromptEnd, PartStart, PartEnd,
+def _gradient_of_queries(
+    row, head, Q, K, V, Out, DOut, DQ, Lse, PairStart, PromptEnd, PartStart, PartEnd,
     q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head, dq_row, dq_head,
     T, scale, log2_scale,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    row, head = tl.program_id(0) * M, tl.program_id(1)
     rows, d = row + tl.arange(0, M), tl.arange(0, D)
     inside = rows < T
     q = tl.load(Q + rows[:, None] * q_row + head * q_head + d, mask=inside[:, None], other=0.0)
     o = tl.load(Out + rows[:, None] * o_row + head * o_head + d, mask=inside[:, None], other=0.0)
-    do = tl.load(
-        DOut + rows[:, None] * do_row + head * do_head + d, mask=inside[:, None], other=0.0
-    )
+    at = DOut + rows[:, None] * do_row + head * do_head + d
+    do = tl.load(at, mask=inside[:, None], other=0.0)
     lse = tl.load(Lse + head * T + rows, mask=inside, other=0.0)
     delta = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
-    tl.store(Delta + head * T + rows, delta, mask=inside)
     pair_start = tl.load(PairStart + rows, mask=inside, other=0)
     prompt_end = tl.load(PromptEnd + rows, mask=inside, other=0)
     part_start = tl.load(PartStart + rows, mask=inside, other=0)
@@ -137,22 +133,19 @@ def _attend_backward_queries(
 
 
 @triton.jit
-def _attend_backward_keys(
-    Q, K, V, DOut, DK, DV, Lse, Delta,
+def _gradient_of_keys(
+    column, key_head, Q, K, V, Out, DOut, DK, DV, Lse,
     PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
-    q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head, dk_row, dk_head, dv_row, dv_head,
-    T, scale, log2_scale,
+    q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+    dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    column, key_head = tl.program_id(0) * N, tl.program_id(1)
     columns, d = column + tl.arange(0, N), tl.arange(0, D)
     exists = columns < T
-    k = tl.load(
-        K + columns[:, None] * k_row + key_head * k_head + d, mask=exists[:, None], other=0.0
-    )
-    v = tl.load(
-        V + columns[:, None] * v_row + key_head * v_head + d, mask=exists[:, None], other=0.0
-    )
+    at = columns[:, None] * k_row + key_head * k_head + d
+    k = tl.load(K + at, mask=exists[:, None], other=0.0)
+    at = columns[:, None] * v_row + key_head * v_head + d
+    v = tl.load(V + at, mask=exists[:, None], other=0.0)
     dk = tl.zeros((N, D), tl.float32)
     dv = tl.zeros((N, D), tl.float32)
     # A completion's keys are seen to its own end, all others to the end of their pair.
@@ -169,12 +162,14 @@ def _attend_backward_keys(
         pair_start = tl.load(PairStart + rows, mask=inside, other=0)
         prompt_end = tl.load(PromptEnd + rows, mask=inside, other=0)
         part_start = tl.load(PartStart + rows, mask=inside, other=T)
-        q = tl.load(Q + rows[:, None] * q_row + head * q_head + d, mask=inside[:, None], other=0.0)
-        do = tl.load(
-            DOut + rows[:, None] * do_row + head * do_head + d, mask=inside[:, None], other=0.0
-        )
+        at = rows[:, None] * q_row + head * q_head + d
+        q = tl.load(Q + at, mask=inside[:, None], other=0.0)
+        at = rows[:, None] * o_row + head * o_head + d
+        o = tl.load(Out + at, mask=inside[:, None], other=0.0)
+        at = rows[:, None] * do_row + head * do_head + d
+        do = tl.load(DOut + at, mask=inside[:, None], other=0.0)
+        delta = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
         lse = tl.load(Lse + head * T + rows, mask=inside, other=0.0)
-        delta = tl.load(Delta + head * T + rows, mask=inside, other=0.0)
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * log2_scale
         seen = _visible(rows, columns, pair_start, prompt_end, part_start) & inside[:, None]
         probs = tl.where(seen, tl.exp2(scores - lse[:, None]), 0.0)
@@ -186,6 +181,33 @@ def _attend_backward_keys(
     tl.store(at, (dk * scale).to(DK.dtype.element_ty), mask=exists[:, None])
     at = DV + columns[:, None] * dv_row + key_head * dv_head + d
     tl.store(at, dv.to(DV.dtype.element_ty), mask=exists[:, None])
+
+
+@triton.jit(do_not_specialize=["T"])
+def _attend_backward(
+    Q, K, V, Out, DOut, DQ, DK, DV, Lse, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
+    q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+    dq_row, dq_head, dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale,
+    HEADS: tl.constexpr, GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+):  # fmt: skip
+    """Let some programs take blocks of keys and the others, at the same time, blocks of queries."""
+    program = tl.program_id(0)
+    of_keys = tl.cdiv(T, N) * (HEADS // GROUP)  # these take longer and start first
+    if program < of_keys:
+        _gradient_of_keys(
+            (program // (HEADS // GROUP)) * N, program % (HEADS // GROUP),
+            Q, K, V, Out, DOut, DK, DV, Lse, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
+            q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+            dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale, GROUP, D, M, N,
+        )  # fmt: skip
+    else:
+        program -= of_keys
+        _gradient_of_queries(
+            (program // HEADS) * M, program % HEADS,
+            Q, K, V, Out, DOut, DQ, Lse, PairStart, PromptEnd, PartStart, PartEnd,
+            q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+            dq_row, dq_head, T, scale, log2_scale, GROUP, D, M, N,
+        )  # fmt: skip
 
 
 def attend(
@@ -219,17 +241,13 @@ def attend_backward(
     """Launch the backward kernels; see `packed_attention.attend_backward`."""
     tokens, heads, width = query.shape
     m, n = 64, 64
-    group, scales = heads // key.shape[1], (scale, scale / math.log(2))
-    delta = torch.empty_like(lse)
-    _attend_backward_queries[(triton.cdiv(tokens, m), heads)](
-        query, key, value, out, dout, dquery, lse, delta, *visible[:4],
-        *_strides(query, key, value, out, dout, dquery), tokens, *scales,
-        GROUP=group, D=width, M=m, N=n, num_warps=4, num_stages=2,
-    )  # fmt: skip
-    _attend_backward_keys[(triton.cdiv(tokens, n), heads // group)](
-        query, key, value, dout, dkey, dvalue, lse, delta, *visible,
-        *_strides(query, key, value, dout, dkey, dvalue), tokens, *scales,
-        GROUP=group, D=width, M=m, N=n, num_warps=4, num_stages=2,
+    key_heads = key.shape[1]
+    programs = triton.cdiv(tokens, n) * key_heads + triton.cdiv(tokens, m) * heads
+    _attend_backward[(programs,)](
+        query, key, value, out, dout, dquery, dkey, dvalue, lse, *visible,
+        *_strides(query, key, value, out, dout, dquery, dkey, dvalue),
+        tokens, scale, scale / math.log(2),
+        HEADS=heads, GROUP=heads // key_heads, D=width, M=m, N=n, num_warps=4, num_stages=2,
     )  # fmt: skip
 
 

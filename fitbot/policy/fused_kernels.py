@@ -82,7 +82,7 @@ def _norm_backward(
     inside = rows < T
     squares = tl.zeros((M,), tl.float32)
     across = tl.zeros((M,), tl.float32)
-    for start in tl.static_range(0, H, N):
+    for start in range(0, H, N):
         columns = start + tl.arange(0, N)
         real = columns < H
         dnormal = _joined_gradient(
@@ -96,7 +96,7 @@ def _norm_backward(
         across += tl.sum(dnormal * weight[None, :] * x, 1)
     length = tl.rsqrt(squares / H + eps)
     across = across * length / H
-    for start in tl.static_range(0, H, N):
+    for start in range(0, H, N):
         columns = start + tl.arange(0, N)
         real = columns < H
         dnormal = _joined_gradient(
@@ -279,7 +279,8 @@ def norm_backward(
     result = torch.empty_like(dx)
     _norm_backward[(triton.cdiv(rows, 16),)](
         dx, *dout, x, weight, result, *_arguments(dropout, x), dout.dx.stride(0), rows, eps,
-        H=width, M=16, N=min(256, triton.next_power_of_2(width)), **_ranks(dout, dropout),
+        H=width, M=16, N=min(256, triton.next_power_of_2(width)), num_warps=8,
+        **_ranks(dout, dropout),
     )  # fmt: skip
     return result
 
