@@ -143,7 +143,11 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
 
 def take_apart(events: Any, num_steps: int) -> dict[str, float]:
     """Sum kernels by what they are for, ms a step; products may overlap what runs beside them."""
-    kernels = [e for e in events if e.device_type.name == "CUDA" and e.device_time_total > 0]
+    kernels = [
+        e
+        for e in events
+        if e.device_type.name == "CUDA" and e.device_time_total > 0 and not e.is_user_annotation
+    ]
     by_name: dict[str, list[float]] = {}
     for event in kernels:
         by_name.setdefault(event.name, []).append(event.device_time_total)
@@ -337,7 +341,7 @@ def describe_machine() -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,
-        "commit": commit or os.environ.get("FITBOT_COMMIT", "unknown"),
+        "commit": os.environ.get("FITBOT_COMMIT") or commit or "unknown",
     }
 
 
