@@ -118,7 +118,10 @@ class Decoder:
         turned_heads = shape.heads + shape.key_heads
 
         normal_1 = x.new_empty(tokens, hidden + qkv_w.ranks)
-        dropped_1 = fused.norm(x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden])
+        middle = torch.empty_like(x)
+        dropped_1 = fused.norm(
+            x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden], middle
+        )
         _add_h(normal_1, dropped_1, qkv_w, layer, how)
         qkv = normal_1 @ qkv_w.weight[layer].T
         heads = qkv.view(tokens, -1, shape.head_size)
@@ -138,16 +141,19 @@ class Decoder:
         if drops[1] is not None:
             dropped_2 = fused.drop(dropped_2, drops[1])
         _add_h(attended, dropped_2, o_w, layer, how)
-        middle = torch.addmm(x, attended, o_w.weight[layer].T)
+        middle.addmm_(attended, o_w.weight[layer].T)
 
         normal_3 = x.new_empty(tokens, hidden + gate_up_w.ranks)
-        dropped_3 = fused.norm(middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden])
+        out = torch.empty_like(x)
+        dropped_3 = fused.norm(
+            middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden], out
+        )
         _add_h(normal_3, dropped_3, gate_up_w, layer, how)
         gate_up = normal_3 @ gate_up_w.weight[layer].T
         product = x.new_empty(tokens, down_w.width + down_w.ranks)
         dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_w.width])
         _add_h(product, dropped_4, down_w, layer, how)
-        out = torch.addmm(middle, product, down_w.weight[layer].T)
+        out.addmm_(product, down_w.weight[layer].T)
         return out, Saved(
             x, normal_1, dropped_1, qkv, turned, attended, lse, dropped_2,
             middle, normal_3, dropped_3, gate_up, product, dropped_4,

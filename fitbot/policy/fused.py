@@ -44,11 +44,23 @@ class Joined(NamedTuple):
         return self.dx.float() + (ddropped * _kept(self.dx, dropout) if dropout else ddropped)
 
 
-def norm(x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None, out: Tensor) -> Tensor:
-    """Write RMSNorm(x) into `out`, (T, H), and return it after dropout: (T, H)."""
+def norm(
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    dropout: Dropout | None,
+    out: Tensor,
+    copy: Tensor | None = None,
+) -> Tensor:
+    """Write RMSNorm(x) into `out`, (T, H), and return it after dropout: (T, H).
+
+    With `copy`, (T, H), x is written there, for a product that adds to it in place.
+    """
     if x.is_cuda:
-        result: Tensor = _kernels().norm(x, weight, eps, dropout, out)
+        result: Tensor = _kernels().norm(x, weight, eps, dropout, out, copy)
         return result
+    if copy is not None:
+        copy.copy_(x)
     wide = x.float()
     normal = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight.float()
     out.copy_(normal)

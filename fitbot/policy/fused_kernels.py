@@ -29,12 +29,15 @@ def _kept(index, Seeds, site, threshold, scale):
 
 @triton.jit(do_not_specialize=_VARYING)
 def _norm(
-    X, Weight, Out, Dropped, Seeds, site, threshold, scale, out_row, eps,
-    H: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
+    X, Weight, Out, Dropped, Copy, Seeds, site, threshold, scale, out_row, eps,
+    H: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr, COPIES: tl.constexpr,
 ):  # fmt: skip
     row, h = tl.program_id(0), tl.arange(0, BLOCK)
     real = h < H
-    x = tl.load(X + row * H + h, mask=real, other=0.0).to(tl.float32)
+    x = tl.load(X + row * H + h, mask=real, other=0.0)
+    if COPIES:
+        tl.store(Copy + row * H + h, x, mask=real)
+    x = x.to(tl.float32)
     weight = tl.load(Weight + h, mask=real, other=0.0).to(tl.float32)
     normal = x * tl.rsqrt(tl.sum(x * x) / H + eps) * weight
     tl.store(Out + row * out_row + h, normal.to(Out.dtype.element_ty), mask=real)
@@ -260,13 +263,22 @@ def _score_tile(
             tl.store(Probs + row * V + start + v, probs, mask=real)
 
 
-def norm(x: Tensor, weight: Tensor, eps: float, dropout: "Dropout | None", out: Tensor) -> Tensor:
+def norm(
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    dropout: "Dropout | None",
+    out: Tensor,
+    copy: Tensor | None = None,
+) -> Tensor:
     """See `fused.norm`."""
     rows, width = x.shape
     dropped = torch.empty_like(x) if dropout else out
     _norm[(rows,)](
-        x, weight, out, dropped, *_arguments(dropout, x), out.stride(0), eps,
-        H=width, BLOCK=triton.next_power_of_2(width), DROPS=dropout is not None,
+        x, weight, out, dropped, x if copy is None else copy,
+        *_arguments(dropout, x), out.stride(0), eps,
+        H=width, BLOCK=triton.next_power_of_2(width),
+        DROPS=dropout is not None, COPIES=copy is not None,
     )  # fmt: skip
     return dropped
 

@@ -259,9 +259,13 @@ class Policy(nn.Module):
         inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
         if batch.pair_index is not None and batch.part is not None:
             inputs["position_ids"] = batch.position_ids
-            inputs["attention_mask"] = attention_mask(batch.pair_index, batch.part)[None, None]
             if self.by_pair:
                 inputs["segments"] = segments_of(batch.pair_index, batch.part)
+                # A mask in four dimensions is taken as it is; this one is never looked at.
+                inputs["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+            else:
+                mask = attention_mask(batch.pair_index, batch.part)
+                inputs["attention_mask"] = mask[None, None]
         # In rows the padding is on the right, where causal attention hides it: no mask, and the
         # ordinary positions, so that any backend's own kernels may run.
         with self._autocast():

@@ -110,11 +110,13 @@ def test_norm(device: torch.device, dropout: Dropout | None) -> None:
     x, weight = randn(T, H, device=device), randn(H, device=device)
     outs = [torch.full((T, H + 5), math.nan, device=d)[:, :H] for d in (device, "cpu")]
 
-    actual = fused_kernels.norm(x, weight, 1e-6, dropout, outs[0])
+    copy = torch.full_like(x, math.nan)
+    actual = fused_kernels.norm(x, weight, 1e-6, dropout, outs[0], copy)
     expected = plain(fused.norm, x, weight, 1e-6, dropout, outs[1])
 
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=1e-5, rtol=1e-5)
+    assert torch.equal(copy, x)
 
 
 @pytest.fixture(params=[0, 5, 48])
