@@ -12,21 +12,17 @@ from torch import Tensor
 
 BY_PAIR = "fitbot_by_pair"  # its name among transformers' attention functions
 
-# Of one pair in its row: where it starts, and the tokens of its prompt, chosen and rejected part.
-Segment = tuple[int, int, int, int]
+# Of one pair: the tokens of its prompt, its chosen and its rejected part.
+Segment = tuple[int, int, int]
 
 
 def segments_of(pair_index: Tensor, part: Tensor) -> list[Segment]:
-    """Find where every pair of a packed row lies: (T,), (T,) → one segment a pair.
+    """Measure the pairs of a packed row, in its order: (T,), (T,) → one segment a pair.
 
     Padding, which owns the last pair index, is a pair with nothing but a prompt.
     """
     counts = torch.bincount(pair_index * 3 + part, minlength=3 * (int(pair_index.max()) + 1))
-    segments, start = [], 0
-    for prompt, chosen, rejected in counts.view(-1, 3).tolist():
-        segments.append((start, prompt, chosen, rejected))
-        start += prompt + chosen + rejected
-    return segments
+    return [(prompt, chosen, rejected) for prompt, chosen, rejected in counts.view(-1, 3).tolist()]
 
 
 def attend_by_pair(
@@ -51,7 +47,7 @@ def attend_by_pair(
         attention_mask: (1, 1, T, T) bool, or None for causal; used when there are no segments.
         scaling: Of the dot products.
         dropout: Probability of dropping an attention weight.
-        segments: Where the pairs lie; passed through the decoder by whoever runs it.
+        segments: The pairs' lengths; passed through the decoder by whoever runs it.
         **kwargs: What transformers hands to every attention function.
 
     Returns:
@@ -65,29 +61,23 @@ def attend_by_pair(
         )
         return output, None
     settings: dict[str, Any] = {"dropout_p": dropout, "scale": scaling, "enable_gqa": True}
+    lengths = [length for segment in segments for length in segment]
+    # Split once and joined again: the gradient of every slice would be as long as the row.
+    pieces = [
+        zip(*[iter(torch.split(t, lengths, 2))] * 3, strict=True) for t in (query, key, value)
+    ]
     outputs = []
-    for start, prompt, chosen, rejected in segments:
-        answer = start + prompt
-        second = answer + chosen
-        end = second + rejected
-        first = slice(start, second)  # prompt and chosen completion, plainly causal
-        outputs.append(
-            F.scaled_dot_product_attention(
-                query[:, :, first], key[:, :, first], value[:, :, first], is_causal=True, **settings
-            )
-        )
+    for queries, keys, values in zip(*pieces, strict=True):
+        q, k, v = (torch.cat(parts[:2], 2) for parts in (queries, keys, values))
+        outputs.append(F.scaled_dot_product_attention(q, k, v, is_causal=True, **settings))
+        prompt, rejected = keys[0].shape[2], keys[2].shape[2]
         if rejected:
             # The rejected completion sees the prompt and itself, not the chosen one between them.
-            seen = [slice(start, answer), slice(second, end)]
-            keys, values = (torch.cat([t[:, :, s] for s in seen], 2) for t in (key, value))
+            k, v = (torch.cat([parts[0], parts[2]], 2) for parts in (keys, values))
             mask = torch.ones(rejected, prompt + rejected, dtype=torch.bool).tril(prompt)
             outputs.append(
                 F.scaled_dot_product_attention(
-                    query[:, :, second:end],
-                    keys,
-                    values,
-                    attn_mask=mask.to(query.device),
-                    **settings,
+                    queries[2], k, v, attn_mask=mask.to(query.device), **settings
                 )
             )
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None

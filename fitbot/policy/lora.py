@@ -41,8 +41,8 @@ def _forward(layer: Any, x: Tensor) -> Any:
         # shape adds up in another order, and the first loss would not be ln 2.
         h, b = x.new_zeros(*x.shape[:-1], a.shape[0]), torch.zeros_like(b)
     else:
-        dropped = _drop(x, layer.lora_dropout[adapter])
-        h = F.linear(dropped, a.to(x.dtype)) * layer.scaling[adapter]  # (…, r)
+        dropped, scale = _drop(x, layer.lora_dropout[adapter])
+        h = F.linear(dropped, a.to(x.dtype)) * (scale * layer.scaling[adapter])  # (…, r)
     return _BasePlusUpdate.apply(x, h, b, base)  # type: ignore[no-untyped-call]
 
 
@@ -68,18 +68,19 @@ class _BasePlusUpdate(torch.autograd.Function):
         return dx, dh, db.to(b.dtype), None
 
 
-def _drop(x: Tensor, dropout: nn.Module) -> Tensor:
-    """Apply a dropout module; on a CPU with random bits drawn for four elements at a time.
+def _drop(x: Tensor, dropout: nn.Module) -> tuple[Tensor, float]:
+    """Apply a dropout module; returns the rest and what is still to be multiplied by.
 
-    Drawing was a fifth of a small model's step there. The probability is rounded to 1 / 65,536.
+    On a CPU random bits are drawn for four elements at a time, which was a fifth of a small model's
+    step there, and the scale is left to the few columns of h. The probability is rounded to
+    1 / 65,536.
     """
     if not isinstance(dropout, nn.Dropout) or not dropout.training or x.device.type != "cpu":
-        dropped: Tensor = dropout(x)
-        return dropped
+        return dropout(x), 1.0
     threshold = round(dropout.p * 65536)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     keep = bits.view(torch.int16)[: x.numel()].view(x.shape) >= threshold - 32768
-    return x * (keep.to(x.dtype) * (65536 / (65536 - threshold)))
+    return torch.where(keep, x, 0.0), 65536 / (65536 - threshold)
 
 
 def _compute_dtype(base: Any) -> torch.dtype:

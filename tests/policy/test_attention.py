@@ -17,7 +17,7 @@ def test_segments_are_where_the_pairs_lie_and_the_padding_is_one() -> None:
     assert batch.pair_index is not None
     assert batch.part is not None
 
-    assert segments_of(batch.pair_index, batch.part) == [(0, 3, 2, 3), (8, 1, 2, 1), (12, 52, 0, 0)]
+    assert segments_of(batch.pair_index, batch.part) == [(3, 2, 3), (1, 2, 1), (52, 0, 0)]
 
 
 def test_by_pair_is_the_dense_mask_log_probs_and_gradients(

@@ -55,7 +55,8 @@ def test_dropout_drops_its_share_at_random_and_keeps_the_mean(device: str) -> No
     dropout = nn.Dropout(0.05)
     torch.manual_seed(0)
 
-    one, other = _drop(x, dropout), _drop(x, dropout)
+    (one, scale), (other, _) = _drop(x, dropout), _drop(x, dropout)
+    one = one * scale
     one.sum().backward()
 
     gone = one == 0
@@ -65,7 +66,9 @@ def test_dropout_drops_its_share_at_random_and_keeps_the_mean(device: str) -> No
     torch.testing.assert_close(one[~gone], x.detach()[~gone] / 0.95, atol=1e-4, rtol=1e-4)
     assert x.grad is not None
     assert torch.equal(x.grad == 0, gone)
-    assert _drop(x, dropout.eval()) is x
+    kept, scale = _drop(x, dropout.eval())
+    assert kept is x
+    assert scale == 1
 
 
 def test_the_gradient_is_that_of_base_plus_update() -> None:
