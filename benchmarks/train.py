@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 MAX_LENGTH = 1024  # tokens
 CONTENDERS: dict[str, dict[str, Any]] = {
-    "fitbot": {"steps": 120},
+    "fitbot": {"steps": 300},
     "fitbot eager": {"steps": 30, "engine": "eager"},
     "trl as published": {"steps": 24, "batch": 2},
     "trl tuned": {"steps": 30, "batch": 8, "precompute": True},
@@ -148,13 +148,17 @@ def take_apart(events: Any, num_steps: int) -> dict[str, float]:
         for e in events
         if e.device_type.name == "CUDA" and e.device_time_total > 0 and not e.is_user_annotation
     ]
-    by_name: dict[str, list[float]] = {}
+    kernels.sort(key=lambda e: e.time_range.start)
+    durations: dict[str, list[float]] = {}
     for event in kernels:
-        by_name.setdefault(event.name, []).append(event.device_time_total)
+        durations.setdefault(event.name, []).append(event.device_time_total)
+    # The head's products are those next to its softmax.
+    softmaxes = [i for i, event in enumerate(kernels) if "_score_tile" in event.name]
+    near = {k for i in softmaxes for k in range(i - 2, i + 4)}
     parts: dict[str, float] = {}
-    for name, times in by_name.items():
-        part = part_of(name, statistics.mean(times))
-        parts[part] = parts.get(part, 0.0) + sum(times) / 1000 / num_steps
+    for i, event in enumerate(kernels):
+        part = part_of(event.name, statistics.mean(durations[event.name]), near_head=i in near)
+        parts[part] = parts.get(part, 0.0) + event.device_time_total / 1000 / num_steps
     spans = sorted((e.time_range.start, e.time_range.end) for e in kernels)
     busy, reached = 0.0, spans[0][0]
     for start, end in spans:
@@ -168,14 +172,14 @@ def take_apart(events: Any, num_steps: int) -> dict[str, float]:
     }
 
 
-def part_of(kernel: str, mean_us: float) -> str:
-    """Say what a kernel is for; matrix products are told apart by their duration."""
+def part_of(kernel: str, mean_us: float, *, near_head: bool) -> str:
+    """Say what a kernel is for; products of the base and of LoRA are told apart by duration."""
     if "_attend" in kernel:
         return "attention"
     if "_score_tile" in kernel:
         return "softmax of the head"
     if any(word in kernel for word in ("nvjet", "gemm", "cublas", "cutlass", "splitK")):
-        if mean_us > 100:
+        if near_head:
             return "matrix products of the head"
         return "matrix products of the base" if mean_us > 9 else "matrix products of LoRA"
     if any(word in kernel for word in ("_norm", "_swiglu", "_rotate", "_drop")):
@@ -367,8 +371,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         if args.lengths:
+            args.records = 512
             args.data = str(Path(folder) / "synthetic.json")
-            write_synthetic(Path(args.data), args.lengths, 512)
+            write_synthetic(Path(args.data), args.lengths, args.records)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
         for _ in range(args.rounds):
             for name in args.only:
@@ -392,7 +397,7 @@ def main() -> None:
     report = {
         "command": "python benchmarks/train.py " + " ".join(sys.argv[1:]),
         "machine": describe_machine(),
-        "pairs_per_step": args.pairs,
+        "work": {"pairs_of": args.lengths or Path(args.data).name, "pairs_per_step": args.pairs},
         "results": results,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
