@@ -154,7 +154,7 @@ def take_apart(events: Any, num_steps: int) -> dict[str, float]:
         durations.setdefault(event.name, []).append(event.device_time_total)
     # The head's products are those next to its softmax.
     softmaxes = [i for i, event in enumerate(kernels) if "_score_tile" in event.name]
-    near = {k for i in softmaxes for k in range(i - 2, i + 4)}
+    near = {k for i in softmaxes for k in (i - 1, i + 1, i + 2)}
     parts: dict[str, float] = {}
     for i, event in enumerate(kernels):
         part = part_of(event.name, statistics.mean(durations[event.name]), near_head=i in near)
