@@ -30,8 +30,7 @@ WORK = {
 def time_fitbot(steps: int) -> list[float]:
     """Return the seconds of every optimizer step."""
     import lightning
-
-    from fitbot import cli
+    from fit import fit
 
     ends: list[float] = []
 
@@ -39,19 +38,8 @@ def time_fitbot(steps: int) -> list[float]:
         def on_train_batch_end(self, *args: Any) -> None:
             ends.append(time.perf_counter())
 
-    build = cli.FitbotCLI.instantiate_trainer
-
-    def with_clock(self: Any, **kwargs: Any) -> lightning.Trainer:
-        trainer = build(self, **kwargs)
-        trainer.callbacks.append(Clock())
-        return trainer
-
-    cli.FitbotCLI.instantiate_trainer = with_clock  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--run.root", folder, "--model.reference", "cached"]
-        options += ["--model.reference_cache", folder, "--trainer.max_steps", str(steps)]
-        options += ["--trainer.enable_progress_bar", "false", "--data.val_path", "null"]
-        cli.main(["fit", "--config", str(ROOT / "configs" / "quickstart.yaml"), *options])
+    settings = {"model.reference": "cached", "trainer.max_steps": steps}
+    fit("quickstart.yaml", settings, Clock())
     return [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
 
 

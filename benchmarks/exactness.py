@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 PAIRS = 8  # a step
 RUNS = {
@@ -31,8 +30,7 @@ def run_fitbot(args: argparse.Namespace, settings: dict[str, str]) -> dict[str, 
     """Train by `fitbot fit`; returns every step's loss and the order of the pairs."""
     import lightning
     import torch
-
-    from fitbot import cli
+    from fit import fit, last_log
 
     losses: list[float] = []
     norms: list[float] = []
@@ -47,39 +45,21 @@ def run_fitbot(args: argparse.Namespace, settings: dict[str, str]) -> dict[str, 
             batch = rest[1]
             order.extend(i for part in batch for i in part.records.tolist())
             norms.append(float(module.grad_norm))
-            losses.append(self.step_log.last["train/loss"])
+            losses.append(last_log(trainer)["train/loss"])
 
-        step_log: Any = None
-
-    build = cli.FitbotCLI.instantiate_trainer
-
-    def watched(self: Any, **kwargs: Any) -> lightning.Trainer:
-        trainer = build(self, **kwargs)
-        watch = Watch()
-        watch.step_log = self.step_log
-        trainer.callbacks.append(watch)
-        return trainer
-
-    cli.FitbotCLI.instantiate_trainer = watched  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
-        everything = {
-            "run.root": folder,
-            "run.wandb_project": "null",
-            "model.base_model": args.model,
-            "model.load_in_4bit": "false",
-            "model.lora.dropout": "0.0",
-            "model.optimizer": "adamw",
-            "model.learning_rate": str(args.learning_rate),
-            "model.reference": "online",
-            "data.train_path": args.data,
-            "data.val_path": "null",
-            "trainer.max_steps": str(args.steps),
-            "trainer.log_every_n_steps": "1",
-            "trainer.enable_progress_bar": "false",
-            **settings,
-        }
-        options = [word for name, value in everything.items() for word in (f"--{name}", value)]
-        cli.main(["fit", "--config", str(ROOT / "configs" / "dpo.yaml"), *options])
+    everything = {
+        "model.base_model": args.model,
+        "model.load_in_4bit": "false",
+        "model.lora.dropout": 0.0,
+        "model.optimizer": "adamw",
+        "model.learning_rate": args.learning_rate,
+        "model.reference": "online",
+        "data.train_path": args.data,
+        "trainer.max_steps": args.steps,
+        "trainer.log_every_n_steps": 1,
+        **settings,
+    }
+    fit("dpo.yaml", everything, Watch())
     return {"losses": losses, "grad_norms": norms, "order": order}
 
 

@@ -80,10 +80,11 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
     """Train by `fitbot fit` and take the last steps apart by kernel."""
     import lightning
     import torch
+    from fit import fit, last_log
 
-    from fitbot import cli
-
-    clock, step_log, parts = Clock(), [], {}
+    clock = Clock()
+    parts: dict[str, float] = {}
+    last: dict[str, float] = {}
     profile_from = contender["steps"] - 10 if torch.cuda.is_available() else None
 
     class Watch(lightning.Callback):
@@ -97,6 +98,7 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
                 self.profiler.__enter__()
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
+            last.update(last_log(trainer))
             if self.profiler is not None:
                 torch.cuda.synchronize()
                 self.profiler.__exit__(None, None, None)
@@ -104,41 +106,23 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
 
         profiler: Any = None
 
-    build = cli.FitbotCLI.instantiate_trainer
-
-    def watched(self: Any, **kwargs: Any) -> lightning.Trainer:
-        trainer = build(self, **kwargs)
-        trainer.callbacks.append(Watch())
-        step_log.append(self.step_log)
-        return trainer
-
-    cli.FitbotCLI.instantiate_trainer = watched  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "run.root": folder,
-            "run.wandb_project": "null",
-            "run.save_every_n_steps": 1_000_000,
-            "model.base_model": args.model,
-            "model.reference_cache": folder,
-            "model.reference": "cached",
-            "model.engine": contender.get("engine", "compiled" if profile_from else "eager"),
-            "data.train_path": args.data,
-            "data.train_limit": args.records,
-            "data.val_path": "null",
-            "data.max_prompt_length": 768,
-            "data.max_length": MAX_LENGTH,
-            "data.batch_size": args.pairs,
-            "data.accumulate_batches": 1,
-            "trainer.max_steps": contender["steps"],
-            "trainer.log_every_n_steps": 10,
-            "trainer.max_epochs": 1000,
-            "trainer.enable_progress_bar": "false",
-        }
-        if not torch.cuda.is_available():
-            settings["trainer.precision"] = "32-true"
-        options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-        cli.main(["fit", "--config", str(ROOT / "configs" / "dpo.yaml"), *options])
-    return clock.result(last_log=step_log[0].last, parts_ms=parts)
+    settings = {
+        "model.base_model": args.model,
+        "model.reference": "cached",
+        "model.engine": contender.get("engine", "compiled" if profile_from else "eager"),
+        "data.train_path": args.data,
+        "data.train_limit": args.records,
+        "data.max_prompt_length": 768,
+        "data.max_length": MAX_LENGTH,
+        "data.batch_size": args.pairs,
+        "data.accumulate_batches": 1,
+        "trainer.max_steps": contender["steps"],
+        "trainer.log_every_n_steps": 10,
+        "trainer.max_epochs": 1000,
+        "trainer.precision": "bf16-mixed" if profile_from else "32-true",
+    }
+    fit("dpo.yaml", settings, Watch())
+    return clock.result(last_log=last, parts_ms=parts)
 
 
 def take_apart(events: Any, num_steps: int) -> dict[str, float]:
