@@ -18,7 +18,6 @@ from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.base import count_4bit
-from fitbot.policy.logps import TILE_ELEMENTS
 from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
@@ -198,7 +197,9 @@ def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPa
     step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
     activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
     vocabulary = module.policy.network.config.vocab_size
-    head = 3 * 4 * min(TILE_ELEMENTS, step_tokens * vocabulary)  # a few float32 tiles of logits
+    head = (
+        3 * 4 * min(module.policy.tile_elements, step_tokens * vocabulary)
+    )  # a few float32 tiles of logits
     total = weights + optimizer + activations + head
     return (
         f"memory expected: {total / _MIB:,.0f} MiB (weights {weights / _MIB:,.0f}, gradients and "

@@ -17,7 +17,7 @@ from fitbot.policy.base import count_4bit
 from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
 from fitbot.policy.fused import Dropout, Joined
 from fitbot.policy.joined import GROUPS, JoinedWeights
-from fitbot.policy.logps import score_tokens, sum_by_owner
+from fitbot.policy.logps import LARGE_TILE_ELEMENTS, score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
 
 FAMILIES = ("qwen3", "llama")  # transformers' model_type of decoders that `Decoder` computes
@@ -112,7 +112,11 @@ class Engine:
         normal = torch.empty_like(last)
         fused.norm(last, self.final_norm.weight, self.shape.eps, None, normal)
         scores, gradient = score_tokens(
-            normal, self.head.weight, batch.score_ids, with_gradient=backward
+            normal,
+            self.head.weight,
+            batch.score_ids,
+            with_gradient=backward,
+            tile_elements=LARGE_TILE_ELEMENTS,
         )
         logps = sum_by_owner(scores, batch.score_owner, batch.num_pairs)
         if saved is None or gradient is None:

@@ -21,7 +21,7 @@ from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
 from fitbot.policy.engine import Engine, unsupported
-from fitbot.policy.logps import sum_by_owner, token_logps
+from fitbot.policy.logps import LARGE_TILE_ELEMENTS, TILE_ELEMENTS, sum_by_owner, token_logps
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,11 @@ class Policy(nn.Module):
             self._passes.forget()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    @property
+    def tile_elements(self) -> int:
+        """Logits that the head holds at once, at most."""
+        return TILE_ELEMENTS if self._passes is None else LARGE_TILE_ELEMENTS
 
     @property
     def engine_name(self) -> str:
