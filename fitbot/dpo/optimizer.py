@@ -1,4 +1,4 @@
-"""AdamW over the adapter's vector, with state in 32 or in 8 bits."""
+"""AdamW with 8-bit state (https://arxiv.org/abs/2110.02861) that never waits for the GPU."""
 
 from collections.abc import Callable
 from typing import Any

@@ -197,9 +197,8 @@ def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPa
     step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
     activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
     vocabulary = module.policy.network.config.vocab_size
-    head = (
-        3 * 4 * min(module.policy.tile_elements, step_tokens * vocabulary)
-    )  # a few float32 tiles of logits
+    # A few float32 tiles of logits.
+    head = 3 * 4 * min(module.policy.tile_elements, step_tokens * vocabulary)
     total = weights + optimizer + activations + head
     return (
         f"memory expected: {total / _MIB:,.0f} MiB (weights {weights / _MIB:,.0f}, gradients and "

@@ -25,9 +25,8 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 
-PAIRS_MEASURED_AT_ONCE = (
-    64  # without backward, so the more the better; the token budget splits them
-)
+# Validation keeps nothing for backward, so the more the better; the token budget splits them.
+PAIRS_MEASURED_AT_ONCE = 64
 
 
 class PreferenceDataModule(LightningDataModule):

@@ -25,7 +25,12 @@ class AdapterVector:
     """One adapter of a PEFT network, tied to a vector."""
 
     def __init__(self, network: Any, adapter: str):
-        """Copy the adapter's weights into a new vector and make them views of it."""
+        """Copy the adapter's weights into a new vector and make them views of it.
+
+        Args:
+            network: A PEFT model.
+            adapter: Name of an adapter in it; its `vector` is (N,) float32.
+        """
         self.network = network
         found = list(_lora_layers(network, adapter))
         a_size = sum(a.numel() for _, a, _ in found)
@@ -62,13 +67,13 @@ class AdapterVector:
             weight.grad = None
         return gradient
 
-    def _weights(self) -> list[nn.Parameter]:
-        return [layer.a for layer in self.layers] + [layer.b for layer in self.layers]
-
     def split(self, vector: Tensor) -> dict[str, Tensor]:
         """Cut a vector like the adapter's, such as its gradient, into named matrices."""
         names = [f"{layer.name}.{letter}" for letter in "AB" for layer in self.layers]
         return dict(zip(names, self._views(vector), strict=True))
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [layer.a for layer in self.layers] + [layer.b for layer in self.layers]
 
     def _views(self, vector: Tensor) -> list[Tensor]:
         weights = self._weights()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fitbot.policy import fused
-from fitbot.policy.fused import Dropout, Joined
+from fitbot.policy.fused import Dropout, JoinedGradient
 from fitbot.policy.joined import Gradients, Group, JoinedWeights
 from fitbot.policy.packed_attention import Visibility, attend, attend_backward
 
@@ -176,7 +176,7 @@ class Decoder:
         tokens = dx.shape[0]
         turned_heads = shape.heads + shape.key_heads
 
-        def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> Joined:
+        def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> JoinedGradient:
             return _linear_backward(
                 dy, joined_x, dropped, self.joined.groups[index], layer,
                 gradients[index], wide_b[index], aside,
@@ -279,14 +279,14 @@ def _linear_backward(
     gradient: Gradients,
     wide_b: Tensor | None,
     aside: Aside,
-) -> Joined:
+) -> JoinedGradient:
     """Go back through one group: dy (T, O) → the gradient of [x | h], and those of A and B."""
     djoined = dy @ group.weight[layer]  # (T, I + g)
     dx, dh = djoined[:, : group.width], djoined[:, group.width :]
     if wide_b is not None:
         aside.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
         aside.run(_mm_float32, dh.T, dropped, gradient.a[layer])
-    return Joined(dx, dh, group.a[layer])
+    return JoinedGradient(dx, dh, group.a[layer])
 
 
 def _wide_b(group: Group) -> Tensor | None:

@@ -15,7 +15,7 @@ from fitbot.policy import fused
 from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.base import count_4bit
 from fitbot.policy.decoder import Decoder, LayerNorms, Pass, Row, Saved, Shape
-from fitbot.policy.fused import Dropout, Joined
+from fitbot.policy.fused import Dropout, JoinedGradient
 from fitbot.policy.joined import GROUPS, JoinedWeights
 from fitbot.policy.logps import LARGE_TILE_ELEMENTS, score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
@@ -56,7 +56,7 @@ class Engine:
             raise ValueError(reason)
         config, model = causal_lm.config, causal_lm.get_decoder()
         self.dtype = dtype
-        self.weights, self.vector = weights, weights.vector
+        self.vector = weights.vector
         self.embedding, self.head = model.embed_tokens, causal_lm.get_output_embeddings()
         self.rotary, self.final_norm = model.rotary_emb, model.norm
         attention = model.layers[0].self_attn
@@ -131,7 +131,7 @@ class Engine:
         no_adapter = kept.gradient[:, :0], kept.gradient[:0]
         dlast = fused.norm_backward(
             torch.zeros_like(dnormal),
-            Joined(dnormal, *no_adapter),
+            JoinedGradient(dnormal, *no_adapter),
             kept.last,
             self.final_norm.weight,
             self.shape.eps,

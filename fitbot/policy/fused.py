@@ -2,7 +2,9 @@
 
 Pure functions, forward and backward, computing in float32 and rounding once. Plain PyTorch here is
 the definition, and runs on a CPU; on a GPU each function is one Triton kernel (`fused_kernels`),
-tested against it. T tokens, H hidden size, F feed-forward width, D head size.
+tested against it. Sources: RMSNorm https://arxiv.org/abs/1910.07467, rotary positions
+https://arxiv.org/abs/2104.09864, SwiGLU https://arxiv.org/abs/2002.05202. T tokens, H hidden
+size, F feed-forward width, D head size.
 
 Dropout masks are not stored: whether an element is kept is a hash of its index and of a seed, so
 backward computes the same mask again, and so does a replayed graph with another seed in the same
@@ -26,7 +28,7 @@ class Dropout(NamedTuple):
     scale: float  # 1 / (1 - probability)
 
 
-class Joined(NamedTuple):
+class JoinedGradient(NamedTuple):
     """The gradient of a group's input, as its product with the joined matrix leaves it.
 
     The input's own part, and the part that came through the adapter: h times a, then dropout.
@@ -68,7 +70,7 @@ def norm(
 
 
 def norm_backward(
-    dx: Tensor, dout: Joined, x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None
+    dx: Tensor, dout: JoinedGradient, x: Tensor, weight: Tensor, eps: float, dropout: Dropout | None
 ) -> Tensor:
     """Add RMSNorm's share to dx, the gradient that passes it by: (T, H)."""
     if x.is_cuda:
@@ -137,7 +139,7 @@ def swiglu(gate_up: Tensor, dropout: Dropout | None, out: Tensor) -> Tensor:
     return (product * _kept(product, dropout)).to(out.dtype) if dropout else out
 
 
-def swiglu_backward(dout: Joined, gate_up: Tensor, dropout: Dropout | None) -> Tensor:
+def swiglu_backward(dout: JoinedGradient, gate_up: Tensor, dropout: Dropout | None) -> Tensor:
     """Return the gradient with respect to gate_up: (T, 2F)."""
     if gate_up.is_cuda:
         result: Tensor = _kernels().swiglu_backward(dout, gate_up, dropout)
@@ -157,7 +159,7 @@ def drop(x: Tensor, dropout: Dropout) -> Tensor:
     return (x.float() * _kept(x, dropout)).to(x.dtype)
 
 
-def drop_backward(dout: Joined, dropout: Dropout | None) -> Tensor:
+def drop_backward(dout: JoinedGradient, dropout: Dropout | None) -> Tensor:
     """Return the gradient of a group's input: (T, I)."""
     if dout.dx.is_cuda:
         result: Tensor = _kernels().drop_backward(dout, dropout)

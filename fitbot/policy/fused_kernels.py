@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fitbot.policy.fused import Dropout, Joined
+    from fitbot.policy.fused import Dropout, JoinedGradient
 
 # Numbers that differ from call to call must not compile the kernel anew.
 _VARYING = ["site", "threshold"]
@@ -51,7 +51,7 @@ def _joined_gradient(
     DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
     WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    """Compute `fused.Joined.total` for some rows and columns."""
+    """Compute `fused.JoinedGradient.total` for some rows and columns."""
     both = inside[:, None] & real[None, :]
     at = rows[:, None] * row_stride + columns[None, :]
     total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
@@ -284,7 +284,12 @@ def norm(
 
 
 def norm_backward(
-    dx: Tensor, dout: "Joined", x: Tensor, weight: Tensor, eps: float, dropout: "Dropout | None"
+    dx: Tensor,
+    dout: "JoinedGradient",
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    dropout: "Dropout | None",
 ) -> Tensor:
     """See `fused.norm_backward`."""
     rows, width = x.shape
@@ -337,7 +342,7 @@ def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
     return dropped
 
 
-def swiglu_backward(dout: "Joined", gate_up: Tensor, dropout: "Dropout | None") -> Tensor:
+def swiglu_backward(dout: "JoinedGradient", gate_up: Tensor, dropout: "Dropout | None") -> Tensor:
     """See `fused.swiglu_backward`."""
     rows, width = dout.dx.shape
     result = torch.empty_like(gate_up)
@@ -358,7 +363,7 @@ def drop(x: Tensor, dropout: "Dropout") -> Tensor:
     return result
 
 
-def drop_backward(dout: "Joined", dropout: "Dropout | None") -> Tensor:
+def drop_backward(dout: "JoinedGradient", dropout: "Dropout | None") -> Tensor:
     """See `fused.drop_backward`."""
     rows, width = dout.dx.shape
     result = dout.dx.new_empty(rows, width)
@@ -388,7 +393,7 @@ def _grid(rows: int, width: int) -> tuple[int, int]:
     return rows, triton.cdiv(width, _BLOCK)
 
 
-def _ranks(dout: "Joined", dropout: "Dropout | None") -> dict[str, Any]:
+def _ranks(dout: "JoinedGradient", dropout: "Dropout | None") -> dict[str, Any]:
     ranks = dout.dh.shape[1]
     block = max(16, triton.next_power_of_2(ranks))  # the matrix units' smallest
     return {"RANKS": ranks, "BLOCK_R": block, "DROPS": dropout is not None}

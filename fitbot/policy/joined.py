@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fitbot.policy.adapter import AdapterVector
+from fitbot.policy.base import POLICY_ADAPTER
 
 GROUPS = (
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -119,7 +120,7 @@ class JoinedWeights:
         for linear, height in zip(linears[0], heights, strict=True):
             found = self._adapted.get(self._names[linear])
             if found is not None:
-                rank, scaling = found.a.shape[0], linear.scaling["default"]
+                rank, scaling = found.a.shape[0], linear.scaling[POLICY_ADAPTER]
                 first_a = first_a if members else found.a_offset
                 rows, columns = slice(start, start + height), slice(ranks, ranks + rank)
                 members.append(Member(rows, columns, found.b_offset))

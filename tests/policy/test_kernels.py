@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fitbot.pairs.batch import attention_mask
 from fitbot.policy import fused, packed_attention
-from fitbot.policy.fused import Dropout, Joined
+from fitbot.policy.fused import Dropout, JoinedGradient
 from fitbot.policy.logps import score_tile
 
 pytest.importorskip("triton")
@@ -124,10 +124,10 @@ def ranks(request: Any) -> int:
     return int(request.param)
 
 
-def joined(width: int, ranks: int, device: torch.device) -> Joined:
+def joined(width: int, ranks: int, device: torch.device) -> JoinedGradient:
     """Make up the gradient of a group's input, a part of a wider matrix as in the decoder."""
     wide = randn(T, width + ranks, device=device)
-    return Joined(wide[:, :width], wide[:, width:], randn(ranks, width, device=device))
+    return JoinedGradient(wide[:, :width], wide[:, width:], randn(ranks, width, device=device))
 
 
 def test_norm_backward(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
