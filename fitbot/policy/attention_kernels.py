@@ -1,4 +1,4 @@
-"""Triton kernels of `packed_attention`: forward, and backward in one launch.
+"""Triton kernels of `packed_attention`: forward, and backward of queries and keys in one launch.
 
 Each program holds one block of rows (queries, or keys) and walks over the blocks of the other side
 that it can see. T tokens, D head size; M rows of queries and N of keys are computed with at a time
@@ -90,21 +90,34 @@ def _attend(
     tl.store(Lse + head * T + rows, peak + tl.log2(norm), mask=inside)
 
 
+@triton.jit(do_not_specialize=["T"])
+def _delta(
+    Out, DOut, Delta, o_row, o_head, do_row, do_head, T, D: tl.constexpr, M: tl.constexpr
+):  # fmt: skip
+    """Sum out · dout over every head's elements: what softmax's gradient takes off each row."""
+    rows, head, d = tl.program_id(0) * M + tl.arange(0, M), tl.program_id(1), tl.arange(0, D)
+    inside = rows < T
+    at = Out + rows[:, None] * o_row + head * o_head + d
+    o = tl.load(at, mask=inside[:, None], other=0.0).to(tl.float32)
+    at = DOut + rows[:, None] * do_row + head * do_head + d
+    do = tl.load(at, mask=inside[:, None], other=0.0).to(tl.float32)
+    tl.store(Delta + head * T + rows, tl.sum(o * do, 1), mask=inside)
+
+
 @triton.jit
 def _gradient_of_queries(
-    row, head, Q, K, V, Out, DOut, DQ, Lse, PairStart, PromptEnd, PartStart, PartEnd,
-    q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head, dq_row, dq_head,
+    row, head, Q, K, V, DOut, DQ, Lse, Delta, PairStart, PromptEnd, PartStart, PartEnd,
+    q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head, dq_row, dq_head,
     T, scale, log2_scale,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
     rows, d = row + tl.arange(0, M), tl.arange(0, D)
     inside = rows < T
     q = tl.load(Q + rows[:, None] * q_row + head * q_head + d, mask=inside[:, None], other=0.0)
-    o = tl.load(Out + rows[:, None] * o_row + head * o_head + d, mask=inside[:, None], other=0.0)
     at = DOut + rows[:, None] * do_row + head * do_head + d
     do = tl.load(at, mask=inside[:, None], other=0.0)
     lse = tl.load(Lse + head * T + rows, mask=inside, other=0.0)
-    delta = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
+    delta = tl.load(Delta + head * T + rows, mask=inside, other=0.0)
     pair_start = tl.load(PairStart + rows, mask=inside, other=0)
     prompt_end = tl.load(PromptEnd + rows, mask=inside, other=0)
     part_start = tl.load(PartStart + rows, mask=inside, other=0)
@@ -134,9 +147,9 @@ def _gradient_of_queries(
 
 @triton.jit
 def _gradient_of_keys(
-    column, key_head, Q, K, V, Out, DOut, DK, DV, Lse,
+    column, key_head, Q, K, V, DOut, DK, DV, Lse, Delta,
     PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
-    q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+    q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
     dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
@@ -164,11 +177,9 @@ def _gradient_of_keys(
         part_start = tl.load(PartStart + rows, mask=inside, other=T)
         at = rows[:, None] * q_row + head * q_head + d
         q = tl.load(Q + at, mask=inside[:, None], other=0.0)
-        at = rows[:, None] * o_row + head * o_head + d
-        o = tl.load(Out + at, mask=inside[:, None], other=0.0)
         at = rows[:, None] * do_row + head * do_head + d
         do = tl.load(DOut + at, mask=inside[:, None], other=0.0)
-        delta = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
+        delta = tl.load(Delta + head * T + rows, mask=inside, other=0.0)
         lse = tl.load(Lse + head * T + rows, mask=inside, other=0.0)
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * log2_scale
         seen = _visible(rows, columns, pair_start, prompt_end, part_start) & inside[:, None]
@@ -185,8 +196,8 @@ def _gradient_of_keys(
 
 @triton.jit(do_not_specialize=["T"])
 def _attend_backward(
-    Q, K, V, Out, DOut, DQ, DK, DV, Lse, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
-    q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+    Q, K, V, DOut, DQ, DK, DV, Lse, Delta, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
+    q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
     dq_row, dq_head, dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
@@ -196,16 +207,16 @@ def _attend_backward(
     if program < of_keys:
         _gradient_of_keys(
             (program // (HEADS // GROUP)) * N, program % (HEADS // GROUP),
-            Q, K, V, Out, DOut, DK, DV, Lse, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
-            q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+            Q, K, V, DOut, DK, DV, Lse, Delta, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
+            q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
             dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale, GROUP, D, M, N,
         )  # fmt: skip
     else:
         program -= of_keys
         _gradient_of_queries(
             (program // HEADS) * M, program % HEADS,
-            Q, K, V, Out, DOut, DQ, Lse, PairStart, PromptEnd, PartStart, PartEnd,
-            q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head, do_row, do_head,
+            Q, K, V, DOut, DQ, Lse, Delta, PairStart, PromptEnd, PartStart, PartEnd,
+            q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
             dq_row, dq_head, T, scale, log2_scale, GROUP, D, M, N,
         )  # fmt: skip
 
@@ -242,10 +253,14 @@ def attend_backward(
     tokens, heads, width = query.shape
     m, n = 64, 64
     key_heads = key.shape[1]
+    delta = torch.empty_like(lse)
+    _delta[(triton.cdiv(tokens, 16), heads)](
+        out, dout, delta, *_strides(out, dout), tokens, D=width, M=16
+    )
     programs = triton.cdiv(tokens, n) * key_heads + triton.cdiv(tokens, m) * heads
     _attend_backward[(programs,)](
-        query, key, value, out, dout, dquery, dkey, dvalue, lse, *visible,
-        *_strides(query, key, value, out, dout, dquery, dkey, dvalue),
+        query, key, value, dout, dquery, dkey, dvalue, lse, delta, *visible,
+        *_strides(query, key, value, dout, dquery, dkey, dvalue),
         tokens, scale, scale / math.log(2),
         HEADS=heads, GROUP=heads // key_heads, D=width, M=m, N=n, num_warps=4, num_stages=2,
     )  # fmt: skip

@@ -46,73 +46,26 @@ def _norm(
         tl.store(Dropped + row * H + h, dropped.to(Out.dtype.element_ty), mask=real)
 
 
-@triton.jit
-def _joined_gradient(
-    DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
-    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
-):  # fmt: skip
-    """Compute `fused.JoinedGradient.total` for some rows and columns."""
-    both = inside[:, None] & real[None, :]
-    at = rows[:, None] * row_stride + columns[None, :]
-    total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
-    if RANKS:
-        r = tl.arange(0, BLOCK_R)
-        dh = tl.load(
-            DH + rows[:, None] * row_stride + r[None, :],
-            mask=inside[:, None] & (r < RANKS)[None, :],
-            other=0.0,
-        )
-        a = tl.load(
-            A + r[:, None] * WIDTH + columns[None, :],
-            mask=(r < RANKS)[:, None] & real[None, :],
-            other=0.0,
-        )
-        ddropped = tl.dot(dh, a, input_precision="ieee")
-        if DROPS:
-            index = rows[:, None] * WIDTH + columns[None, :]
-            ddropped *= _kept(index, Seeds, site, threshold, scale)
-        total += ddropped
-    return total
-
-
-@triton.jit(do_not_specialize=[*_VARYING, "T"])
+@triton.jit(do_not_specialize=_VARYING)
 def _norm_backward(
-    DX, DOut, DH, A, X, Weight, Result, Seeds, site, threshold, scale, dout_row, T, eps,
-    H: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr,
-    M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
+    DX, DOut, DDropped, X, Weight, Result, Seeds, site, threshold, scale, dout_row, eps,
+    H: tl.constexpr, BLOCK: tl.constexpr, ADAPTER: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0) * M + tl.arange(0, M)
-    inside = rows < T
-    squares = tl.zeros((M,), tl.float32)
-    across = tl.zeros((M,), tl.float32)
-    for start in range(0, H, N):
-        columns = start + tl.arange(0, N)
-        real = columns < H
-        dnormal = _joined_gradient(
-            DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
-            H, RANKS, BLOCK_R, DROPS,
-        )  # fmt: skip
-        at = rows[:, None] * H + columns[None, :]
-        x = tl.load(X + at, mask=inside[:, None] & real[None, :], other=0.0).to(tl.float32)
-        weight = tl.load(Weight + columns, mask=real, other=0.0).to(tl.float32)
-        squares += tl.sum(x * x, 1)
-        across += tl.sum(dnormal * weight[None, :] * x, 1)
-    length = tl.rsqrt(squares / H + eps)
-    across = across * length / H
-    for start in range(0, H, N):
-        columns = start + tl.arange(0, N)
-        real = columns < H
-        dnormal = _joined_gradient(
-            DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
-            H, RANKS, BLOCK_R, DROPS,
-        )  # fmt: skip
-        at, both = rows[:, None] * H + columns[None, :], inside[:, None] & real[None, :]
-        x = tl.load(X + at, mask=both, other=0.0).to(tl.float32)
-        weight = tl.load(Weight + columns, mask=real, other=0.0).to(tl.float32)
-        dx = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
-        direction = x * length[:, None]
-        dx += length[:, None] * (dnormal * weight[None, :] - direction * across[:, None])
-        tl.store(Result + at, dx.to(Result.dtype.element_ty), mask=both)
+    row, h = tl.program_id(0), tl.arange(0, BLOCK)
+    real = h < H
+    x = tl.load(X + row * H + h, mask=real, other=0.0).to(tl.float32)
+    dnormal = tl.load(DOut + row * dout_row + h, mask=real, other=0.0).to(tl.float32)
+    if ADAPTER:
+        ddropped = tl.load(DDropped + row * H + h, mask=real, other=0.0).to(tl.float32)
+        if DROPS:
+            ddropped *= _kept(row * H + h, Seeds, site, threshold, scale)
+        dnormal += ddropped
+    dnormal *= tl.load(Weight + h, mask=real, other=0.0).to(tl.float32)
+    length = tl.rsqrt(tl.sum(x * x) / H + eps)
+    direction = x * length
+    dx = length * (dnormal - direction * (tl.sum(dnormal * direction) / H))
+    dx += tl.load(DX + row * H + h, mask=real, other=0.0).to(tl.float32)
+    tl.store(Result + row * H + h, dx.to(Result.dtype.element_ty), mask=real)
 
 
 @triton.jit
@@ -184,6 +137,35 @@ def _swiglu(
     if DROPS:
         dropped = product * _kept(row * F + f, Seeds, site, threshold, scale)
         tl.store(Dropped + row * F + f, dropped.to(Out.dtype.element_ty), mask=real)
+
+
+@triton.jit
+def _joined_gradient(
+    DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
+    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    """Compute `fused.JoinedGradient.total` for some rows and columns."""
+    both = inside[:, None] & real[None, :]
+    at = rows[:, None] * row_stride + columns[None, :]
+    total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
+    if RANKS:
+        r = tl.arange(0, BLOCK_R)
+        dh = tl.load(
+            DH + rows[:, None] * row_stride + r[None, :],
+            mask=inside[:, None] & (r < RANKS)[None, :],
+            other=0.0,
+        )
+        a = tl.load(
+            A + r[:, None] * WIDTH + columns[None, :],
+            mask=(r < RANKS)[:, None] & real[None, :],
+            other=0.0,
+        )
+        ddropped = tl.dot(dh, a, input_precision="ieee")
+        if DROPS:
+            index = rows[:, None] * WIDTH + columns[None, :]
+            ddropped *= _kept(index, Seeds, site, threshold, scale)
+        total += ddropped
+    return total
 
 
 @triton.jit(do_not_specialize=[*_VARYING, "T"])
@@ -294,10 +276,12 @@ def norm_backward(
     """See `fused.norm_backward`."""
     rows, width = x.shape
     result = torch.empty_like(dx)
-    _norm_backward[(triton.cdiv(rows, 16),)](
-        dx, *dout, x, weight, result, *_arguments(dropout, x), dout.dx.stride(0), rows, eps,
-        H=width, M=16, N=min(256, triton.next_power_of_2(width)), num_warps=8,
-        **_ranks(dout, dropout),
+    adapter = dout.dh.shape[1] > 0
+    # Whole rows leave too few programs to multiply in: cuBLAS does that better before.
+    ddropped = dout.dh @ dout.a if adapter else dout.dx
+    _norm_backward[(rows,)](
+        dx, dout.dx, ddropped, x, weight, result, *_arguments(dropout, x), dout.dx.stride(0), eps,
+        H=width, BLOCK=triton.next_power_of_2(width), ADAPTER=adapter, DROPS=dropout is not None,
     )  # fmt: skip
     return result
 
@@ -346,9 +330,9 @@ def swiglu_backward(dout: "JoinedGradient", gate_up: Tensor, dropout: "Dropout |
     """See `fused.swiglu_backward`."""
     rows, width = dout.dx.shape
     result = torch.empty_like(gate_up)
-    _swiglu_backward[(triton.cdiv(rows, 32), triton.cdiv(width, 128))](
+    _swiglu_backward[(triton.cdiv(rows, 16), triton.cdiv(width, 128))](
         *dout, gate_up, result, *_arguments(dropout, gate_up), dout.dx.stride(0), rows,
-        F=width, M=32, N=128, **_ranks(dout, dropout),
+        F=width, M=16, N=128, **_ranks(dout, dropout),
     )  # fmt: skip
     return result
 
@@ -367,9 +351,9 @@ def drop_backward(dout: "JoinedGradient", dropout: "Dropout | None") -> Tensor:
     """See `fused.drop_backward`."""
     rows, width = dout.dx.shape
     result = dout.dx.new_empty(rows, width)
-    _drop_backward[(triton.cdiv(rows, 32), triton.cdiv(width, 128))](
+    _drop_backward[(triton.cdiv(rows, 16), triton.cdiv(width, 128))](
         *dout, result, *_arguments(dropout, result), dout.dx.stride(0), rows,
-        WIDTH=width, M=32, N=128, **_ranks(dout, dropout),
+        WIDTH=width, M=16, N=128, **_ranks(dout, dropout),
     )  # fmt: skip
     return result
 
