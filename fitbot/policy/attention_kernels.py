@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fitbot.policy.launch import launch
+
 if TYPE_CHECKING:
     from fitbot.policy.packed_attention import Visibility
 
@@ -228,7 +230,8 @@ def attend(
     tokens, heads, width = query.shape
     m, n = 64, 32
     lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
-    _attend[(triton.cdiv(tokens, m), heads)](
+    launch(
+        _attend, (triton.cdiv(tokens, m), heads),
         query, key, value, out, lse, *visible[:4],
         *_strides(query, key, value, out), tokens, scale / math.log(2),
         GROUP=heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
@@ -254,11 +257,13 @@ def attend_backward(
     m, n = 64, 64
     key_heads = key.shape[1]
     delta = torch.empty_like(lse)
-    _delta[(triton.cdiv(tokens, 16), heads)](
-        out, dout, delta, *_strides(out, dout), tokens, D=width, M=16
-    )
+    launch(
+        _delta, (triton.cdiv(tokens, 16), heads),
+        out, dout, delta, *_strides(out, dout), tokens, D=width, M=16,
+    )  # fmt: skip
     programs = triton.cdiv(tokens, n) * key_heads + triton.cdiv(tokens, m) * heads
-    _attend_backward[(programs,)](
+    launch(
+        _attend_backward, (programs,),
         query, key, value, dout, dquery, dkey, dvalue, lse, delta, *visible,
         *_strides(query, key, value, dout, dquery, dkey, dvalue),
         tokens, scale, scale / math.log(2),

@@ -81,6 +81,16 @@ class Engine:
         self._dropouts = self._dropouts_of(self.probability)
         self._no_dropouts = self._dropouts_of(0.0)
 
+    def compile_kernels(self, batch: PairBatch) -> None:
+        """Compile the kernels of all passes at once, given any batch on a GPU."""
+        from fitbot.policy.launch import compiled_together
+
+        with compiled_together():
+            logps, kept = self.forward(batch, self.vector.data, training=True, backward=True)
+            assert kept is not None
+            self.backward(kept, torch.zeros_like(logps))
+            self.forward(batch, self.vector.data, training=False, backward=False)
+
     def draw_dropout(self) -> None:
         """Draw the seeds of the next pass's dropout masks."""
         if self.probability:

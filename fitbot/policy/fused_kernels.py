@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fitbot.policy.launch import launch
+
 if TYPE_CHECKING:
     from fitbot.policy.fused import Dropout, JoinedGradient
 
@@ -256,7 +258,8 @@ def norm(
     """See `fused.norm`."""
     rows, width = x.shape
     dropped = torch.empty_like(x) if dropout else out
-    _norm[(rows,)](
+    launch(
+        _norm, (rows,),
         x, weight, out, dropped, x if copy is None else copy,
         *_arguments(dropout, x), out.stride(0), eps,
         H=width, BLOCK=triton.next_power_of_2(width),
@@ -279,7 +282,8 @@ def norm_backward(
     adapter = dout.dh.shape[1] > 0
     # Whole rows leave too few programs to multiply in: cuBLAS does that better before.
     ddropped = dout.dh @ dout.a if adapter else dout.dx
-    _norm_backward[(rows,)](
+    launch(
+        _norm_backward, (rows,),
         dx, dout.dx, ddropped, x, weight, result, *_arguments(dropout, x), dout.dx.stride(0), eps,
         H=width, BLOCK=triton.next_power_of_2(width), ADAPTER=adapter, DROPS=dropout is not None,
     )  # fmt: skip
@@ -291,7 +295,8 @@ def rotate(
 ) -> None:
     """See `fused.rotate`."""
     tokens, count, size = heads.shape
-    _rotate[(tokens,)](
+    launch(
+        _rotate, (tokens,),
         heads, cos if weight is None else weight, cos, sin, out, heads.stride(0), out.stride(0),
         eps, HEADS=count, D=size, BLOCK=triton.next_power_of_2(count), NORMS=weight is not None,
     )  # fmt: skip
@@ -308,7 +313,8 @@ def rotate_backward(
 ) -> None:
     """See `fused.rotate_backward`."""
     tokens, count, size = heads.shape
-    _rotate_backward[(tokens,)](
+    launch(
+        _rotate_backward, (tokens,),
         dout, heads, cos if weight is None else weight, cos, sin, out,
         dout.stride(0), heads.stride(0), out.stride(0), eps,
         HEADS=count, D=size, BLOCK=triton.next_power_of_2(count), NORMS=weight is not None,
@@ -319,7 +325,8 @@ def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
     """See `fused.swiglu`."""
     rows, width = out.shape
     dropped = out.new_empty(rows, width) if dropout else out
-    _swiglu[_grid(rows, width)](
+    launch(
+        _swiglu, _grid(rows, width),
         gate_up, out, dropped, *_arguments(dropout, gate_up), out.stride(0),
         F=width, BLOCK=_BLOCK, DROPS=dropout is not None,
     )  # fmt: skip
@@ -330,7 +337,8 @@ def swiglu_backward(dout: "JoinedGradient", gate_up: Tensor, dropout: "Dropout |
     """See `fused.swiglu_backward`."""
     rows, width = dout.dx.shape
     result = torch.empty_like(gate_up)
-    _swiglu_backward[(triton.cdiv(rows, 16), triton.cdiv(width, 128))](
+    launch(
+        _swiglu_backward, (triton.cdiv(rows, 16), triton.cdiv(width, 128)),
         *dout, gate_up, result, *_arguments(dropout, gate_up), dout.dx.stride(0), rows,
         F=width, M=16, N=128, **_ranks(dout, dropout),
     )  # fmt: skip
@@ -341,9 +349,10 @@ def drop(x: Tensor, dropout: "Dropout") -> Tensor:
     """See `fused.drop`."""
     rows, width = x.shape
     result = x.new_empty(rows, width)
-    _drop[_grid(rows, width)](
-        x, result, *_arguments(dropout, x), x.stride(0), WIDTH=width, BLOCK=_BLOCK
-    )
+    launch(
+        _drop, _grid(rows, width),
+        x, result, *_arguments(dropout, x), x.stride(0), WIDTH=width, BLOCK=_BLOCK,
+    )  # fmt: skip
     return result
 
 
@@ -351,7 +360,8 @@ def drop_backward(dout: "JoinedGradient", dropout: "Dropout | None") -> Tensor:
     """See `fused.drop_backward`."""
     rows, width = dout.dx.shape
     result = dout.dx.new_empty(rows, width)
-    _drop_backward[(triton.cdiv(rows, 16), triton.cdiv(width, 128))](
+    launch(
+        _drop_backward, (triton.cdiv(rows, 16), triton.cdiv(width, 128)),
         *dout, result, *_arguments(dropout, result), dout.dx.stride(0), rows,
         WIDTH=width, M=16, N=128, **_ranks(dout, dropout),
     )  # fmt: skip
@@ -363,7 +373,8 @@ def score_tile(logits: Tensor, targets: Tensor, dtype: torch.dtype | None) -> An
     rows, vocabulary = logits.shape
     logps = torch.empty(rows, dtype=torch.float32, device=logits.device)
     probs = logps if dtype is None else torch.empty_like(logits, dtype=dtype)
-    _score_tile[(rows,)](
+    launch(
+        _score_tile, (rows,),
         logits, targets, logps, probs, vocabulary,
         BLOCK=4096, WITH_PROBS=dtype is not None, num_warps=8,
     )  # fmt: skip

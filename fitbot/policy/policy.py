@@ -205,6 +205,8 @@ class Policy(nn.Module):
         """
         engine = Engine(self.network.get_base_model(), self.weights, dtype=self.compute_dtype)
         batch = to_device(_small_batch("shared"), self.device)
+        if self.device.type == "cuda":
+            engine.compile_kernels(batch)
         by_network = self.logps_without_gradient(batch)
         self._passes = Passes(engine, capture=capture)
         by_engine = self.logps_without_gradient(batch)

@@ -442,3 +442,42 @@ def test_where_passes_cannot_be_smaller_the_run_stops_and_says_what_would_help(
         make_trainer(tmp_path).fit(
             make_module(base, tmp_path), make_data(base, pairs_file, **settings)
         )
+
+
+@pytest.mark.gpu
+def test_however_little_memory_a_gpu_has_the_result_is_the_same(base: str, tmp_path: Path) -> None:
+    answers = ("yes " * 100, "no, " * 90)
+    records = [
+        {"question": f"{n}? " * 40, "chosen": answers[n % 2], "rejected": answers[(n + 1) % 2]}
+        for n in range(14)
+    ]
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps(records), encoding="utf-8")
+    device = torch.cuda.current_device()
+    total = torch.cuda.get_device_properties(device).total_memory
+
+    def fit_within(num_bytes: int) -> tuple[dict[str, Tensor], int]:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, num_bytes / total))
+        module = make_module(
+            base, tmp_path, lora=LoraSettings(r=4, alpha=8, dropout=0.0), engine="compiled"
+        )
+        # The pass is launched in the first epoch, captured in the second, replayed in the third.
+        trainer = make_trainer(tmp_path, max_epochs=3, accelerator="gpu", devices=1)
+        data = make_data(base, str(path), batch_size=14, accumulate_batches=1)
+        trainer.fit(module, data)
+        return {name: w.cpu() for name, w in adapter_of(module).items()}, data.token_budget
+
+    try:
+        expected, budget = fit_within(total)
+        peak = torch.cuda.max_memory_reserved()
+        budgets = []
+        for share in (0.9, 0.7, 0.5, 0.35):
+            actual, left = fit_within(int(share * peak))
+            budgets.append(left)
+            for name, weight in expected.items():
+                assert (actual[name] - weight).abs().max() < 5e-4, (share, name)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert budgets[-1] < budget, budgets

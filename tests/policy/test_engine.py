@@ -328,6 +328,33 @@ def test_a_fit_by_the_engine_is_the_networks(
         assert (actual[name] - weight).abs().max() < 2e-5, name
 
 
+@on_gpu
+def test_all_kernels_are_compiled_before_the_first_step(
+    base: str, pairs: list[EncodedPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import triton
+
+    compiled: list[str] = []
+    monkeypatch.setattr(
+        triton.knobs.runtime,
+        "jit_post_compile_hook",
+        lambda **kwargs: compiled.append(kwargs["fn"].name),
+    )
+    # Sizes that no other test uses, or nothing would be left to compile.
+    lora = LoraSettings(r=5, alpha=10, dropout=0.2)
+    policy = make_policy(base, device="cuda", dtype=torch.bfloat16, lora=lora)
+    policy.accelerate(capture=True)
+    assert compiled
+    compiled.clear()
+
+    policy.train()
+    run(policy, batch_of(pairs, policy))
+    policy.logps_without_gradient(batch_of(pairs[:5], policy))
+    policy.reference_logps(batch_of(pairs[:3], policy))
+
+    assert compiled == []
+
+
 # -- CUDA graphs ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,35 @@
+"""How Triton's kernels are launched, and how many of them are compiled side by side.
+
+A kernel is compiled when it is launched for the first time, one after the other: 12 s on a slow
+host. Compiling leaves Python's lock most of the time, so threads do it faster. Triton keeps the
+results on disk; the next run finds them.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import triton
+
+_only_compile: ContextVar[bool] = ContextVar("only_compile", default=False)
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
+    """Run a kernel; within `compiled_together`, have it compiled only."""
+    if _only_compile.get():
+        kernel.warmup(*args, grid=grid, **constants)
+    else:
+        kernel[grid](*args, **constants)
+
+
+@contextmanager
+def compiled_together() -> Iterator[None]:
+    """Compile what is launched inside, side by side, and run none of it: outputs stay unset."""
+    with ThreadPoolExecutor() as pool, triton.AsyncCompileMode(pool):
+        token = _only_compile.set(True)
+        try:
+            yield
+        finally:
+            _only_compile.reset(token)
