@@ -7,9 +7,10 @@ several forward passes: each pass is weighted by its pairs, so the split changes
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning import LightningModule
@@ -23,7 +24,7 @@ from fitbot.dpo.metrics import PairMeans
 from fitbot.dpo.objective import DPOTerms, dpo_loss
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
-from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.pairs.datamodule import PreferenceDataModule, Split
 from fitbot.policy.base import (
     POLICY_ADAPTER,
     BaseSettings,
@@ -32,10 +33,16 @@ from fitbot.policy.base import (
     load_policy_network,
     lora_settings_of,
 )
-from fitbot.policy.policy import EngineSetting, Policy
-from fitbot.policy.reference import cached_reference_logps, open_reference_cache
+from fitbot.policy.policy import EngineSetting, Policy, to_device
+from fitbot.policy.reference import (
+    ReferenceCache,
+    cached_reference_logps,
+    open_reference_cache,
+)
 
 logger = logging.getLogger(__name__)
+
+Measured = TypeVar("Measured")
 
 COMPUTE_DTYPES = {
     "32-true": torch.float32,
@@ -199,8 +206,24 @@ class DPOModule(LightningModule):
                 results.clear()
             # Only here is what the failed pass held free again.
             self._policy().release_memory()
-            smaller = self._datamodule().split_smaller(batch)
-            batch = self._datamodule().transfer_batch_to_device(smaller, self.device, 0)
+            batch = self._smaller("train", batch)
+
+    def _measure(
+        self, split: Split, batch: list[PairBatch], of: Callable[[PairBatch], Measured]
+    ) -> list[Measured]:
+        """Run passes without backward; where memory runs out, without graphs, then smaller."""
+        while True:
+            try:
+                return [of(part) for part in batch]
+            except torch.cuda.OutOfMemoryError:
+                pass  # only after this is what the failed pass held free again
+            # Passes that are not captured cannot use the memory that captured ones hold.
+            if not self._policy().release_memory():
+                batch = self._smaller(split, batch)
+
+    def _smaller(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:
+        smaller = self._datamodule().split_smaller(split, batch)
+        return [to_device(part, self.device) for part in smaller]
 
     def close_window(self) -> tuple[dict[str, float], int]:
         """Return the means over the pairs since the last log point and their number; start anew."""
@@ -212,8 +235,8 @@ class DPOModule(LightningModule):
 
     def validation_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the validation means."""
-        for part in batch:
-            self.val_means.update(*self._terms(part))
+        for terms, logps in self._measure("val", batch, self._terms):
+            self.val_means.update(terms, logps)
 
     def on_validation_epoch_end(self) -> None:
         """Log means over all validation pairs."""
@@ -222,8 +245,8 @@ class DPOModule(LightningModule):
 
     def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the test means."""
-        for part in batch:
-            self.test_means.update(*self._terms(part))
+        for terms, logps in self._measure("test", batch, self._terms):
+            self.test_means.update(terms, logps)
 
     def on_test_epoch_end(self) -> None:
         """Log means over all test pairs."""
@@ -231,23 +254,7 @@ class DPOModule(LightningModule):
 
     def predict_step(self, batch: list[PairBatch], batch_idx: int) -> list[dict[str, float]]:
         """Score every pair: log-probs under policy and reference, rewards and margin."""
-        rows: list[dict[str, float]] = []
-        for part in batch:
-            logps, reference = self._logps(part)
-            terms = dpo_loss(logps, reference, beta=self.beta)
-            columns = {
-                "pair": part.records,
-                "logps/chosen": logps[:, 0],
-                "logps/rejected": logps[:, 1],
-                "reference_logps/chosen": reference[:, 0],
-                "reference_logps/rejected": reference[:, 1],
-                "rewards/chosen": terms.chosen_rewards,
-                "rewards/rejected": terms.rejected_rewards,
-                "margin": terms.chosen_rewards - terms.rejected_rewards,
-            }
-            values = zip(*(column.tolist() for column in columns.values()), strict=True)
-            rows += [dict(zip(columns, row, strict=True)) for row in values]
-        return rows
+        return [row for rows in self._measure("test", batch, self._rows) for row in rows]
 
     def on_fit_start(self) -> None:
         """Compute or fetch the reference's log-probs, and check that the first loss is ln 2."""
@@ -269,15 +276,8 @@ class DPOModule(LightningModule):
                 engine=self._policy().engine_name,
                 adapter=self.adapter,
             )
-            for split, pairs in data.pairs.items():
-                data.reference_logps[split] = cached_reference_logps(
-                    self._policy(),
-                    pairs,
-                    cache,
-                    layout=data.layout,
-                    pad_id=data.pad_id,
-                    max_tokens=data.token_budget,
-                )
+            for split in data.pairs:
+                data.reference_logps[split] = self._cached_reference(split, cache)
         self._check_first_loss()
 
     def on_validation_start(self) -> None:
@@ -353,6 +353,23 @@ class DPOModule(LightningModule):
         self.train_total = total.to(self.train_total.device)
         self.first_loss = checkpoint["first_loss"]
 
+    def _rows(self, batch: PairBatch) -> list[dict[str, float]]:
+        """Say of every pair what `predict_step` writes."""
+        logps, reference = self._logps(batch)
+        terms = dpo_loss(logps, reference, beta=self.beta)
+        columns = {
+            "pair": batch.records,
+            "logps/chosen": logps[:, 0],
+            "logps/rejected": logps[:, 1],
+            "reference_logps/chosen": reference[:, 0],
+            "reference_logps/rejected": reference[:, 1],
+            "rewards/chosen": terms.chosen_rewards,
+            "rewards/rejected": terms.rejected_rewards,
+            "margin": terms.chosen_rewards - terms.rejected_rewards,
+        }
+        values = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in values]
+
     def _terms(self, batch: PairBatch) -> tuple[DPOTerms, Tensor]:
         """Compute the objective's terms and the policy's log-probs, (B, 2) nats."""
         logps, reference_logps = self._logps(batch)
@@ -374,6 +391,25 @@ class DPOModule(LightningModule):
         # Lightning would count steps from 0 here; this is its way of being told the step.
         self.log_dict({**values, "step": float(self.trainer.global_step)})
         means.reset()
+
+    def _cached_reference(self, split: Split, cache: ReferenceCache) -> Tensor:
+        """Log-probs of a split's pairs under the reference, (N, 2) nats on the CPU."""
+        data, pairs = self._datamodule(), self._datamodule().pairs[split]
+        while True:
+            try:
+                return cached_reference_logps(
+                    self._policy(),
+                    pairs,
+                    cache,
+                    layout=data.layout,
+                    pad_id=data.pad_id,
+                    max_tokens=data.token_budget,
+                )
+            except torch.cuda.OutOfMemoryError:
+                pass
+            self._policy().release_memory()
+            longest = max(pair.num_tokens for pair in pairs)
+            data.lower_budget(data.token_budget, can_be_smaller=data.token_budget > longest)
 
     def _caches_reference(self) -> bool:
         if self.reference != "auto":
@@ -399,14 +435,16 @@ class DPOModule(LightningModule):
         data, policy = self._datamodule(), self._policy()
         pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
         resumed = self.trainer.ckpt_path is not None
-        losses: list[Tensor] = []
-        policy.eval()
-        for cpu_batch in data.collate("train", pairs):
-            batch = data.transfer_batch_to_device(cpu_batch, self.device, 0)
+
+        def losses_of(batch: PairBatch) -> Tensor:
             logps = policy.reference_logps(batch) if resumed else policy.logps(batch)
             cached = batch.reference_logps
             reference = policy.reference_logps(batch) if cached is None else cached
-            losses.append(dpo_loss(logps, reference, beta=self.beta).losses)
+            return dpo_loss(logps, reference, beta=self.beta).losses
+
+        policy.eval()
+        batch = [to_device(part, self.device) for part in data.collate("train", pairs)]
+        losses = self._measure("train", batch, losses_of)
         policy.train()
         loss = torch.cat(losses).mean().item()
         if not abs(loss - math.log(2)) < FIRST_LOSS_TOLERANCE[self.compute_dtype]:

@@ -173,28 +173,36 @@ class PreferenceDataModule(LightningDataModule):
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
 
-    def split_smaller(self, batch: Sequence[PairBatch]) -> list[PairBatch]:
-        """Lay a training batch out in smaller passes, this time and from now on.
+    def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch]:
+        """Lay a batch out in smaller passes, this time and from now on.
 
         Raises:
             ConfigError: The passes cannot be smaller, or were set by hand.
         """
         largest = max(part.input_ids.numel() for part in batch)
         pairs = sum(part.num_pairs for part in batch)
-        if self.max_tokens_per_pass is not None or len(batch) == pairs:
+        self.lower_budget(largest, can_be_smaller=len(batch) < pairs)
+        return self.collate(split, torch.cat([part.records for part in batch]).tolist())
+
+    def lower_budget(self, num_tokens: int, *, can_be_smaller: bool) -> None:
+        """Halve the token budget, after a forward pass of so many tokens ran out of memory.
+
+        Raises:
+            ConfigError: The budget was set by hand, or no pass can be smaller.
+        """
+        if self.max_tokens_per_pass is not None or not can_be_smaller:
             raise ConfigError(
-                f"out of GPU memory in a forward pass of {largest:,} tokens; lower "
+                f"out of GPU memory in a forward pass of {num_tokens:,} tokens; lower "
                 "data.max_tokens_per_pass (or unset it), or data.max_length, or set "
                 "model.gradient_checkpointing: true and model.expand_4bit: false"
             )
-        self._lowered_budget = largest // 2
+        self._lowered_budget = num_tokens // 2
         logger.warning(
             "out of GPU memory in a forward pass of %s tokens: from now on at most %s, which "
             "changes no result",
-            f"{largest:,}",
+            f"{num_tokens:,}",
             f"{self._lowered_budget:,}",
         )
-        return self.collate("train", torch.cat([part.records for part in batch]).tolist())
 
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""

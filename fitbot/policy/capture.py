@@ -41,11 +41,13 @@ class Passes:
         self._pool: Any = None
         self._number = 0  # of the latest forward pass
 
-    def forget(self) -> None:
-        """Drop all graphs and their memory."""
+    def forget(self) -> bool:
+        """Drop all graphs and their memory; say whether there were any."""
+        had_graphs = bool(self._graphs)
         self._graphs.clear()
         self._seen.clear()
         self._pool = None
+        return had_graphs
 
     def logps(self, adapter: Tensor, batch: PairBatch, *, training: bool) -> Tensor:
         """Return (B, 2) log-probs with gradient with respect to the adapter's vector."""

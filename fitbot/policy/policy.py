@@ -70,12 +70,15 @@ class Policy(nn.Module):
         device: torch.device = self._head[0].weight.device
         return device
 
-    def release_memory(self) -> None:
-        """Give back what captured passes hold; they are captured anew when they come again."""
-        if self._passes is not None:
-            self._passes.forget()
+    def release_memory(self) -> bool:
+        """Give back what captured passes hold, and say whether there were any.
+
+        They are captured anew when they come again.
+        """
+        had_graphs = self._passes is not None and self._passes.forget()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        return had_graphs
 
     @property
     def tile_elements(self) -> int:

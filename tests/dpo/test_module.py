@@ -393,13 +393,18 @@ def test_predict_scores_every_pair(base: str, pairs_file: str, tmp_path: Path) -
 # -- memory ---------------------------------------------------------------------------------------
 
 
-def out_of_memory_above(tokens: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let training passes of more tokens fail as a GPU's do; returns the sizes that were tried."""
+def out_of_memory_above(
+    tokens: int, monkeypatch: pytest.MonkeyPatch, *, measuring: bool = False
+) -> list[int]:
+    """Let passes of more tokens fail as a GPU's do; returns the sizes that were tried.
+
+    Training passes, or with `measuring` those without gradient: reference, checks, validation.
+    """
     tried: list[int] = []
     original = Policy.logps
 
     def limited(self: Policy, batch: PairBatch) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() != measuring:
             tried.append(batch.input_ids.numel())
             if tried[-1] > tokens:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory")
@@ -409,15 +414,29 @@ def out_of_memory_above(tokens: int, monkeypatch: pytest.MonkeyPatch) -> list[in
     return tried
 
 
+@pytest.mark.parametrize("reference", ["cached", "online"])
+@pytest.mark.parametrize("measuring", [False, True])
 def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
-    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: str,
+    pairs_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    measuring: bool,
+    reference: str,
 ) -> None:
     results = []
     for limit in (10**9, 500):
-        tried = out_of_memory_above(limit, monkeypatch)
-        module = make_module(base, tmp_path, lora=LoraSettings(r=4, alpha=8, dropout=0.0))
-        make_trainer(tmp_path, max_epochs=2).fit(module, make_data(base, pairs_file))
-        results.append((adapter_of(module), module.train_window.compute()["loss"].item(), tried))
+        tried = out_of_memory_above(limit, monkeypatch, measuring=measuring)
+        module = make_module(
+            base,
+            tmp_path / str(limit),
+            lora=LoraSettings(r=4, alpha=8, dropout=0.0),
+            reference=reference,
+        )
+        trainer = make_trainer(tmp_path, max_epochs=2)
+        trainer.fit(module, make_data(base, pairs_file))
+        loss, val_loss = module.train_window.compute()["loss"], trainer.callback_metrics["val/loss"]
+        results.append((adapter_of(module), [loss.item(), val_loss.item()], tried))
         monkeypatch.undo()
 
     (expected, expected_loss, whole), (actual, loss, smaller) = results
