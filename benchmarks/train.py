@@ -87,10 +87,16 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
     last: dict[str, float] = {}
     profile_from = contender["steps"] - 10 if torch.cuda.is_available() else None
 
+    records: list[Any] = []
+    work: dict[str, float] = {}
+
     class Watch(lightning.Callback):
-        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any
+        ) -> None:
             if self.profiler is None:
                 clock.tick()
+                records.append([part.records for part in batch])
             if trainer.global_step == profile_from:
                 torch.cuda.synchronize()
                 activities = [torch.profiler.ProfilerActivity.CUDA]
@@ -99,6 +105,8 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
             last.update(last_log(trainer))
+            if profile_from:
+                work.update(work_done(trainer, module, records, clock.milliseconds()))
             if self.profiler is not None:
                 torch.cuda.synchronize()
                 self.profiler.__exit__(None, None, None)
@@ -122,7 +130,57 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
         "trainer.precision": "bf16-mixed" if profile_from else "32-true",
     }
     fit("dpo.yaml", settings, Watch())
-    return clock.result(last_log=last, parts_ms=parts)
+    return clock.result(last_log=last, parts_ms=parts, **work)
+
+
+def work_done(
+    trainer: Any, module: Any, records: list[Any], milliseconds: list[float]
+) -> dict[str, float]:
+    """Compare the arithmetic of the last two thirds of the steps with what the GPU can do.
+
+    Counted is what the objective needs: no padding, and forward and backward once. The frozen
+    weights take no gradient, so they count twice, attention and LoRA three times.
+    """
+    import torch
+
+    config = module.policy.network.config
+    head_size = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    width = config.num_attention_heads * head_size
+    key_width = config.num_key_value_heads * head_size
+    per_layer = config.hidden_size * (2 * width + 2 * key_width + 3 * config.intermediate_size)
+    flop = 0.0
+    first = 1 + len(milliseconds) // 3  # the first step has no duration
+    for step in records[first:]:
+        for index in torch.cat([part.cpu() for part in step]).tolist():
+            pair = trainer.datamodule.pairs["train"][index]
+            p, c, r = (len(ids) for ids in (pair.prompt, pair.chosen, pair.rejected))
+            seen = p * (p + 1) / 2 + sum(n * p + n * (n + 1) / 2 for n in (c, r))
+            flop += 4 * (p + c + r) * per_layer * config.num_hidden_layers
+            flop += 4 * (c + r) * config.hidden_size * config.vocab_size
+            flop += 12 * seen * width * config.num_hidden_layers
+            flop += 6 * (p + c + r) * module.policy.adapter.numel()
+    reached = flop / sum(milliseconds[first - 1 :]) / 1e9
+    peak = peak_tflops()
+    return {
+        "tflops": round(reached, 1),
+        "peak_tflops": round(peak, 1),
+        "share_of_peak": round(reached / peak, 3),
+    }
+
+
+def peak_tflops() -> float:
+    """Measure the GPU's bf16 product of two 8192 x 8192 matrices, half a second long."""
+    import torch
+
+    a, b = torch.randn(2, 8192, 8192, device="cuda", dtype=torch.bfloat16)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for repeats in (10, 300):
+        start.record()
+        for _ in range(repeats):
+            a @ b
+        end.record()
+        torch.cuda.synchronize()
+    return 300 * 2 * 8192**3 / start.elapsed_time(end) / 1e9
 
 
 def take_apart(events: Any, num_steps: int) -> dict[str, float]:
@@ -359,33 +417,40 @@ def main() -> None:
             args.data = str(Path(folder) / "synthetic.json")
             write_synthetic(Path(args.data), args.lengths, args.records)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
-        for _ in range(args.rounds):
-            for name in args.only:
-                out = Path(folder) / "one.json"
-                command = [sys.executable, __file__, "--one", name, "--out", str(out)]
-                for option in ("model", "data", "records", "pairs"):
-                    command += [f"--{option}", str(getattr(args, option))]
-                try:
-                    done = subprocess.run(
-                        command, capture_output=True, text=True, timeout=args.limit, check=False
-                    )
-                    failure = done.stderr[-2000:] if done.returncode else None
-                except subprocess.TimeoutExpired:
-                    failure = f"not done after {args.limit} s"
-                run_of = {"failed": failure} if failure else json.loads(out.read_text())
-                if not failure:
-                    run_of = {**summary(run_of, args.pairs), **run_of}
-                results[name].append(run_of)
-                line = failure or f"{run_of['mean_ms']} ms, {run_of['pairs_per_second']} pairs/s"
-                print(f"{name:24}{line}", flush=True)  # noqa: T201
-    report = {
-        "command": "python benchmarks/train.py " + " ".join(sys.argv[1:]),
-        "machine": describe_machine(),
-        "work": {"pairs_of": args.lengths or Path(args.data).name, "pairs_per_step": args.pairs},
-        "results": results,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        report = {
+            "command": "python benchmarks/train.py " + " ".join(sys.argv[1:]),
+            "machine": describe_machine(),
+            "work": {
+                "pairs_of": args.lengths or Path(args.data).name,
+                "pairs_per_step": args.pairs,
+            },
+            "results": results,
+        }
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        for name in args.only * args.rounds:
+            run = run_one(args, name, Path(folder) / "one.json")
+            results[name].append(run)
+            # After every run: what was measured survives whatever comes.
+            args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            line = run.get("failed") or f"{run['mean_ms']} ms, {run['pairs_per_second']} pairs/s"
+            print(f"{name:24}{line}", flush=True)  # noqa: T201
+
+
+def run_one(args: argparse.Namespace, name: str, out: Path) -> dict[str, Any]:
+    """Let one contender train in a process of its own; returns its figures, or why it failed."""
+    command = [sys.executable, __file__, "--one", name, "--out", str(out)]
+    for option in ("model", "data", "records", "pairs"):
+        command += [f"--{option}", str(getattr(args, option))]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=args.limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done after {args.limit} s"}
+    if done.returncode:
+        return {"failed": done.stderr[-2000:]}
+    run = json.loads(out.read_text())
+    return {**summary(run, args.pairs), **run}
 
 
 if __name__ == "__main__":
