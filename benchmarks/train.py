@@ -25,6 +25,7 @@ STARTED = time.perf_counter()
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 MAX_LENGTH = 1024  # tokens
+PROFILED = 10  # steps, the last ones
 CONTENDERS: dict[str, dict[str, Any]] = {
     "fitbot": {"steps": 300},
     "fitbot eager": {"steps": 30, "engine": "eager"},
@@ -83,12 +84,11 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
     from fit import fit, last_log
 
     clock = Clock()
-    parts: dict[str, float] = {}
-    last: dict[str, float] = {}
-    profile_from = contender["steps"] - 10 if torch.cuda.is_available() else None
-
     records: list[Any] = []
-    work: dict[str, float] = {}
+    result: dict[str, Any] = {}
+    compiled = contender.get("engine", "compiled") == "compiled" and torch.cuda.is_available()
+    # The eager engine's many thousand kernels take a profiler minutes.
+    profile_from = contender["steps"] - PROFILED if compiled else None
 
     class Watch(lightning.Callback):
         def on_train_batch_end(
@@ -104,20 +104,20 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
                 self.profiler.__enter__()
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
-            last.update(last_log(trainer))
-            if profile_from:
-                work.update(work_done(trainer, module, records, clock.milliseconds()))
+            result.update(clock.result(last_log=last_log(trainer)))
             if self.profiler is not None:
                 torch.cuda.synchronize()
                 self.profiler.__exit__(None, None, None)
-                parts.update(take_apart(self.profiler.events(), num_steps=10))
+                result["parts_ms"] = take_apart(self.profiler.events(), num_steps=PROFILED)
+            if torch.cuda.is_available():
+                result.update(work_done(trainer, module, records, clock.milliseconds()))
 
         profiler: Any = None
 
     settings = {
         "model.base_model": args.model,
         "model.reference": "cached",
-        "model.engine": contender.get("engine", "compiled" if profile_from else "eager"),
+        "model.engine": "compiled" if compiled else "eager",
         "data.train_path": args.data,
         "data.train_limit": args.records,
         "data.max_prompt_length": 768,
@@ -127,10 +127,10 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
         "trainer.max_steps": contender["steps"],
         "trainer.log_every_n_steps": 10,
         "trainer.max_epochs": 1000,
-        "trainer.precision": "bf16-mixed" if profile_from else "32-true",
+        "trainer.precision": "bf16-mixed" if torch.cuda.is_available() else "32-true",
     }
     fit("dpo.yaml", settings, Watch())
-    return clock.result(last_log=last, parts_ms=parts, **work)
+    return result
 
 
 def work_done(

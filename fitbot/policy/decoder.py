@@ -101,10 +101,14 @@ class Decoder:
         """
         wide_b = [_wide_b(group) for group in self.joined.groups]
         aside = Aside(dx.device)
-        for layer in reversed(range(len(self.norms))):
-            dx = self._layer_backward(layer, dx, row, how, saved.pop(), gradients, wide_b, aside)
-            aside.end_layer()
-        aside.join()
+        try:
+            for layer in reversed(range(len(self.norms))):
+                dx = self._layer_backward(
+                    layer, dx, row, how, saved.pop(), gradients, wide_b, aside
+                )
+                aside.end_layer()
+        finally:
+            aside.join()  # after an error, too: no stream may be left when a capture ends
         for group, gradient, wide in zip(self.joined.groups, gradients, wide_b, strict=True):
             for member, target in zip(group.members, gradient.b, strict=True):
                 if wide is not None:
