@@ -157,7 +157,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
         if name != "float32":
             below.plot(steps, apart, colour, label=name, linewidth=1.2)
     above.set(ylabel="loss (nats)", title="Same pairs, same order, same start: loss a step")
-    below.set(ylabel="away from float32 (nats)", xlabel="optimizer step", yscale="log", ylim=(1e-4, None))
+    below.set(
+        ylabel="away from float32 (nats)", xlabel="optimizer step", yscale="log", ylim=(1e-4, None)
+    )
     above.legend()
     below.legend()
     figure.savefig(path, dpi=110)
