@@ -1,0 +1,76 @@
+"""Judge an answer by rules: numbers, names, diet, format, caution. No model is asked.
+
+A check is a small JSON object that stands beside a question in the data set, key `check`. Every key
+in it must hold:
+
+| key | holds when |
+|---|---|
+| `number` | some number of the answer is within `within` (a share, 0.1 by default) of it |
+| `any` | at least one of these words or phrases occurs |
+| `all` | every one of them occurs |
+| `none` | none of them occurs |
+| `format` | the answer has this form: see FORMATS |
+| `asks` | the answer asks something back (true), or does not (false) |
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)")
+NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
+ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
+
+
+def passes(answer: str, check: dict[str, Any]) -> bool:
+    """Say whether an answer passes a check.
+
+    Args:
+        answer: The text to judge.
+        check: See the module's docstring.
+
+    Raises:
+        KeyError: The check has a key or a format that does not exist.
+    """
+    rules: dict[str, Callable[[Any], bool]] = {
+        "number": lambda value: _has_number(answer, float(value), float(check.get("within", 0.1))),
+        "any": lambda words: any(occurs(word, text) for word in words),
+        "all": lambda words: all(occurs(word, text) for word in words),
+        "none": lambda words: not any(occurs(word, text) for word in words),
+        "format": lambda name: FORMATS[name](answer.strip()),
+        "asks": lambda wanted: ("?" in answer) == wanted,
+    }
+    text = " ".join(answer.lower().split())
+    return bool(text) and all(rules[key](check[key]) for key in check if key != "within")
+
+
+def occurs(words: str, text: str) -> bool:
+    """Say whether words stand in a lower-case text as words of their own, plural or not."""
+    return re.search(rf"(?<!\w){re.escape(words.lower())}(?:s|es)?(?!\w)", text) is not None
+
+
+def numbers(answer: str) -> list[float]:
+    """Return the numbers of a text in order; a range such as 3 to 5 gives both ends."""
+    return [float(whole.replace(",", "") + fraction) for whole, fraction in NUMBER.findall(answer)]
+
+
+def _has_number(answer: str, value: float, within: float) -> bool:
+    return any(abs(found - value) <= within * abs(value) for found in numbers(answer))
+
+
+def _sentences(answer: str) -> int:
+    return len(SENTENCE_END.findall(answer))
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "yes or no": lambda answer: answer.rstrip(".!").lower() in ("yes", "no"),
+    "one word": lambda answer: len(answer.split()) == 1,
+    "a few words": lambda answer: len(answer.split()) <= 3,
+    "number": lambda answer: re.fullmatch(r"\d[\d,.]*(?: ?[a-zA-Z%]+)?\.?", answer) is not None,
+    "names": lambda answer: _sentences(answer) <= 1 and len(answer.split(",")) >= 3,
+    "one sentence": lambda answer: _sentences(answer) == 1 and not ITEM.search(answer),
+    "three sentences": lambda answer: _sentences(answer) == 3 and not ITEM.search(answer),
+    "explained": lambda answer: len(answer.split()) >= 12 and not ITEM.search(answer),
+    "list": lambda answer: len(ITEM.findall(answer)) >= 2,
+    "no list": lambda answer: not ITEM.search(answer) and len(answer.split()) >= 5,
+}
