@@ -14,28 +14,10 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent)]  # the checkout's fitbot
 
-import arithmetic  # noqa: E402
-import asking  # noqa: E402
-import caution  # noqa: E402
-import constraints  # noqa: E402
-import diet  # noqa: E402
-import facts  # noqa: E402
-import formats  # noqa: E402
-import myths  # noqa: E402
+from categories import CATEGORIES  # noqa: E402
 from mirrors import Draw, Mirror, NothingToDraw, Side  # noqa: E402
 
 SEED = 20261122
-# category → its kinds with weights, and its share of all mirrors
-CATEGORIES = (
-    (facts.KINDS, 0.32),
-    (diet.KINDS, 0.15),
-    (arithmetic.KINDS, 0.13),
-    (constraints.KINDS, 0.13),
-    (formats.KINDS, 0.10),
-    (caution.KINDS, 0.06),
-    (myths.KINDS, 0.04),
-    (asking.KINDS, 0.07),
-)
 TRAIN_MIRRORS = 2800
 HELD_OUT_MIRRORS = 110  # of each kind of split, in validation and in test
 TRIES = 300  # for each mirror, before a category counts as exhausted

@@ -1,0 +1,198 @@
+"""Train fitbot-tiny, the embedded base model, from scratch on the project's own text.
+
+    python data/build/tiny.py OUT [--steps 2000]
+
+The text is drawn from the same facts and wordings as the training pairs, never from those that are
+validation's or test's own. Every question stands beside its right and its wrong answer equally often:
+the model learns to speak of the subject and to prefer neither. What it should prefer is left to DPO.
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent.parent), str(HERE)]
+
+import torch  # noqa: E402
+from categories import CATEGORIES  # noqa: E402
+from mirrors import Draw, NothingToDraw  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from fitbot.embedded import (  # noqa: E402
+    CHAT_TEMPLATE,
+    END_OF_TEXT,
+    THINK_TOKENS,
+    TURN_END,
+    TURN_START,
+)
+from fitbot.pairs.chat import Chat, Limits  # noqa: E402
+from fitbot.pairs.preferences import Message, PreferencePair  # noqa: E402
+
+SEED = 7
+SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
+VOCABULARY = 8000
+CONTEXT = 512  # tokens of a row in training
+ROWS = 128  # a step
+MAX_LENGTH = 2048  # positions that the model is told of
+
+
+def pairs(rng: random.Random) -> Iterator[PreferencePair]:
+    """Draw pairs without end, both of every mirror."""
+    while True:
+        (kinds,) = rng.choices([kinds for kinds, _ in CATEGORIES], [w for _, w in CATEGORIES])
+        (kind,) = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
+        try:
+            mirror = kind(Draw(rng, "train", "train"))
+        except NothingToDraw:
+            continue
+        if mirror.holds():
+            for side, other in ((mirror.one, mirror.other), (mirror.other, mirror.one)):
+                prompt = (Message("user", side.question),)
+                yield PreferencePair(prompt, side.answer, other.answer, 0)
+
+
+def make_tokenizer(texts: list[str]) -> Any:
+    """Train a byte-level BPE with Qwen3's control tokens and chat format."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    # One digit a token: numbers are then spelled alike wherever they stand.
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    specials = [END_OF_TEXT, TURN_START, TURN_END]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(THINK_TOKENS) - len(specials),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
+    bpe.add_tokens([AddedToken(token, normalized=False) for token in THINK_TOKENS])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token=TURN_END,
+        pad_token=END_OF_TEXT,
+        extra_special_tokens=[TURN_START],
+        model_max_length=MAX_LENGTH,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def make_model(tokenizer: Any) -> Any:
+    """Build a Qwen3 of 8 layers, 256 wide."""
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    config = Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=256,
+        intermediate_size=768,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=32,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=True,
+        initializer_range=0.02,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(SEED)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def rows(chat: Chat, source: Iterator[PreferencePair]) -> Iterator[Tensor]:
+    """Lay conversations, as fitbot renders them, into rows: (ROWS, CONTEXT + 1).
+
+    Every question is followed by its right answer once and by its wrong one once.
+    """
+    ids: list[int] = []
+    while True:
+        while len(ids) < ROWS * (CONTEXT + 1):
+            encoded = chat.encode_pairs(list(islice(source, 256)), Limits(256, CONTEXT))
+            for pair in encoded:
+                ids += pair.prompt + pair.chosen + pair.prompt + pair.rejected
+        used, ids = ids[: ROWS * (CONTEXT + 1)], ids[ROWS * (CONTEXT + 1) :]
+        yield torch.tensor(used).view(ROWS, CONTEXT + 1)
+
+
+def train(model: Any, batches: Iterator[Tensor], steps: int, device: torch.device) -> list[Any]:
+    """Train on next tokens; returns the log."""
+    model.to(device).train()
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=1e-3,
+        betas=(0.9, 0.95),
+    )
+    warmup = max(1, steps // 50)
+
+    def share(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.05 + 0.475 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    log, started = [], time.perf_counter()
+    for step in range(1, steps + 1):
+        row = next(batches).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            logits = model(input_ids=row[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), row[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        if step == 1 or step % 50 == 0 or step == steps:
+            seconds = round(time.perf_counter() - started, 1)
+            log.append({"step": step, "loss": round(loss.item(), 4), "seconds": seconds})
+            print(log[-1], flush=True)  # noqa: T201
+    return log
+
+
+def main() -> None:
+    """Make tokenizer and model, train, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=2000)
+    args = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sample = islice(pairs(random.Random(SEED)), 40_000)
+    tokenizer = make_tokenizer([t for p in sample for t in (p.prompt[0].content, p.chosen)])
+    model = make_model(tokenizer)
+    chat = Chat(tokenizer, system_prompt=SYSTEM)
+    log = train(model, rows(chat, pairs(random.Random(SEED + 1))), args.steps, device)
+    model.to("cpu", torch.bfloat16).save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out, save_jinja_files=False)
+    about = {
+        "command": "python data/build/tiny.py " + " ".join(sys.argv[1:]),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens": args.steps * ROWS * CONTEXT,
+        "log": log,
+    }
+    (args.out / "training.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
