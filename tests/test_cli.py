@@ -281,6 +281,7 @@ def test_chat_answers_in_one_line_for_scripts(
 
 FLOORS = {
     **{"__init__": 0, "errors": 0, "command_line": 0, "embedded": 1, "pairs": 2, "policy": 3},
+    **{"audit": 3},
     **{"dpo": 4, "answers": 4, "run": 4, "cli": 5, "__main__": 6},
 }
 
