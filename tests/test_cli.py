@@ -58,6 +58,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
         (["fit", "--model.betta", "1"], "model.beta"),
         (["fit", "--data.trainpath", "x"], "data.train_path"),
         (["export", "x.ckpt", "--merg"], "merge"),
+        (["audit", "x.json", "--max_lenght", "9"], "max_length"),
     ],
 )
 def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
@@ -143,6 +144,8 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert "[prompt:" in log
     assert "\033" not in log
     assert "memory expected" in log
+    assert log.count("audit: ") == 1  # the sample pairs give nothing away
+    assert "nothing stands out" in log
     assert (run / "last.ckpt").stat().st_size < 1_500_000  # the adapter, never the base
 
 

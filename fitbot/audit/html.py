@@ -33,7 +33,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wra
   margin: .6rem 0; }
 .kind { color: var(--bad); font-weight: 600; }
 .example { color: var(--soft); font-size: .88rem; margin: .2rem 0 0; }
-svg { display: block; width: 100%; max-width: 38rem; height: auto; margin: .8rem 0; color: var(--ink); }
+svg { display: block; width: 100%; max-width: 38rem; height: auto; margin: .8rem 0;
+  color: var(--ink); }
 svg text { font-family: inherit !important; }
 """
 

@@ -54,7 +54,7 @@ class _Texts:
         self.exact = {normalise(text) for text in self.texts}
         self.templates = {mask_template(text): text for text in self.texts}
         bags = word_sets(self.texts)
-        self.index = NearIndex(count_holders(bags))
+        self.index = NearIndex(count_holders(bags), len(bags))
         for bag in bags:
             self.index.add(bag)
 

@@ -132,7 +132,7 @@ def learn(features: Features, *, seed: int = 0) -> Preferences:
     rows = generator.permutation(features.shape[0])[:MAX_LEARNED]
     # Half are shown the other way round: the regression wants two classes.
     signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
-    model = LogisticRegression(fit_intercept=False, max_iter=300, tol=1e-3)
+    model = LogisticRegression(fit_intercept=False, max_iter=300, tol=1e-5)
     model.fit(sparse.diags_array(signs) @ features[rows], signs)
     weights: Preferences = model.coef_[0]
     return weights
