@@ -37,13 +37,16 @@ def main(args: list[str]) -> int:
     kinds = "".join(f"\n  {kind:<11} {what}" for kind, what in KINDS.items())
     parser = SuggestingParser(
         prog="fitbot audit",
+        usage="fitbot audit TRAIN [VAL ...] [options]",
         allow_abbrev=False,
         description="Say what is wrong with preference pairs before a run learns it.",
         epilog=f"kinds of findings:{kinds}",
         formatter_class=LineKeeping,
     )
     parser.add_argument("train", help="pairs to learn from: a file, or a hub data set")
-    parser.add_argument("val", nargs="*", help="pairs to measure on; leaks are looked for there")
+    parser.add_argument(
+        "val", nargs="*", default=[], help="pairs to measure on; leaks are looked for there"
+    )
     parser.add_argument("--html", help="write the report as one HTML page")
     parser.add_argument("--json", help="write the report as JSON")
     parser.add_argument(

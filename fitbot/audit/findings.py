@@ -125,7 +125,7 @@ def _found(kind: str, path: str, found: Occurrence, what: str) -> Iterator[Findi
 
 def _examples(overlap: Overlap, kinds: Sequence[str]) -> list[Example]:
     return [
-        Example(seen.record, f"{seen.text} = {seen.seen}" if seen.seen else seen.text)
+        Example(seen.record, f"{seen.text} ~ {seen.seen}" if seen.seen else seen.text)
         for kind in kinds
         for seen in overlap.examples[kind]
     ]

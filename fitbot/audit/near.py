@@ -53,17 +53,16 @@ class NearIndex:
         return number
 
     def find(self, bag: frozenset[str]) -> int | None:
-        """Return the number of the first near text, or None."""
+        """Return the number of the nearest text, the first of equals; None if none is near."""
         holders = [self._holders[word] for word in self._prefix(bag) if word in self._holders]
         if not holders:
             return None
         numbers: NDArray[Any] = np.concatenate([np.frombuffer(held, np.int32) for held in holders])
         bits = np.bitwise_count(self._bitmaps[numbers] ^ _bitmap(bag)).sum(axis=1)
         numbers = np.unique(numbers[bits <= _DIFFER * (self._sizes[numbers] + len(bag))])
-        for number in numbers.tolist():
-            if _is_near(bag, self._texts[number]):
-                return int(number)
-        return None
+        shares = [_similarity(bag, self._texts[number]) for number in numbers]
+        best = max(shares, default=0.0)
+        return int(numbers[shares.index(best)]) if best >= NEAR else None
 
     def _prefix(self, bag: frozenset[str]) -> list[str]:
         # Near sets share at least one word of their prefixes, whatever the one order of words.
@@ -82,7 +81,7 @@ def count_holders(bags: Iterable[frozenset[str]]) -> Counter[str]:
 
 
 def near_groups(texts: Sequence[str]) -> list[int]:
-    """Number texts by group: a text joins the first group whose first text it is near to.
+    """Number texts by group: a text joins the group whose first text is nearest to it.
 
     >>> near_groups(["is plain rice good for me", "is brown rice bad", "is rice good for me"])
     [0, 1, 0]
@@ -105,6 +104,6 @@ def _bitmap(bag: frozenset[str]) -> NDArray[np.uint64]:
     return np.frombuffer(bits.to_bytes(_BITS // 8, "little"), np.uint64)
 
 
-def _is_near(one: frozenset[str], other: frozenset[str]) -> bool:
+def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
     shared = len(one & other)
-    return shared >= NEAR * (len(one) + len(other) - shared)
+    return shared / (len(one) + len(other) - shared)

@@ -95,8 +95,10 @@ def word_features(train: Sequence[PreferencePair], pairs: Sequence[PreferencePai
     """Weigh the words of each answer by tf-idf as TRAIN has it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True)
-    vectorizer.fit([answer for pair in train for answer in (pair.chosen, pair.rejected)])
+    answers = [answer for pair in train for answer in (pair.chosen, pair.rejected)]
+    if not any(map(words, answers)):  # the vectorizer refuses an empty vocabulary
+        return sparse.csr_array((len(pairs), 1))
+    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True).fit(answers)
     return vectorizer.transform([pair.chosen for pair in pairs]) - vectorizer.transform(
         [pair.rejected for pair in pairs]
     )

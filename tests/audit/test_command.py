@@ -166,3 +166,15 @@ def test_what_the_limits_cut_is_counted_and_what_they_cannot_is_said(
     out = " ".join(capsys.readouterr().out.split())
     assert "the limits cut 1 chosen of 59 pairs" in out
     assert "no cut makes 1 pair fit, and a run stops there; first record 1:" in out
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_few_pairs_and_pairs_without_words_are_audited_too(count: int, tmp_path: Path) -> None:
+    emoji = [
+        {"question": "\U0001f34e" * (i + 1), "chosen": "\U0001f44d" * (i + 1)} for i in range(6)
+    ]
+    records = [r | {"rejected": "\U0001f44e" * (i + 1)} for i, r in enumerate(emoji)][:count]
+    path = write(tmp_path / "emoji.json", records)
+
+    assert main(["audit", path, path, "--fail-on", "empty"]) == 1
+    assert main(["audit", path, "--fail-on", "leak"]) == 0
