@@ -33,7 +33,8 @@ def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
     repeated = report.duplicates.pairs + report.near_duplicates.pairs
     if repeated:
         exact, near = report.duplicates.pairs, report.near_duplicates.pairs
-        text = f"an earlier pair repeated in {_pairs(exact)}, nearly in {near:,} more"
+        text = f"an earlier pair repeated in {_pairs(exact)}"
+        text += f", nearly in {near:,} more" if near else ""
         examples = report.duplicates.examples or report.near_duplicates.examples
         yield Finding("duplicate", path, repeated, text, examples)
     for kind, found, what in (
@@ -44,7 +45,7 @@ def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
     ):
         yield from _found(kind, path, found, what)
     for name, found in report.characters.items():
-        yield from _found("character", path, found, f"a {name}")
+        yield from _found("character", path, found, name)
     for name, found in report.control_strings.items():
         yield from _found("control", path, found, f"the control string {name}")
 
