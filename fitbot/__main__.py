@@ -8,6 +8,7 @@ from fitbot import __version__
 
 # command → (module with main(args), what it does)
 COMMANDS = {
+    "audit": ("fitbot.audit.command", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
     "fit": ("fitbot.cli", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
     "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
     "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),

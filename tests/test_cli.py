@@ -58,6 +58,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
         (["fit", "--model.betta", "1"], "model.beta"),
         (["fit", "--data.trainpath", "x"], "data.train_path"),
         (["export", "x.ckpt", "--merg"], "merge"),
+        (["audit", "x.json", "--max_lenght", "9"], "max_length"),
     ],
 )
 def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
@@ -143,6 +144,8 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert "[prompt:" in log
     assert "\033" not in log
     assert "memory expected" in log
+    assert log.count("audit: ") == 1  # the sample pairs give nothing away
+    assert "nothing stands out" in log
     assert (run / "last.ckpt").stat().st_size < 1_500_000  # the adapter, never the base
 
 
@@ -281,6 +284,7 @@ def test_chat_answers_in_one_line_for_scripts(
 
 FLOORS = {
     **{"__init__": 0, "errors": 0, "command_line": 0, "embedded": 1, "pairs": 2, "policy": 3},
+    **{"audit": 3},
     **{"dpo": 4, "answers": 4, "run": 4, "cli": 5, "__main__": 6},
 }
 

@@ -10,6 +10,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from fitbot.audit.quick import quick_audit
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.metrics import means_of
@@ -27,7 +28,7 @@ _MIB = 2**20
 
 
 class StartReport(Callback):
-    """Shows one pair as the model sees it, what was cut, and what the run will take."""
+    """Shows one pair as the model sees it, what the pairs give away, and what the run will take."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the report."""
@@ -35,6 +36,8 @@ class StartReport(Callback):
         assert pl_module.policy is not None
         data = trainer.datamodule  # type: ignore[attr-defined]
         logger.info("%s", show_pair(data, data.pairs["train"][0], colours=sys.stderr.isatty()))
+        for line in quick_audit(data.texts["train"], data.texts.get("val", [])):
+            logger.info("%s", line)
         logger.info("%s", _describe_model(pl_module))
         logger.info("%s", _describe_memory(pl_module, data.token_budget, data.pairs["train"]))
         logger.info(

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, load_tokenizer, report_cuts
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.preferences import PreferencePair, load_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class PreferenceDataModule(LightningDataModule):
         self.max_tokens_per_pass = max_tokens_per_pass
         self._lowered_budget: int | None = None  # once memory has run out
         self.seed = seed
+        self.texts: dict[Split, list[PreferencePair]] = {}  # as read
         self.pairs: dict[Split, list[EncodedPair]] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
         self.cut_reports: dict[Split, CutReport] = {}
@@ -251,6 +252,7 @@ class PreferenceDataModule(LightningDataModule):
         )
         for message in loaded.skipped:
             logger.warning("skipped: %s", message)
+        self.texts[split] = loaded.pairs
         pairs = self.chat.encode_pairs(loaded.pairs, self.limits)
         self._hashes[split] = _hash_pairs(pairs)
         self.cut_reports[split] = report_cuts(pairs)

@@ -1,0 +1,136 @@
+"""Reports → findings: what a person should know or a CI job should stop for, by kind."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fitbot.audit.diversity import DiversityReport
+from fitbot.audit.leaks import LeakReport, Overlap
+from fitbot.audit.records import Example, Occurrence, RecordReport
+from fitbot.audit.shortcuts import ShortcutReport
+from fitbot.audit.tokens import TokenReport
+
+TEMPLATE_SHARE = 0.05  # of a validation file's prompts, or answers, from which templates count
+REPEATED_SHARE = 0.1  # of pairs that one answer or sentence may stand in
+REPEATED_PAIRS = 10  # below so many, repetition is chance
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in one file."""
+
+    kind: str  # a key of kinds.KINDS
+    path: str
+    pairs: int  # that it concerns
+    text: str
+    examples: list[Example]
+
+
+def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
+    """Yield what is wrong with a file's records."""
+    if report.refused:
+        text = f"the reader refuses {len(report.refused):,} of the records; first "
+        yield Finding("refused", path, len(report.refused), text + report.refused[0], [])
+    repeated = report.duplicates.pairs + report.near_duplicates.pairs
+    if repeated:
+        exact, near = report.duplicates.pairs, report.near_duplicates.pairs
+        text = f"an earlier pair repeated in {_pairs(exact)}"
+        text += f", nearly in {near:,} more" if near else ""
+        examples = report.duplicates.examples or report.near_duplicates.examples
+        yield Finding("duplicate", path, repeated, text, examples)
+    for kind, found, what in (
+        ("conflict", report.conflicts, "the same two answers preferred both ways for one prompt"),
+        ("identical", report.identical, "the same answer twice but for case or punctuation"),
+        ("empty", report.wordless, "a text without letter or digit"),
+        ("language", report.mixed_scripts, "an answer in another script than its prompt"),
+    ):
+        yield from _found(kind, path, found, what)
+    for name, found in report.characters.items():
+        yield from _found("character", path, found, name)
+    for name, found in report.control_strings.items():
+        yield from _found("control", path, found, f"the control string {name}")
+
+
+def diversity_findings(report: DiversityReport, path: str) -> Iterator[Finding]:
+    """Yield the answer and the sentence that stand in too many pairs."""
+    for name, repeated in (("answer", report.answers), ("sentence", report.sentences)):
+        most = repeated[0] if repeated else None
+        if most and most.share > REPEATED_SHARE and most.pairs >= REPEATED_PAIRS:
+            side = f"chosen in {most.chosen:.0%} of its answers" if 0 < most.chosen < 1 else ""
+            side = side or ("always chosen" if most.chosen else "always rejected")
+            text = f"one {name} stands in {most.share:.0%} of the pairs, {side}: {most.text}"
+            yield Finding("repetition", path, most.pairs, text, [])
+
+
+def token_findings(report: TokenReport, path: str) -> Iterator[Finding]:
+    """Yield what the length limits cut, and what they cannot."""
+    if report.refused:
+        text = f"no cut makes {_pairs(len(report.refused))} fit, and a run stops there; first "
+        yield Finding("cut", path, len(report.refused), text + report.refused[0], [])
+    cut = {
+        "prompts": report.prompts_cut,
+        "chosen": report.chosen_cut,
+        "rejected": report.rejected_cut,
+    }
+    if any(cut.values()):
+        text = ", ".join(f"{count:,} {name}" for name, count in cut.items() if count)
+        text = f"the limits cut {text} of {report.pairs:,} pairs, {report.tokens_cut:,} tokens"
+        yield Finding("cut", path, max(cut.values()), text, [])
+
+
+def leak_findings(report: LeakReport) -> Iterator[Finding]:
+    """Yield what a validation file shares with the training file."""
+    parts = {
+        "prompts": report.prompts,
+        "chosen answers": report.chosen,
+        "rejected answers": report.rejected,
+    }
+    leaked = {name: part for name, part in parts.items() if part.exact + part.near}
+    if leaked:
+        text = "; ".join(
+            f"{part.share:.1%} of {name} ({part.exact:,} exact, {part.near:,} near)"
+            for name, part in leaked.items()
+        )
+        first = next(iter(leaked.values()))
+        yield Finding(
+            "leak",
+            report.path,
+            max(part.exact + part.near for part in leaked.values()),
+            f"stand in the training file: {text}",
+            _examples(first, ("exact", "near")),
+        )
+    masked = {
+        name: part for name, part in parts.items() if part.template / part.texts >= TEMPLATE_SHARE
+    }
+    if masked:
+        text = ", ".join(f"{part.template / part.texts:.1%} of {n}" for n, part in masked.items())
+        first = next(iter(masked.values()))
+        yield Finding(
+            "template",
+            report.path,
+            max(part.template for part in masked.values()),
+            f"stand in the training file but for numbers and names: {text}",
+            _examples(first, ("template",)),
+        )
+
+
+def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
+    """Yield the verdict on a file that rules see through."""
+    if report.shortcuts:
+        yield Finding("shortcut", report.path, report.pairs, report.verdict, [])
+
+
+def _found(kind: str, path: str, found: Occurrence, what: str) -> Iterator[Finding]:
+    if found.pairs:
+        yield Finding(kind, path, found.pairs, f"{what}, in {_pairs(found.pairs)}", found.examples)
+
+
+def _examples(overlap: Overlap, kinds: Sequence[str]) -> list[Example]:
+    return [
+        Example(seen.record, f"{seen.text} ~ {seen.seen}" if seen.seen else seen.text)
+        for kind in kinds
+        for seen in overlap.examples[kind]
+    ]
+
+
+def _pairs(count: int) -> str:
+    return f"{count:,} pair" + "s" * (count != 1)

@@ -1,0 +1,63 @@
+"""The part of the audit that every fit starts with: length, and what VAL shares with TRAIN."""
+
+from collections.abc import Iterable, Sequence
+
+from fitbot.audit.records import prompt_text
+from fitbot.audit.score import RuleScore, score_rule
+from fitbot.audit.text import normalise
+from fitbot.pairs.preferences import PreferencePair
+
+_SEEN_SHARE = 0.01  # of VAL's texts that may stand in TRAIN without a word
+
+
+def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> list[str]:
+    """Say what a run's accuracy will not mean; one line when nothing is wrong.
+
+    Args:
+        train: Pairs of the run's training file.
+        val: Pairs of its validation file; may be empty.
+    """
+    measured, name = (val, "validation") if val else (train, "training")
+    best = _length_rule(measured)
+    found = []
+    if best.is_shortcut:
+        found.append(
+            f"a rule that looks only at length scores {best.accuracy:.2f} on {name} pairs "
+            f"({best.rule}): reward accuracy means little below that"
+        )
+    seen = _seen_shares(train, val)
+    if any(share > _SEEN_SHARE for share in seen.values()):
+        shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
+        found.append(f"of the validation file, {shares} stand in the training file")
+    if found:
+        return [f"audit: {line}" for line in found]
+    told = f"; {max(seen.values()):.0%} of validation texts in training" if seen else ""
+    return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{told}; nothing stands out"]
+
+
+def _length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:
+    longer = [len(pair.chosen) - len(pair.rejected) for pair in pairs]
+    scores = (
+        score_rule("the longer answer", longer, pairs),
+        score_rule("the shorter answer", [-value for value in longer], pairs),
+    )
+    return max(scores, key=lambda score: score.accuracy)
+
+
+def _seen_shares(
+    train: Sequence[PreferencePair], val: Sequence[PreferencePair]
+) -> dict[str, float]:
+    if not val:
+        return {}
+    prompts = {normalise(prompt_text(pair)) for pair in train}
+    answers = {normalise(text) for pair in train for text in (pair.chosen, pair.rejected)}
+    return {
+        "prompts": _share(normalise(prompt_text(pair)) in prompts for pair in val),
+        "chosen answers": _share(normalise(pair.chosen) in answers for pair in val),
+        "rejected answers": _share(normalise(pair.rejected) in answers for pair in val),
+    }
+
+
+def _share(hits: Iterable[bool]) -> float:
+    found = list(hits)
+    return sum(found) / len(found)

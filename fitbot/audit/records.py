@@ -1,0 +1,224 @@
+"""Pairs of one file → what is wrong with its records: repeats, contradictions, odd characters."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from fitbot.audit.near import near_groups
+from fitbot.audit.text import excerpt, normalise
+from fitbot.pairs.preferences import LoadedPairs, PreferencePair
+
+MAX_EXAMPLES = 3
+
+# Zero-width joiners are left out where they belong: in emoji and in Arabic and Indic scripts.
+_ODD = {
+    "control character": re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"),
+    "replacement character": re.compile("\ufffd"),
+    "zero-width character": re.compile(
+        "[\u200b\u2060\ufeff\u00ad]|(?<=[A-Za-z])[\u200c\u200d](?=[A-Za-z])"
+    ),
+    "direction override": re.compile("[\u202a-\u202e\u2066-\u2069]"),
+    "private-use character": re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]"),
+    "wrongly decoded text": re.compile("\u00e2\u20ac|\u00c3[\u0080-\u00bf]|\u00c2[\u0080-\u00bf]"),
+}
+# Never a minus, a less-than, or the point of a decimal: 3.6 g and 36 g are two answers.
+_PUNCTUATION = re.compile(r"[\s;!?'\"*_`\u2018-\u201f]+|(?<!\d)[.,:]|[.,:](?!\d)")
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?(?:think|tool_call|tool_response)>|<(?:start|end)_of_turn>"
+    r"|\[/?INST\]|<</?SYS>>|</?s>|^#{2,} ?(?:Instruction|Response|Human|Assistant):",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record that shows a finding."""
+
+    record: int  # index in the file, from 0
+    text: str  # an excerpt of what was found there
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """How often something was found, with examples."""
+
+    pairs: int  # in how many pairs
+    examples: list[Example]  # the first few
+
+
+@dataclass(frozen=True)
+class RecordReport:
+    """Counts of one file; a pair is counted once in each."""
+
+    pairs: int
+    prompts: int  # distinct, up to case and spacing
+    refused: list[str]  # one message for each record that the reader refuses
+    duplicates: Occurrence  # the same prompt, chosen and rejected as an earlier pair
+    near_duplicates: Occurrence  # near in all three parts, and not the same
+    identical: Occurrence  # chosen and rejected differ in case, spacing or punctuation only
+    conflicts: Occurrence  # the same prompt with the same two answers the other way round
+    mirrors: Occurrence  # the same two answers the other way round, for another prompt
+    wordless: Occurrence  # a prompt or answer without a letter or digit
+    characters: dict[str, Occurrence]  # by kind of odd character
+    control_strings: dict[str, Occurrence]  # by the string
+    scripts: dict[str, float]  # share of letters by Unicode script; prompts and answers
+    mixed_scripts: Occurrence  # an answer mostly in another script than its prompt
+
+
+def audit_records(loaded: LoadedPairs) -> RecordReport:
+    """Count what is wrong with a file's records.
+
+    Args:
+        loaded: The file as the reader gave it; its skipped records count as refused.
+    """
+    pairs = loaded.pairs
+    keys = [tuple(map(normalise, texts_of(pair))) for pair in pairs]
+    groups = _near_keys(keys)
+    return RecordReport(
+        pairs=len(pairs),
+        prompts=len({prompt for prompt, _, _ in keys}),
+        refused=loaded.skipped,
+        duplicates=_occurrence(pairs, _repeats(keys)),
+        near_duplicates=_occurrence(pairs, _repeats(groups) - _repeats(keys)),
+        identical=_occurrence(pairs, _where(pairs, _is_identical), shown=_both_answers),
+        conflicts=_occurrence(pairs, _conflicts(keys), shown=_both_answers),
+        mirrors=_occurrence(pairs, _mirrors(keys), shown=_both_answers),
+        wordless=_occurrence(pairs, _where(pairs, _is_wordless), shown=_both_answers),
+        characters={
+            name: found
+            for name, pattern in _ODD.items()
+            if (found := _occurrence(pairs, *_matches(pairs, pattern))).pairs
+        },
+        control_strings=_control_strings(pairs),
+        scripts=_scripts(pairs),
+        mixed_scripts=_occurrence(pairs, _where(pairs, _mixes_scripts), shown=_both_answers),
+    )
+
+
+def prompt_text(pair: PreferencePair) -> str:
+    """Join a prompt's turns, the system's left out: a file has one, or few."""
+    return "\n".join(message.content for message in pair.prompt if message.role != "system")
+
+
+def texts_of(pair: PreferencePair) -> tuple[str, str, str]:
+    """Return prompt, chosen and rejected."""
+    return prompt_text(pair), pair.chosen, pair.rejected
+
+
+def main_script(text: str) -> str | None:
+    """Name the script of most of a text's letters; None without letters.
+
+    >>> main_script("Protein: \\u0431\\u0435\\u043b\\u043e\\u043a, \\u0435\\u0434\\u0430")
+    'CYRILLIC'
+    """
+    if text.isascii():
+        return "LATIN" if any(map(str.isalpha, text)) else None
+    counts = _count_scripts(text)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _near_keys(keys: Sequence[tuple[str, ...]]) -> list[tuple[int, ...]]:
+    prompts = near_groups([prompt for prompt, _, _ in keys])
+    answers = near_groups([answer for _, *both in keys for answer in both])
+    return list(zip(prompts, answers[::2], answers[1::2], strict=True))
+
+
+def _repeats(keys: Sequence[object]) -> set[int]:
+    """Indices of keys that an earlier one equals."""
+    seen: set[object] = set()
+    repeated = set()
+    for i, key in enumerate(keys):
+        if key in seen:
+            repeated.add(i)
+        seen.add(key)
+    return repeated
+
+
+def _conflicts(keys: Sequence[tuple[str, ...]]) -> set[int]:
+    held = set(keys)
+    return {i for i, (prompt, one, other) in enumerate(keys) if (prompt, other, one) in held}
+
+
+def _mirrors(keys: Sequence[tuple[str, ...]]) -> set[int]:
+    ways = {(one, other) for _, one, other in keys}
+    swapped = {i for i, (_, one, other) in enumerate(keys) if (other, one) in ways}
+    return swapped - _conflicts(keys)
+
+
+def _where(pairs: Sequence[PreferencePair], holds: Callable[[PreferencePair], bool]) -> set[int]:
+    return {i for i, pair in enumerate(pairs) if holds(pair)}
+
+
+def _is_identical(pair: PreferencePair) -> bool:
+    one, other = (_PUNCTUATION.sub("", normalise(text)) for text in (pair.chosen, pair.rejected))
+    return bool(one) and one == other
+
+
+def _is_wordless(pair: PreferencePair) -> bool:
+    return not all(any(map(str.isalnum, text)) for text in texts_of(pair))
+
+
+def _mixes_scripts(pair: PreferencePair) -> bool:
+    prompt, *answers = map(main_script, texts_of(pair))
+    return prompt is not None and any(script not in (prompt, None) for script in answers)
+
+
+def _matches(
+    pairs: Sequence[PreferencePair], pattern: re.Pattern[str]
+) -> tuple[set[int], Callable[[PreferencePair], str]]:
+    def shown(pair: PreferencePair) -> str:
+        for text in texts_of(pair):
+            if match := pattern.search(text):
+                return text[max(0, match.start() - 30) : match.end() + 30]
+        return prompt_text(pair)
+
+    # One search of all three texts; no pattern matches across the separator.
+    return _where(pairs, lambda pair: bool(pattern.search("\n".join(texts_of(pair))))), shown
+
+
+def _control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
+    holders: dict[str, set[int]] = {}
+    for i, pair in enumerate(pairs):
+        for found in _CONTROL.findall("\n".join(texts_of(pair))):
+            holders.setdefault(found, set()).add(i)
+    return {
+        string: _occurrence(pairs, where, _matches([], re.compile(re.escape(string)))[1])
+        for string, where in sorted(holders.items(), key=lambda item: -len(item[1]))
+    }
+
+
+def _scripts(pairs: Sequence[PreferencePair]) -> dict[str, float]:
+    counts = _count_scripts("".join(text for pair in pairs for text in texts_of(pair)))
+    return {script: count / counts.total() for script, count in counts.most_common()}
+
+
+def _count_scripts(text: str) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for character, count in Counter(text).items():
+        if character.isalpha():
+            counts[_script(character)] += count
+    return counts
+
+
+@cache
+def _script(letter: str) -> str:
+    # Python knows no Script property; the first word of a letter's name is its script's.
+    return unicodedata.name(letter, "UNNAMED").split()[0].split("-")[0]
+
+
+def _both_answers(pair: PreferencePair) -> str:
+    return f"{excerpt(pair.chosen, 60)} | {excerpt(pair.rejected, 60)}"
+
+
+def _occurrence(
+    pairs: Sequence[PreferencePair],
+    where: set[int],
+    shown: Callable[[PreferencePair], str] = prompt_text,
+) -> Occurrence:
+    first = [pairs[i] for i in sorted(where)[:MAX_EXAMPLES]]
+    return Occurrence(
+        len(where), [Example(pair.record, excerpt(shown(pair), 125)) for pair in first]
+    )

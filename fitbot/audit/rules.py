@@ -1,0 +1,177 @@
+"""Rules that pick the chosen answer without reading the question: fixed ones, and learned ones.
+
+A rule gives every pair a preference: above 0 it picks the chosen answer, below 0 the rejected one,
+at 0 neither. Learned rules see only differences between the two answers' features, chosen minus
+rejected; their logistic regression has no intercept, so that swapping a pair flips the preference.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fitbot.audit.records import prompt_text
+from fitbot.audit.text import normalise, words
+from fitbot.pairs.preferences import PreferencePair
+
+Preferences = NDArray[np.float64]  # (N,)
+Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected
+
+MAX_LEARNED = 4000  # pairs that a learned rule learns from; more cost seconds and change little
+_BUCKETS = 2**18  # 64 - 46 bits of a hash; that character n-grams are hashed into
+_MAX_CHARACTERS = 2000  # of an answer that n-grams are taken from
+_NGRAMS = (2, 3, 4)  # characters
+
+# Punctuation and format of an answer; each is counted, beside its characters and words.
+_COUNTED = {
+    "full stops": re.compile(r"\.(?=\s|$)"),
+    "commas": re.compile(r","),
+    "exclamation marks": re.compile(r"!"),
+    "question marks": re.compile(r"\?"),
+    "colons and semicolons": re.compile(r"[:;]"),
+    "dashes": re.compile(r"[-\u2013\u2014]"),
+    "quotes": re.compile(r"[\"\u201c\u201d]"),
+    "apostrophes": re.compile(r"['\u2019]"),
+    "brackets": re.compile(r"[()\[\]]"),
+    "digits": re.compile(r"\d"),
+    "capitals": re.compile(r"[A-Z]"),
+    "line breaks": re.compile(r"\n"),
+    "list items": re.compile(r"(?m)^\s*(?:[-*\u2022]|\d+[.)])\s"),
+    "headings": re.compile(r"(?m)^#+\s"),
+    "bold": re.compile(r"\*\*"),
+    "code": re.compile(r"`"),
+    "not ASCII": re.compile(r"[^\x00-\x7f]"),
+}
+
+
+def length_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
+    """Prefer the longer answer, and the shorter one, in characters and in words."""
+    characters = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=float)
+    counts = np.array([len(p.chosen.split()) - len(p.rejected.split()) for p in pairs], dtype=float)
+    return {
+        "longer, characters": characters,
+        "shorter, characters": -characters,
+        "longer, words": counts,
+        "shorter, words": -counts,
+    }
+
+
+def overlap_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
+    """Prefer the answer that repeats more of the question's content words, and the one with fewer.
+
+    Content words are all but English function words; in other languages, all words.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    shares = []
+    for pair in pairs:
+        asked = set(words(prompt_text(pair))) - ENGLISH_STOP_WORDS
+        chosen, rejected = (len(asked & set(words(a))) for a in (pair.chosen, pair.rejected))
+        shares.append((chosen - rejected) / max(1, len(asked)))
+    difference = np.array(shares)
+    return {"repeats the question": difference, "avoids the question's words": -difference}
+
+
+def seen_rule(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> Preferences:
+    """Prefer the answer text that TRAIN chose more often than it rejected it."""
+    liked: Counter[str] = Counter(normalise(pair.chosen) for pair in train)
+    liked.subtract(normalise(pair.rejected) for pair in train)
+    scores = [liked[normalise(p.chosen)] - liked[normalise(p.rejected)] for p in pairs]
+    return np.array(scores, dtype=float)
+
+
+def format_features(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> Features:
+    """Count punctuation and format, in units of their spread in TRAIN."""
+    counts = _format_counts(pairs)
+    scale = (counts if pairs is train else _format_counts(train)).std(axis=0)
+    return sparse.csr_array(counts / np.where(scale > 0, scale, 1.0))
+
+
+def word_features(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> Features:
+    """Weigh the words of each answer by tf-idf as TRAIN has it."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    answers = [answer for pair in train for answer in (pair.chosen, pair.rejected)]
+    if not any(map(words, answers)):  # the vectorizer refuses an empty vocabulary
+        return sparse.csr_array((len(pairs), 1))
+    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True).fit(answers)
+    return vectorizer.transform([pair.chosen for pair in pairs]) - vectorizer.transform(
+        [pair.rejected for pair in pairs]
+    )
+
+
+def character_features(
+    train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]
+) -> Features:
+    """Count each answer's runs of two to four characters, hashed; rows of length 1."""
+    del train  # nothing to be learned from it
+    return _character_ngrams([p.chosen for p in pairs]) - _character_ngrams(
+        [p.rejected for p in pairs]
+    )
+
+
+LEARNED: dict[str, Callable[[Sequence[PreferencePair], Sequence[PreferencePair]], Features]] = {
+    "punctuation and format": format_features,
+    "bag of words": word_features,
+    "character n-grams": character_features,
+}
+
+
+def learn(features: Features, *, seed: int = 0) -> Preferences:
+    """Fit a pairwise logistic regression without intercept; → (F,) weights.
+
+    Args:
+        features: (N, F) differences, chosen minus rejected; at most MAX_LEARNED rows are used.
+        seed: Of which rows, and of which of them are shown swapped.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(seed)
+    rows = generator.permutation(features.shape[0])[:MAX_LEARNED]
+    # Half are shown the other way round: the regression wants two classes.
+    signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
+    model = LogisticRegression(fit_intercept=False, max_iter=300, tol=1e-5)
+    model.fit(sparse.diags_array(signs) @ features[rows], signs)
+    weights: Preferences = model.coef_[0]
+    return weights
+
+
+def _format_counts(pairs: Sequence[PreferencePair]) -> NDArray[np.float64]:
+    def count(text: str) -> list[int]:
+        counts = [len(pattern.findall(text)) for pattern in _COUNTED.values()]
+        return [len(text), len(text.split()), *counts]
+
+    chosen = [count(pair.chosen) for pair in pairs]
+    rejected = [count(pair.rejected) for pair in pairs]
+    return np.array(chosen, dtype=np.float64) - np.array(rejected, dtype=np.float64)
+
+
+def _character_ngrams(texts: Sequence[str]) -> Features:
+    from sklearn.preprocessing import normalize
+
+    encoded = [
+        np.frombuffer(f" {normalise(text[:_MAX_CHARACTERS])} ".encode("utf-32-le"), np.uint32)
+        for text in texts
+    ]
+    indices, sizes = [], np.zeros(len(texts), dtype=np.int64)
+    for i, codes in enumerate(encoded):
+        hashed = []
+        value = codes.astype(np.uint64)
+        for n in range(2, max(_NGRAMS) + 1):
+            # A polynomial of the characters; the multiplier spreads it over the buckets.
+            value = value[:-1] * np.uint64(1_000_003) + codes[n - 1 :]
+            hashed.append((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(46))
+        indices.append(np.concatenate(hashed))
+        sizes[i] = len(indices[-1])
+    flat = np.concatenate(indices).astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    matrix = sparse.csr_array(
+        (np.ones(len(flat), dtype=np.float64), flat, starts), shape=(len(texts), _BUCKETS)
+    )
+    matrix.sum_duplicates()
+    matrix.data = 1 + np.log(matrix.data)
+    return normalize(matrix, copy=False)

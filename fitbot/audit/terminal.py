@@ -1,0 +1,169 @@
+"""An Audit → text for a terminal of 100 columns."""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from fitbot.audit.leaks import LeakReport, Overlap
+from fitbot.audit.report import Audit, FileReport
+from fitbot.audit.shortcuts import ShortcutReport
+from fitbot.audit.tokens import Lengths
+from fitbot.embedded import EMBEDDED
+
+_WIDTH = 100
+_LABEL = 20
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+def show_audit(audit: Audit) -> str:
+    """Write the report, the findings last, where a terminal leaves off."""
+    lines: list[str] = []
+    for file in audit.files:
+        lines += ["", *_file(file)]
+    for report in audit.leaks:
+        lines += ["", *_leaks(report, audit.files[0].path)]
+    for shortcuts in audit.shortcuts:
+        lines += ["", *_shortcuts(shortcuts)]
+    lines += ["", *_cost(audit), "", *_findings(audit), ""]
+    return "\n".join(lines)
+
+
+def _file(file: FileReport) -> Iterator[str]:
+    records, diversity, tokens = file.records, file.diversity, file.tokens
+    yield f"{file.path}: {records.pairs:,} pairs, {records.prompts:,} distinct prompts"
+    if records.refused:
+        yield from _row("refused", [f"{len(records.refused):,} records"])
+    exact, near = records.duplicates.pairs, records.near_duplicates.pairs
+    yield from _row("duplicates", [f"{exact:,} exact", f"{near:,} near"])
+    yield from _row(
+        "contradictions",
+        [
+            f"{records.conflicts.pairs:,} conflicting pairs",
+            f"{records.mirrors.pairs:,} mirrored over other prompts",
+            f"{records.identical.pairs:,} identical answers",
+        ],
+    )
+    odd = {**records.characters, **records.control_strings}
+    odd |= {"no letter or digit": records.wordless} if records.wordless.pairs else {}
+    yield from _row("odd characters", [f"{name} {found.pairs:,}" for name, found in odd.items()])
+    scripts = [f"{name.capitalize()} {share:.1%}" for name, share in records.scripts.items()]
+    yield from _row("letters", scripts[:5])
+    yield from _row(
+        "distinct answers", [f"{diversity.chosen:,} chosen", f"{diversity.rejected:,} rejected"]
+    )
+    for label, repeated in (
+        ("most frequent", diversity.answers[:3]),
+        ("in most pairs", diversity.sentences[:3]),
+    ):
+        for i, most in enumerate(repeated):
+            text = f"{most.share:.1%} of pairs, chosen in {most.chosen:.0%}: {most.text}"
+            yield from _row(label if i == 0 else "", [_fit(text)])
+    yield f"  {'tokens':<{_LABEL}}{'shortest':>8}{'median':>8}{'95 %':>8}{'longest':>8}"
+    for name in ("prompt", "chosen", "rejected"):
+        lengths: Lengths = getattr(tokens, name)
+        marks = (lengths.shortest, lengths.median, lengths.p95, lengths.longest)
+        figures = "".join(f"{mark:>8,}" for mark in marks)
+        yield f"  {'  ' + name:<{_LABEL}}{figures}  {sparkline(lengths.counts)}"
+    cut = {"prompts": tokens.prompts_cut, "chosen": tokens.chosen_cut}
+    cut |= {"rejected": tokens.rejected_cut, "pairs that no cut makes fit": len(tokens.refused)}
+    yield from _row("  cut", [f"{count:,} {name}" for name, count in cut.items() if count])
+    yield from _row(
+        "  an epoch",
+        [
+            f"{tokens.shared:,} in the shared layout ({tokens.shared_padding:.1%} padding)",
+            f"{tokens.rows:,} in two padded rows ({tokens.rows_padding:.1%} padding)",
+        ],
+    )
+
+
+def _leaks(report: LeakReport, train: str) -> Iterator[str]:
+    yield f"{report.path} in {train}"
+    yield f"  {'':<{_LABEL}}{'exact':>10}{'near':>10}{'template':>10}{'of':>10}"
+    parts = {"prompts": report.prompts, "chosen": report.chosen, "rejected": report.rejected}
+    for name, part in parts.items():
+        counts = (part.exact, part.near, part.template, part.texts)
+        yield f"  {name:<{_LABEL}}" + "".join(f"{count:>10,}" for count in counts)
+    yield from _row(
+        "whole pairs",
+        [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
+    )
+    for name, part in parts.items():
+        yield from _leak_examples(name, part)
+
+
+def _leak_examples(name: str, part: Overlap) -> Iterator[str]:
+    for kind, examples in part.examples.items():
+        for seen in examples[:1]:
+            yield f"    {_fit(f'{name}, {kind}, record {seen.record}: {seen.text}', 4)}"
+            if seen.seen:
+                yield f"      {_fit(f'in TRAIN: {seen.seen}', 6)}"
+
+
+def _shortcuts(report: ShortcutReport) -> Iterator[str]:
+    yield f"rules that do not read the question, on the {report.pairs:,} pairs of {report.path}"
+    for score in report.rules:
+        mark = "  shortcut" if score.is_shortcut else ""
+        ties = f"  {score.ties:,} ties" if score.ties else ""
+        yield (
+            f"  {score.rule:<28}{score.accuracy:>6.3f}  [{score.low:.3f}, {score.high:.3f}]"
+            f"{mark}{ties}"
+        )
+    for rule, why in report.unmeasured.items():
+        yield from _wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
+    yield from _wrap(report.verdict, "  ", "  ")
+
+
+def _cost(audit: Audit) -> Iterator[str]:
+    cost, settings = audit.cost, audit.settings
+    yield (
+        f"a run of {cost.epochs} epochs, {settings.pairs_per_step} pairs a step, "
+        f"with the tokenizer of {settings.base_model}"
+    )
+    yield from _row(
+        "tokens trained on", [f"{cost.trained:,}", f"in two padded rows {cost.trained_rows:,}"]
+    )
+    yield from _row("forward only", [f"{cost.forward_only:,} (reference, validation)"])
+    if settings.base_model == EMBEDDED:
+        yield "  the embedded model's tokens are bytes; --base_model names the run's own tokenizer"
+
+
+def _findings(audit: Audit) -> Iterator[str]:
+    if not audit.findings:
+        yield "nothing found"
+        return
+    yield f"{len(audit.findings)} findings" if len(audit.findings) > 1 else "1 finding"
+    for finding in audit.findings:
+        yield from _wrap(f"{finding.kind:<11}{finding.path}: {finding.text}", "  ", " " * 13)
+        for example in finding.examples[:1]:
+            yield f"{'':13}{_fit(f'record {example.record}: {example.text}', 13)}"
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """Draw a histogram in one line; a bin that is not empty is never drawn so.
+
+    >>> sparkline([0, 1, 40, 80])
+    ' ▁▄█'
+    """
+    most = max(counts)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
+
+
+def _row(label: str, values: Iterable[str]) -> Iterator[str]:
+    text = ", ".join(values) or "none"
+    yield from _wrap(f"{label:<{_LABEL}}{text}", "  ", " " * (_LABEL + 2))
+
+
+def _wrap(text: str, first: str, later: str) -> list[str]:
+    # Spaces inside the text are columns.
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
+def _fit(text: str, indent: int = _LABEL + 2) -> str:
+    room = _WIDTH - indent
+    return text if len(text) <= room else f"{text[: room - 1]}…"
