@@ -84,7 +84,7 @@ def test_a_planted_fault_is_named_with_its_record(key: str, text: str, kind: str
     assert findings[0].examples[0].text.isprintable()
 
 
-def test_answers_that_differ_in_punctuation_only_are_identical_but_signs_and_decimal_points_count() -> None:
+def test_answers_that_differ_in_punctuation_only_are_identical_but_not_by_sign_or_point() -> None:
     records = clean_records()
     records[1] = records[1] | {"chosen": "Yes, eat it.", "rejected": "yes eat it!"}
     records[2] = records[2] | {"chosen": "x < 3", "rejected": "x > 3"}
