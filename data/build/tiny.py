@@ -1,6 +1,6 @@
 """Train fitbot-tiny, the embedded base model, from scratch on the project's own text.
 
-    python data/build/tiny.py OUT [--steps 2000]
+    python data/build/tiny.py OUT [--steps 1500]
 
 The text is drawn from the same facts and wordings as the training pairs, never from those that are
 validation's or test's own. Every question stands beside its right and its wrong answer equally often:
@@ -25,6 +25,7 @@ import torch  # noqa: E402
 from categories import CATEGORIES  # noqa: E402
 from mirrors import Draw, NothingToDraw  # noqa: E402
 from torch import Tensor  # noqa: E402
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
 from fitbot.embedded import (  # noqa: E402
     CHAT_TEMPLATE,
@@ -41,6 +42,7 @@ SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 VOCABULARY = 8000
 CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
+WORKERS = 8  # that draw and encode; another number draws other text
 MAX_LENGTH = 2048  # positions that the model is told of
 
 
@@ -95,16 +97,16 @@ def make_tokenizer(texts: list[str]) -> Any:
 
 
 def make_model(tokenizer: Any) -> Any:
-    """Build a Qwen3 of 8 layers, 256 wide."""
+    """Build a Qwen3 of 6 layers, 320 wide."""
     from transformers import AutoModelForCausalLM, Qwen3Config
 
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=4,
+        hidden_size=320,
+        intermediate_size=960,
+        num_hidden_layers=6,
+        num_attention_heads=10,
+        num_key_value_heads=5,
         head_dim=32,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
@@ -117,19 +119,29 @@ def make_model(tokenizer: Any) -> Any:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def rows(chat: Chat, source: Iterator[PreferencePair]) -> Iterator[Tensor]:
-    """Lay conversations, as fitbot renders them, into rows: (ROWS, CONTEXT + 1).
+class Rows(IterableDataset[Tensor]):
+    """Conversations, as fitbot renders them, one after another in rows: (ROWS, CONTEXT + 1).
 
-    Every question is followed by its right answer once and by its wrong one once.
+    Every question is followed by its right answer once and by its wrong one once. Each worker draws
+    its own, by its number.
     """
-    ids: list[int] = []
-    while True:
-        while len(ids) < ROWS * (CONTEXT + 1):
-            encoded = chat.encode_pairs(list(islice(source, 256)), Limits(256, CONTEXT))
-            for pair in encoded:
-                ids += pair.prompt + pair.chosen + pair.prompt + pair.rejected
-        used, ids = ids[: ROWS * (CONTEXT + 1)], ids[ROWS * (CONTEXT + 1) :]
-        yield torch.tensor(used).view(ROWS, CONTEXT + 1)
+
+    def __init__(self, chat: Chat):
+        """Take the renderer."""
+        self.chat = chat
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Draw without end."""
+        worker = get_worker_info()
+        source = pairs(random.Random(f"{SEED} worker {worker.id if worker else 0}"))
+        ids: list[int] = []
+        while True:
+            while len(ids) < ROWS * (CONTEXT + 1):
+                drawn = list(islice(source, 256))
+                for pair in self.chat.encode_pairs(drawn, Limits(256, CONTEXT)):
+                    ids += pair.prompt + pair.chosen + pair.prompt + pair.rejected
+            used, ids = ids[: ROWS * (CONTEXT + 1)], ids[ROWS * (CONTEXT + 1) :]
+            yield torch.tensor(used).view(ROWS, CONTEXT + 1)
 
 
 def train(model: Any, batches: Iterator[Tensor], steps: int, device: torch.device) -> list[Any]:
@@ -174,14 +186,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sample = islice(pairs(random.Random(SEED)), 40_000)
     tokenizer = make_tokenizer([t for p in sample for t in (p.prompt[0].content, p.chosen)])
     model = make_model(tokenizer)
     chat = Chat(tokenizer, system_prompt=SYSTEM)
-    log = train(model, rows(chat, pairs(random.Random(SEED + 1))), args.steps, device)
+    batches = iter(DataLoader(Rows(chat), batch_size=None, num_workers=WORKERS))
+    log = train(model, batches, args.steps, device)
     model.to("cpu", torch.bfloat16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out, save_jinja_files=False)
     about = {

@@ -1,6 +1,7 @@
 """The fitness pairs: balanced, right by their checks, apart in their splits, built the same."""
 
 import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -136,3 +137,10 @@ def test_the_build_gives_the_same_bytes(tmp_path: Path) -> None:
     for split in SPLITS:
         name = f"fitness_{split}.json"
         assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes()
+
+
+def test_the_data_card_names_these_files() -> None:
+    card = (DATA / "README.md").read_text(encoding="utf-8")
+    for split in SPLITS:
+        digest = hashlib.sha256((DATA / f"fitness_{split}.json").read_bytes()).hexdigest()
+        assert f"{digest}  fitness_{split}.json" in card
