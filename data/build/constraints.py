@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from facts import EXERCISES, TOOLS, Row, _names_muscle, _names_tool, exercise_name
+from facts import EXERCISES, SOFT, TOOLS, Row, _names_muscle, _names_tool, exercise_name
 from frames import framed
 from mirrors import Draw, Mirror, Side, capital, declare, join, require
 
@@ -49,6 +49,8 @@ def tool_at_hand(draw: Draw) -> Mirror:
     )
     rivals = [e for e in usable if e[shared] == first[shared] and e[other_key] != first[other_key]]
     second = draw.fact("exercise", rivals, lambda row: row["exercise"])
+    # Dumbbells, a barbell and a kettlebell may stand in for one another.
+    require(other_key == "primary" or any(row["equipment"] in SOFT for row in (first, second)))
     form = draw.pick(TRY)
     flaw = (
         "equipment that is not there" if other_key == "equipment" else "exercise for another muscle"
