@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from fitbot.audit.records import prompt_text
+from fitbot.audit.rules import seen_rule
 from fitbot.audit.score import RuleScore, score_rule
 from fitbot.audit.text import normalise
 from fitbot.pairs.preferences import PreferencePair
@@ -26,12 +27,18 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
             f"({best.rule}): reward accuracy means little below that"
         )
     seen = _seen_shares(train, val)
-    if any(share > _SEEN_SHARE for share in seen.values()):
-        shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
-        found.append(f"of the validation file, {shares} stand in the training file")
+    shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
+    if val:
+        # Answers that training chose as often as it rejected them give nothing away.
+        liked = score_rule("answer seen as chosen", seen_rule(train, val).tolist(), val)
+        if liked.is_shortcut or seen["prompts"] > _SEEN_SHARE:
+            found.append(
+                f"of the validation file, {shares} stand in the training file; picking the answer "
+                f"that was chosen there scores {liked.accuracy:.2f}"
+            )
     if found:
         return [f"audit: {line}" for line in found]
-    told = f"; {max(seen.values()):.0%} of validation texts in training" if seen else ""
+    told = f"; {shares} of validation stand in training" if seen else ""
     return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{told}; nothing stands out"]
 
 

@@ -149,3 +149,20 @@ def test_the_quick_part_says_the_two_lines_that_matter() -> None:
     assert "only at length scores 1.00 on validation pairs (the longer answer)" in lines[0]
     assert "100% of prompts" in lines[1]
     assert len(quick_audit(pairs_of(train), [])) == 1
+
+
+def test_answers_that_training_chose_as_often_as_not_give_nothing_away() -> None:
+    def mirrored(asked: str) -> list[dict[str, str]]:
+        answers = [(f"Have {n} g.", f"Have {n + 1} g.") for n in range(10, 99, 2)]
+        return [
+            {"question": f"{asked} {way} than {one}", "chosen": chosen, "rejected": rejected}
+            for one, other in answers
+            for way, chosen, rejected in (("more", other, one), ("less", one, other))
+        ]
+
+    train, val = pairs_of(mirrored("Which is")), pairs_of(mirrored("Name the one that is"))
+
+    (line,) = quick_audit(train, val)
+
+    assert "100% of chosen answers" in line
+    assert "nothing stands out" in line
