@@ -236,6 +236,7 @@ class Aside:
         self.stream: Any = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._has_run = False  # a stream that has not may not be waited for in a capture
         self._used: list[Any] = []  # inputs of this layer's work: their memory may not be reused
         self._behind: list[tuple[torch.cuda.Event, list[Any]]] = []
 
@@ -244,6 +245,7 @@ class Aside:
         if self.stream is None:
             work(*args)
             return
+        self._has_run = True
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             work(*args)
@@ -260,7 +262,7 @@ class Aside:
 
     def join(self) -> None:
         """Let the main line wait for everything."""
-        if self.stream is not None:
+        if self.stream is not None and self._has_run:
             torch.cuda.current_stream().wait_stream(self.stream)
             self._behind.clear()
 
