@@ -82,14 +82,27 @@ class Engine:
         self._no_dropouts = self._dropouts_of(0.0)
 
     def compile_kernels(self, batch: PairBatch) -> None:
-        """Compile the kernels of all passes at once, given any batch on a GPU."""
+        """Compile the kernels of all passes at once and try them, given any batch on a GPU.
+
+        Raises:
+            ValueError: The GPU is too small for one of them.
+        """
+        from triton.runtime.errors import OutOfResources
+
         from fitbot.policy.launch import compiled_together
 
         with compiled_together():
-            logps, kept = self.forward(batch, self.vector.data, training=True, backward=True)
-            assert kept is not None
-            self.backward(kept, torch.zeros_like(logps))
-            self.forward(batch, self.vector.data, training=False, backward=False)
+            self._all_passes(batch)
+        try:
+            self._all_passes(batch)
+        except OutOfResources as error:
+            raise ValueError(f"its kernels do not fit this GPU ({error})") from error
+
+    def _all_passes(self, batch: PairBatch) -> None:
+        logps, kept = self.forward(batch, self.vector.data, training=True, backward=True)
+        assert kept is not None
+        self.backward(kept, torch.zeros_like(logps))
+        self.forward(batch, self.vector.data, training=False, backward=False)
 
     def draw_dropout(self) -> None:
         """Draw the seeds of the next pass's dropout masks."""

@@ -355,6 +355,28 @@ def test_all_kernels_are_compiled_before_the_first_step(
     assert compiled == []
 
 
+@on_gpu
+def test_a_gpu_that_is_too_small_for_a_kernel_runs_eager_and_says_why(
+    base: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triton.runtime.errors import OutOfResources
+
+    from fitbot.policy import attention_kernels
+
+    def too_small(*_: Any) -> None:
+        raise OutOfResources(148736, 101376, "shared memory")
+
+    monkeypatch.setattr(attention_kernels, "attend_backward", too_small)
+    monkeypatch.setattr(logging.getLogger("fitbot"), "propagate", True)
+    policy = make_policy(base, device="cuda")
+
+    with caplog.at_level(logging.INFO, "fitbot"):
+        policy.use_engine("auto", layout="shared", num_steps=1000)
+
+    assert policy.engine_name == "eager"
+    assert "eager (its kernels do not fit this GPU" in caplog.text
+
+
 # -- CUDA graphs ----------------------------------------------------------------------------------
 
 
