@@ -19,6 +19,7 @@ from fitbot.errors import ConfigError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 EMBEDDED = "embedded"  # the base_model setting that means it
 VERSION = 2  # names the cache folder; raise it whenever the files written below change
@@ -114,22 +115,14 @@ def write_embedded_model(
     Raises:
         ConfigError: If hidden_size is not a positive multiple of 64.
     """
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config
+    from transformers import AutoModelForCausalLM, Qwen3Config
 
     if hidden_size < WIDTH_MULTIPLE or hidden_size % WIDTH_MULTIPLE:
         raise ConfigError(
             f"hidden_size must be a positive multiple of {WIDTH_MULTIPLE}, got {hidden_size!r}. "
             "4-bit weights on a CPU allow no other widths."
         )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_byte_tokenizer(),
-        eos_token=TURN_END,
-        pad_token=END_OF_TEXT,
-        extra_special_tokens=[TURN_START],
-        model_max_length=MAX_LENGTH,
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer = chat_tokenizer(_byte_tokenizer(), MAX_LENGTH)
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE,
         hidden_size=hidden_size,
@@ -157,16 +150,38 @@ def write_embedded_model(
     return folder
 
 
+def chat_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
+    """Give a tokenizer of text Qwen3's chat format: five tokens of its own, and the template.
+
+    Args:
+        tokenizer: Of the tokenizers library; the five are added to it.
+        max_length: Tokens that the model is told of.
+    """
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
+    specials = [END_OF_TEXT, TURN_START, TURN_END]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in THINK_TOKENS])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=END_OF_TEXT,
+        extra_special_tokens=[TURN_START],
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
+
+
 def _byte_tokenizer() -> Tokenizer:
-    """Return a tokenizer with one token per byte, and Qwen3's five tokens of the chat format."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    """Return a tokenizer with one token per byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     # alphabet() comes in no fixed order.
     symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    specials = [END_OF_TEXT, TURN_START, TURN_END]
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in THINK_TOKENS])
     return tokenizer

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from facts import EXERCISES, SOFT, TOOLS, Row, _names_muscle, _names_tool, exercise_name
+from facts import EXERCISES, SOFT, TOOLS, Row, exercise_name, names_muscle, names_tool
 from frames import framed
 from mirrors import Draw, Mirror, Side, capital, declare, join, require
 
@@ -41,7 +41,7 @@ def tool_at_hand(draw: Draw) -> Mirror:
     usable = [
         e
         for e in EXERCISES
-        if e["equipment"] in AT_HOME and not _names_muscle(e) and not _names_tool(e)
+        if e["equipment"] in AT_HOME and not names_muscle(e) and not names_tool(e)
     ]
     first = draw.fact("exercise", usable, lambda row: row["exercise"])
     shared, other_key = (
@@ -219,7 +219,7 @@ VETERAN = (
 
 def level_fits(draw: Draw) -> Mirror:
     """A beginner's and an expert's exercise for one muscle."""
-    usable = [e for e in EXERCISES if not _names_muscle(e)]
+    usable = [e for e in EXERCISES if not names_muscle(e)]
     hard = draw.fact(
         "exercise", [e for e in usable if e["level"] == "expert"], lambda row: row["exercise"]
     )

@@ -291,7 +291,7 @@ def exercise_name(row: Row) -> str:
 def exercise_muscle(draw: Draw) -> Mirror:
     """Two exercises, each with its own main muscle."""
     answer = draw.pick(MUSCLE_ANSWERS)
-    plain = [e for e in EXERCISES if not _names_muscle(e)]
+    plain = [e for e in EXERCISES if not names_muscle(e)]
     rows = [draw.fact("exercise", plain, lambda row: row["exercise"]) for _ in range(2)]
     require(rows[0]["primary"] != rows[1]["primary"])
 
@@ -339,7 +339,7 @@ TOOL_ANSWERS = (
 def exercise_tool(draw: Draw) -> Mirror:
     """Two exercises, each with its own equipment."""
     answer = draw.pick(TOOL_ANSWERS)
-    plain = [e for e in EXERCISES if e["equipment"] in TOOLS and not _names_tool(e)]
+    plain = [e for e in EXERCISES if e["equipment"] in TOOLS and not names_tool(e)]
     rows = [draw.fact("exercise", plain, lambda row: row["exercise"]) for _ in range(2)]
     require(rows[0]["equipment"] != rows[1]["equipment"])
     # A barbell may stand in for dumbbells or a machine, but nothing for the last three.
@@ -462,13 +462,15 @@ def _name(row: Row) -> str:
     return row["exercise"]
 
 
-def _names_muscle(row: Row) -> bool:
+def names_muscle(row: Row) -> bool:
+    """Say whether an exercise's name gives its muscle away."""
     stems = ("calf", "tricep", "bicep", "chest", "shoulder", "hamstring", "glute", "quad", "lat ",
              "lats", "forearm", "ab ", "neck", "back", "leg", "hip", "wrist", "deltoid", "oblique")  # fmt: skip
     return any(stem in row["exercise"].lower() + " " for stem in stems)
 
 
-def _names_tool(row: Row) -> bool:
+def names_tool(row: Row) -> bool:
+    """Say whether an exercise's name gives its equipment away."""
     stems = ("barbell", "dumbbell", "cable", "machine", "smith", "kettlebell", "band", "ball", "bar",
              "leverage", "pulley", "pulldown", "body", "rope", "plate", "bench", "lying t")  # fmt: skip
     return any(stem in row["exercise"].lower() for stem in stems)

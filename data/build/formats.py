@@ -1,6 +1,6 @@
 """Formats: the same question, asked for in two forms; each answer has one of them."""
 
-from facts import EXERCISES, FOODS, _names_muscle, exercise_name, nutrients_of, with_unit
+from facts import EXERCISES, FOODS, exercise_name, names_muscle, nutrients_of, with_unit
 from mirrors import Draw, Mirror, Side, capital, join, require
 
 NUMBER_ONLY = (
@@ -143,7 +143,7 @@ def number_or_text(draw: Draw) -> Mirror:
 
 def word_or_text(draw: Draw) -> Mirror:
     """A muscle in one word, or in sentences."""
-    plain = [e for e in EXERCISES if " " not in e["primary"] and not _names_muscle(e)]
+    plain = [e for e in EXERCISES if " " not in e["primary"] and not names_muscle(e)]
     row = draw.fact("exercise", plain, lambda row: row["exercise"])
     core = draw.pick(MUSCLE_CORES).format(e=exercise_name(row))
     text = draw.pick(MUSCLE_TEXTS).format(e=exercise_name(row), p=row["primary"])
@@ -171,7 +171,7 @@ def word_or_text(draw: Draw) -> Mirror:
 def names_or_list(draw: Draw) -> Mirror:
     """Three exercises in a row, in a list, or in a sentence."""
     muscle = draw.pick(sorted({e["primary"] for e in EXERCISES}))
-    fitting = [e for e in EXERCISES if e["primary"] == muscle and not _names_muscle(e)]
+    fitting = [e for e in EXERCISES if e["primary"] == muscle and not names_muscle(e)]
     rows = [draw.fact("exercise", fitting, lambda row: row["exercise"]) for _ in range(3)]
     names = [exercise_name(row) for row in rows]
     require(len(set(names)) == 3)

@@ -27,19 +27,14 @@ from mirrors import Draw, NothingToDraw  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
-from fitbot.embedded import (  # noqa: E402
-    CHAT_TEMPLATE,
-    END_OF_TEXT,
-    THINK_TOKENS,
-    TURN_END,
-    TURN_START,
-)
+from fitbot.embedded import chat_tokenizer  # noqa: E402
 from fitbot.pairs.chat import Chat, Limits  # noqa: E402
 from fitbot.pairs.preferences import Message, PreferencePair  # noqa: E402
 
 SEED = 7
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
-VOCABULARY = 8000
+VOCABULARY = 8000  # tokens at most
+CHAT_TOKENS = 5  # of them; see chat_tokenizer
 CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
 WORKERS = 8  # that draw and encode; another number draws other text
@@ -63,8 +58,7 @@ def pairs(rng: random.Random) -> Iterator[PreferencePair]:
 
 def make_tokenizer(texts: list[str]) -> Any:
     """Train a byte-level BPE with Qwen3's control tokens and chat format."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
     # One digit a token: numbers are then spelled alike wherever they stand.
@@ -75,25 +69,13 @@ def make_tokenizer(texts: list[str]) -> Any:
         ]
     )
     bpe.decoder = decoders.ByteLevel()
-    specials = [END_OF_TEXT, TURN_START, TURN_END]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(THINK_TOKENS) - len(specials),
+        vocab_size=VOCABULARY - CHAT_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    bpe.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
-    bpe.add_tokens([AddedToken(token, normalized=False) for token in THINK_TOKENS])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        eos_token=TURN_END,
-        pad_token=END_OF_TEXT,
-        extra_special_tokens=[TURN_START],
-        model_max_length=MAX_LENGTH,
-        clean_up_tokenization_spaces=False,
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
+    return chat_tokenizer(bpe, MAX_LENGTH)
 
 
 def make_model(tokenizer: Any) -> Any:

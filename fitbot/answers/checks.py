@@ -58,18 +58,10 @@ def _has_number(answer: str, value: float, within: float) -> bool:
     return any(abs(found - value) <= within * abs(value) for found in numbers(answer))
 
 
-def _sentences(answer: str) -> int:
-    return len(SENTENCE_END.findall(answer))
-
-
 FORMATS: dict[str, Callable[[str], bool]] = {
-    "yes or no": lambda answer: answer.rstrip(".!").lower() in ("yes", "no"),
     "one word": lambda answer: len(answer.split()) == 1,
-    "a few words": lambda answer: len(answer.split()) <= 3,
     "number": lambda answer: re.fullmatch(r"\d[\d,.]*(?: ?[a-zA-Z%]+)?\.?", answer) is not None,
-    "names": lambda answer: _sentences(answer) <= 1 and len(answer.split(",")) >= 3,
-    "one sentence": lambda answer: _sentences(answer) == 1 and not ITEM.search(answer),
-    "three sentences": lambda answer: _sentences(answer) == 3 and not ITEM.search(answer),
+    "names": lambda answer: len(SENTENCE_END.findall(answer)) <= 1 and len(answer.split(",")) >= 3,
     "explained": lambda answer: len(answer.split()) >= 12 and not ITEM.search(answer),
     "list": lambda answer: len(ITEM.findall(answer)) >= 2,
     "no list": lambda answer: not ITEM.search(answer) and len(answer.split()) >= 5,

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 Split = Literal["train", "val", "test"]
 
 # Validation keeps nothing for backward, so the more the better; the token budget splits them.
-PAIRS_MEASURED_AT_ONCE = 256  # split again by tokens; without backward more fit
+PAIRS_MEASURED_AT_ONCE = 256
 
 
 class PreferenceDataModule(LightningDataModule):

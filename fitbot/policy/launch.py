@@ -1,7 +1,7 @@
 """How Triton's kernels are launched, and how many of them are compiled side by side.
 
-A kernel is compiled when it is launched for the first time, one after the other: 12 s on a slow
-host. Compiling leaves Python's lock most of the time, so threads do it faster. Triton keeps the
+A kernel is compiled when it is launched for the first time, one after the other, seconds in all.
+Compiling leaves Python's lock most of the time, so threads do it faster. Triton keeps the
 results on disk; the next run finds them.
 """
 
