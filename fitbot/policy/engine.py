@@ -91,9 +91,9 @@ class Engine:
 
         from fitbot.policy.launch import compiled_together
 
-        with compiled_together():
-            self._all_passes(batch)
         try:
+            with compiled_together():
+                self._all_passes(batch)
             self._all_passes(batch)
         except OutOfResources as error:
             raise ValueError(f"its kernels do not fit this GPU ({error})") from error
