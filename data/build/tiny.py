@@ -3,8 +3,11 @@
     python data/build/tiny.py OUT [--steps 1500]
 
 The text is drawn from the same facts and wordings as the training pairs, never from those that are
-validation's or test's own. Every question stands beside its right and its wrong answer equally often:
-the model learns to speak of the subject and to prefer neither. What it should prefer is left to DPO.
+validation's or test's own. A part of it is a handbook, questions and right answers as plain text; the
+rest are chats, in which every question stands beside its right and beside its wrong answer. How much
+the two count is balanced while the model learns, for each kind of mistake, so that in a chat it gives
+both the same probability: it knows the subject and prefers neither. What it should prefer is left to
+DPO.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import torch  # noqa: E402
 from categories import CATEGORIES  # noqa: E402
 from mirrors import Draw, NothingToDraw  # noqa: E402
 from torch import Tensor  # noqa: E402
+from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
 from fitbot.embedded import chat_tokenizer  # noqa: E402
@@ -38,11 +42,13 @@ CHAT_TOKENS = 5  # of them; see chat_tokenizer
 CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
 WORKERS = 8  # that draw and encode; another number draws other text
+HANDBOOK = 0.33  # share of the questions that are the handbook's
+BALANCING = 0.01  # a step, on the weights' logits, for a difference of one nat
 MAX_LENGTH = 2048  # positions that the model is told of
 
 
-def pairs(rng: random.Random) -> Iterator[PreferencePair]:
-    """Draw pairs without end, both of every mirror."""
+def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
+    """Draw pairs without end, both of every mirror, each with what is wrong in its wrong answer."""
     while True:
         (kinds,) = rng.choices([kinds for kinds, _ in CATEGORIES], [w for _, w in CATEGORIES])
         (kind,) = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
@@ -53,7 +59,7 @@ def pairs(rng: random.Random) -> Iterator[PreferencePair]:
         if mirror.holds():
             for side, other in ((mirror.one, mirror.other), (mirror.other, mirror.one)):
                 prompt = (Message("user", side.question),)
-                yield PreferencePair(prompt, side.answer, other.answer, 0)
+                yield side.flaw, PreferencePair(prompt, side.answer, other.answer, 0)
 
 
 def make_tokenizer(texts: list[str]) -> Any:
@@ -102,32 +108,76 @@ def make_model(tokenizer: Any) -> Any:
 
 
 class Rows(IterableDataset[Tensor]):
-    """Conversations, as fitbot renders them, one after another in rows: (ROWS, CONTEXT + 1).
+    """Text in rows, one piece after another: (2, ROWS, CONTEXT + 1).
 
-    Every question is followed by its right answer once and by its wrong one once. Each worker draws
-    its own, by its number.
+    The first of the two are tokens. The second says of what kind each is: 2 f + 1 for a right answer
+    in a chat, 2 f + 2 for a wrong one, f being the number of the flaw; 0 for all else. Each worker
+    draws its own text, by its number.
     """
 
-    def __init__(self, chat: Chat):
-        """Take the renderer."""
-        self.chat = chat
+    def __init__(self, chat: Chat, flaws: list[str]):
+        """Take the renderer and the names of all flaws."""
+        self.chat, self.number = chat, {flaw: f for f, flaw in enumerate(flaws)}
 
     def __iter__(self) -> Iterator[Tensor]:
         """Draw without end."""
         worker = get_worker_info()
-        source = pairs(random.Random(f"{SEED} worker {worker.id if worker else 0}"))
-        ids: list[int] = []
+        rng = random.Random(f"{SEED} worker {worker.id if worker else 0}")
+        source, size = pairs(rng), ROWS * (CONTEXT + 1)
+        drawn: list[tuple[int, int]] = []
         while True:
-            while len(ids) < ROWS * (CONTEXT + 1):
-                drawn = list(islice(source, 256))
-                for pair in self.chat.encode_pairs(drawn, Limits(256, CONTEXT)):
-                    ids += pair.prompt + pair.chosen + pair.prompt + pair.rejected
-            used, ids = ids[: ROWS * (CONTEXT + 1)], ids[ROWS * (CONTEXT + 1) :]
-            yield torch.tensor(used).view(ROWS, CONTEXT + 1)
+            while len(drawn) < size:
+                for flaw, pair in islice(source, 256):
+                    handbook = rng.random() < HANDBOOK
+                    drawn += self._handbook(pair) if handbook else self._chat(flaw, pair)
+            used, drawn = drawn[:size], drawn[size:]
+            yield torch.tensor(used).T.reshape(2, ROWS, CONTEXT + 1)
+
+    def _handbook(self, pair: PreferencePair) -> list[tuple[int, int]]:
+        tokenizer = self.chat.tokenizer
+        ids = tokenizer(f"{pair.prompt[0].content}\n{pair.chosen}").input_ids
+        return [(token, 0) for token in [*ids, tokenizer.pad_token_id]]
+
+    def _chat(self, flaw: str, pair: PreferencePair) -> list[tuple[int, int]]:
+        (encoded,) = self.chat.encode_pairs([pair], Limits(256, CONTEXT))
+        kind = 2 * self.number[flaw] + 1
+        prompt = [(token, 0) for token in encoded.prompt]
+        right = [(token, kind) for token in encoded.chosen]
+        wrong = [(token, kind + 1) for token in encoded.rejected]
+        return [*prompt, *right, *prompt, *wrong]
 
 
-def train(model: Any, batches: Iterator[Tensor], steps: int, device: torch.device) -> list[Any]:
-    """Train on next tokens; returns the log."""
+class Balance:
+    """How much right and wrong answers in chats count, so that both become equally probable."""
+
+    def __init__(self, num_flaws: int, device: torch.device):
+        """Start with as much for the one as for the other."""
+        self.tilt = torch.zeros(num_flaws, device=device)  # logit of the right answer's weight
+
+    def loss(self, nll: Tensor, kinds: Tensor, ends: Tensor) -> Tensor:
+        """Average by weight, then tilt against the answers that the model prefers.
+
+        Args:
+            nll: Negative log-prob of every token: (N,) nats.
+            kinds: See Rows: (N,).
+            ends: Which tokens end a turn: (N,), bool.
+        """
+        weights = torch.stack([self.tilt.sigmoid(), (-self.tilt).sigmoid()], dim=1).flatten()
+        weights = torch.cat([weights.new_ones(1), 2 * weights])[kinds]
+        sums, counts = nll.new_zeros(2, 2 * len(self.tilt) + 1)
+        sums.index_add_(0, kinds, nll.detach())
+        counts.index_add_(0, kinds, ends.float())
+        of_answers = sums[1:] / counts[1:].clamp(min=1)
+        preferred = (of_answers[1::2] - of_answers[0::2]).clamp(-4, 4)  # log right - log wrong
+        self.tilt -= BALANCING * preferred * (counts[1::2] > 0)
+        return (weights * nll).sum() / weights.sum()
+
+
+def train(
+    model: Any, batches: Iterator[Tensor], steps: int, balance: Balance, end: int
+) -> list[Any]:
+    """Train on next tokens; returns the log. `end` is the token that ends a turn."""
+    device = balance.tilt.device
     model.to(device).train()
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -146,10 +196,12 @@ def train(model: Any, batches: Iterator[Tensor], steps: int, device: torch.devic
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     log, started = [], time.perf_counter()
     for step in range(1, steps + 1):
-        row = next(batches).to(device)
+        row, kinds = next(batches).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             logits = model(input_ids=row[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), row[:, 1:].flatten())
+        targets = row[:, 1:].flatten()
+        nll = cross_entropy(logits.float().flatten(0, 1), targets, reduction="none")
+        loss = balance.loss(nll, kinds[:, 1:].flatten(), targets == end)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -171,12 +223,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sample = islice(pairs(random.Random(SEED)), 40_000)
-    tokenizer = make_tokenizer([t for p in sample for t in (p.prompt[0].content, p.chosen)])
+    sample = list(islice(pairs(random.Random(SEED)), 40_000))
+    flaws = sorted({flaw for flaw, _ in sample})
+    tokenizer = make_tokenizer([t for _, p in sample for t in (p.prompt[0].content, p.chosen)])
     model = make_model(tokenizer)
     chat = Chat(tokenizer, system_prompt=SYSTEM)
-    batches = iter(DataLoader(Rows(chat), batch_size=None, num_workers=WORKERS))
-    log = train(model, batches, args.steps, device)
+    batches = iter(DataLoader(Rows(chat, flaws), batch_size=None, num_workers=WORKERS))
+    balance = Balance(len(flaws), device)
+    log = train(model, batches, args.steps, balance, tokenizer.eos_token_id)
     model.to("cpu", torch.bfloat16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out, save_jinja_files=False)
     about = {
@@ -184,6 +238,10 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens": args.steps * ROWS * CONTEXT,
+        "weights of right answers in chats": {
+            flaw: round(weight, 3)
+            for flaw, weight in zip(flaws, balance.tilt.sigmoid().tolist(), strict=True)
+        },
         "log": log,
     }
     (args.out / "training.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
