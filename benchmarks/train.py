@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 MAX_LENGTH = 1024  # tokens
 PROFILED = 10  # steps, the last ones
+WARM_UP = 3  # steps before them in which the profiler is on, too
 CONTENDERS: dict[str, dict[str, Any]] = {
     "fitbot": {"steps": 300},
     "fitbot eager": {"steps": 30, "engine": "eager"},
@@ -88,25 +89,33 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
     result: dict[str, Any] = {}
     compiled = contender.get("engine", "compiled") == "compiled" and torch.cuda.is_available()
     # The eager engine's many thousand kernels take a profiler minutes.
-    profile_from = contender["steps"] - PROFILED if compiled else None
+    steps = contender["steps"]
+    profile_from = steps - PROFILED - WARM_UP if compiled else steps
 
     class Watch(lightning.Callback):
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, *_: Any
         ) -> None:
+            step = trainer.global_step
             if self.profiler is None:
                 clock.tick()
                 records.append([part.records for part in batch])
-            if trainer.global_step == profile_from:
-                torch.cuda.synchronize()
-                activities = [torch.profiler.ProfilerActivity.CUDA]
-                self.profiler = torch.profiler.profile(activities=activities)
+            else:
+                if step in (profile_from + WARM_UP, steps):
+                    torch.cuda.synchronize()  # no kernel of other steps is counted
+                self.profiler.step()
+            if step == profile_from < steps:
+                self.profiler = torch.profiler.profile(
+                    activities=[torch.profiler.ProfilerActivity.CUDA],
+                    schedule=torch.profiler.schedule(
+                        wait=0, warmup=WARM_UP, active=PROFILED, repeat=1
+                    ),
+                )
                 self.profiler.__enter__()
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
             result.update(clock.result(last_log=last_log(trainer)))
             if self.profiler is not None:
-                torch.cuda.synchronize()
                 self.profiler.__exit__(None, None, None)
                 result["parts_ms"] = take_apart(self.profiler.events(), num_steps=PROFILED)
             if torch.cuda.is_available():

@@ -17,7 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ WORKERS = 8  # that draw and encode; another number draws other text
 HANDBOOK = 0.33  # share of the questions that are the handbook's
 BALANCING = 0.01  # a step, on the weights' logits, for a difference of one nat
 MAX_LENGTH = 2048  # positions that the model is told of
+
+Piece = list[tuple[int, int]]  # of text: tokens, and the kind of each
 
 
 def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
@@ -124,27 +126,31 @@ class Rows(IterableDataset[Tensor]):
         worker = get_worker_info()
         rng = random.Random(f"{SEED} worker {worker.id if worker else 0}")
         source, size = pairs(rng), ROWS * (CONTEXT + 1)
-        drawn: list[tuple[int, int]] = []
+        drawn: Piece = []
         while True:
             while len(drawn) < size:
-                for flaw, pair in islice(source, 256):
+                pieces = []
+                for flaw, pair in islice(source, 1024):
                     handbook = rng.random() < HANDBOOK
-                    drawn += self._handbook(pair) if handbook else self._chat(flaw, pair)
+                    pieces += [self._handbook(pair)] if handbook else self._chats(flaw, pair)
+                # Or else whoever has read the right answer knows that the wrong one comes next.
+                rng.shuffle(pieces)
+                drawn += chain.from_iterable(pieces)
             used, drawn = drawn[:size], drawn[size:]
             yield torch.tensor(used).T.reshape(2, ROWS, CONTEXT + 1)
 
-    def _handbook(self, pair: PreferencePair) -> list[tuple[int, int]]:
+    def _handbook(self, pair: PreferencePair) -> Piece:
         tokenizer = self.chat.tokenizer
         ids = tokenizer(f"{pair.prompt[0].content}\n{pair.chosen}").input_ids
         return [(token, 0) for token in [*ids, tokenizer.pad_token_id]]
 
-    def _chat(self, flaw: str, pair: PreferencePair) -> list[tuple[int, int]]:
+    def _chats(self, flaw: str, pair: PreferencePair) -> list[Piece]:
         (encoded,) = self.chat.encode_pairs([pair], Limits(256, CONTEXT))
         kind = 2 * self.number[flaw] + 1
         prompt = [(token, 0) for token in encoded.prompt]
         right = [(token, kind) for token in encoded.chosen]
         wrong = [(token, kind + 1) for token in encoded.rejected]
-        return [*prompt, *right, *prompt, *wrong]
+        return [prompt + right, prompt + wrong]
 
 
 class Balance:
