@@ -15,10 +15,10 @@ if not torch.cuda.is_available():  # then Triton's kernels are tested in its int
 
 import lightning
 import pytest
+from tiny_model import write_tiny_model
 from transformers import AutoTokenizer
 
 from fitbot.dpo.module import DPOModule
-from fitbot.embedded import write_embedded_model
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
@@ -35,7 +35,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a tiny float32 Qwen3 with a byte tokenizer."""
-    return str(write_embedded_model(tmp_path_factory.mktemp("base")))
+    return str(write_tiny_model(tmp_path_factory.mktemp("base")))
 
 
 @pytest.fixture(scope="session")

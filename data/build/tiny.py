@@ -31,20 +31,38 @@ from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
-from fitbot.embedded import chat_tokenizer  # noqa: E402
 from fitbot.pairs.chat import Chat, Limits  # noqa: E402
 from fitbot.pairs.preferences import Message, PreferencePair  # noqa: E402
 
 SEED = 7
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 VOCABULARY = 8000  # tokens at most
-CHAT_TOKENS = 5  # of them; see chat_tokenizer
+CHAT_TOKENS = 5  # of them
 CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
 WORKERS = 8  # that draw and encode; another number draws other text
 HANDBOOK = 0.33  # share of the questions that are the handbook's
 BALANCING = 0.01  # a step, on the weights' logits, for a difference of one nat
 MAX_LENGTH = 2048  # positions that the model is told of
+
+END_OF_TEXT = "<|endoftext|>"  # pads
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+THINK_TOKENS = ["<think>", "</think>"]  # ordinary text to Qwen3: decoding keeps them
+
+# Plain turns, and the empty think blocks of Qwen3's own template: before a last answer, and in the
+# generation prompt when thinking is off. No tools, no reasoning content.
+CHAT_TEMPLATE = r"""
+{%- for message in messages -%}
+    {%- set answered = loop.last and message.role == 'assistant' -%}
+    {{ '<|im_start|>' ~ message.role ~ '\n' ~ ('<think>\n\n</think>\n\n' if answered else '')
+       ~ message.content ~ '<|im_end|>\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {%- set thinking = enable_thinking is not defined or enable_thinking is not false -%}
+    {{ '<|im_start|>assistant\n' ~ ('' if thinking else '<think>\n\n</think>\n\n') }}
+{%- endif -%}
+""".strip()
 
 Piece = list[tuple[int, int]]  # of text: tokens, and the kind of each
 
@@ -84,6 +102,31 @@ def make_tokenizer(texts: list[str]) -> Any:
     )
     bpe.train_from_iterator(texts, trainer)
     return chat_tokenizer(bpe, MAX_LENGTH)
+
+
+def chat_tokenizer(tokenizer: Any, max_length: int) -> Any:
+    """Give a tokenizer of text Qwen3's chat format: five tokens of its own, and the template.
+
+    Args:
+        tokenizer: Of the tokenizers library; the five are added to it.
+        max_length: Tokens that the model is told of.
+    """
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
+
+    specials = [END_OF_TEXT, TURN_START, TURN_END]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in specials])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in THINK_TOKENS])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=END_OF_TEXT,
+        extra_special_tokens=[TURN_START],
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
 
 
 def make_model(tokenizer: Any) -> Any:
@@ -175,7 +218,8 @@ class Balance:
         counts.index_add_(0, kinds, ends.float())
         of_answers = sums[1:] / counts[1:].clamp(min=1)
         preferred = (of_answers[1::2] - of_answers[0::2]).clamp(-4, 4)  # log right - log wrong
-        self.tilt -= BALANCING * preferred * (counts[1::2] > 0)
+        both = (counts[1::2] > 0) & (counts[2::2] > 0)  # or else there is nothing to compare
+        self.tilt -= BALANCING * preferred * both
         return (weights * nll).sum() / weights.sum()
 
 

@@ -10,12 +10,12 @@ import lightning
 import pytest
 import torch
 from conftest import adapter_of, make_data, make_module, make_trainer
+from tiny_model import write_tiny_model
 from torch import Tensor
 
 from fitbot.dpo.callbacks import RandomState, StepLog
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
-from fitbot.embedded import write_embedded_model
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.policy.base import LoraSettings
@@ -468,7 +468,7 @@ def test_where_passes_cannot_be_smaller_the_run_stops_and_says_what_would_help(
 @pytest.mark.gpu
 def test_however_little_memory_a_gpu_has_the_result_is_the_same(tmp_path: Path) -> None:
     # So large that cuBLAS's workspaces, 32 MiB for each stream, are a small part of what it needs.
-    base = str(write_embedded_model(tmp_path / "base", hidden_size=512, num_layers=4))
+    base = str(write_tiny_model(tmp_path / "base", hidden_size=512, num_layers=4))
     answers = ("yes " * 100, "no, " * 90)
     records = [
         {"question": f"{n}? " * 40, "chosen": answers[n % 2], "rejected": answers[(n + 1) % 2]}

@@ -13,13 +13,13 @@ import pytest
 import torch
 from datasets import Dataset
 from lightning import LightningModule, Trainer
+from tiny_model import write_tiny_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
-from fitbot.embedded import write_embedded_model
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -103,7 +103,7 @@ def _trl_on_an_offline_cpu() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_embedded_model(tmp_path_factory.mktemp("base"), hidden_size=64)
+    return write_tiny_model(tmp_path_factory.mktemp("base"), hidden_size=64)
 
 
 @pytest.mark.parametrize(

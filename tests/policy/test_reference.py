@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import make_policy
+from tiny_model import write_tiny_model
 
-from fitbot.embedded import write_embedded_model
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.base import BaseSettings
@@ -76,7 +76,7 @@ def test_a_pair_cut_otherwise_is_another_pair(
 
 
 def test_the_key_changes_with_everything_that_changes_a_log_prob(base: str, tmp_path: Path) -> None:
-    other = str(write_embedded_model(tmp_path / "other", seed=1))
+    other = str(write_tiny_model(tmp_path / "other", seed=1))
     policy = make_policy(base)
     policy.network.save_pretrained(tmp_path / "adapter")
 
@@ -96,6 +96,6 @@ def test_the_key_changes_with_everything_that_changes_a_log_prob(base: str, tmp_
 
 
 def test_the_key_is_the_contents_of_the_base_and_not_its_place(base: str, tmp_path: Path) -> None:
-    copy = str(write_embedded_model(tmp_path / "copy"))
+    copy = str(write_tiny_model(tmp_path / "copy"))
 
     assert open_cache(copy, tmp_path).file == open_cache(base, tmp_path).file
