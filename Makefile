@@ -1,4 +1,4 @@
-# make quickstart   train the embedded model on the sample pairs; needs neither GPU nor hub
+# make quickstart   train the embedded model on the fitness pairs; needs neither GPU nor hub
 # make test         lint, types and tests
 # make lint         the same without the tests
 # make clean        delete caches and build outputs; the environment and checkpoints/ stay

@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=2 python benchmarks/cpu_step.py --out FILE
 
-Both train the embedded model, NF4, LoRA r 16 with dropout 0.05, float32, 8 pairs a step, on the
-sample pairs; every run is a process of its own, the trainers take turns. TRL's log-prob kernel
-needs a GPU: here it gets plain log_softmax, over the same scored tokens. Needs the dev extra.
+Both train the embedded model, NF4, LoRA r 16 with dropout 0.05, float32, 16 pairs a step, on the
+first of the fitness pairs; every run is a process of its own, the trainers take turns. TRL's
+log-prob kernel needs a GPU: here it gets plain log_softmax, over the same scored tokens. Needs the
+dev extra.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
+PAIRS = 16  # a step
 WORK = {
     "fitbot": {},
-    "trl 8 x 1": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1},
-    "trl 2 x 4": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+    "trl 16 x 1": {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
+    "trl 2 x 8": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
 }
 
 
@@ -38,7 +40,7 @@ def time_fitbot(steps: int) -> list[float]:
         def on_train_batch_end(self, *args: Any) -> None:
             ends.append(time.perf_counter())
 
-    settings = {"model.reference": "cached", "trainer.max_steps": steps}
+    settings = {"model.reference": "cached", "data.train_limit": PAIRS * steps}
     fit("quickstart.yaml", settings, Clock())
     return [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
 
@@ -88,7 +90,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
     lora = LoraConfig(
         r=16, lora_alpha=64, lora_dropout=0.05, target_modules=[*targets], task_type="CAUSAL_LM"
     )
-    records = json.loads((ROOT / "data" / "sample_train.json").read_text(encoding="utf-8"))
+    records = json.loads((ROOT / "data" / "fitness_train.json").read_text(encoding="utf-8"))
     pairs = [
         {
             "prompt": [
@@ -98,13 +100,13 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
             "chosen": [{"role": "assistant", "content": record["chosen"]}],
             "rejected": [{"role": "assistant", "content": record["rejected"]}],
         }
-        for record in records
+        for record in records[: PAIRS * steps]
     ]
     with tempfile.TemporaryDirectory() as output:
         config = DPOConfig(
             output_dir=output,
             max_steps=steps,
-            learning_rate=1e-3,
+            learning_rate=2e-4,
             beta=0.1,
             max_length=1024,
             disable_dropout=False,

@@ -45,8 +45,8 @@ def chat(base: str) -> Chat:
 
 @pytest.fixture(scope="session")
 def pairs(chat: Chat) -> list[EncodedPair]:
-    """The first eight sample pairs, encoded."""
-    loaded = load_pairs(ROOT / "data" / "sample_train.json", limit=8)
+    """The first eight fitness pairs, encoded."""
+    loaded = load_pairs(ROOT / "data" / "fitness_train.json", limit=8)
     return chat.encode_pairs(loaded.pairs, LIMITS)
 
 

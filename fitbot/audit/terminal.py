@@ -123,7 +123,7 @@ def _cost(audit: Audit) -> Iterator[str]:
     )
     yield from _row("forward only", [f"{cost.forward_only:,} (reference, validation)"])
     if settings.base_model == EMBEDDED:
-        yield "  the embedded model's tokens are bytes; --base_model names the run's own tokenizer"
+        yield "  which knows few words besides ours; --base_model names the run's own"
 
 
 def _findings(audit: Audit) -> Iterator[str]:

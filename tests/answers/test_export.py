@@ -18,9 +18,9 @@ from fitbot.run import LastCheckpoint
 
 @pytest.fixture
 def checkpoint(base: str, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Train four steps on the sample and say what its validation pairs score."""
+    """Train four steps and say what its validation pairs score."""
     load_in_4bit = getattr(request, "param", False)
-    path = str(ROOT / "data" / "sample_train.json")
+    path = str(ROOT / "data" / "fitness_train.json")
     data = make_data(
         base,
         path,

@@ -157,8 +157,8 @@ def test_what_the_limits_cut_is_counted_and_what_they_cannot_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = clean_records()
-    records[0]["chosen"] += " word" * 400
-    records[1]["system"] = "s" * 400
+    records[0]["chosen"] += " word" * 1200
+    records[1]["system"] = "s" * 800
     path = write(tmp_path / "long.json", records)
 
     assert main(["audit", path, "--fail-on", "cut"]) == 1

@@ -479,29 +479,34 @@ def test_however_little_memory_a_gpu_has_the_result_is_the_same(tmp_path: Path) 
     device = torch.cuda.current_device()
     total = torch.cuda.get_device_properties(device).total_memory
 
-    def fit_within(num_bytes: int) -> tuple[dict[str, Tensor], int]:
+    def fit_within(num_bytes: int) -> tuple[Tensor, dict[str, float], int]:
         gc.collect()  # trainer and module refer to each other: the last one's memory is held
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(min(1.0, num_bytes / total))
-        module = make_module(
-            base, tmp_path, lora=LoraSettings(r=4, alpha=8, dropout=0.0), engine="compiled"
-        )
+        lora = LoraSettings(r=4, alpha=8, dropout=0.0)
+        module = make_module(base, tmp_path, lora=lora, engine="compiled", learning_rate=1e-3)
         # The pass is launched in the first epoch, captured in the second, replayed in the third.
         trainer = make_trainer(tmp_path, max_epochs=3, accelerator="gpu", devices=1)
         data = make_data(base, str(path), batch_size=14, accumulate_batches=1)
         trainer.fit(module, data)
-        return {name: w.cpu() for name, w in adapter_of(module).items()}, data.token_budget
+        means = module.train_window.compute() | trainer.callback_metrics
+        figures = {
+            name: means[name].item() for name in ("loss", "rewards/margins", "val/rewards/margins")
+        }
+        adapter = torch.cat([weight.flatten().cpu() for weight in adapter_of(module).values()])
+        return adapter, figures, data.token_budget
 
     try:
-        expected, budget = fit_within(total)
+        expected, figures, budget = fit_within(total)
         peak = torch.cuda.max_memory_reserved()
         budgets = []
         for share in (0.9, 0.7, 0.5, 0.35):
-            actual, left = fit_within(int(share * peak))
+            actual, others, left = fit_within(int(share * peak))
             budgets.append(left)
-            for name, weight in expected.items():
-                assert (actual[name] - weight).abs().max() < 5e-4, (share, name)
+            assert others == pytest.approx(figures, rel=0.01), share
+            # Adam gives a gradient of nothing but rounding as large a step as any other.
+            assert (actual - expected).norm() < 0.05 * expected.norm(), share
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert budgets[-1] < budget, budgets

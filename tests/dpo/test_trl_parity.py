@@ -28,7 +28,7 @@ from fitbot.policy.base import BaseSettings, LoraSettings, adapter_config, load_
 from fitbot.policy.policy import Policy
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "data" / "sample_train.json"
+TRAIN = ROOT / "data" / "fitness_train.json"
 NUM_PAIRS = 48
 QWEN3_TOKENIZER = ROOT.parent / "shared" / "qwen3-tokenizer"
 
@@ -123,7 +123,7 @@ def test_trl_scores_our_ids_and_the_newline_after_them(
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder or base)
     chat = Chat(tokenizer, system_prompt=SYSTEM_PROMPT)
 
-    ours = chat.encode_pairs(load_pairs(SAMPLE).pairs, LIMITS)
+    ours = chat.encode_pairs(load_pairs(TRAIN, limit=NUM_PAIRS).pairs, LIMITS)
     theirs = trl_pairs(make_trl_trainer(base, tmp_path, tokenizer=tokenizer))
 
     # The template ends a turn with "<|im_end|>\n". TRL trains the newline, too; fitbot does not,
@@ -205,7 +205,7 @@ def test_twenty_optimizer_steps_are_those_of_trl(
 
 
 def conversations() -> list[dict[str, Any]]:
-    """Return the sample in TRL's format."""
+    """Return the first pairs in TRL's format."""
     return [
         {
             "prompt": [
@@ -216,7 +216,7 @@ def conversations() -> list[dict[str, Any]]:
             "rejected": [{"role": "assistant", "content": record["rejected"]}],
             "chat_template_kwargs": {"enable_thinking": False},
         }
-        for record in json.loads(SAMPLE.read_text(encoding="utf-8"))
+        for record in json.loads(TRAIN.read_text(encoding="utf-8"))[:NUM_PAIRS]
     ]
 
 
@@ -227,7 +227,7 @@ def make_trl_trainer(
     tokenizer: PreTrainedTokenizerBase | None = None,
     pairs_per_pass: int = PAIRS_PER_STEP,
 ) -> TrlInOrder:
-    """Set TRL up, which tokenises the sample; its adapter is to be replaced by fitbot's."""
+    """Set TRL up, which tokenises the pairs; its adapter is to be replaced by fitbot's."""
     config = DPOConfig(
         output_dir=str(folder / "trl"),
         use_cpu=True,

@@ -43,7 +43,7 @@ def results(base: str, backend: str) -> list[float]:
     script = SCRIPT.format(
         tests=str(ROOT / "tests"),
         base=base,
-        data=str(ROOT / "data" / "sample_train.json"),
+        data=str(ROOT / "data" / "fitness_train.json"),
         backend=backend,
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
