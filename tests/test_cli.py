@@ -150,6 +150,16 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert (run / "last.ckpt").stat().st_size < 8_000_000  # adapter and optimizer, never the base
 
 
+def test_a_short_run_prefers_right_answers_to_questions_it_has_not_seen(tmp_path: Path) -> None:
+    options = ("--data.train_limit", "640", "--data.val_limit", "160", "--trainer.max_epochs", "1")
+
+    assert main(["fit", *quickstart(tmp_path, *options, "--data.accumulate_batches", "4")]) == 0
+
+    summary = json.loads((tmp_path / "quickstart" / "summary.json").read_text())
+    assert summary["first_loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert summary["val_accuracy"] > 0.6  # of 160; 0.5 before, 0.8 after all 200 steps
+
+
 def test_curves_and_csv_agree(run: Path) -> None:
     with (run / "metrics" / "version_0" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -6,6 +6,7 @@ the same bytes in every run. See data/README.md.
 
 import json
 import random
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,9 @@ from mirrors import Draw, Mirror, NothingToDraw, Side  # noqa: E402
 SEED = 20261122
 TRAIN_MIRRORS = 2800
 HELD_OUT_MIRRORS = 110  # of each kind of split, in validation and in test
+MOST_USES = 12  # of an answer, over all files
+MOST_USES_OF_A_WORD = 20
+MOST_USES_OF_A_SENTENCE = 0.02  # share of the mirrors drawn together
 TRIES = 300  # for each mirror, before a category counts as exhausted
 
 
@@ -76,6 +80,7 @@ def draw_mirrors(
         salt: Sets this draw apart from another of the same pools.
     """
     mirrors: list[Mirror] = []
+    sentences: Counter[str] = Counter()
     for kinds, share in CATEGORIES:
         rng = random.Random(f"{SEED} {facts_pool} {forms_pool} {salt} {kinds[0][0].__name__}")
         wanted = round(count * share)
@@ -95,15 +100,24 @@ def draw_mirrors(
             questions = {mirror.one.question.lower(), mirror.other.question.lower()}
             if known is not None and not mirror.keys <= known:
                 continue
-            if len(questions) < 2 or questions & seen or max(uses[text] for text in texts) >= 12:
+            if len(questions) < 2 or questions & seen or any(used_up(t, uses) for t in texts):
+                continue
+            said = {sentence for text in texts for sentence in re.split(r"(?<=[.!?])\s+", text)}
+            if any(sentences[sentence] + 1 > MOST_USES_OF_A_SENTENCE * count for sentence in said):
                 continue
             if not mirror.holds():
                 continue
+            sentences.update(said)
             seen |= questions
             uses.update(texts)
             mirrors.append(mirror)
             wanted -= 1
     return mirrors
+
+
+def used_up(answer: str, uses: Counter[str]) -> bool:
+    """Say whether an answer has stood in as many mirrors as it may."""
+    return uses[answer] >= (MOST_USES if " " in answer else MOST_USES_OF_A_WORD)
 
 
 def pairs_of(mirrors: list[Mirror], split: str) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ EXPLAINED = (
     "Tell me in two sentences, with some context.",
     "I would like it explained, in a sentence or two.",
     "Write it out and say what I can do with it.",
-    "Not just a figure, please: a short explanation.",
+    "More than one word, please: a short explanation.",
     "Answer in sentences and add how to use it.",
     "A short explanation, please, in full sentences.",
     "Say it in words and put it in context.",
@@ -38,6 +38,30 @@ ONE_WORD = (
     "I want one word, no sentence.",
     "Only one word as the answer.",
     "One word will do.",
+)
+YES_OR_NO = (
+    "Yes or no only.",
+    "Answer with yes or no.",
+    "Just yes or no, please.",
+    "Only a yes or a no.",
+    "Yes or no is enough.",
+    "Reply with yes or no and nothing else.",
+    "A plain yes or no will do.",
+    "I only want to hear yes or no.",
+    "Yes or no, no reasons.",
+    "Keep it to yes or no.",
+)
+WITH_A_REASON = (
+    "Please explain it in a sentence or two.",
+    "Say why, in whole sentences.",
+    "Not just yes or no: a short explanation.",
+    "I would like some words with it, in full sentences.",
+    "Explain it a little.",
+    "Tell me in two sentences, with some context.",
+    "Write it out, with a word on how to use it.",
+    "A short explanation, please, in full sentences.",
+    "Give me a little more than yes or no.",
+    "Add a sentence or two.",
 )
 THREE_NAMES = (
     "Three names only, separated by commas, no explanation.",
@@ -88,6 +112,10 @@ EXPLANATIONS = (
     "By the USDA's tables it is {v} of {n} for 100 g of {f}. Half of it makes a small portion.",
     "Count {v} of {n} for every 100 g of {f}. That is close enough for a food diary.",
     "In 100 g of {f} you find some {v} of {n}. Cooking water or oil would change the figure.",
+    "100 g of {f} bring about {v} of {n}. Put the plate on a kitchen scale if you want to be exact.",
+    "You can reckon with {v} of {n} in 100 g of {f}. Two such portions make {d}.",
+    "It is around {v} of {n} for 100 g of {f}. Add it to what the rest of the meal brings.",
+    "100 g of {f} come with some {v} of {n}. Tables differ by a few per cent, which does no harm.",
 )
 MUSCLE_CORES = (
     "Which muscle does the {e} mainly train?",
@@ -102,6 +130,16 @@ MUSCLE_TEXTS = (
     "The {e} is an exercise for the {p}. Choose a weight that leaves two repetitions in reserve.",
     "It is the {p} that the {e} loads most. Stop a set when your form begins to slip.",
     "In the {e} the load is on the {p}. Add weight only when all sets feel steady.",
+    "The {e} loads the {p} before anything else. Begin with a weight that you can stop at any point.",
+    "The {e} asks most of the {p}. Pause for a moment where it is hardest.",
+    "Nothing works as hard in the {e} as the {p}. Note the weight, so that you can add to it next time.",
+    "The {e} is made for the {p}. Breathe out on the way that costs effort.",
+)
+YES_NO_CORES = (
+    "Does the {e} mainly train the {p}?",
+    "Is the {e} first of all an exercise for the {p}?",
+    "Is it the {p} that the {e} works most?",
+    "Do I choose the {e} to train the {p}?",
 )
 NAMES_CORES = (
     "Which exercises train the {p}?",
@@ -168,6 +206,36 @@ def word_or_text(draw: Draw) -> Mirror:
     )
 
 
+def yes_no_or_text(draw: Draw) -> Mirror:
+    """Whether an exercise trains a muscle: yes or no alone, or with an explanation."""
+    unnamed = [e for e in EXERCISES if not names_muscle(e)]
+    row = draw.fact("exercise", unnamed, lambda row: row["exercise"])
+    trained = {row["primary"], *row["secondary"].split("; ")}
+    others = sorted({e["primary"] for e in EXERCISES} - trained)
+    asked = draw.pick((row["primary"], draw.pick(others)))
+    core = draw.pick(YES_NO_CORES).format(e=exercise_name(row), p=asked)
+    verdict = "Yes" if asked == row["primary"] else "No"
+    text = draw.pick(MUSCLE_TEXTS).format(e=exercise_name(row), p=row["primary"])
+    fact = (f"{row['exercise']}: {row['primary']}",)
+    return draw.mirror(
+        "format",
+        Side(
+            f"{core} {draw.ask(YES_OR_NO)}",
+            verdict + draw.pick(("", ".")),
+            {"format": "yes or no", "any": [verdict.lower()]},
+            "sentences instead of yes or no",
+            fact,
+        ),
+        Side(
+            f"{core} {draw.ask(WITH_A_REASON)}",
+            draw.pick((f"{verdict}. {text}", f"{verdict}: {text[0].lower()}{text[1:]}")),
+            {"format": "explained", "all": [verdict.lower(), row["primary"]]},
+            "yes or no instead of an explanation",
+            fact,
+        ),
+    )
+
+
 def names_or_list(draw: Draw) -> Mirror:
     """Three exercises in a row, in a list, or in a sentence."""
     muscle = draw.pick(sorted({e["primary"] for e in EXERCISES}))
@@ -198,4 +266,4 @@ def names_or_list(draw: Draw) -> Mirror:
     return draw.mirror("format", side(kinds[0]), side(kinds[1]))
 
 
-KINDS = ((number_or_text, 4), (word_or_text, 3), (names_or_list, 4))
+KINDS = ((number_or_text, 4), (word_or_text, 3), (yes_no_or_text, 3), (names_or_list, 4))

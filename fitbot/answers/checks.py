@@ -60,6 +60,7 @@ def _has_number(answer: str, value: float, within: float) -> bool:
 
 FORMATS: dict[str, Callable[[str], bool]] = {
     "one word": lambda answer: len(answer.split()) == 1,
+    "yes or no": lambda answer: re.fullmatch(r"(?:yes|no)\.?", answer.lower()) is not None,
     "number": lambda answer: re.fullmatch(r"\d[\d,.]*(?: ?[a-zA-Z%]+)?\.?", answer) is not None,
     "names": lambda answer: len(SENTENCE_END.findall(answer)) <= 1 and len(answer.split(",")) >= 3,
     "explained": lambda answer: len(answer.split()) >= 12 and not ITEM.search(answer),
