@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,16 @@ def imports_of(path: Path) -> list[tuple[str, int]]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fitbot."):
             found.append((str(node.module).split(".")[1], node.lineno))
     return found
+
+
+def test_the_wheel_has_every_package_and_the_embedded_model() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "fitbot").rglob("__init__.py")}
+
+    assert set(project["tool"]["setuptools"]["packages"]) == {
+        *(".".join(folder.parts) for folder in folders),
+        "fitbot.tiny",
+    }
 
 
 def test_imports_run_downwards_only() -> None:

@@ -172,7 +172,7 @@ def number_or_text(draw: Draw) -> Mirror:
         Side(
             f"{core} {draw.ask(EXPLAINED)}",
             capital(text),
-            {"format": "explained", "number": value},
+            {"format": "explained", "number": value, "all": [food["food"]]},
             "bare figure instead of an explanation",
             fact,
         ),
@@ -199,7 +199,7 @@ def word_or_text(draw: Draw) -> Mirror:
         Side(
             f"{core} {draw.ask(EXPLAINED)}",
             text,
-            {"format": "explained", "any": [row["primary"]]},
+            {"format": "explained", "all": [exercise_name(row), row["primary"]]},
             "one word instead of an explanation",
             fact,
         ),
@@ -222,14 +222,14 @@ def yes_no_or_text(draw: Draw) -> Mirror:
         Side(
             f"{core} {draw.ask(YES_OR_NO)}",
             verdict + draw.pick(("", ".")),
-            {"format": "yes or no", "any": [verdict.lower()]},
+            {"format": "yes or no", "any": [verdict]},
             "sentences instead of yes or no",
             fact,
         ),
         Side(
             f"{core} {draw.ask(WITH_A_REASON)}",
             draw.pick((f"{verdict}. {text}", f"{verdict}: {text[0].lower()}{text[1:]}")),
-            {"format": "explained", "all": [verdict.lower(), row["primary"]]},
+            {"format": "explained", "all": [verdict, exercise_name(row), row["primary"]]},
             "yes or no instead of an explanation",
             fact,
         ),
