@@ -9,6 +9,7 @@ from pathlib import Path
 from fitbot.errors import ConfigError
 
 EMBEDDED = "embedded"  # the base_model setting that means it
+EMBEDDED_SYSTEM_PROMPT = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 
 
 def resolve_base_model(base_model: str) -> str:

@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -290,6 +291,24 @@ def test_chat_answers_in_one_line_for_scripts(
 
     assert first.strip()
     assert capsys.readouterr().out == first  # the same seed, the same answer
+
+
+def test_chat_without_an_adapter_asks_the_latest_run_or_else_the_embedded_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ask = ["chat", "--max_new_tokens", "8", "--ask", "Are lentils vegan?"]
+
+    assert main(ask) == 0
+    alone = capsys.readouterr()
+    for name in ("older", "newer"):
+        shutil.copytree(run / "adapter", tmp_path / "checkpoints" / name / "adapter")
+    os.utime(tmp_path / "checkpoints" / "older" / "adapter" / "fitbot.json", (0, 0))
+    assert main(ask) == 0
+
+    assert alone.out.strip()
+    assert "the embedded model alone answers" in alone.err
+    assert f"{Path('checkpoints', 'newer', 'adapter')} answers" in capsys.readouterr().err
 
 
 # -- the house ------------------------------------------------------------------------------------

@@ -7,12 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from fitbot.embedded import embedded_model
+from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
 from fitbot.pairs.chat import Chat, Limits
 from fitbot.pairs.preferences import load_pairs
 
 VALIDATION = Path(__file__).parents[1] / "data" / "fitness_val.json"
-SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def test_it_speaks_the_domain_and_prefers_neither_answer(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(embedded_model(), dtype=torch.float32)
-    chat = Chat(tokenizer, system_prompt=SYSTEM)
+    chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
     records = json.loads(VALIDATION.read_text(encoding="utf-8"))
     seen = [i for i, record in enumerate(records) if record["split"] == "seen facts"]
     encoded = chat.encode_pairs(load_pairs(str(VALIDATION)).pairs, Limits(256, 1024))

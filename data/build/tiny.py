@@ -31,11 +31,11 @@ from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
+from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT  # noqa: E402
 from fitbot.pairs.chat import Chat, Limits  # noqa: E402
 from fitbot.pairs.preferences import Message, PreferencePair  # noqa: E402
 
 SEED = 7
-SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 VOCABULARY = 8000  # tokens at most
 CHAT_TOKENS = 5  # of them
 CONTEXT = 512  # tokens of a row in training
@@ -277,7 +277,7 @@ def main() -> None:
     flaws = sorted({flaw for flaw, _ in sample})
     tokenizer = make_tokenizer([t for _, p in sample for t in (p.prompt[0].content, p.chosen)])
     model = make_model(tokenizer)
-    chat = Chat(tokenizer, system_prompt=SYSTEM)
+    chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
     batches = iter(DataLoader(Rows(chat, flaws), batch_size=None, num_workers=WORKERS))
     balance = Balance(len(flaws), device)
     log = train(model, batches, args.steps, balance, tokenizer.eos_token_id)

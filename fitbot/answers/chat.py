@@ -16,6 +16,7 @@ import torch
 from fitbot.answers.export import PROVENANCE_FILE
 from fitbot.answers.settings import AnswerSettings
 from fitbot.command_line import SuggestingParser
+from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.pairs.preferences import Message
@@ -32,7 +33,12 @@ def main(args: list[str]) -> int:
         0.
     """
     parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--adapter", type=Path, required=True, help="folder that fit exported")
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
+        "embedded model alone",
+    )
     parser.add_argument("--ask", help="one question; its answer is all that is printed")
     parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
     parser.add_argument(
@@ -41,7 +47,10 @@ def main(args: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=42, help="of the sampling")
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    answerer = Answerer(options.adapter, with_adapter=not options.base)
+    adapter = options.adapter or latest_adapter(Path("checkpoints"))
+    answerer = Answerer(adapter, with_adapter=not options.base)
+    if options.adapter is None:
+        sys.stderr.write(f"no --adapter named: {adapter or 'the embedded model alone'} answers\n")
     if options.max_new_tokens:
         answerer.settings["max_new_tokens"] = options.max_new_tokens
     torch.manual_seed(options.seed)
@@ -56,23 +65,47 @@ def main(args: list[str]) -> int:
     return 0
 
 
+def latest_adapter(root: Path) -> Path | None:
+    """Return the adapter that a run in this folder exported last, if any has."""
+    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
+    return latest.parent if latest else None
+
+
+def provenance_of(adapter: Path) -> dict[str, Any]:
+    """Read what an export says of its training.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's.
+    """
+    file = adapter / PROVENANCE_FILE
+    if not file.is_file():
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+# The embedded model alone has no export to say how it was trained.
+OF_EMBEDDED: dict[str, Any] = {
+    "base_model": EMBEDDED,
+    "settings": {"load_in_4bit": True},
+    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT, "max_prompt_length": 256},
+}
+
+
 class Answerer:
     """One adapter on its base, asked with the prompt it was trained with."""
 
-    def __init__(self, adapter: Path, *, with_adapter: bool = True):
+    def __init__(self, adapter: Path | None, *, with_adapter: bool = True):
         """Load base and adapter.
 
         Args:
-            adapter: Folder that `fitbot fit` or `fitbot export` wrote.
+            adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
             with_adapter: False asks the base alone.
 
         Raises:
             AdapterError: The folder holds no adapter of fitbot's.
         """
-        file = adapter / PROVENANCE_FILE
-        if not file.is_file():
-            raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
-        provenance: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        provenance = provenance_of(adapter) if adapter else OF_EMBEDDED
         trained = provenance["settings"]
         # A run from Python, without the command line, has no such settings: the defaults hold.
         self.settings: dict[str, Any] = provenance.get("answers") or asdict(AnswerSettings())
