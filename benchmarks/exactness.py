@@ -195,14 +195,17 @@ def main() -> None:
             command += ["--learning-rate", str(args.learning_rate), "--out", str(one)]
             subprocess.run(command, check=True)
             results[name] = json.loads(one.read_text())
+            seen = results[name].pop("order", None)  # TRL is told the order
             if not order.exists():
-                order.write_text(json.dumps(results[name]["order"]))
-            if results[name].get("order", json.loads(order.read_text())) != json.loads(
-                order.read_text()
-            ):
+                order.write_text(json.dumps(seen))
+            if seen is not None and seen != json.loads(order.read_text()):
                 raise SystemExit(f"{name} saw the pairs in another order")
-    for run in results.values():
-        run.pop("order", None)
+            # After every run: what was measured survives whatever comes.
+            write(results, args.out)
+
+
+def write(results: dict[str, Any], out: Path) -> None:
+    """Compare every run with the one in float32, write, draw and print."""
     exact = results["float32"]["losses"]
     away = {
         name: math.sqrt(
@@ -212,9 +215,9 @@ def main() -> None:
     }
     command = "python benchmarks/exactness.py " + " ".join(sys.argv[1:])
     report = {"command": command, "rms_away_from_float32_nats": away, "runs": results}
-    args.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    draw(results, args.out.with_suffix(".png"))
-    print(json.dumps(away, indent=1))  # noqa: T201
+    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    draw(results, out.with_suffix(".png"))
+    print(json.dumps(away, indent=1), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
