@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 PAIRS = 16  # a step
 WORK = {
     "fitbot": {},
@@ -59,7 +58,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
     )
     from trl import DPOConfig, DPOTrainer
 
-    from fitbot.embedded import embedded_model
+    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
 
     class PlainHead:
         @staticmethod
@@ -94,7 +93,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
     pairs = [
         {
             "prompt": [
-                {"role": "system", "content": SYSTEM},
+                {"role": "system", "content": EMBEDDED_SYSTEM_PROMPT},
                 {"role": "user", "content": record["question"]},
             ],
             "chosen": [{"role": "assistant", "content": record["chosen"]}],
@@ -107,7 +106,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
             output_dir=output,
             max_steps=steps,
             learning_rate=2e-4,
-            beta=0.1,
+            beta=0.3,
             max_length=1024,
             disable_dropout=False,
             precompute_ref_log_probs=True,

@@ -6,7 +6,6 @@ the same bytes in every run. See data/README.md.
 
 import json
 import random
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,8 @@ sys.path[:0] = [str(HERE.parent.parent)]  # the checkout's fitbot
 
 from categories import CATEGORIES  # noqa: E402
 from mirrors import Draw, Mirror, NothingToDraw, Side  # noqa: E402
+
+from fitbot.audit.text import sentences as sentences_of  # noqa: E402
 
 SEED = 20261122
 TRAIN_MIRRORS = 2800
@@ -102,7 +103,7 @@ def draw_mirrors(
                 continue
             if len(questions) < 2 or questions & seen or any(used_up(t, uses) for t in texts):
                 continue
-            said = {sentence for text in texts for sentence in re.split(r"(?<=[.!?])\s+", text)}
+            said = {sentence for text in texts for sentence in sentences_of(text)}
             if any(sentences[sentence] + 1 > MOST_USES_OF_A_SENTENCE * count for sentence in said):
                 continue
             if not mirror.holds():

@@ -48,9 +48,11 @@ def main(args: list[str]) -> int:
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
-    answerer = Answerer(adapter, with_adapter=not options.base)
     if options.adapter is None:
-        sys.stderr.write(f"no --adapter named: {adapter or 'the embedded model alone'} answers\n")
+        part = "the base of " if options.base else ""
+        who = f"{part}{adapter}" if adapter else "the embedded model"
+        sys.stderr.write(f"no --adapter named: {who} answers\n")
+    answerer = Answerer(adapter, with_adapter=not options.base)
     if options.max_new_tokens:
         answerer.settings["max_new_tokens"] = options.max_new_tokens
     torch.manual_seed(options.seed)

@@ -1,6 +1,6 @@
 """fitbot against TRL's DPOTrainer: the same token ids, log-probs and 20 optimizer steps.
 
-Both put a LoRA adapter on one tiny random Qwen3 in float32 and train it on the sample pairs. TRL
+Both put a LoRA adapter on one tiny random Qwen3 in float32 and train it on fitness pairs. TRL
 tokenises them; from there on fitbot is given TRL's own ids, so that what differs is arithmetic.
 """
 
