@@ -42,7 +42,7 @@ CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
 WORKERS = 7  # that draw and encode; another number draws other text
 HANDBOOK = 0.33  # share of the questions that are the handbook's
-BALANCING = 0.01  # a step, on the weights' logits, for a difference of one nat
+BALANCING = 0.02  # a step, on the weights' logits, for a difference of one nat
 MAX_LENGTH = 2048  # positions that the model is told of
 
 END_OF_TEXT = "<|endoftext|>"  # pads
