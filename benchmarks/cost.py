@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py RESULT.json --steps 2625 --overhead 23
 
-RESULT.json is `train.py`'s, with `parts_ms`. Matrix products of base and head scale with the GPU's
+RESULT.json is `train.py`'s, with `parts_ms`. Matrix products scale with the GPU's
 bf16 peak, everything else with its memory bandwidth; the start-up's seconds are taken as they are.
 An estimate, not a measurement: it knows nothing of launch overheads, caches or clocks. GPUs without
 bfloat16 (T4) run fitbot's eager engine, for which it says nothing.
@@ -30,7 +30,7 @@ GPUS = {
     "RTX 3090": Gpu(71, 0.94, 0.30),
     "L4": Gpu(121, 0.30, 0.70),
 }
-PRODUCTS = ("matrix products of the base", "matrix products of the head")
+PRODUCTS = ("matrix products of the layers", "matrix products of the head")
 
 
 def seconds_on(gpu: Gpu, measured: Gpu, parts: dict[str, float], step_ms: float) -> float:

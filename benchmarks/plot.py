@@ -85,7 +85,7 @@ def tokens_of(report: Report) -> int:
 
 def _lines(axes: Axes, points: dict[str, list[tuple[float, float]]], of: str) -> None:
     for series, found in points.items():
-        if len(found) > 1:
+        if len(dict(found)) > 1:
             axes.plot(*zip(*sorted(found), strict=True), marker="o", label=series)
     axes.set(title=f"fitbot: ms a step by {of}", xlabel=of, xscale="log", yscale="log")
 
@@ -103,7 +103,8 @@ def taken_apart(axes: Axes, reports: list[Report]) -> None:
         values = [100 * parts.get(part, 0.0) / parts["wall"] for _, parts in known]
         axes.barh([name for name, _ in known], values, left=left, label=part)
         left = [a + b for a, b in zip(left, values, strict=True)]
-    axes.set(title="fitbot: a step taken apart (% of its time; some kernels overlap)")
+    title = "fitbot: a step taken apart (% of its time; some kernels overlap)"
+    axes.set(title=title, xlim=(0, 165))  # the legend stands beside the bars
 
 
 PANELS = (
