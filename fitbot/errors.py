@@ -3,7 +3,10 @@
 FitbotError
 ├── DataError      a preference file or record is unusable           (also a ValueError)
 ├── ConfigError    a setting is wrong, or two contradict each other  (also a ValueError)
-└── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
+├── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
+├── RequestError   a question can never be answered as asked         (also a ValueError)
+├── BusyError      an engine has no room now; try again              (also a RuntimeError)
+└── EngineError    an engine is dead                                 (also a RuntimeError)
 
 A message says where (file, record, key or flag), what was found, and what to do. Each class keeps
 the builtin it replaces, so `except ValueError` goes on working.
@@ -24,3 +27,25 @@ class ConfigError(FitbotError, ValueError):
 
 class AdapterError(FitbotError, RuntimeError):
     """Raised when an adapter or checkpoint is missing, damaged or of another model."""
+
+
+class RequestError(FitbotError, ValueError):
+    """Raised when a request to an engine can never be answered as it is."""
+
+
+class BusyError(FitbotError, RuntimeError):
+    """Raised when an engine has no room for a request now.
+
+    Args:
+        message: What is full.
+        retry_after: Seconds after which trying again makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0):
+        """Take the message and the wait."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EngineError(FitbotError, RuntimeError):
+    """Raised when an engine has failed and answers nothing any more."""
