@@ -1,6 +1,6 @@
 """What every engine that answers promises: a conversation goes in, chunks of text come out.
 
-Here are the terms of the contract; nothing in this file computes. `local.py` is the embedded engine.
+These are the terms; nothing here computes. `local.py` is the embedded engine.
 Token ids, models and devices are the engine's own affair; HTTP is nobody's here.
 """
 
@@ -54,7 +54,7 @@ class Sampling:
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
             "temperature": (0 <= self.temperature <= 2, "from 0 to 2"),
             "top_p": (0 < self.top_p <= 1, "above 0, at most 1"),
-            "top_k": (0 <= self.top_k, "0 or more"),
+            "top_k": (self.top_k >= 0, "0 or more"),
             "min_p": (0 <= self.min_p < 1, "from 0, below 1"),
             "repetition_penalty": (0.1 <= self.repetition_penalty <= 10, "from 0.1 to 10"),
             "stop": (all(self.stop), "without empty strings"),
