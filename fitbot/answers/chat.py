@@ -1,26 +1,28 @@
 """Ask a trained adapter, or its base, at the terminal: the command `chat`.
 
 The base is held and the question rendered as they were in training; what the model writes is shown
-token by token.
+as it comes.
 """
 
-import json
 import logging
+import signal
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from fitbot.answers.export import PROVENANCE_FILE
-from fitbot.answers.settings import AnswerSettings
+from fitbot.answers.engine import Engine, Sampling, Stream
 from fitbot.command_line import SuggestingParser
-from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
-from fitbot.errors import AdapterError
-from fitbot.pairs.chat import Chat, load_tokenizer
+from fitbot.errors import RequestError
 from fitbot.pairs.preferences import Message
-from fitbot.policy.base import BaseSettings, load_answerer
+
+_HELP = """\
+/reset          forget the conversation
+/system TEXT    answer by another system prompt, and forget the conversation
+/compare        let base and tuned model answer side by side, or no more
+/help           this; an empty line or Ctrl-D ends, Ctrl-C stops an answer
+"""
 
 
 def main(args: list[str]) -> int:
@@ -42,105 +44,119 @@ def main(args: list[str]) -> int:
     parser.add_argument("--ask", help="one question; its answer is all that is printed")
     parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
     parser.add_argument(
+        "--compare", action="store_true", help="let base and tuned model answer side by side"
+    )
+    parser.add_argument(
         "--max_new_tokens", type=int, help="tokens of an answer; default: the run's"
+    )
+    parser.add_argument(
+        "--temperature", type=float, help="0 takes the likeliest; default: the run's"
     )
     parser.add_argument("--seed", type=int, default=42, help="of the sampling")
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from fitbot.answers.loading import latest_adapter, open_engine, sampling_of
+
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:
         part = "the base of " if options.base else ""
         who = f"{part}{adapter}" if adapter else "the embedded model"
         sys.stderr.write(f"no --adapter named: {who} answers\n")
-    answerer = Answerer(adapter, with_adapter=not options.base)
-    if options.max_new_tokens:
-        answerer.settings["max_new_tokens"] = options.max_new_tokens
-    torch.manual_seed(options.seed)
-    if options.ask is not None:
-        answerer.answer([Message("user", options.ask)])
-        return 0
-    history: list[Message] = []
-    _write("Ask something; an empty line ends.\n")
-    while question := _read():
-        history.append(Message("user", question))
-        history.append(Message("assistant", answerer.answer(history)))
+    wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
+    sampling = replace(sampling_of(adapter), **{k: v for k, v in wanted.items() if v is not None})
+    engine = open_engine(adapter, slots=2)
+    try:
+        chosen = engine.models[-1] if options.base else engine.models[0]
+        both = [engine.models[-1], engine.models[0]]
+        conversation = Conversation(engine, sampling, both if options.compare else [chosen])
+        if options.ask is not None:
+            conversation.ask(options.ask)
+            return 0
+        _write("Ask something; /help lists what else there is, an empty line ends.\n")
+        while line := _read():
+            if not conversation.obey(line):
+                conversation.ask(line)
+    finally:
+        engine.close()
     return 0
 
 
-def latest_adapter(root: Path) -> Path | None:
-    """Return the adapter that a run in this folder exported last, if any has."""
-    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
-    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
-    return latest.parent if latest else None
+class Conversation:
+    """What was said so far, and who answers."""
 
+    def __init__(self, engine: Engine, sampling: Sampling, models: list[str]):
+        """Take who answers: one model, or two side by side."""
+        self.engine, self.sampling, self.models = engine, sampling, models
+        self.system: list[Message] = []
+        self.turns: list[Message] = []
 
-def provenance_of(adapter: Path) -> dict[str, Any]:
-    """Read what an export says of its training.
+    def obey(self, line: str) -> bool:
+        """Do what a line that begins with a slash says; False if it is a question."""
+        word, _, text = line.partition(" ")
+        if word == "/reset":
+            self.turns = []
+        elif word == "/system" and text:
+            self.system, self.turns = [Message("system", text)], []
+        elif word == "/compare":
+            base, tuned = self.engine.models[-1], self.engine.models[0]
+            self.models = [tuned] if len(self.models) > 1 else [base, tuned]
+        elif word.startswith("/"):
+            _write(_HELP)
+        else:
+            return False
+        return True
 
-    Raises:
-        AdapterError: The folder holds no adapter of fitbot's.
-    """
-    file = adapter / PROVENANCE_FILE
-    if not file.is_file():
-        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    def ask(self, question: str) -> None:
+        """Show the answer as it comes; with two models, one below the other.
 
-
-# The embedded model alone has no export to say how it was trained.
-OF_EMBEDDED: dict[str, Any] = {
-    "base_model": EMBEDDED,
-    "settings": {"load_in_4bit": True},
-    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT, "max_prompt_length": 256},
-}
-
-
-class Answerer:
-    """One adapter on its base, asked with the prompt it was trained with."""
-
-    def __init__(self, adapter: Path | None, *, with_adapter: bool = True):
-        """Load base and adapter.
-
-        Args:
-            adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
-            with_adapter: False asks the base alone.
-
-        Raises:
-            AdapterError: The folder holds no adapter of fitbot's.
+        The last model's answer goes into the conversation.
         """
-        provenance = provenance_of(adapter) if adapter else OF_EMBEDDED
-        trained = provenance["settings"]
-        # A run from Python, without the command line, has no such settings: the defaults hold.
-        self.settings: dict[str, Any] = provenance.get("answers") or asdict(AnswerSettings())
-        self.max_prompt_length: int = provenance["data"]["max_prompt_length"]
-        base_model = provenance["base_model"]
-        self.chat = Chat(
-            load_tokenizer(base_model), system_prompt=provenance["data"]["system_prompt"]
-        )
-        self.model = load_answerer(
-            BaseSettings(base_model=base_model, load_in_4bit=trained["load_in_4bit"]),
-            adapter=adapter if with_adapter else None,
-            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        )
+        self.turns.append(Message("user", question))
+        answer = ""
+        for model in self.models:
+            if len(self.models) > 1:
+                _write(f"{model}: ")
+            answer = self._show(self._submit(model))
+        self.turns.append(Message("assistant", answer))
 
-    def answer(self, messages: list[Message]) -> str:
-        """Write the answer to the terminal as it comes, and return it."""
-        from transformers import TextStreamer
+    def _submit(self, model: str) -> Stream:
+        """Send the conversation; as many old turns as do not fit are left out, and it is said."""
+        dropped = 0
+        # Or else a question asked again would be answered word for word as before.
+        sampling = replace(self.sampling, seed=(self.sampling.seed or 0) + len(self.turns) // 2)
+        while True:
+            try:
+                stream = self.engine.submit([*self.system, *self.turns], sampling, model=model)
+            except RequestError:
+                if len(self.turns) < 3:
+                    self.turns.pop()
+                    raise
+                self.turns, dropped = self.turns[2:], dropped + 1
+                continue
+            if dropped:
+                sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
+            return stream
 
-        prompt, _ = self.chat.encode_prompt(messages, self.max_prompt_length)
-        ids = torch.tensor([prompt], device=self.model.device)
-        sampling = {name: self.settings[name] for name in ("temperature", "top_p")}
-        output = self.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=self.settings["max_new_tokens"],
-            do_sample=self.settings["do_sample"],
-            **(sampling if self.settings["do_sample"] else {}),
-            eos_token_id=self.chat.end_of_turn_id,
-            pad_token_id=self.chat.end_of_turn_id,
-            streamer=TextStreamer(self.chat.tokenizer, skip_prompt=True, skip_special_tokens=True),
-        )
-        new = output[0, len(prompt) :]
-        return str(self.chat.tokenizer.decode(new, skip_special_tokens=True))
+    def _show(self, stream: Stream) -> str:
+        answer, reason, error = "", None, None
+        with _interrupting(stream):
+            for chunk in stream:
+                _write(chunk.text)
+                answer += chunk.text
+                reason, error = chunk.finish_reason, chunk.error
+        notes = {"length": " […]", "cancelled": " [stopped]", "error": f" [failed: {error}]"}
+        _write(notes.get(reason or "", "") + "\n")
+        return answer
+
+
+@contextmanager
+def _interrupting(stream: Stream) -> Iterator[None]:
+    """Let Ctrl-C stop the answer, not the program."""
+    before = signal.signal(signal.SIGINT, lambda *_: stream.cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read() -> str:

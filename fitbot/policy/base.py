@@ -174,19 +174,6 @@ def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: to
     return model
 
 
-def load_answerer(settings: BaseSettings, *, adapter: Path | None, device: torch.device) -> Any:
-    """Load the base as it was trained on, with an adapter on it or none, ready to generate."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = load_base(settings, device=device, compute_dtype=dtype)
-    if adapter is not None:
-        from peft import PeftModel
-
-        _check_adapter_folder(str(adapter))
-        model = PeftModel.from_pretrained(model, str(adapter))
-        round_once(model)  # as in training, or answers would show less than was learned
-    return model.eval()
-
-
 class ExpandedLinear(nn.Linear):
     """A linear layer with the weights that an NF4 layer stood for."""
 

@@ -1,0 +1,168 @@
+"""An exported adapter → an engine that answers with it, on the base it was trained on."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitbot.answers.decoder import ADAPTED, Decoder, Precision
+from fitbot.answers.engine import Sampling
+from fitbot.answers.export import PROVENANCE_FILE
+from fitbot.answers.local import LocalEngine
+from fitbot.answers.settings import AnswerSettings
+from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.pairs.chat import Chat, load_tokenizer
+from fitbot.policy.base import BaseSettings, load_base
+
+TUNED, BASE = "fitbot", "base"  # names of models
+_CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
+_SLOTS = {"cpu": 16, "cuda": 128}
+_SMALL = 100_000_000  # parameters below which 8 bits save no time
+
+# The embedded model alone has no export to say how it was trained.
+_OF_EMBEDDED: dict[str, Any] = {
+    "base_model": EMBEDDED,
+    "settings": {"load_in_4bit": True},
+    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT},
+}
+
+
+def latest_adapter(root: Path) -> Path | None:
+    """Return the adapter that a run in this folder exported last, if any has."""
+    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
+    return latest.parent if latest else None
+
+
+def provenance_of(adapter: Path | None) -> dict[str, Any]:
+    """Read what an export says of its training; None stands for the embedded model.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's.
+    """
+    if adapter is None:
+        return _OF_EMBEDDED
+    file = adapter / PROVENANCE_FILE
+    if not file.is_file():
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def answer_settings(adapter: Path | None) -> AnswerSettings:
+    """Return how the run says that its adapter is to be asked."""
+    # A run from Python, without the command line, has no such settings: the defaults hold.
+    return AnswerSettings(**provenance_of(adapter).get("answers", {}))
+
+
+def sampling_of(adapter: Path | None) -> Sampling:
+    """Return the same as an engine takes it."""
+    settings = answer_settings(adapter)
+    return Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature if settings.do_sample else 0.0,
+        top_p=settings.top_p,
+    )
+
+
+def open_engine(
+    adapter: Path | None,
+    *,
+    slots: int | None = None,
+    context: int = _CONTEXT,
+    precision: Precision | None = None,
+    max_waiting: int = 64,
+) -> LocalEngine:
+    """Load base and adapter and start answering.
+
+    The weights are those that training saw, an NF4 base expanded; the adapter lies beside them,
+    unmerged. So one engine answers as "fitbot", with the adapter, and as "base", without.
+
+    Args:
+        adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
+        slots: Requests answered at once; 16 on a CPU, 128 on a GPU by default.
+        context: Tokens that prompt and answer may have together.
+        precision: Of the matrix products. By default bfloat16 on a GPU; on a CPU int8, float32 for
+            a small base.
+        max_waiting: Requests accepted beyond those that are active.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base.
+        ConfigError: The base is of a kind that the embedded engine does not know.
+    """
+    provenance = provenance_of(adapter)
+    base_model = provenance["base_model"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = BaseSettings(
+        base_model=base_model,
+        load_in_4bit=provenance["settings"]["load_in_4bit"],
+        expand_4bit=provenance["settings"]["load_in_4bit"],
+    )
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model = load_base(base, device=device, compute_dtype=dtype)
+    weights = None if adapter is None else read_adapter(adapter)
+    ranks = 0 if weights is None else next(iter(weights.values()))[0].shape[0]
+    decoder = Decoder(
+        model,
+        slots=slots or _SLOTS[device.type],
+        context=min(context, model.config.max_position_embeddings),
+        precision=precision or _precision(model, device),
+        ranks=ranks,
+    )
+    models: dict[str, slice | None] = {BASE: None}
+    if weights is not None:
+        try:
+            decoder.adapt(slice(0, ranks), weights)
+        except (ConfigError, RuntimeError) as error:
+            raise AdapterError(f"{adapter} does not fit {base_model}: {error}") from error
+        models = {TUNED: slice(0, ranks), BASE: None}
+    tokenizer = load_tokenizer(base_model)
+    chat = Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
+    settings = answer_settings(adapter)
+    return LocalEngine(
+        decoder, chat, models, max_waiting=max_waiting, below_gib=settings.adaptive_below_gib
+    )
+
+
+def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Read A and scaled B of every layer, by names like "3.q_proj"; safetensors only.
+
+    Raises:
+        AdapterError: A file is missing or damaged, or the adapter is of a kind that is more than A
+            and B.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = folder / "adapter_model.safetensors"
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        tensors = load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterError(f"{folder}: its adapter cannot be read: {error}") from error
+    if config.get("use_dora") or config.get("modules_to_save") or config.get("bias") != "none":
+        raise AdapterError(f"{folder}: only plain LoRA can be served, without DoRA, biases or more")
+    root = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
+    scaling = config["lora_alpha"] / root
+    weights = {}
+    for name, a in tensors.items():
+        path, _, kind = name.removesuffix(".weight").rpartition(".")
+        if kind == "lora_A":
+            *_, number, _, layer = path.split(".")
+            if layer not in ADAPTED or f"{path}.lora_B.weight" not in tensors:
+                raise AdapterError(f"{folder}: {name} is not of a layer that can be served")
+            weights[f"{number}.{layer}"] = a, scaling * tensors[f"{path}.lora_B.weight"]
+    if 2 * len(weights) != len(tensors):
+        raise AdapterError(f"{folder}: {file.name} holds more than LoRA's A and B")
+    return weights
+
+
+def _precision(model: Any, device: torch.device) -> Precision:
+    if device.type == "cuda":
+        return "bfloat16"
+    small = sum(weight.numel() for weight in model.parameters()) < _SMALL
+    has_int8 = "fbgemm" in torch.backends.quantized.supported_engines
+    return "float32" if small or not has_int8 else "int8"

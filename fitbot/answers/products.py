@@ -1,0 +1,91 @@
+"""A linear layer as answering wants it: y = x W^T + (h ∘ who) B^T, in one of three precisions.
+
+Several adapters may lie on one weight: their A matrices stand below each other, h = x A^T are the
+ranks of all of them, and `who` says for each row of x which of them count, so that requests to
+different adapters share a step. An adapter is never rounded into the weight, unless it was merged
+on purpose. N rows, I and O the layer's widths, R the ranks of all adapters added up.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_ENDS = 2  # columns
+
+
+class DenseProduct:
+    """Weight and updates in one matrix, which is rounded once: see `policy.lora`."""
+
+    def __init__(self, weight: Tensor, ranks: int, dtype: torch.dtype):
+        """Take the weight, (O, I), and leave room for R ranks."""
+        height, self.width = weight.shape
+        self.joined = torch.zeros(height, self.width + ranks, dtype=dtype, device=weight.device)
+        self.joined[:, : self.width] = weight
+        self.a = torch.zeros(ranks, self.width, dtype=dtype, device=weight.device)
+
+    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
+        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
+        self.a[ranks] = a
+        self.joined[rows, self.width :][:, ranks] = b.to(self.joined)
+
+    def forget(self, ranks: slice) -> None:
+        """Take an adapter out."""
+        self.joined[:, self.width :][:, ranks] = 0
+
+    def __call__(self, x: Tensor, who: Tensor | None) -> Tensor:
+        """(N, I) in any precision, who (N, R) → (N, O) in the weight's."""
+        x = x.to(self.joined.dtype)
+        if who is None:
+            return F.linear(x, self.joined[:, : self.width])
+        return F.linear(torch.cat([x, F.linear(x, self.a) * who.to(x.dtype)], -1), self.joined)
+
+
+class Int8Product:
+    """An 8-bit weight, a scale for each of its rows; every row of x is rounded by its own scale.
+
+    The products are sums of integers, exact in any order: a row's result does not depend on what
+    else is in the batch. Updates stay in float32.
+    """
+
+    def __init__(self, weight: Tensor, ranks: int):
+        """Round the weight, (O, I), and leave room for R ranks."""
+        weight = weight.float()
+        height, width = weight.shape
+        # PyTorch's product rounds all of x by one scale, between its least and greatest element.
+        # With rows divided by their greatest element, and two more columns of 1 and -1 that the
+        # weight ignores, that scale is 1 / 127.5, whatever the rows hold.
+        padded = F.pad(weight, (0, _ENDS))
+        scales = (weight.abs().amax(1) / 127).clamp(min=1e-12).double()
+        zeros = torch.zeros(height, dtype=torch.long)
+        rounded = torch.quantize_per_channel(padded, scales, zeros, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(rounded, None)
+        # Without VNNI's instructions 16-bit sums may overflow unless x has one bit less.
+        self.reduced = not torch.cpu._is_vnni_supported()
+        self.input = torch.empty(0, width + _ENDS)
+        self.a = torch.zeros(ranks, width)
+        self.b = torch.zeros(height, ranks)
+
+    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
+        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
+        self.a[ranks] = a
+        self.b[rows, ranks] = b
+
+    def forget(self, ranks: slice) -> None:
+        """Take an adapter out."""
+        self.b[:, ranks] = 0
+
+    def __call__(self, x: Tensor, who: Tensor | None) -> Tensor:
+        """(N, I), who (N, R) → (N, O) float32."""
+        x = x.float()
+        greatest = x.abs().amax(-1, keepdim=True).clamp(min=1e-12)
+        if len(x) > len(self.input):
+            self.input = torch.ones(len(x), self.input.shape[1])
+            self.input[:, -1] = -1
+        scaled = self.input[: len(x)]
+        torch.div(x, greatest, out=scaled[:, : x.shape[1]])
+        y: Tensor = torch.ops.quantized.linear_dynamic(scaled, self.packed, self.reduced)
+        y *= greatest
+        return y if who is None else torch.addmm(y, F.linear(x, self.a) * who, self.b.T)
+
+
+Product = DenseProduct | Int8Product

@@ -1,0 +1,359 @@
+"""What every engine promises, and that the embedded one says what transformers' generate says."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import DEVICES, SYSTEM, make_policy
+from safetensors.torch import save_file
+
+from fitbot.answers.decoder import Decoder
+from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
+from fitbot.answers.loading import open_engine, read_adapter
+from fitbot.answers.local import LocalEngine
+from fitbot.errors import AdapterError, BusyError, ConfigError, EngineError, RequestError
+from fitbot.pairs.preferences import Message
+
+
+@pytest.fixture(scope="session")
+def adapter(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as export writes it; its adapter changes what the tiny model says."""
+    folder = tmp_path_factory.mktemp("adapter")
+    write_adapter(folder, base)
+    return folder
+
+
+def write_adapter(folder: Path, base: str) -> None:
+    torch.manual_seed(0)
+    policy = make_policy(base)
+    with torch.no_grad():
+        for name, weight in policy.network.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    state = policy.network.state_dict()
+    weights = {
+        name.replace(".default.", "."): value.clone().contiguous()
+        for name, value in state.items()
+        if "lora_" in name
+    }
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {
+        "r": 4,
+        "lora_alpha": 8,
+        "bias": "none",
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "target_modules": sorted({name.split(".")[-3] for name in weights}),
+        "base_model_name_or_path": base,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    told = {
+        "base_model": base,
+        "settings": {"load_in_4bit": False},
+        "data": {"system_prompt": SYSTEM},
+    }
+    (folder / "fitbot.json").write_text(json.dumps(told))
+
+
+@pytest.fixture(scope="module")
+def engine(adapter: Path) -> Iterator[LocalEngine]:
+    engine = open_engine(adapter, slots=4, context=512, max_waiting=3)
+    yield engine
+    engine.close()
+
+
+QUESTIONS = ["Is tofu vegan?", "How much protein do I need a day, at 70 kg?", "Hi!", "Sets? " * 20]
+
+
+def ask(engine: Engine, question: str, model: str | None = None, **sampling: Any) -> list[Chunk]:
+    return list(submit(engine, question, model, **sampling))
+
+
+def submit(engine: Engine, question: str, model: str | None = None, **sampling: Any) -> Stream:
+    wanted = Sampling(**({"max_new_tokens": 24, "temperature": 0.0} | sampling))
+    return engine.submit([Message("user", question)], wanted, model=model)
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+# -- the contract ---------------------------------------------------------------------------------
+
+
+def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(engine: LocalEngine) -> None:
+    *others, last = ask(engine, QUESTIONS[0], max_new_tokens=5)
+
+    assert all(chunk.finish_reason is None and chunk.usage is None for chunk in others)
+    assert last.finish_reason == "length"
+    assert last.usage is not None
+    assert (last.usage.completion, last.usage.granted) == (5, 5)
+    assert last.usage.prompt == len(
+        engine.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
+    )
+
+
+def test_many_at_once_answer_as_each_alone(engine: LocalEngine) -> None:
+    alone = [text_of(ask(engine, q, temperature=0.9, seed=i)) for i, q in enumerate(QUESTIONS)]
+
+    streams = [submit(engine, q, temperature=0.9, seed=i) for i, q in enumerate(QUESTIONS)]
+    together = [text_of(list(stream)) for stream in streams]
+
+    assert together == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_the_seed_decides(engine: LocalEngine) -> None:
+    answers = [text_of(ask(engine, "Hi!", temperature=1.0, seed=seed)) for seed in (1, 1, 2)]
+    unseeded = {text_of(ask(engine, "Hi!", temperature=1.0)) for _ in range(3)}
+
+    assert answers[0] == answers[1] != answers[2]
+    assert len(unseeded) == 3
+
+
+def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: LocalEngine) -> None:
+    stream = submit(engine, QUESTIONS[1], max_new_tokens=400)
+    chunks = iter(stream)
+    next(chunks)
+    stream.cancel()
+    assert list(chunks)[-1].finish_reason == "cancelled"
+
+    prompt, sampling = [Message("user", QUESTIONS[1])], Sampling(max_new_tokens=400)
+    late = list(engine.submit(prompt, sampling, deadline=time.monotonic() + 0.05))
+    assert late[-1].finish_reason == "deadline"
+    assert late[-1].usage is not None
+    assert late[-1].usage.completion < 400
+
+    with pytest.raises(RequestError, match="no model 'gpt'; there are fitbot, base"):
+        submit(engine, "Hi!", "gpt")
+    with pytest.raises(RequestError, match="tokens, 511 are the most"):
+        submit(engine, "long " * 200)
+    with pytest.raises(RequestError, match="the prompt is empty"):
+        engine.submit([], sampling)
+    with pytest.raises(RequestError, match="token ids must be from 0"):
+        engine.submit([1, 10**9], sampling)
+    assert engine.stats().active == engine.stats().waiting == 0
+
+
+def test_too_many_are_turned_away_and_everybody_else_is_answered(engine: LocalEngine) -> None:
+    streams = [submit(engine, question, max_new_tokens=60) for question in (QUESTIONS * 2)[:7]]
+    with pytest.raises(BusyError) as refused:
+        submit(engine, "Hi!")
+
+    assert refused.value.retry_after > 0
+    assert engine.stats().slots == 4
+    assert all(list(stream)[-1].finish_reason in ("stop", "length") for stream in streams)
+    assert ask(engine, "Hi!")
+
+
+def test_chunks_come_without_holding_up_an_event_loop(engine: LocalEngine) -> None:
+    async def read(stream: Stream) -> str:
+        return "".join([chunk.text async for chunk in stream])
+
+    async def both() -> list[str]:
+        return await asyncio.gather(*(read(submit(engine, q)) for q in QUESTIONS[:2]))
+
+    assert asyncio.run(both()) == [text_of(ask(engine, q)) for q in QUESTIONS[:2]]
+
+
+def test_stop_strings_end_the_answer_and_are_not_shown(engine: LocalEngine) -> None:
+    whole = text_of(ask(engine, QUESTIONS[1], temperature=1.0, seed=5))
+    stop = whole[10:12]
+
+    chunks = ask(engine, QUESTIONS[1], temperature=1.0, seed=5, stop=(stop,))
+
+    assert text_of(chunks) == whole[: whole.index(stop)]
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_logprobs_are_the_models_own(engine: LocalEngine, base: str) -> None:
+    chunks = ask(engine, "Hi!", "base", max_new_tokens=4, logprobs=3)
+
+    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    ids, _ = engine.chat.encode_prompt([Message("user", "Hi!")], 512)
+    expected = generate(base, None, ids, 4, output_logits=True, return_dict_in_generate=True)
+    for told, logits in zip(logprobs, expected.logits, strict=True):
+        top = logits[0].log_softmax(-1).topk(3).values
+        assert told.logprob == pytest.approx(top[0].item(), abs=1e-4)
+        assert [value for _, value in told.top] == pytest.approx(top.tolist(), abs=1e-4)
+
+
+def test_a_closed_engine_ends_what_it_began_and_takes_no_more(adapter: Path) -> None:
+    engine = open_engine(adapter, slots=1, context=512)
+    streams = [submit(engine, QUESTIONS[1], max_new_tokens=400) for _ in range(3)]
+    next(iter(streams[0]))
+
+    engine.close()
+
+    assert [list(stream)[-1].finish_reason for stream in streams] == ["cancelled"] * 3
+    assert engine.health() == "the engine is closed"
+    with pytest.raises(EngineError, match="closed"):
+        submit(engine, "Hi!")
+
+
+def test_when_the_engine_fails_everybody_hears_why(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(adapter, slots=1, context=512)
+    assert engine.health() is None
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("the sun went out")
+
+    monkeypatch.setattr(engine.decoder, "step", broken)
+    last = [list(stream)[-1] for stream in [submit(engine, "Hi!"), submit(engine, "Hi!")]]
+
+    assert {chunk.finish_reason for chunk in last} == {"error"}
+    assert "the sun went out" in (last[0].error or "")
+    assert "the sun went out" in (engine.health() or "")
+    with pytest.raises(EngineError, match="the sun went out"):
+        submit(engine, "Hi!")
+
+
+# -- the same as transformers ---------------------------------------------------------------------
+
+
+def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **more: Any) -> Any:
+    """Let transformers and PEFT answer, greedily."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+    prompt = torch.tensor([ids])
+    return model.eval().generate(
+        input_ids=prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=False,
+        max_new_tokens=tokens,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("model", ["fitbot", "base"])
+def test_greedy_answers_are_those_of_generate_token_for_token(
+    engine: LocalEngine, base: str, adapter: Path, model: str
+) -> None:
+    expected = []
+    for question in QUESTIONS:
+        ids, _ = engine.chat.encode_prompt([Message("user", question)], 512)
+        found = generate(base, adapter if model == "fitbot" else None, ids, 24)
+        new = found[0, len(ids) :].tolist()
+        expected.append(engine.chat.tokenizer.decode(new, skip_special_tokens=True))
+
+    alone = [text_of(ask(engine, question, model)) for question in QUESTIONS]
+    first = submit(engine, QUESTIONS[0], model)
+    chunks = iter(first)
+    begun = next(chunks)
+    streams = [submit(engine, question, model) for question in QUESTIONS[1:]]  # join on the way
+    joined = [text_of([begun, *chunks]), *(text_of(list(stream)) for stream in streams)]
+
+    assert alone == expected
+    assert joined == expected
+
+
+def test_base_and_tuned_requests_share_a_step(engine: LocalEngine) -> None:
+    models = ["fitbot", "base", "fitbot", "base"]
+    alone = [text_of(ask(engine, QUESTIONS[0], model)) for model in models]
+
+    streams = [submit(engine, QUESTIONS[0], model) for model in models]
+
+    assert [text_of(list(stream)) for stream in streams] == alone
+    assert alone[0] != alone[1]
+
+
+# -- the decoder ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(base: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1), ("int8", 0.3)]
+)
+def test_logits_are_the_networks_in_any_slot(
+    network: Any, precision: Any, tolerance: float, device: str
+) -> None:
+    if precision == "int8" and device != "cpu":
+        pytest.skip("8 bits are a CPU's")
+    network = network.to(device)
+    ids = torch.randint(0, 250, (40,), generator=torch.Generator().manual_seed(0)).tolist()
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor([ids], device=device)).logits[0].float().cpu()
+    decoder = Decoder(network, slots=3, context=64, precision=precision)
+
+    first = decoder.prefill(2, ids[:30], None).cpu()
+    decoder.prefill(0, ids[:10], None)
+    torch.testing.assert_close(first, expected[29], atol=tolerance, rtol=0)
+    for n in range(10):
+        new, lengths = torch.tensor([ids[30 + n], ids[10 + n]]), [30 + n, 10 + n]
+        both = decoder.step(new, [2, 0], lengths, None)
+        torch.testing.assert_close(both.cpu(), expected[lengths], atol=tolerance, rtol=0)
+    network.to("cpu")
+
+
+def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
+    def logits(rows: list[int]) -> torch.Tensor:
+        decoder = Decoder(network, slots=4, context=64, precision="int8")
+        for row in rows:
+            decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
+        return decoder.step(torch.tensor([7 + row for row in rows]), rows, [12] * len(rows), None)
+
+    assert torch.equal(logits([0, 1, 2, 3])[2], logits([2])[0])
+
+
+def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(
+    network: Any, adapter: Path
+) -> None:
+    decoder = Decoder(network, slots=1, context=64, precision="float32", ranks=8)
+    who = torch.tensor([0.0] * 4 + [1.0] * 4)
+    plain = decoder.prefill(0, [1, 2, 3], None)
+
+    decoder.adapt(slice(4, 8), read_adapter(adapter))
+    adapted = decoder.prefill(0, [1, 2, 3], who)
+    decoder.adapt(slice(0, 4), read_adapter(adapter))
+
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], 1 - who), adapted)
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], 0 * who), plain)
+    assert not torch.allclose(adapted, plain, atol=0.1)
+    decoder.adapt(slice(4, 8), {})
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], who), plain)
+    with pytest.raises(ConfigError, match=r"adapter on 9\.q_proj: no such layer"):
+        decoder.adapt(slice(0, 4), {"9.q_proj": (torch.zeros(4, 128), torch.zeros(128, 4))})
+
+
+def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
+    adapter: Path, tmp_path: Path
+) -> None:
+    def changed(name: str) -> Path:
+        return Path(shutil.copytree(adapter, tmp_path / name))
+
+    truncated = changed("truncated")
+    weights = truncated / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    pickled = changed("pickled")
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    dora = changed("dora")
+    config = json.loads((dora / "adapter_config.json").read_text())
+    (dora / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+
+    for folder, message in [
+        (truncated, "cannot be read"),
+        (pickled, "cannot be read"),
+        (dora, "only plain LoRA"),
+        (tmp_path, r"no fitbot\.json there"),
+    ]:
+        with pytest.raises(AdapterError, match=message):
+            open_engine(folder)
