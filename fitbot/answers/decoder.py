@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitbot.answers.products import DenseProduct, Int8Product, Product
+from fitbot.answers.products import DenseProduct, Int8Product, Product, threads
+from fitbot.answers.sampling import Draw, Drawn, draw
 from fitbot.errors import ConfigError
 
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _GROUPS = (ADAPTED[:3], ADAPTED[3:4], ADAPTED[4:6], ADAPTED[6:])  # that share an input
 
@@ -58,12 +59,14 @@ class Decoder:
         """
         config = model.config
         self.device = model.device
+        self.threads = torch.get_num_threads()
         self.eps = float(getattr(config, "rms_norm_eps", 0.0))
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.precision, self.ranks, self.context = precision, ranks, context
         self.layers = [self._take(layer) for layer in _layers_of(model)]
-        dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
+        self.slots, self.vocabulary = slots, model.lm_head.weight.shape[0]
         self.embedding: Tensor = model.model.embed_tokens.weight.data.to(dtype)
         self.norm: Tensor = model.model.norm.weight.float()
         self.head = self._product([model.lm_head], ranks=0)
@@ -75,6 +78,9 @@ class Decoder:
         shape = (len(self.layers), slots, self.key_heads, context, self.head_size)
         # Never read before it is written; on a CPU it takes memory only as far as it is used.
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=self.device) for _ in "kv")
+
+    def warm_up(self) -> None:
+        """Do now what the first requests would wait for."""
 
     @torch.inference_mode()
     def prefill(self, slot: int, ids: Sequence[int], who: Tensor | None) -> Tensor:
@@ -90,14 +96,8 @@ class Decoder:
         slots = torch.tensor([slot], device=self.device)
         rows = None if who is None else who.expand(len(ids), -1)
 
-        def attend(layer: int, q: Tensor) -> Tensor:
-            keys, values = (c[layer, slot, :, : len(ids)] for c in (self.keys, self.values))
-            out = F.scaled_dot_product_attention(
-                q.transpose(0, 1)[None], keys[None], values[None], is_causal=True, enable_gqa=True
-            )
-            return out[0].transpose(0, 1)
-
-        return self._run(tokens, positions, slots, rows, attend, last=True)[0]
+        last = torch.tensor([len(ids) - 1], device=self.device)
+        return self._run(tokens, positions, slots, rows, _attend_causally, last)[0]
 
     @torch.inference_mode()
     def step(
@@ -113,7 +113,7 @@ class Decoder:
         """
         places = list(zip(slots, lengths, strict=True))
 
-        def attend(layer: int, q: Tensor) -> Tensor:
+        def attend(layer: int, q: Tensor, *_: Tensor) -> Tensor:
             # Each row over its own keys: no padding to read, and no row depends on its neighbours.
             rows = [
                 F.scaled_dot_product_attention(
@@ -126,15 +126,21 @@ class Decoder:
             ]
             return torch.cat(rows)[:, :, 0]
 
-        positions = torch.tensor(lengths, device=self.device)
-        return self._run(
-            tokens.to(self.device),
-            positions,
-            torch.tensor(slots, device=self.device),
-            who,
-            attend,
-            last=False,
-        )
+        tokens = tokens.to(self.device)
+        at, of = (torch.tensor(numbers, device=self.device) for numbers in (lengths, slots))
+        with threads(1):
+            return self._run(tokens, at, of, who, attend)
+
+    def advance(
+        self,
+        tokens: Sequence[int],
+        slots: Sequence[int],
+        lengths: Sequence[int],
+        who: Tensor | None,
+        wanted: Sequence[Draw],
+    ) -> list[Drawn]:
+        """Step and draw: what each of B requests says next."""
+        return draw(self.step(torch.tensor(tokens), slots, lengths, who), wanted)
 
     @torch.inference_mode()
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
@@ -169,31 +175,38 @@ class Decoder:
         slots: Tensor,
         who: Tensor | None,
         attend: Any,
-        *,
-        last: bool,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Run all layers for N tokens; logits of all, or of the last alone."""
+        """Run all layers for N tokens; logits of all, or of those at the wanted indices."""
         x = self.embedding[tokens].float()  # (N, H); what is added up stays in float32
         cos, sin = self.cos[positions, None], self.sin[positions, None]
         wide = None if who is None else torch.cat([who] * 3, -1)
         for number, layer in enumerate(self.layers):
             qkv, o, gate_up, down = layer.products
-            heads = qkv(self._normal(x, layer.before_attention), _of(qkv, who, wide))
+            heads = self._multiply(qkv, self._normal(x, layer.before_attention), who, wide)
             heads = heads.view(len(x), -1, self.head_size).float()
             q, k, v = torch.split(heads, [self.heads, self.key_heads, self.key_heads], 1)
             if layer.query_norm is not None and layer.key_norm is not None:
                 q, k = self._normal(q, layer.query_norm), self._normal(k, layer.key_norm)
             dtype = self.keys.dtype
-            self.keys[number, slots, :, positions] = _turn(k, cos, sin).to(dtype)
-            self.values[number, slots, :, positions] = v.to(dtype)
-            attended = attend(number, _turn(q, cos, sin).to(dtype))
-            x = x + o(attended.flatten(1), _of(o, who, wide)).float()
-            both = gate_up(self._normal(x, layer.before_mlp), _of(gate_up, who, wide))
+            q, k, v = _turn(q, cos, sin).to(dtype), _turn(k, cos, sin).to(dtype), v.to(dtype)
+            self.keys[number, slots, :, positions] = k
+            self.values[number, slots, :, positions] = v
+            attended = attend(number, q, k, v)
+            x = x + self._multiply(o, attended.flatten(1), who, wide).float()
+            both = self._multiply(gate_up, self._normal(x, layer.before_mlp), who, wide)
             gate, up = both.float().chunk(2, -1)
-            x = x + down(F.silu(gate) * up, _of(down, who, wide)).float()
-        if last:
-            x = x[-1:]
-        return self.head(self._normal(x, self.norm), None).float()
+            x = x + self._multiply(down, F.silu(gate) * up, who, wide).float()
+        if wanted is not None:
+            x = x[wanted]
+        return self._multiply(self.head, self._normal(x, self.norm), None, None).float()
+
+    def _multiply(
+        self, product: Product, x: Tensor, who: Tensor | None, wide: Tensor | None
+    ) -> Tensor:
+        """Multiply by all threads; `wide` is `who` for each member of the largest group."""
+        with threads(self.threads):
+            return product(x, None if who is None or wide is None else wide[:, : len(product.a)])
 
     def _normal(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.eps)
@@ -247,9 +260,11 @@ def _layers_of(model: Any) -> Any:
     return model.model.layers
 
 
-def _of(product: Product, who: Tensor | None, wide: Tensor | None) -> Tensor | None:
-    """Spread `who` over a group's members, (N, R) → (N, members · R)."""
-    return None if who is None or wide is None else wide[:, : len(product.a)]
+def _attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Let a prompt attend to itself: (T, heads, D) each → (T, heads, D)."""
+    q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    return out[0].transpose(0, 1)
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

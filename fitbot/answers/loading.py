@@ -85,8 +85,8 @@ def open_engine(
         adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
         slots: Requests answered at once; 16 on a CPU, 128 on a GPU by default.
         context: Tokens that prompt and answer may have together.
-        precision: Of the matrix products. By default bfloat16 on a GPU; on a CPU int8, float32 for
-            a small base.
+        precision: Of the matrix products. By default bfloat16 on a GPU, float16 where it has
+            none; on a CPU int8, float32 for a small base.
         max_waiting: Requests accepted beyond those that are active.
 
     Raises:
@@ -105,13 +105,14 @@ def open_engine(
     model = load_base(base, device=device, compute_dtype=dtype)
     weights = None if adapter is None else read_adapter(adapter)
     ranks = 0 if weights is None else next(iter(weights.values()))[0].shape[0]
-    decoder = Decoder(
+    decoder = decoder_for(device)(
         model,
         slots=slots or _SLOTS[device.type],
         context=min(context, model.config.max_position_embeddings),
-        precision=precision or _precision(model, device),
+        precision=precision or precision_for(model, device),
         ranks=ranks,
     )
+    del model
     models: dict[str, slice | None] = {BASE: None}
     if weights is not None:
         try:
@@ -119,6 +120,7 @@ def open_engine(
         except (ConfigError, RuntimeError) as error:
             raise AdapterError(f"{adapter} does not fit {base_model}: {error}") from error
         models = {TUNED: slice(0, ranks), BASE: None}
+    decoder.warm_up()
     tokenizer = load_tokenizer(base_model)
     chat = Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
     settings = answer_settings(adapter)
@@ -160,9 +162,20 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     return weights
 
 
-def _precision(model: Any, device: torch.device) -> Precision:
+def decoder_for(device: torch.device) -> type[Decoder]:
+    """Choose kernels by hand and CUDA graphs where the GPU has bfloat16."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        from fitbot.answers.graphed import GraphedDecoder
+
+        return GraphedDecoder
+    return Decoder
+
+
+def precision_for(model: Any, device: torch.device) -> Precision:
+    """Choose what is fastest there."""
     if device.type == "cuda":
-        return "bfloat16"
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if native else "float16"
     small = sum(weight.numel() for weight in model.parameters()) < _SMALL
     has_int8 = "fbgemm" in torch.backends.quantized.supported_engines
     return "float32" if small or not has_int8 else "int8"

@@ -92,7 +92,7 @@ class LocalEngine:
             below_gib: For policy "published": free GPU memory below which it grants less.
         """
         self.decoder, self.chat, self.adapters = decoder, chat, adapters
-        self.slots, self.max_waiting = decoder.keys.shape[1], max_waiting
+        self.slots, self.max_waiting = decoder.slots, max_waiting
         self.policy, self.below_gib = policy, below_gib
         self._ends = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
         self._free = list(range(self.slots))
@@ -181,7 +181,7 @@ class LocalEngine:
             raise RequestError("the prompt is empty")
         ids = [token for token in prompt if isinstance(token, int)]
         if len(ids) == len(prompt):
-            size = len(self.decoder.embedding)
+            size = self.decoder.vocabulary
             if not all(0 <= token < size for token in ids):
                 raise RequestError(f"token ids must be from 0, below {size}")
             return ids
@@ -264,13 +264,13 @@ class LocalEngine:
         if adapted:
             none = torch.zeros(self.decoder.ranks, device=self.decoder.device)
             who = torch.stack([none if r.who is None else r.who for r in active])
-        logits = self.decoder.step(
-            torch.tensor([request.last for request in active]),
+        drawn = self.decoder.advance(
+            [request.last for request in active],
             [request.slot for request in active],
             [request.length for request in active],
             who,
+            [self._draw_of(request) for request in active],
         )
-        drawn = draw(logits, [self._draw_of(request) for request in active])
         for request, token in zip(active, drawn, strict=True):
             self._take(request, token)
 

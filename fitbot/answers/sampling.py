@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fitbot.answers.engine import Sampling
 
-_LIKELIEST = 256  # tokens that are nearly always enough for top_p; all of them are sorted otherwise
+_LIKELIEST = 256  # tokens that are nearly always enough for top_p
+_ATTEMPTS = 16  # draws from a flat distribution before it is sorted
 
 
 class Draw(NamedTuple):
@@ -37,69 +38,129 @@ class Drawn(NamedTuple):
 
 def draw(logits: Tensor, wanted: Sequence[Draw]) -> list[Drawn]:
     """Draw a token from each row of (B, V) float32 logits."""
-    likeliest = logits.argmax(-1).tolist()
-    drawn = []
-    for row, token, want in zip(logits, likeliest, wanted, strict=True):
-        if want.sampling.temperature > 0 or want.seen is not None:
-            token = _draw_one(row, want)
-        logprob, top = None, []
-        if want.sampling.logprobs is not None:
-            logps = row.log_softmax(-1)
-            logprob = logps[token].item()
-            values, tokens = logps.topk(want.sampling.logprobs)
-            top = list(zip(tokens.tolist(), values.tolist(), strict=True))
-        drawn.append(Drawn(token, logprob, top))
-    return drawn
+    punished = _punish(logits, wanted)
+    if all(want.sampling.temperature == 0 for want in wanted):
+        tokens = punished.argmax(-1).tolist()
+    else:
+        found, sure = choose(punished, _numbers(wanted, logits.device))
+        tokens = settle(found, sure, punished, wanted)
+    return [told(row, token, want) for row, token, want in zip(logits, tokens, wanted, strict=True)]
 
 
-def _draw_one(logits: Tensor, want: Draw) -> int:
-    sampling = want.sampling
-    if want.seen is not None:
-        penalty = sampling.repetition_penalty
-        punished = torch.where(logits > 0, logits / penalty, logits * penalty)
-        logits = torch.where(want.seen, punished, logits)
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    logits = logits / sampling.temperature
-    # Temperature 0.01 makes logits of thousands; the sums below are safe from that.
-    total = logits.logsumexp(-1)
-    number = min(_LIKELIEST, len(logits))
-    while True:
-        values, tokens = logits.topk(number)
-        probabilities = (values - total).double().exp()
-        # Is there more that top_p would take? Then all is needed.
-        enough = sampling.top_k and sampling.top_k <= number
-        if number == len(logits) or enough or probabilities.sum() > sampling.top_p:
-            break
-        number = len(logits)
-    kept = _filtered(probabilities, sampling)
-    sums = kept.cumsum(-1)
-    goal = sums[-1] * uniform(want.seed, want.drawn)
-    place = min(int(torch.searchsorted(sums, goal, right=True)), int(kept.count_nonzero()) - 1)
-    return int(tokens[place])
+def numbers_of(wanted: Sequence[Draw]) -> list[list[float]]:
+    """List what `choose` must know of each request: temperature, top_p, top_k, min_p, uniform."""
+    return [
+        [s.temperature, s.top_p, s.top_k, s.min_p, uniform(want.seed, want.drawn)]
+        for want in wanted
+        for s in [want.sampling]
+    ]
 
 
-def _filtered(probabilities: Tensor, sampling: Sampling) -> Tensor:
-    """Set to 0 what top_k, top_p and min_p leave out; the likeliest always stays.
+def choose(logits: Tensor, numbers: Tensor, likeliest: int = _LIKELIEST) -> tuple[Tensor, Tensor]:
+    """Draw from the likeliest tokens of each row; nothing here waits for a GPU.
 
     Args:
-        probabilities: In falling order; top_p counts what top_k has left as the whole.
-        sampling: The filters.
+        logits: (B, V) float32.
+        numbers: (B, 5) float64, see `numbers_of`.
+        likeliest: Tokens that are looked at.
+
+    Returns:
+        (B,) tokens, and (B,) whether those likeliest were enough for what top_p wants.
     """
-    kept = probabilities.clone()
-    if sampling.top_k:
-        kept[sampling.top_k :] = 0
-        kept /= kept.sum()
+    likeliest = min(likeliest, logits.shape[1])
+    temperature, top_p, top_k, min_p, uniforms = numbers.unsqueeze(-1).unbind(1)
+    logits = logits / temperature.clamp(min=1e-3).float()
+    values, tokens = logits.topk(likeliest)  # in falling order
+    kept = (values - logits.logsumexp(-1, keepdim=True)).double().exp()
+    limited = (top_k > 0) & (top_k <= likeliest)
+    sure = limited | (kept.sum(-1, keepdim=True) > top_p) | (temperature == 0)
+    rank = torch.arange(likeliest, device=logits.device)
+    kept = torch.where((top_k == 0) | (rank < top_k), kept, 0.0)
+    # top_p counts what top_k has left as the whole.
+    whole = torch.where(limited, kept.sum(-1, keepdim=True), 1.0)
     before = kept.cumsum(-1) - kept
-    kept[before >= sampling.top_p] = 0
-    kept[kept < sampling.min_p * kept[0]] = 0
-    return kept
+    wide = (before < top_p * whole) & (kept >= min_p * kept[:, :1]) & (kept > 0)
+    kept = torch.where(wide, kept, 0.0)
+    sums = kept.cumsum(-1)
+    # The last of those that are kept, should rounding put the goal beyond it.
+    place = torch.searchsorted(sums, sums[:, -1:] * uniforms, right=True)
+    place = torch.where(temperature == 0, 0, place.minimum(wide.sum(-1, keepdim=True) - 1))
+    return tokens.gather(-1, place)[:, 0], sure[:, 0] | (likeliest == logits.shape[1])
 
 
-def uniform(seed: int, drawn: int) -> float:
-    """Mix two numbers into one from 0, below 1: splitmix64 (doi 10.1145/2660193.2660195)."""
+def settle(found: Tensor, sure: Tensor, logits: Tensor, wanted: Sequence[Draw]) -> list[int]:
+    """Return the tokens that were found, those that are not sure drawn again from all there are."""
+    tokens, known = torch.stack([found, sure.long()]).tolist()
+    unsure = [row for row, is_known in enumerate(known) if not is_known]
+    if unsure:
+        again = _draw_from_all(logits[unsure], [wanted[row] for row in unsure])
+        for row, token in zip(unsure, again, strict=True):
+            tokens[row] = token
+    return list(tokens)
+
+
+def _draw_from_all(logits: Tensor, wanted: Sequence[Draw]) -> list[int]:
+    """Draw from a distribution so flat that its likeliest tokens hold less than top_p.
+
+    Tokens are drawn from all of it and drawn again while they are none of those that top_p and
+    min_p leave: that is the same distribution, without sorting 150,000 tokens.
+    """
+    numbers = _numbers(wanted, logits.device)
+    temperature, top_p, top_k, min_p, _ = numbers.unsqueeze(-1).unbind(1)
+    probabilities = (logits / temperature.clamp(min=1e-3).float()).softmax(-1)
+    sums, most = probabilities.cumsum(-1, dtype=torch.float64), probabilities.amax(-1, keepdim=True)
+    tokens = [-1] * len(wanted)
+    for attempt in range(1, _ATTEMPTS + 1):
+        uniforms = [[uniform(want.seed, want.drawn, attempt)] for want in wanted]
+        goals = sums[:, -1:] * torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
+        places = torch.searchsorted(sums, goals, right=True).clamp(max=logits.shape[1] - 1)
+        own = probabilities.gather(-1, places)
+        likelier = torch.where(probabilities > own, probabilities, 0.0).sum(-1, keepdim=True)
+        fits = (likelier < top_p) & (own >= min_p * most) & (top_k == 0)
+        for row, (place, fit) in enumerate(torch.cat([places, fits], -1).tolist()):
+            if fit and tokens[row] < 0:
+                tokens[row] = place
+        if min(tokens) >= 0:
+            return tokens
+    # Little is left by the filters, or there is a large top_k.
+    whole, _ = choose(logits, numbers, logits.shape[1])
+    return [old if old >= 0 else new for old, new in zip(tokens, whole.tolist(), strict=True)]
+
+
+def _numbers(wanted: Sequence[Draw], device: torch.device) -> Tensor:
+    return torch.tensor(numbers_of(wanted), dtype=torch.float64, device=device)
+
+
+def told(logits: Tensor, token: int, want: Draw) -> Drawn:
+    """Add to a token what the request wants to know of it."""
+    if want.sampling.logprobs is None:
+        return Drawn(token, None, [])
+    logps = logits.log_softmax(-1)
+    values, tokens = logps.topk(want.sampling.logprobs)
+    return Drawn(
+        token, logps[token].item(), list(zip(tokens.tolist(), values.tolist(), strict=True))
+    )
+
+
+def _punish(logits: Tensor, wanted: Sequence[Draw]) -> Tensor:
+    """Apply the repetition penalty where there is one."""
+    if all(want.seen is None for want in wanted):
+        return logits
+    rows = []
+    for row, want in zip(logits, wanted, strict=True):
+        if want.seen is not None:
+            penalty = want.sampling.repetition_penalty
+            punished = torch.where(row > 0, row / penalty, row * penalty)
+            row = torch.where(want.seen, punished, row)
+        rows.append(row)
+    return torch.stack(rows)
+
+
+def uniform(seed: int, drawn: int, attempt: int = 0) -> float:
+    """Mix numbers into one from 0, below 1: splitmix64 (doi 10.1145/2660193.2660195)."""
     mask = 2**64 - 1
-    z = (seed * 0xD1342543DE82EF95 + (drawn + 1) * 0x9E3779B97F4A7C15) & mask
+    start = seed * 0xD1342543DE82EF95 + attempt * 0xDA942042E4DD58B5
+    z = (start + (drawn + 1) * 0x9E3779B97F4A7C15) & mask
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
     return float((z ^ (z >> 31)) >> 11) / 2**53

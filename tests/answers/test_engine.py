@@ -304,6 +304,31 @@ def test_logits_are_the_networks_in_any_slot(
     network.to("cpu")
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, device: str) -> None:
+    graphed_module = pytest.importorskip("fitbot.answers.graphed")
+    network = network.to(device)
+    size = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
+    plain = Decoder(network, **size)
+    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    if device == "cuda":
+        graphed.warm_up()
+    for decoder in (plain, graphed):
+        decoder.adapt(slice(4, 8), read_adapter(adapter))
+    who = torch.tensor([[0.0] * 4 + [1.0] * 4, [0.0] * 8, [0.0] * 8], device=device)
+    lengths, slots = [7, 290, 40], [3, 0, 4]
+
+    for slot, length, one in zip(slots, lengths, who, strict=True):
+        ids = [(slot + 7 * n) % 250 for n in range(length)]
+        first, second = (decoder.prefill(slot, ids, one) for decoder in (plain, graphed))
+        torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
+    for n in range(3):
+        tokens, at = torch.tensor([3, 4, 5]) + n, [length + n for length in lengths]
+        first, second = (decoder.step(tokens, slots, at, who) for decoder in (plain, graphed))
+        torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
+    network.to("cpu")
+
+
 def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
     def logits(rows: list[int]) -> torch.Tensor:
         decoder = Decoder(network, slots=4, context=64, precision="int8")

@@ -53,9 +53,21 @@ def test_tokens_are_drawn_as_often_as_they_should_be(
 
 
 def test_a_flat_distribution_is_drawn_from_in_full() -> None:
-    drawn = shares(torch.zeros(2000), draws=3000, temperature=1.0, top_p=0.9)
+    logits = torch.linspace(1, 0, 2000)
+    drawn = shares(logits, draws=8000, temperature=1.0, top_p=0.9)
 
-    assert 1200 < (drawn > 0).sum() <= 1800  # more than the 256 likeliest, no more than 90 %
+    true = logits.softmax(-1)
+    last = int((true.cumsum(-1) < 0.9).sum())
+    assert drawn[last + 1 :].sum() == 0
+    eighths = torch.arange(last) * 8 // last
+    found, expected = (
+        torch.zeros(8).index_add(0, eighths, share[:last])
+        for share in (drawn, true / true[: last + 1].sum())
+    )
+    torch.testing.assert_close(found, expected, atol=0.012, rtol=0)
+    # A filter that leaves next to nothing, and one that wants more tokens than are looked at.
+    assert shares(logits, draws=50, temperature=1.0, top_p=0.0006).nonzero().max() <= 1
+    assert shares(logits, draws=500, temperature=1.0, top_p=1.0, top_k=300).nonzero().max() < 300
 
 
 def test_the_repetition_penalty_is_for_what_was_said() -> None:
