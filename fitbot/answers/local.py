@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ from fitbot.answers.engine import (
 )
 from fitbot.answers.grant import Policy, Room, grant
 from fitbot.answers.sampling import Draw, Drawn, draw
-from fitbot.answers.text import AnswerText
+from fitbot.answers.text import AnswerText, TokenBytes
 from fitbot.errors import BusyError, DataError, EngineError, RequestError
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.preferences import Message
@@ -94,6 +93,7 @@ class LocalEngine:
         self.decoder, self.chat, self.adapters = decoder, chat, adapters
         self.slots, self.max_waiting = decoder.slots, max_waiting
         self.policy, self.below_gib = policy, below_gib
+        self._bytes = TokenBytes(chat.tokenizer)
         self._ends = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
         self._free = list(range(self.slots))
         self._waiting: deque[Request] = deque()
@@ -145,7 +145,7 @@ class LocalEngine:
                 who=self._who(self.adapters[name]),
                 deadline=deadline,
                 stream=Stream(),
-                text=AnswerText(self.chat.tokenizer, sampling.stop),
+                text=AnswerText(self._bytes, sampling.stop),
             )
             self._waiting.append(request)
             self._changed.notify()
@@ -299,9 +299,8 @@ class LocalEngine:
     def _logprobs(self, drawn: Drawn) -> tuple[TokenLogprob, ...]:
         if drawn.logprob is None:
             return ()
-        decode: Any = self.chat.tokenizer.decode
-        top = tuple((decode([token]), logprob) for token, logprob in drawn.top)
-        return (TokenLogprob(decode([drawn.token]), drawn.logprob, top),)
+        top = tuple((self._bytes.text(token), logprob) for token, logprob in drawn.top)
+        return (TokenLogprob(self._bytes.text(drawn.token), drawn.logprob, top),)
 
     def _end(
         self,

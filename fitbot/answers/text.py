@@ -4,57 +4,82 @@ What could still change is held back: a character of several tokens, a stop stri
 begun, a thought that the user is not to see.
 """
 
+import codecs
 from typing import Any
 
+from fitbot.errors import ConfigError
+
 THINKING, DONE_THINKING = "<think>", "</think>"
+
+
+class TokenBytes:
+    """What every token stands for, in bytes, so that decoding a token is looking it up.
+
+    Raises:
+        ConfigError: The tokenizer's tokens are not strings of bytes, whatever stands beside them.
+    """
+
+    def __init__(self, tokenizer: Any):
+        """Read a byte-level tokenizer's vocabulary; its special tokens stand for nothing."""
+        byte_of = {character: byte for byte, character in _characters_of_bytes().items()}
+        added = tokenizer.get_added_vocab()
+        special = set(tokenizer.all_special_ids)
+        vocabulary = tokenizer.get_vocab()
+        self._bytes = [b""] * (max(vocabulary.values()) + 1)
+        try:
+            for token, number in vocabulary.items():
+                if token in added:
+                    self._bytes[number] = b"" if number in special else token.encode()
+                else:
+                    self._bytes[number] = bytes(byte_of[character] for character in token)
+        except KeyError as error:
+            raise ConfigError(
+                f"the tokenizer of {tokenizer.name_or_path!r} is not one of bytes: {token!r} holds "
+                f"{error.args[0]!r}; serve this base with another engine"
+            ) from error
+
+    def __getitem__(self, token: int) -> bytes:
+        """Look a token up; those beyond the vocabulary, which only pad it, stand for nothing."""
+        return self._bytes[token] if token < len(self._bytes) else b""
+
+    def text(self, token: int) -> str:
+        """Decode a token by itself."""
+        return self[token].decode(errors="replace")
+
+
+def _characters_of_bytes() -> dict[int, str]:
+    """List the characters that GPT-2's byte-level tokenizers write bytes as."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in shown]
+    return {
+        **{byte: chr(byte) for byte in shown},
+        **{byte: chr(256 + n) for n, byte in enumerate(others)},
+    }
 
 
 class AnswerText:
     """The text of one answer while its tokens come."""
 
-    def __init__(self, tokenizer: Any, stop: tuple[str, ...]):
-        """Take the tokenizer and the strings that end the answer.
-
-        Args:
-            tokenizer: A transformers tokenizer.
-            stop: Strings; the answer ends before the first of them.
-        """
-        self.tokenizer = tokenizer
+    def __init__(self, token_bytes: TokenBytes, stop: tuple[str, ...]):
+        """Take what tokens stand for, and the strings that end the answer."""
         self.stopped = False
-        self._tokens: list[int] = []
-        self._decoded, self._known = 0, 0  # tokens: decoded before; of which the text is known
+        self._bytes = token_bytes
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._thoughts = _Thoughts()
         self._stop = stop
         self._held = ""  # what may become a stop string
 
     def add(self, token: int) -> str:
         """Take a token; returns the text that it makes sure."""
-        self._tokens.append(token)
-        return self._show(self._thoughts.feed(self._new_text(final=False)))
+        return self._show(self._thoughts.feed(self._characters.decode(self._bytes[token])))
 
     def finish(self) -> str:
         """Return what was held back, now that nothing follows."""
-        text = self._new_text(final=True)
+        text = self._characters.decode(b"", final=True)
         shown = self._show(self._thoughts.feed(text) + self._thoughts.finish())
         if not self.stopped:
             shown, self._held = shown + self._held, ""
         return shown
-
-    def _new_text(self, *, final: bool) -> str:
-        """Decode from a little earlier on: a token's text depends on what stands before it."""
-        before = self._decode(self._tokens[self._decoded : self._known])
-        text = self._decode(self._tokens[self._decoded :])
-        if text.endswith("\ufffd") and not final:  # a character that is not complete
-            return ""
-        self._decoded, self._known = self._known, len(self._tokens)
-        return text[len(before) :]
-
-    def _decode(self, tokens: list[int]) -> str:
-        return str(
-            self.tokenizer.decode(
-                tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
 
     def _show(self, text: str) -> str:
         if self.stopped:

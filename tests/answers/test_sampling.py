@@ -12,8 +12,9 @@ from transformers import AutoTokenizer
 from fitbot.answers.engine import Sampling
 from fitbot.answers.grant import Room, grant
 from fitbot.answers.sampling import Draw, draw, uniform
-from fitbot.answers.text import AnswerText
-from fitbot.errors import RequestError
+from fitbot.answers.text import AnswerText, TokenBytes
+from fitbot.embedded import embedded_model
+from fitbot.errors import ConfigError, RequestError
 
 
 def shares(logits: Tensor, draws: int = 4000, **sampling: Any) -> Tensor:
@@ -117,7 +118,7 @@ def tokenizer(base: str) -> Any:
 
 def pieces(tokenizer: Any, text: str, *stop: str) -> list[str]:
     """What is shown token by token, a byte each, and what at the end."""
-    answer = AnswerText(tokenizer, stop)
+    answer = AnswerText(TokenBytes(tokenizer), stop)
     shown = [answer.add(token) for token in tokenizer(text, add_special_tokens=False).input_ids]
     return [*shown, answer.finish()]
 
@@ -146,8 +147,7 @@ def test_thoughts_are_not_shown(tokenizer: Any, said: str, shown: str) -> None:
 
 @given(st.text("abc\n", max_size=30), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
 def test_a_stop_string_cuts_where_it_first_ends(said: str, stop: list[str]) -> None:
-    tokenizer = _Bytes()
-    answer = AnswerText(tokenizer, tuple(stop))
+    answer = AnswerText(_Bytes(), tuple(stop))
     shown = ""
     for byte in said.encode():
         shown += answer.add(byte)
@@ -165,11 +165,35 @@ def test_a_stop_string_cuts_where_it_first_ends(said: str, stop: list[str]) -> N
         assert answer.stopped
 
 
-class _Bytes:
+class _Bytes(TokenBytes):
     """A token per byte, without the tokenizers library: hypothesis asks a thousand times."""
 
-    def decode(self, tokens: list[int], **_: Any) -> str:
-        return bytes(tokens).decode(errors="replace")
+    def __init__(self) -> None:
+        self._bytes = [bytes([byte]) for byte in range(256)]
+
+
+def test_bytes_are_those_that_the_tokenizer_decodes(tokenizer: Any) -> None:
+    embedded = AutoTokenizer.from_pretrained(embedded_model())
+    text = "25 µg of B12 – 💪, naïve <think>\n\n\tindeed</think> 東京<|im_end|>"
+    for one in (tokenizer, embedded):
+        ids = one(text, add_special_tokens=False).input_ids
+        found = b"".join(TokenBytes(one)[token] for token in ids).decode()
+        assert found == one.decode(ids, skip_special_tokens=True)
+
+
+def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
+    class Sentencepiece:
+        name_or_path = "llama"
+        all_special_ids: tuple[int, ...] = ()
+
+        def get_added_vocab(self) -> dict[str, int]:
+            return {}
+
+        def get_vocab(self) -> dict[str, int]:
+            return {"▁the": 0}
+
+    with pytest.raises(ConfigError, match="not one of bytes: '▁the'"):
+        TokenBytes(Sentencepiece())
 
 
 # -- grant ----------------------------------------------------------------------------------------
