@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,10 +161,22 @@ def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engin
     assert engine.stats().active == engine.stats().waiting == 0
 
 
-def test_too_many_are_turned_away_and_everybody_else_is_answered(engine: Engine) -> None:
-    streams = [submit(engine, QUESTIONS[1], max_new_tokens=350) for _ in range(7)]
+def test_too_many_are_turned_away_and_everybody_else_is_answered(
+    engine: Engine, local: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, advance = threading.Event(), local.decoder.advance
+    while local.stats().active:  # whom a client has left, before the server noticed
+        time.sleep(0.01)
+
+    def held_up(*args: Any) -> Any:
+        go_on.wait(30)
+        return advance(*args)
+
+    monkeypatch.setattr(local.decoder, "advance", held_up)
+    streams = [submit(engine, question) for question in (QUESTIONS * 2)[:7]]
     with pytest.raises(BusyError) as refused:
         submit(engine, "Hi!")
+    go_on.set()
 
     assert refused.value.retry_after > 0
     assert all(list(stream)[-1].finish_reason in ("stop", "length") for stream in streams)
