@@ -76,8 +76,13 @@ def main() -> None:
     decoder.warm_up()
     report["precision"] = decoder.precision
     report["seconds_to_build"] = round(time.perf_counter() - started, 1)
-    adapter = slice(0, args.ranks) if args.ranks else None
-    engine = LocalEngine(decoder, Chat(load_tokenizer(args.model)), {"model": adapter})
+    engine = LocalEngine(decoder, Chat(load_tokenizer(args.model)), rank=args.ranks)
+    if args.ranks:
+        size = model.config.hidden_size
+        height = decoder.layers[0].rows["q_proj"][1].stop
+        a, b = torch.zeros(args.ranks, size), torch.zeros(height, args.ranks)
+        engine.add("tuned", {"0.q_proj": (a, b)})  # all layers compute, whatever is in them
+        engine.prefer("tuned")
     run(engine, 1, 1, args)  # nobody waits for what happens once
     for streams in args.streams:
         report["engine"].append(run(engine, streams, args.requests, args))

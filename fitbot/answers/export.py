@@ -5,6 +5,7 @@ The folder holds the adapter (safetensors), the tokenizer with its chat template
 what it was made from.
 """
 
+import hashlib
 import json
 import logging
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config
 logger = logging.getLogger(__name__)
 
 PROVENANCE_FILE = "fitbot.json"
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 _WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge is warned of
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
 _STATE_PREFIX = "policy.network."
@@ -59,11 +61,18 @@ def export_adapter(
         "base_model": base_model,
         "settings": hyper_parameters,
         "versions": {"fitbot": __version__} | {name: version(name) for name in _PACKAGES},
+        "sha256": {name: sha256_of(folder / name) for name in ADAPTER_FILES},
         **training,
     }
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_model_card(provenance), "utf-8")
     return folder
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def main(args: list[str]) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fitbot.answers.decoder import ADAPTED, Decoder, Precision
 from fitbot.answers.engine import Sampling
-from fitbot.answers.export import PROVENANCE_FILE
+from fitbot.answers.export import PROVENANCE_FILE, sha256_of
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.settings import AnswerSettings
 from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
@@ -18,7 +18,8 @@ from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.policy.base import BaseSettings, load_base
 
-TUNED, BASE = "fitbot", "base"  # names of models
+TUNED = "fitbot"  # the name of the adapter that an engine is opened with
+_LONE_RANK = 16  # of adapters that may be added where there is none
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
@@ -75,6 +76,7 @@ def open_engine(
     context: int = _CONTEXT,
     precision: Precision | None = None,
     max_waiting: int = 64,
+    more_adapters: int = 0,
 ) -> LocalEngine:
     """Load base and adapter and start answering.
 
@@ -88,6 +90,7 @@ def open_engine(
         precision: Of the matrix products. By default bfloat16 on a GPU, float16 where it has
             none; on a CPU int8, float32 for a small base.
         max_waiting: Requests accepted beyond those that are active.
+        more_adapters: Adapters that `LocalEngine.add` may add, of at most this one's rank.
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base.
@@ -104,43 +107,68 @@ def open_engine(
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_base(base, device=device, compute_dtype=dtype)
     weights = None if adapter is None else read_adapter(adapter)
-    ranks = 0 if weights is None else next(iter(weights.values()))[0].shape[0]
+    rank = _LONE_RANK if weights is None else rank_of(weights)
+    places = more_adapters + (weights is not None)
     decoder = decoder_for(device)(
         model,
         slots=slots or _SLOTS[device.type],
         context=min(context, model.config.max_position_embeddings),
         precision=precision or precision_for(model, device),
-        ranks=ranks,
+        ranks=rank * places,
     )
     del model
-    models: dict[str, slice | None] = {BASE: None}
-    if weights is not None:
-        try:
-            decoder.adapt(slice(0, ranks), weights)
-        except (ConfigError, RuntimeError) as error:
-            raise AdapterError(f"{adapter} does not fit {base_model}: {error}") from error
-        models = {TUNED: slice(0, ranks), BASE: None}
     decoder.warm_up()
     tokenizer = load_tokenizer(base_model)
     chat = Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
     settings = answer_settings(adapter)
-    return LocalEngine(
-        decoder, chat, models, max_waiting=max_waiting, below_gib=settings.adaptive_below_gib
+    engine = LocalEngine(
+        decoder,
+        chat,
+        rank=rank,
+        max_waiting=max_waiting,
+        below_gib=settings.adaptive_below_gib,
     )
+    if adapter is not None:
+        try:
+            add_adapter(engine, TUNED, adapter)
+        except AdapterError:
+            engine.close()
+            raise
+        engine.prefer(TUNED)
+    return engine
+
+
+def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
+    """Let a running engine answer with one adapter more.
+
+    Raises:
+        AdapterError: It is not of the engine's base, its files are not those that were exported,
+            or there is no room.
+        RequestError: The name is taken, or is none.
+    """
+    try:
+        engine.add(name, read_adapter(folder))
+    except (ConfigError, RuntimeError) as error:
+        raise AdapterError(f"{folder} does not fit: {error}") from error
 
 
 def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """Read A and scaled B of every layer, by names like "3.q_proj"; safetensors only.
 
     Raises:
-        AdapterError: A file is missing or damaged, or the adapter is of a kind that is more than A
-            and B.
+        AdapterError: A file is missing, damaged or not the one that was exported, or the adapter is
+            of a kind that is more than A and B.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     file = folder / "adapter_model.safetensors"
     try:
+        for name, expected in provenance_of(folder).get("sha256", {}).items():
+            if sha256_of(folder / name) != expected:
+                raise AdapterError(
+                    f"{folder}: {name} is not the file that was exported; export the adapter again"
+                )
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         tensors = load_file(file)
     except (OSError, ValueError, SafetensorError) as error:
@@ -160,6 +188,11 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if 2 * len(weights) != len(tensors):
         raise AdapterError(f"{folder}: {file.name} holds more than LoRA's A and B")
     return weights
+
+
+def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
+    """Return the rank that all layers of an adapter have."""
+    return next(iter(weights.values()))[0].shape[0]
 
 
 def decoder_for(device: torch.device) -> type[Decoder]:

@@ -5,11 +5,13 @@ reads at most one new prompt into a free slot, and draws the next token for ever
 """
 
 import logging
+import re
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +30,14 @@ from fitbot.answers.engine import (
 from fitbot.answers.grant import Policy, Room, grant
 from fitbot.answers.sampling import Draw, Drawn, draw
 from fitbot.answers.text import AnswerText, TokenBytes
-from fitbot.errors import BusyError, DataError, EngineError, RequestError
+from fitbot.errors import BusyError, ConfigError, DataError, EngineError, RequestError
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.preferences import Message
 
 logger = logging.getLogger(__name__)
+
+BASE = "base"  # the name of the model without adapter
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass
@@ -43,7 +48,8 @@ class Request:
     sampling: Sampling
     seed: int
     granted: int
-    who: Tensor | None  # (R,) the ranks of its adapter; None for the base
+    ranks: slice | None  # of its adapter; None for the base
+    who: Tensor | None  # (R,) the same as ones and zeros
     deadline: float | None
     stream: Stream
     text: AnswerText
@@ -73,8 +79,8 @@ class LocalEngine:
         self,
         decoder: Decoder,
         chat: Chat,
-        adapters: dict[str, slice | None],
         *,
+        rank: int = 0,
         max_waiting: int = 64,
         policy: Policy = "room",
         below_gib: float = 10.0,
@@ -84,13 +90,13 @@ class LocalEngine:
         Args:
             decoder: Weights and cache.
             chat: Renders conversations as in training.
-            adapters: The names of models, the default one first, and the ranks of each one's
-                adapter in the decoder; None for the base alone.
+            rank: Of the adapters that there is room for in the decoder.
             max_waiting: Requests accepted beyond those that are active.
             policy: How many tokens a request is granted.
             below_gib: For policy "published": free GPU memory below which it grants less.
         """
-        self.decoder, self.chat, self.adapters = decoder, chat, adapters
+        self.decoder, self.chat, self.rank = decoder, chat, rank
+        self.adapters: dict[str, slice | None] = {BASE: None}  # their ranks in the decoder
         self.slots, self.max_waiting = decoder.slots, max_waiting
         self.policy, self.below_gib = policy, below_gib
         self._bytes = TokenBytes(chat.tokenizer)
@@ -98,6 +104,7 @@ class LocalEngine:
         self._free = list(range(self.slots))
         self._waiting: deque[Request] = deque()
         self._active: list[Request] = []
+        self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._tokens_out = 0
         self._dead: str | None = None
         self._closed = False
@@ -142,6 +149,7 @@ class LocalEngine:
                 sampling=sampling,
                 seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
                 granted=granted,
+                ranks=self.adapters[name],
                 who=self._who(self.adapters[name]),
                 deadline=deadline,
                 stream=Stream(),
@@ -150,6 +158,58 @@ class LocalEngine:
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
+
+    def add(self, name: str, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """Answer with one adapter more, from the next step on; nobody is held up for longer.
+
+        Args:
+            name: What requests call it.
+            weights: See `Decoder.adapt`.
+
+        Raises:
+            RequestError: The name is taken, or is none.
+            ConfigError: There is no room, or it is not for this base.
+        """
+        if not _NAME.fullmatch(name):
+            raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_' and '-'")
+        rank = next(iter(weights.values()))[0].shape[0]
+        if rank > self.rank:
+            raise ConfigError(f"its rank is {rank}; there is room for rank {self.rank}")
+
+        def put() -> None:
+            if name in self.adapters:
+                raise RequestError(f"there is a model {name!r} already; remove it first")
+            # Who was removed may still be answering.
+            taken = [*self.adapters.values(), *(request.ranks for request in self._requests())]
+            starts = {ranks.start for ranks in taken if ranks}
+            free = set(range(0, self.decoder.ranks, max(1, self.rank))) - starts
+            if not free:
+                raise ConfigError(f"there is no room for more than {len(starts)} adapters")
+            start = min(free)
+            self.decoder.adapt(slice(start, start + rank), weights)
+            self.adapters[name] = slice(start, start + rank)
+
+        self._between_steps(put)
+
+    def prefer(self, name: str) -> None:
+        """Answer with this model where a request names none."""
+        self.adapters = {name: self.adapters[name], **self.adapters}
+
+    def remove(self, name: str) -> None:
+        """Take no more requests for an adapter; those that have begun are answered.
+
+        Raises:
+            RequestError: There is none of that name, or it is the base or the default.
+        """
+
+        def take() -> None:
+            if name not in self.adapters:
+                raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+            if name in (BASE, self.models[0]):
+                raise RequestError(f"{name!r} cannot be removed")
+            del self.adapters[name]
+
+        self._between_steps(take)
 
     def stats(self) -> Stats:
         """See `Engine`."""
@@ -175,6 +235,19 @@ class LocalEngine:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+
+    def _requests(self) -> list[Request]:
+        return [*self._active, *self._waiting]
+
+    def _between_steps(self, task: Callable[[], None]) -> None:
+        """Have the engine's thread do something that a step must not see half done."""
+        done: Future[None] = Future()
+        with self._changed:
+            if self._dead or self._closed:
+                raise EngineError(self._dead or "the engine is closed")
+            self._tasks.append((task, done))
+            self._changed.notify()
+        done.result()
 
     def _encode(self, prompt: Sequence[Message] | Sequence[int]) -> list[int]:
         if not prompt:
@@ -214,6 +287,7 @@ class LocalEngine:
     def _loop(self) -> None:
         try:
             while self._wait():
+                self._do_tasks()
                 self._drop()
                 if self._waiting and self._free:
                     self._begin(self._waiting.popleft())
@@ -223,22 +297,34 @@ class LocalEngine:
             logger.exception("the engine failed")
             self._dead = f"the engine failed: {type(error).__name__}: {error}"
         with self._changed:
-            everybody = [*self._active, *self._waiting]
-            self._active, self._waiting = [], deque()
+            everybody, tasks = self._requests(), self._tasks
+            self._active, self._waiting, self._tasks = [], deque(), deque()
         for request in everybody:
             reason: FinishReason = "error" if self._dead else "cancelled"
             request.stream.put(Chunk(finish_reason=reason, error=self._dead))
+        for _, done in tasks:
+            done.set_exception(EngineError(self._dead or "the engine is closed"))
 
     def _wait(self) -> bool:
         """Wait for work; False once the engine is closed."""
         with self._changed:
-            while not (self._closed or self._active or self._waiting):
+            while not (self._closed or self._active or self._waiting or self._tasks):
                 self._changed.wait()
             return not self._closed
 
+    def _do_tasks(self) -> None:
+        while self._tasks:
+            task, done = self._tasks.popleft()
+            try:
+                task()
+            except Exception as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
     def _drop(self) -> None:
         """End whoever is cancelled or late."""
-        for request in [*self._active, *self._waiting]:
+        for request in self._requests():
             if reason := request.over():
                 self._end(request, reason)
 

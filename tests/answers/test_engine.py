@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from fitbot.answers.decoder import Decoder
 from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
-from fitbot.answers.loading import open_engine, read_adapter
+from fitbot.answers.loading import add_adapter, open_engine, read_adapter
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.remote import RemoteEngine
 from fitbot.errors import AdapterError, BusyError, ConfigError, EngineError, RequestError
@@ -234,11 +234,16 @@ def test_when_the_engine_fails_everybody_hears_why(
     engine = open_engine(adapter, slots=1, context=512)
     assert engine.health() is None
 
+    go_on = threading.Event()
+
     def broken(*_: Any) -> None:
+        go_on.wait(30)
         raise ZeroDivisionError("the sun went out")
 
     monkeypatch.setattr(engine.decoder, "step", broken)
-    last = [list(stream)[-1] for stream in [submit(engine, "Hi!"), submit(engine, "Hi!")]]
+    streams = [submit(engine, "Hi!"), submit(engine, "Hi!")]
+    go_on.set()
+    last = [list(stream)[-1] for stream in streams]
 
     assert {chunk.finish_reason for chunk in last} == {"error"}
     assert "the sun went out" in (last[0].error or "")
@@ -298,6 +303,34 @@ def test_base_and_tuned_requests_share_a_step(local: LocalEngine) -> None:
 
     assert [text_of(list(stream)) for stream in streams] == alone
     assert alone[0] != alone[1]
+
+
+def test_adapters_come_and_go_while_others_are_answered(adapter: Path, base: str) -> None:
+    engine = open_engine(adapter, slots=2, context=512, more_adapters=1)
+    before = text_of(ask(engine, QUESTIONS[1]))
+    under_way = submit(engine, QUESTIONS[1], max_new_tokens=350)
+    begun = iter(under_way)
+    next(begun)
+
+    add_adapter(engine, "second", adapter)
+    assert engine.models == ("fitbot", "base", "second")
+    assert text_of(ask(engine, QUESTIONS[1], "second")) == before
+    with pytest.raises(RequestError, match="there is a model 'second' already"):
+        add_adapter(engine, "second", adapter)
+    with pytest.raises(AdapterError, match="no room for more than 2 adapters"):
+        add_adapter(engine, "third", adapter)
+    with pytest.raises(RequestError, match="is no name for a model"):
+        add_adapter(engine, "../second", adapter)
+    leaving = submit(engine, QUESTIONS[1], "second")
+    engine.remove("second")
+    assert text_of(list(leaving)) == before  # it had begun
+    add_adapter(engine, "third", adapter)
+
+    for name, said in [("second", "no model"), ("base", "cannot"), ("fitbot", "cannot")]:
+        with pytest.raises(RequestError, match=said):
+            engine.remove(name)
+    assert list(begun)[-1].finish_reason in ("stop", "length")
+    engine.close()
 
 
 # -- the decoder ----------------------------------------------------------------------------------
@@ -405,7 +438,13 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     config = json.loads((dora / "adapter_config.json").read_text())
     (dora / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
 
+    changed_since = changed("changed_since")
+    told = json.loads((changed_since / "fitbot.json").read_text())
+    sha256 = {"adapter_model.safetensors": "0" * 64}
+    (changed_since / "fitbot.json").write_text(json.dumps(told | {"sha256": sha256}))
+
     for folder, message in [
+        (changed_since, "not the file that was exported"),
         (truncated, "cannot be read"),
         (pickled, "cannot be read"),
         (dora, "only plain LoRA"),

@@ -79,6 +79,7 @@ def test_an_export_tells_what_it_was_made_from(
     assert told["settings"]["beta"] == 0.1
     assert told["data"]["train"]["pairs"] == 32
     assert len(told["data"]["train"]["sha256"]) == 64
+    assert set(told["sha256"]) == {"adapter_model.safetensors", "adapter_config.json"}
     assert told["data"]["system_prompt"] == SYSTEM
     assert told["versions"].keys() >= {"fitbot", "torch", "transformers", "peft", "bitsandbytes"}
     assert tokenizer.chat_template
