@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitbot.answers.engine import Engine, Sampling, Stream
+from fitbot.answers.provenance import latest_adapter, sampling_of
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import RequestError
 from fitbot.pairs.preferences import Message
@@ -55,7 +56,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=42, help="of the sampling")
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    from fitbot.answers.loading import latest_adapter, open_engine, sampling_of
+    from fitbot.answers.loading import open_engine
 
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:

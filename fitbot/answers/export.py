@@ -5,7 +5,6 @@ The folder holds the adapter (safetensors), the tokenizer with its chat template
 what it was made from.
 """
 
-import hashlib
 import json
 import logging
 from importlib.metadata import version
@@ -16,13 +15,13 @@ import torch
 from torch import Tensor
 
 from fitbot import __version__
+from fitbot.answers.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
 from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config
 
 logger = logging.getLogger(__name__)
 
-PROVENANCE_FILE = "fitbot.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 _WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge is warned of
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
@@ -67,12 +66,6 @@ def export_adapter(
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_model_card(provenance), "utf-8")
     return folder
-
-
-def sha256_of(file: Path) -> str:
-    """Hash a file, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def main(args: list[str]) -> int:

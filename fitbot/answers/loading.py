@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from fitbot.answers.decoder import ADAPTED, Decoder, Precision
-from fitbot.answers.engine import Sampling
-from fitbot.answers.export import PROVENANCE_FILE, sha256_of
 from fitbot.answers.local import LocalEngine
-from fitbot.answers.settings import AnswerSettings
-from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
+from fitbot.answers.provenance import answer_settings, provenance_of, sha256_of
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.policy.base import BaseSettings, load_base
@@ -23,50 +20,6 @@ _LONE_RANK = 16  # of adapters that may be added where there is none
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
-
-# The embedded model alone has no export to say how it was trained.
-_OF_EMBEDDED: dict[str, Any] = {
-    "base_model": EMBEDDED,
-    "settings": {"load_in_4bit": True},
-    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT},
-}
-
-
-def latest_adapter(root: Path) -> Path | None:
-    """Return the adapter that a run in this folder exported last, if any has."""
-    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
-    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
-    return latest.parent if latest else None
-
-
-def provenance_of(adapter: Path | None) -> dict[str, Any]:
-    """Read what an export says of its training; None stands for the embedded model.
-
-    Raises:
-        AdapterError: The folder holds no adapter of fitbot's.
-    """
-    if adapter is None:
-        return _OF_EMBEDDED
-    file = adapter / PROVENANCE_FILE
-    if not file.is_file():
-        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
-
-
-def answer_settings(adapter: Path | None) -> AnswerSettings:
-    """Return how the run says that its adapter is to be asked."""
-    # A run from Python, without the command line, has no such settings: the defaults hold.
-    return AnswerSettings(**provenance_of(adapter).get("answers", {}))
-
-
-def sampling_of(adapter: Path | None) -> Sampling:
-    """Return the same as an engine takes it."""
-    settings = answer_settings(adapter)
-    return Sampling(
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature if settings.do_sample else 0.0,
-        top_p=settings.top_p,
-    )
 
 
 def open_engine(

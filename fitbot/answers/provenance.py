@@ -1,0 +1,63 @@
+"""What an exported adapter says of itself, read without loading torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from fitbot.answers.engine import Sampling
+from fitbot.answers.settings import AnswerSettings
+from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
+from fitbot.errors import AdapterError
+
+PROVENANCE_FILE = "fitbot.json"
+
+# The embedded model alone has no export to say how it was trained.
+_OF_EMBEDDED: dict[str, Any] = {
+    "base_model": EMBEDDED,
+    "settings": {"load_in_4bit": True},
+    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT},
+}
+
+
+def latest_adapter(root: Path) -> Path | None:
+    """Return the adapter that a run in this folder exported last, if any has."""
+    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
+    return latest.parent if latest else None
+
+
+def provenance_of(adapter: Path | None) -> dict[str, Any]:
+    """Read what an export says of its training; None stands for the embedded model.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's.
+    """
+    if adapter is None:
+        return _OF_EMBEDDED
+    file = adapter / PROVENANCE_FILE
+    if not file.is_file():
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def answer_settings(adapter: Path | None) -> AnswerSettings:
+    """Return how the run says that its adapter is to be asked."""
+    # A run from Python, without the command line, has no such settings: the defaults hold.
+    return AnswerSettings(**provenance_of(adapter).get("answers", {}))
+
+
+def sampling_of(adapter: Path | None) -> Sampling:
+    """Return the same as an engine takes it."""
+    settings = answer_settings(adapter)
+    return Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature if settings.do_sample else 0.0,
+        top_p=settings.top_p,
+    )
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
