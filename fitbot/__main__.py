@@ -14,6 +14,7 @@ COMMANDS = {
     "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
     "predict": ("fitbot.cli", "write log-probs, rewards and margin of every test pair"),
     "chat": ("fitbot.answers.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
+    "serve": ("fitbot.serve.app", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
     "export": ("fitbot.answers.export", "write a checkpoint's adapter, or merged weights"),
 }
 

@@ -25,6 +25,8 @@ from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.base import BaseSettings, LoraSettings, load_policy_network
 from fitbot.policy.policy import Policy
 
+pytest_plugins = ["serve_fixtures"]
+
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant."
 LIMITS = Limits(max_prompt_length=300, max_length=700)

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fitbot.answers.engine import Sampling
-from fitbot.answers.settings import AnswerSettings
+from fitbot.answers.settings import AnswerSettings, ServeSettings
 from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
 from fitbot.errors import AdapterError
 
 PROVENANCE_FILE = "fitbot.json"
+
+Settings = TypeVar("Settings")
 
 # The embedded model alone has no export to say how it was trained.
 _OF_EMBEDDED: dict[str, Any] = {
@@ -38,13 +40,18 @@ def provenance_of(adapter: Path | None) -> dict[str, Any]:
     file = adapter / PROVENANCE_FILE
     if not file.is_file():
         raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdapterError(f"{file} is damaged; export the adapter anew: {error}") from error
+    if not isinstance(told, dict):
+        raise AdapterError(f"{file} is no export's; export the adapter anew")
+    return told
 
 
 def answer_settings(adapter: Path | None) -> AnswerSettings:
     """Return how the run says that its adapter is to be asked."""
-    # A run from Python, without the command line, has no such settings: the defaults hold.
-    return AnswerSettings(**provenance_of(adapter).get("answers", {}))
+    return _settings(AnswerSettings, adapter, "answers")
 
 
 def sampling_of(adapter: Path | None) -> Sampling:
@@ -55,6 +62,21 @@ def sampling_of(adapter: Path | None) -> Sampling:
         temperature=settings.temperature if settings.do_sample else 0.0,
         top_p=settings.top_p,
     )
+
+
+def serve_settings(adapter: Path | None) -> ServeSettings:
+    """Return where the run says that its adapter is to be served."""
+    return _settings(ServeSettings, adapter, "serve")
+
+
+def _settings(kind: type[Settings], adapter: Path | None, key: str) -> Settings:
+    # A run from Python, without the command line, has no such settings: the defaults hold.
+    try:
+        return kind(**provenance_of(adapter).get(key, {}))
+    except TypeError as error:
+        raise AdapterError(
+            f"{adapter}/{PROVENANCE_FILE}: {key} cannot be read; export the adapter anew: {error}"
+        ) from error
 
 
 def sha256_of(file: Path) -> str:

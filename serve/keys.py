@@ -1,0 +1,81 @@
+"""API keys: where they come from, and the comparison that tells nothing about them."""
+
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from fitbot.errors import ConfigError
+
+ENVIRONMENT = "FITBOT_API_KEYS"
+_SHORTEST = 16
+
+
+class KeyRing:
+    """The keys a server accepts; only their digests are kept."""
+
+    def __init__(self, keys: Iterable[str]):
+        """Take the keys.
+
+        Raises:
+            ConfigError: A key is so short that it could be guessed.
+        """
+        self._digests: dict[str, bytes] = {}
+        for number, key in enumerate(dict.fromkeys(keys), start=1):
+            if len(key) < _SHORTEST:
+                raise ConfigError(
+                    f"API key {number} has {len(key)} characters; give it {_SHORTEST} or more, "
+                    "as `openssl rand -base64 24` makes them"
+                )
+            self._digests[f"key{number}"] = _digest(key)
+
+    def __bool__(self) -> bool:
+        """Say whether a key is needed at all."""
+        return bool(self._digests)
+
+    def name_of(self, presented: str) -> str | None:
+        """Return the name of a key, "key1" and so on, or None for a wrong one."""
+        digest = _digest(presented)
+        # All are compared, each in constant time: how long it takes says nothing.
+        names = [name for name, own in self._digests.items() if hmac.compare_digest(own, digest)]
+        return names[0] if names else None
+
+
+def load_keys(keys_file: Path | None) -> list[str]:
+    """Read the keys of the environment, taking them out of it, and of a file.
+
+    Args:
+        keys_file: One key a line; nobody but its owner may be able to read it.
+
+    Raises:
+        ConfigError: The file cannot be read, others may read it, or it holds no key.
+    """
+    named = os.environ.pop(ENVIRONMENT, "")
+    keys = [key.strip() for key in named.split(",") if key.strip()]
+    if keys_file is None:
+        return keys
+    try:
+        mode = stat.S_IMODE(keys_file.stat().st_mode)
+        lines = keys_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--keys_file {keys_file}: cannot be read: {error}") from error
+    if mode & 0o077:
+        raise ConfigError(
+            f"--keys_file {keys_file}: others may use it (mode {mode:04o}); chmod 600 it"
+        )
+    in_file = [line.strip() for line in lines if line.strip()]
+    if not in_file:
+        raise ConfigError(f"--keys_file {keys_file}: there is no key in it")
+    return keys + in_file
+
+
+def make_key() -> str:
+    """Return a new key."""
+    return secrets.token_urlsafe(24)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

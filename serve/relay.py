@@ -1,0 +1,225 @@
+"""One job on its way through the worker and back, seen from the API process."""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from litserve.utils import LitAPIStatus, ResponseBufferItem
+
+from fitbot.answers.engine import Chunk, Sampling, TokenLogprob, Usage
+from fitbot.pairs.preferences import Message
+from fitbot.serve.board import CLOSING, Board
+from fitbot.serve.metrics import Metrics
+from fitbot.serve.refusals import Failure, Refused
+from fitbot.serve.safety import Filter
+from fitbot.serve.worker import GRACE_SECONDS, Bundle, Cancel, Job
+
+_LATE_SECONDS = GRACE_SECONDS + 0.5  # the worker says first that a deadline has passed
+_WORKER_DIED = Failure(503, "worker_died", "the engine stopped; try again soon", 5)
+_CLOSING = Failure(503, "shutting_down", "the server is shutting down", 5)
+_NO_END = Failure(500, "internal_error", "the answer has no end")
+
+
+class Request(NamedTuple):
+    """What the engine is asked."""
+
+    messages: Sequence[Message]
+    sampling: Sampling
+    model: str | None
+    seconds: float
+
+
+class Piece(NamedTuple):
+    """A part of an answer as it may be shown; the last one alone has a finish reason."""
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass
+class Relay:
+    """The chunks of one job, as they come."""
+
+    job: Job
+    item: ResponseBufferItem
+    finished: bool = False
+
+    def fail(self, failure: Failure) -> None:
+        """Answer in the worker's place."""
+        self.item.response_queue.append((failure, LitAPIStatus.OK))
+        self.item.event.set()
+
+    async def next(self, patience: float) -> list[Chunk] | None:
+        """Wait for more chunks; None if there are none for so many seconds.
+
+        Raises:
+            Refused: The answer failed, or its time is up.
+        """
+        coming = self.item.response_queue
+        if not coming:
+            left = self.job.deadline + _LATE_SECONDS - time.monotonic()
+            self.item.event.clear()
+            try:
+                async with asyncio.timeout(min(patience, left)):
+                    await self.item.event.wait()
+            except TimeoutError:
+                if left <= patience:
+                    raise _out_of_time() from None
+                return None
+        bundle, status = coming.popleft()
+        # Errors of LitServe's own are pickled; what they hold is in the worker's log.
+        return self._checked(bundle if status == LitAPIStatus.OK else _NO_END)
+
+    def _checked(self, bundle: Bundle) -> list[Chunk]:
+        if isinstance(bundle, Failure):
+            self.finished = True
+            raise Refused.of(bundle)
+        match bundle[-1].finish_reason:
+            case None:
+                return bundle
+            case "deadline":
+                self.finished = True
+                raise _out_of_time()
+            case "error":
+                self.finished = True
+                raise Refused(500, "engine_error", "the answer could not be generated")
+            case "cancelled":  # nobody here has asked for that
+                self.finished = True
+                raise Refused.of(_WORKER_DIED)
+        self.finished = True
+        return bundle
+
+
+class Switchboard:
+    """Sends jobs to the worker and keeps account of those under way."""
+
+    def __init__(self, board: Board, metrics: Metrics):
+        """Start with none; `connect` comes when LitServe has made its queues."""
+        self._board = board
+        self._metrics = metrics
+        self._relays: dict[str, Relay] = {}
+
+    def connect(self, jobs: Any, buffer: dict[str, ResponseBufferItem], consumer: int) -> None:
+        """Take LitServe's queue of requests, its buffer of responses and this process's number."""
+        self._jobs = jobs
+        self._buffer = buffer
+        self._consumer = consumer
+
+    def send(self, request: Request, exits: ExitStack) -> Relay:
+        """Send a request to the worker.
+
+        Args:
+            request: What it is asked.
+            exits: Closed when the client has its answer, or has gone.
+
+        Raises:
+            Refused: 503; there is no worker that could answer.
+        """
+        trouble = self._board.trouble()
+        if trouble:
+            raise Refused(503, "unavailable", trouble, retry_after=5)
+        job = Job(
+            uid=uuid.uuid4().hex,
+            worker=self._board.worker,
+            messages=tuple(request.messages),
+            sampling=request.sampling,
+            model=request.model,
+            deadline=time.monotonic() + request.seconds,
+        )
+        relay = Relay(job, ResponseBufferItem(asyncio.Event(), deque()))
+        self._buffer[job.uid] = relay.item
+        self._relays[job.uid] = relay
+        self._board.active = len(self._relays)
+        exits.callback(self._end, relay)
+        self._put(job.uid, job)
+        return relay
+
+    async def watch(self) -> None:
+        """Answer in the worker's place when it has died or the server must close; never ends."""
+        while True:
+            await asyncio.sleep(0.05)
+            closing, worker = self._board.state == CLOSING, self._board.worker
+            for relay in list(self._relays.values()):
+                if closing or relay.job.worker != worker:
+                    relay.fail(_CLOSING if closing else _WORKER_DIED)
+
+    def stop(self, relay: Relay) -> None:
+        """Have the worker end an answer that nobody needs any more."""
+        if not relay.finished:
+            relay.finished = True
+            self._metrics.cancelled += 1
+            self._put("", Cancel(relay.job.uid))
+
+    def _end(self, relay: Relay) -> None:
+        self._buffer.pop(relay.job.uid, None)
+        self._relays.pop(relay.job.uid, None)
+        self._board.active = len(self._relays)
+        self.stop(relay)
+
+    def _put(self, uid: str, message: Job | Cancel) -> None:
+        self._jobs.put((self._consumer, uid, time.monotonic(), message))
+
+
+class Answer:
+    """A relay's chunks, through the health layer's filter."""
+
+    def __init__(self, relay: Relay, screen: Filter | None, switchboard: Switchboard):
+        """Begin; without a filter everything is shown."""
+        self._relay = relay
+        self._screen = screen
+        self._switchboard = switchboard
+        self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
+
+    @property
+    def intervened(self) -> str | None:
+        """Why the answer was cut, if it was."""
+        return self._screen.intervened if self._screen else None
+
+    async def next(self, patience: float) -> Piece | None:
+        """Wait for the next piece; None if there is none for so many seconds.
+
+        Raises:
+            Refused: The answer failed, or its time is up.
+        """
+        chunks = await self._relay.next(patience)
+        if chunks is None:
+            return None
+        text = "".join(chunk.text for chunk in chunks)
+        logprobs = tuple(token for chunk in chunks for token in chunk.logprobs)
+        last = chunks[-1]
+        if self._screen is None:
+            return Piece(text, logprobs, last.finish_reason, last.usage)
+        self._held += logprobs
+        shown = self._screen.feed(text)
+        if last.finish_reason:
+            shown += self._screen.finish()
+        if self._screen.intervened:
+            self._switchboard.stop(self._relay)
+            return Piece(shown, (), "content_filter", last.usage)
+        released = tuple(self._held) if last.finish_reason else ()
+        return Piece(shown, released, last.finish_reason, last.usage)
+
+
+class FixedAnswer:
+    """A text that stands instead of an answer; no engine is asked."""
+
+    intervened: str | None = None
+
+    def __init__(self, text: str):
+        """Take the text."""
+        self._text = text
+
+    async def next(self, patience: float) -> Piece:
+        """Return the whole of it."""
+        return Piece(self._text, (), "stop", Usage(prompt=0, completion=0, granted=0))
+
+
+def _out_of_time() -> Refused:
+    return Refused(504, "deadline", "the answer was not complete in time")
