@@ -1,6 +1,7 @@
 """Serve an adapter over HTTP: the command `serve`. Addresses and limits: serve/README.md."""
 
 import ipaddress
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fitbot.answers.engine import Engine, Sampling
-from fitbot.answers.provenance import latest_adapter, sampling_of, serve_settings
+from fitbot.answers.provenance import latest_adapter, provenance_of, sampling_of, serve_settings
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import ConfigError
 from fitbot.serve.board import Board
@@ -23,6 +24,7 @@ from fitbot.serve.server import FitbotServer
 from fitbot.serve.spec import AnswerSpec
 from fitbot.serve.worker import AnswerAPI
 
+_REMOTE_KEY = "FITBOT_REMOTE_KEY"
 _HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 
 
@@ -57,6 +59,9 @@ def main(args: list[str], open_engine: Callable[[], Engine] | None = None) -> in
     if open_engine is None:
         chosen = {name: options[name] for name in ("slots", "context") if options[name] is not None}
         open_engine = partial(_open_engine, adapter, chosen)
+        if options.remote:
+            more = _fields(options.remote_fields)
+            open_engine = partial(_open_remote, options.remote, options.remote_model, adapter, more)
     # Threads that wait must not keep the cores from those that work; torch reads it when loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -106,6 +111,17 @@ def _parser() -> SuggestingParser:
         help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
         "embedded model alone",
     )
+    parser.add_argument(
+        "--remote",
+        help="let another server answer, any that speaks OpenAI's chat completions, such as "
+        f"http://127.0.0.1:8001/v1; its key comes from ${_REMOTE_KEY}",
+    )
+    parser.add_argument(
+        "--remote_fields",
+        help="JSON, sent with every request to it, such as "
+        '\'{"chat_template_kwargs": {"enable_thinking": false}}\'',
+    )
+    parser.add_argument("--remote_model", help="its model; default: all that it has")
     parser.add_argument("--host", choices=_HOSTS, help="address; default: the run's, 0.0.0.0")
     parser.add_argument("--port", type=int, help="from 1024; default: the run's, 8000")
     parser.add_argument(
@@ -155,6 +171,28 @@ def _open_engine(adapter: Path | None, options: dict[str, Any]) -> Engine:
 
     engine: Engine = open_engine(adapter, **options)
     return engine
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    try:
+        fields = json.loads(text or "{}")
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"--remote_fields {text}: it must be a JSON object")
+    return fields
+
+
+def _open_remote(url: str, model: str | None, adapter: Path | None, more: dict[str, Any]) -> Engine:
+    from fitbot.answers.remote import RemoteEngine
+
+    return RemoteEngine(
+        url,
+        models=[model] if model else None,
+        api_key=os.environ.get(_REMOTE_KEY),
+        system_prompt=provenance_of(adapter)["data"]["system_prompt"],
+        more=more,
+    )
 
 
 def _say(text: str) -> None:

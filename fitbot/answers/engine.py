@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 from fitbot.errors import RequestError
 from fitbot.pairs.preferences import Message
 
+TUNED, BASE = "fitbot", "base"  # names of the model with an adapter, and of that without
+
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 

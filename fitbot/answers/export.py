@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fitbot import __version__
+from fitbot.answers.deploy import TARGETS, write_deployment
 from fitbot.answers.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
@@ -94,8 +95,17 @@ def main(args: list[str]) -> int:
     parser.add_argument(
         "--drift_pairs", type=int, default=32, help="pairs that the merge's drift is measured on"
     )
+    parser.add_argument(
+        "--target",
+        choices=list(TARGETS),
+        help="write besides what serves the adapter with that engine; `checkpoint` may be an "
+        "adapter's folder then",
+    )
     options = parser.parse_args(args[1:])
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.target and (options.checkpoint / PROVENANCE_FILE).is_file():
+        logger.info("wrote %s", write_deployment(options.checkpoint, options.target))
+        return 0
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = _load_checkpoint(path)
     if options.merge:
@@ -110,6 +120,8 @@ def main(args: list[str]) -> int:
             training=_training(checkpoint),
         )
     logger.info("wrote %s", out)
+    if options.target and not options.merge:
+        logger.info("wrote %s", write_deployment(out, options.target))
     return 0
 
 

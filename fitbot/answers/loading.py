@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from fitbot.answers.decoder import ADAPTED, Decoder, Precision
+from fitbot.answers.engine import TUNED
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.provenance import answer_settings, provenance_of, sha256_of
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.policy.base import BaseSettings, load_base
 
-TUNED = "fitbot"  # the name of the adapter that an engine is opened with
 _LONE_RANK = 16  # of adapters that may be added where there is none
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128}

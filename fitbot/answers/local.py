@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fitbot.answers.decoder import Decoder
 from fitbot.answers.engine import (
+    BASE,
     Chunk,
     FinishReason,
     Sampling,
@@ -36,7 +37,6 @@ from fitbot.pairs.preferences import Message
 
 logger = logging.getLogger(__name__)
 
-BASE = "base"  # the name of the model without adapter
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

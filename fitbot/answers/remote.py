@@ -40,6 +40,7 @@ class RemoteEngine:
         api_key: str | None = None,
         system_prompt: str | None = None,
         most: int = 64,
+        more: dict[str, Any] | None = None,
     ):
         """Connect.
 
@@ -49,6 +50,8 @@ class RemoteEngine:
             api_key: Sent as bearer token.
             system_prompt: Sent with conversations that have none.
             most: Requests under way at once.
+            more: Further fields of every request, such as {"chat_template_kwargs":
+                {"enable_thinking": False}} for a vLLM that was started without that default.
 
         Raises:
             ConfigError: The server does not answer, or does not have a model that is named.
@@ -59,7 +62,7 @@ class RemoteEngine:
         self._client = httpx.Client(
             base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout, limits=limits
         )
-        self.system_prompt, self.most = system_prompt, most
+        self.system_prompt, self.most, self.more = system_prompt, most, more or {}
         self._counts, self._lock = _Counts(), threading.Lock()
         self._under_way: set[Stream] = set()
         self._closed = False
@@ -141,7 +144,7 @@ class RemoteEngine:
             raise RequestError("a remote engine takes a conversation, not token ids or nothing")
         if self.system_prompt and turns[0].role != "system":
             turns.insert(0, Message("system", self.system_prompt))
-        body = {
+        body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
             "stream": True,
@@ -163,7 +166,7 @@ class RemoteEngine:
             body["seed"] = sampling.seed
         if sampling.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
-        return body
+        return body | self.more
 
     def _open(self, body: dict[str, Any], deadline: float | None) -> httpx.Response:
         """Send a request; a refusal is an error now, not in the stream."""

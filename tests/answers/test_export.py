@@ -1,6 +1,8 @@
 """An exported adapter is the module: plain PEFT gives equal log-probs, merged weights nearly."""
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fitbot.__main__ import main
+from fitbot.answers.deploy import write_deployment
+from fitbot.errors import ConfigError
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.run import LastCheckpoint
@@ -119,3 +123,31 @@ def test_a_file_that_is_no_checkpoint_is_an_error_in_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert "other.ckpt is not a checkpoint of fitbot" in lines[0]
     assert "none.ckpt: no such checkpoint" in lines[1]
+
+
+@pytest.mark.parametrize("target", ["vllm", "ray"])
+def test_what_serves_an_adapter_elsewhere_is_written_beside_it(target: str, tmp_path: Path) -> None:
+    (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "Qwen/Qwen3-0.6B"}))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16}))
+
+    assert main(["export", str(tmp_path), "--target", target]) == 0
+
+    file = tmp_path / {"vllm": "serve_vllm.sh", "ray": "serve_ray.py"}[target]
+    text = file.read_text()
+    assert "Qwen/Qwen3-0.6B" in text
+    if target == "ray":
+        compile(text, str(file), "exec")
+    else:
+        subprocess.run(["sh", "-n", str(file)], check=True)
+        words = shlex.split(text, comments=True)
+        assert words[words.index("--lora-modules") + 1] == f"fitbot={tmp_path}"
+        assert json.loads(words[words.index("--default-chat-template-kwargs") + 1]) == {
+            "enable_thinking": False
+        }
+
+
+def test_the_embedded_model_cannot_be_served_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "embedded"}))
+
+    with pytest.raises(ConfigError, match="no other engine knows"):
+        write_deployment(tmp_path, "vllm")

@@ -120,6 +120,7 @@ def test_an_adapter_that_is_none_is_an_error(tmp_path, content) -> None:
     [
         (["--max_in_flight=0"], "--max_in_flight 0: must be above 0"),
         (["--keys_file=/nonexistent"], "--keys_file /nonexistent"),
+        (["--remote=http://x/v1", "--remote_fields=[]"], r"--remote_fields \[\]: it must be"),
     ],
 )
 def test_options_that_cannot_be_are_errors(options, message) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 from serve_fixtures import Start
+from server_process import ServerProcess
 
 from fitbot.answers.engine import Sampling
 from fitbot.answers.loading import open_engine
@@ -42,3 +43,13 @@ def test_the_server_says_what_the_engine_says(start: Start, tmp_path: Path) -> N
     assert whole["usage"]["prompt_tokens"] == chunks[-1].usage.prompt
     assert plain.json()["response"]
     assert "the embedded model answers" in server.log_file.read_text()
+
+
+def test_another_server_answers_through_this_one(server: ServerProcess, start: Start) -> None:
+    front = start(f"--remote={server.url}/v1", program=("-m", "fitbot", "serve"))
+
+    direct, through = (one.predict("Is rice ok?") for one in (server, front))
+
+    assert through.json() == direct.json()
+    models = [httpx.get(f"{one.url}/v1/models").json()["data"] for one in (server, front)]
+    assert [model["id"] for model in models[1]] == [model["id"] for model in models[0]]
