@@ -21,6 +21,7 @@ def test_an_answer(api) -> None:
         "prompt_tokens": 4,
         "completion_tokens": 3,
         "total_tokens": 7,
+        "granted_tokens": 1024,
     }
 
 

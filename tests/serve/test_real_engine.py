@@ -41,6 +41,7 @@ def test_the_server_says_what_the_engine_says(start: Start, tmp_path: Path) -> N
     assert chunks[-1].usage is not None
     assert whole["choices"][0]["message"]["content"] == greedy
     assert whole["usage"]["prompt_tokens"] == chunks[-1].usage.prompt
+    assert whole["usage"]["granted_tokens"] == 40
     assert plain.json()["response"]
     assert "the embedded model answers" in server.log_file.read_text()
 
