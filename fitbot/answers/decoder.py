@@ -97,7 +97,7 @@ class Decoder:
         rows = None if who is None else who.expand(len(ids), -1)
 
         last = torch.tensor([len(ids) - 1], device=self.device)
-        return self._run(tokens, positions, slots, rows, _attend_causally, last)[0]
+        return self._run(tokens, positions, slots, rows, attend_causally, last)[0]
 
     @torch.inference_mode()
     def step(
@@ -260,7 +260,7 @@ def _layers_of(model: Any) -> Any:
     return model.model.layers
 
 
-def _attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Let a prompt attend to itself: (T, heads, D) each → (T, heads, D)."""
     q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)

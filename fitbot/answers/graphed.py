@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitbot.answers import step_kernels
-from fitbot.answers.decoder import Decoder, Layer, Precision, _attend_causally
+from fitbot.answers.decoder import Decoder, Layer, Precision, attend_causally
 from fitbot.answers.sampling import Draw, Drawn, choose, draw, numbers_of, settle, told
 
 _NUMBERS = 5  # that `choose` must know of a request
@@ -190,7 +190,7 @@ class GraphedDecoder(Decoder):
         positions = torch.arange(length, device=self.device)
         slots, last = static.slot_and_last[:1].expand(length), static.slot_and_last[1:]
         who = static.who.expand(length, -1) if self.ranks else None
-        static.logits.copy_(self._run(static.tokens, positions, slots, who, _attend_causally, last))
+        static.logits.copy_(self._run(static.tokens, positions, slots, who, attend_causally, last))
 
     def _step(self, static: StepGraph) -> None:
         tokens, slots, lengths = static.integers
