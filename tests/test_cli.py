@@ -293,6 +293,18 @@ def test_chat_answers_in_one_line_for_scripts(
     assert capsys.readouterr().out == first  # the same seed, the same answer
 
 
+def test_chat_does_not_ask_the_model_about_an_emergency(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["chat", "--adapter", str(run / "adapter"), "--max_new_tokens", "8"]
+    question = "I have crushing chest pain. Which exercise next?"
+
+    assert main([*ask, "--ask", question]) == 0
+    assert capsys.readouterr().out.startswith("Stop exercising now. Call your local emergency")
+    assert main([*ask, "--raw", "--ask", question]) == 0
+    assert "emergency number" not in capsys.readouterr().out
+
+
 def test_chat_without_an_adapter_asks_the_latest_run_or_else_the_embedded_model(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

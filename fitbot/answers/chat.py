@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitbot.answers.engine import Engine, Sampling, Stream
+from fitbot.answers.health.layer import AnswerFilter, Verdict, judge
 from fitbot.answers.provenance import latest_adapter, sampling_of
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import RequestError
@@ -54,6 +55,9 @@ def main(args: list[str]) -> int:
         "--temperature", type=float, help="0 takes the likeliest; default: the run's"
     )
     parser.add_argument("--seed", type=int, default=42, help="of the sampling")
+    parser.add_argument(
+        "--raw", action="store_true", help="without the health layer, see docs/health.md"
+    )
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from fitbot.answers.loading import open_engine
@@ -69,7 +73,8 @@ def main(args: list[str]) -> int:
     try:
         chosen = engine.models[-1] if options.base else engine.models[0]
         both = [engine.models[-1], engine.models[0]]
-        conversation = Conversation(engine, sampling, both if options.compare else [chosen])
+        models = both if options.compare else [chosen]
+        conversation = Conversation(engine, sampling, models, raw=options.raw)
         if options.ask is not None:
             conversation.ask(options.ask)
             return 0
@@ -85,9 +90,16 @@ def main(args: list[str]) -> int:
 class Conversation:
     """What was said so far, and who answers."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, models: list[str]):
-        """Take who answers: one model, or two side by side."""
-        self.engine, self.sampling, self.models = engine, sampling, models
+    def __init__(self, engine: Engine, sampling: Sampling, models: list[str], *, raw: bool = False):
+        """Take who answers: one model, or two side by side.
+
+        Args:
+            engine: Computes the answers.
+            sampling: How they are drawn.
+            models: One name, or two.
+            raw: Without the health layer.
+        """
+        self.engine, self.sampling, self.models, self.raw = engine, sampling, models, raw
         self.system: list[Message] = []
         self.turns: list[Message] = []
 
@@ -113,11 +125,17 @@ class Conversation:
         The last model's answer goes into the conversation.
         """
         self.turns.append(Message("user", question))
-        answer = ""
-        for model in self.models:
-            if len(self.models) > 1:
-                _write(f"{model}: ")
-            answer = self._show(self._submit(model))
+        verdict = Verdict("ok") if self.raw else judge(self.turns)
+        answer = verdict.message
+        if not verdict.model_answers:
+            _write(f"{answer}\n")
+        else:
+            for model in self.models:
+                if len(self.models) > 1:
+                    _write(f"{model}: ")
+                answer = self._show(
+                    self._submit(model), None if self.raw else AnswerFilter(verdict)
+                )
         self.turns.append(Message("assistant", answer))
 
     def _submit(self, model: str) -> Stream:
@@ -138,13 +156,20 @@ class Conversation:
                 sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
             return stream
 
-    def _show(self, stream: Stream) -> str:
+    def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
         answer, reason, error = "", None, None
         with _interrupting(stream):
             for chunk in stream:
-                _write(chunk.text)
-                answer += chunk.text
+                text = chunk.text if health is None else health.feed(chunk.text)
+                if chunk.finish_reason and health is not None:
+                    text += health.finish()
+                if health is not None and health.intervened:
+                    stream.cancel()
+                _write(text)
+                answer += text
                 reason, error = chunk.finish_reason, chunk.error
+        if health is not None and health.intervened:
+            reason = None  # the filter has said why
         notes = {"length": " […]", "cancelled": " [stopped]", "error": f" [failed: {error}]"}
         _write(notes.get(reason or "", "") + "\n")
         return answer
