@@ -13,6 +13,7 @@ import json
 import platform
 import queue
 import statistics
+import sys
 import threading
 import time
 from importlib.metadata import version
@@ -49,7 +50,7 @@ def main() -> None:
     device = torch.device("cuda" if on_gpu else "cpu")
     model: Any = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16).to(device)
     report: dict[str, Any] = {
-        "command": f"python benchmarks/serve.py --model {args.model} …",
+        "command": "python benchmarks/serve.py " + " ".join(sys.argv[1:]),
         "machine": {
             "gpu": torch.cuda.get_device_name() if on_gpu else None,
             "cpu": platform.processor(),

@@ -25,6 +25,7 @@ from fitbot.serve.spec import AnswerSpec
 from fitbot.serve.worker import AnswerAPI
 
 _REMOTE_KEY = "FITBOT_REMOTE_KEY"
+_OF_ENGINE = ("slots", "context", "policy")  # options that the embedded engine takes
 _HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 
 
@@ -57,7 +58,7 @@ def main(args: list[str], open_engine: Callable[[], Engine] | None = None) -> in
     limits = Limits(**given)
     keys = _keys(host, options.keys_file, insecure=options.insecure)
     if open_engine is None:
-        chosen = {name: options[name] for name in ("slots", "context") if options[name] is not None}
+        chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
         open_engine = partial(_open_engine, adapter, chosen)
         if options.remote:
             more = _fields(options.remote_fields)
@@ -133,6 +134,11 @@ def _parser() -> SuggestingParser:
     parser.add_argument("--slots", type=int, help="answers written at once; default: the engine's")
     parser.add_argument(
         "--context", type=int, help="tokens of prompt and answer; default: the engine's"
+    )
+    parser.add_argument(
+        "--policy",
+        choices=["room", "published"],
+        help="how many tokens an answer may have, see docs/serving.md; default: room",
     )
     parser.add_argument(
         "--max_request_length",

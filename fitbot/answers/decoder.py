@@ -154,19 +154,20 @@ class Decoder:
             ConfigError: The adapter is on a layer that has none here, or of another size.
         """
         size = ranks.stop - ranks.start
+        left = dict(weights)
         for number, layer in enumerate(self.layers):
             for product in layer.products:
                 for start in range(0, len(product.a), self.ranks):
                     product.forget(slice(start + ranks.start, start + ranks.stop))
             for name in ADAPTED:
-                if (found := weights.pop(f"{number}.{name}", None)) is None:
+                if (found := left.pop(f"{number}.{name}", None)) is None:
                     continue
                 which, rows = layer.rows[name]
                 part = _GROUPS[which].index(name) * self.ranks
                 place = slice(part + ranks.start, part + ranks.start + size)
                 layer.products[which].adapt(place, found[0], rows, found[1])
-        if weights:
-            raise ConfigError(f"adapter on {', '.join(sorted(weights)[:3])}: no such layer here")
+        if left:
+            raise ConfigError(f"adapter on {', '.join(sorted(left)[:3])}: no such layer here")
 
     def _run(
         self,
@@ -183,7 +184,7 @@ class Decoder:
         wide = None if who is None else torch.cat([who] * 3, -1)
         for number, layer in enumerate(self.layers):
             qkv, o, gate_up, down = layer.products
-            heads = self._multiply(qkv, self._normal(x, layer.before_attention), who, wide)
+            heads = self._multiply(qkv, self._normal(x, layer.before_attention), wide)
             heads = heads.view(len(x), -1, self.head_size).float()
             q, k, v = torch.split(heads, [self.heads, self.key_heads, self.key_heads], 1)
             if layer.query_norm is not None and layer.key_norm is not None:
@@ -193,20 +194,18 @@ class Decoder:
             self.keys[number, slots, :, positions] = k
             self.values[number, slots, :, positions] = v
             attended = attend(number, q, k, v)
-            x = x + self._multiply(o, attended.flatten(1), who, wide).float()
-            both = self._multiply(gate_up, self._normal(x, layer.before_mlp), who, wide)
+            x = x + self._multiply(o, attended.flatten(1), wide).float()
+            both = self._multiply(gate_up, self._normal(x, layer.before_mlp), wide)
             gate, up = both.float().chunk(2, -1)
-            x = x + self._multiply(down, F.silu(gate) * up, who, wide).float()
+            x = x + self._multiply(down, F.silu(gate) * up, wide).float()
         if wanted is not None:
             x = x[wanted]
-        return self._multiply(self.head, self._normal(x, self.norm), None, None).float()
+        return self._multiply(self.head, self._normal(x, self.norm), None).float()
 
-    def _multiply(
-        self, product: Product, x: Tensor, who: Tensor | None, wide: Tensor | None
-    ) -> Tensor:
+    def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
         """Multiply by all threads; `wide` is `who` for each member of the largest group."""
         with threads(self.threads):
-            return product(x, None if who is None or wide is None else wide[:, : len(product.a)])
+            return product(x, None if wide is None else wide[:, : len(product.a)])
 
     def _normal(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.eps)
@@ -258,6 +257,11 @@ def _layers_of(model: Any) -> Any:
     if getattr(config, "use_sliding_window", False):
         raise ConfigError("a base with sliding-window attention cannot be answered with here")
     return model.model.layers
+
+
+def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
+    """Return the rank that all layers of an adapter have; see `Decoder.adapt`."""
+    return next(iter(weights.values()))[0].shape[0]
 
 
 def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

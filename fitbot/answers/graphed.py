@@ -145,7 +145,9 @@ class GraphedDecoder(Decoder):
         if size not in self._steps:
             self._steps[size] = self._captured(
                 StepGraph(
-                    integers=torch.zeros(3, size, dtype=torch.long, device=self.device),
+                    integers=torch.tensor([[0], [self.spare], [0]], device=self.device).repeat(
+                        1, size
+                    ),
                     numbers=torch.zeros(size, _NUMBERS, dtype=torch.float64, device=self.device),
                     who=torch.zeros(size, self.ranks, device=self.device),
                     logits=torch.zeros(size, self.vocabulary, device=self.device),
@@ -155,7 +157,6 @@ class GraphedDecoder(Decoder):
                 ),
                 self._step,
             )
-            self._steps[size].integers[1] = self.spare
         return self._steps[size]
 
     def _prompt_graph(self, size: int) -> PromptGraph:
@@ -176,8 +177,6 @@ class GraphedDecoder(Decoder):
         """Compute once, to compile, then capture; inputs and outputs stay where they are."""
         if not self.capture:
             return static
-        if isinstance(static, StepGraph):
-            static.integers[1] = self.spare
         compute(static)
         graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()

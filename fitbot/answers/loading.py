@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fitbot.answers.decoder import ADAPTED, Decoder, Precision
+from fitbot.answers.decoder import ADAPTED, Decoder, Precision, rank_of
 from fitbot.answers.engine import TUNED
+from fitbot.answers.grant import Policy
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.provenance import answer_settings, provenance_of, sha256_of
-from fitbot.errors import AdapterError, ConfigError
+from fitbot.embedded import resolve_base_model
+from fitbot.errors import AdapterError, ConfigError, EngineError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.policy.base import BaseSettings, load_base
 
@@ -30,6 +32,7 @@ def open_engine(
     precision: Precision | None = None,
     max_waiting: int = 64,
     more_adapters: int = 0,
+    policy: Policy = "room",
 ) -> LocalEngine:
     """Load base and adapter and start answering.
 
@@ -44,6 +47,7 @@ def open_engine(
             none; on a CPU int8, float32 for a small base.
         max_waiting: Requests accepted beyond those that are active.
         more_adapters: Adapters that `LocalEngine.add` may add, of at most this one's rank.
+        policy: How many tokens a request is granted, see `grant`.
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base.
@@ -79,11 +83,12 @@ def open_engine(
         chat,
         rank=rank,
         max_waiting=max_waiting,
+        policy=policy,
         below_gib=settings.adaptive_below_gib,
     )
-    if adapter is not None:
+    if adapter is not None and weights is not None:
         try:
-            add_adapter(engine, TUNED, adapter)
+            _add(engine, TUNED, weights, adapter)
         except AdapterError:
             engine.close()
             raise
@@ -99,8 +104,19 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
             or there is no room.
         RequestError: The name is taken, or is none.
     """
+    base_model, own = provenance_of(folder)["base_model"], engine.chat.tokenizer.name_or_path
+    if resolve_base_model(base_model) != own:
+        raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
+    _add(engine, name, read_adapter(folder), folder)
+
+
+def _add(
+    engine: LocalEngine, name: str, weights: dict[str, tuple[Tensor, Tensor]], folder: Path
+) -> None:
     try:
-        engine.add(name, read_adapter(folder))
+        engine.add(name, weights)
+    except EngineError:
+        raise
     except (ConfigError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not fit: {error}") from error
 
@@ -126,8 +142,11 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
         tensors = load_file(file)
     except (OSError, ValueError, SafetensorError) as error:
         raise AdapterError(f"{folder}: its adapter cannot be read: {error}") from error
-    if config.get("use_dora") or config.get("modules_to_save") or config.get("bias") != "none":
-        raise AdapterError(f"{folder}: only plain LoRA can be served, without DoRA, biases or more")
+    more = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
+    if any(config.get(key) for key in more) or config.get("bias") != "none":
+        raise AdapterError(
+            f"{folder}: only plain LoRA of one rank can be served, without DoRA, biases or more"
+        )
     root = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
     scaling = config["lora_alpha"] / root
     weights = {}
@@ -138,14 +157,9 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
             if layer not in ADAPTED or f"{path}.lora_B.weight" not in tensors:
                 raise AdapterError(f"{folder}: {name} is not of a layer that can be served")
             weights[f"{number}.{layer}"] = a, scaling * tensors[f"{path}.lora_B.weight"]
-    if 2 * len(weights) != len(tensors):
-        raise AdapterError(f"{folder}: {file.name} holds more than LoRA's A and B")
+    if not weights or 2 * len(weights) != len(tensors):
+        raise AdapterError(f"{folder}: {file.name} does not hold LoRA's A and B, and nothing else")
     return weights
-
-
-def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
-    """Return the rank that all layers of an adapter have."""
-    return next(iter(weights.values()))[0].shape[0]
 
 
 def decoder_for(device: torch.device) -> type[Decoder]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fitbot.answers.decoder import Decoder
+from fitbot.answers.decoder import Decoder, rank_of
 from fitbot.answers.engine import (
     BASE,
     Chunk,
@@ -62,6 +62,10 @@ class Request:
     def length(self) -> int:
         """Tokens in its slot."""
         return len(self.prompt) + self.drawn - 1
+
+    def usage(self) -> Usage:
+        """Say what it has cost so far."""
+        return Usage(len(self.prompt), self.drawn, self.granted)
 
     def over(self) -> FinishReason | None:
         """Say why it should not go on, if there is a reason outside of it."""
@@ -172,7 +176,7 @@ class LocalEngine:
         """
         if not _NAME.fullmatch(name):
             raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_' and '-'")
-        rank = next(iter(weights.values()))[0].shape[0]
+        rank = rank_of(weights)
         if rank > self.rank:
             raise ConfigError(f"its rank is {rank}; there is room for rank {self.rank}")
 
@@ -301,7 +305,7 @@ class LocalEngine:
             self._active, self._waiting, self._tasks = [], deque(), deque()
         for request in everybody:
             reason: FinishReason = "error" if self._dead else "cancelled"
-            request.stream.put(Chunk(finish_reason=reason, error=self._dead))
+            request.stream.put(Chunk(finish_reason=reason, usage=request.usage(), error=self._dead))
         for _, done in tasks:
             done.set_exception(EngineError(self._dead or "the engine is closed"))
 
@@ -402,6 +406,5 @@ class LocalEngine:
                 self._free.append(request.slot)
             else:
                 self._waiting.remove(request)
-        usage = Usage(len(request.prompt), request.drawn, request.granted)
         text += request.text.finish()
-        request.stream.put(Chunk(text, logprobs, reason, usage, error))
+        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error))

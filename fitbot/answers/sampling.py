@@ -73,7 +73,8 @@ def choose(logits: Tensor, numbers: Tensor, likeliest: int = _LIKELIEST) -> tupl
     values, tokens = logits.topk(likeliest)  # in falling order
     kept = (values - logits.logsumexp(-1, keepdim=True)).double().exp()
     limited = (top_k > 0) & (top_k <= likeliest)
-    sure = limited | (kept.sum(-1, keepdim=True) > top_p) | (temperature == 0)
+    enough = (top_k == 0) & (kept.sum(-1, keepdim=True) > top_p)
+    sure = limited | enough | (temperature == 0)
     rank = torch.arange(likeliest, device=logits.device)
     kept = torch.where((top_k == 0) | (rank < top_k), kept, 0.0)
     # top_p counts what top_k has left as the whole.
@@ -110,7 +111,8 @@ def _draw_from_all(logits: Tensor, wanted: Sequence[Draw]) -> list[int]:
     probabilities = (logits / temperature.clamp(min=1e-3).float()).softmax(-1)
     sums, most = probabilities.cumsum(-1, dtype=torch.float64), probabilities.amax(-1, keepdim=True)
     tokens = [-1] * len(wanted)
-    for attempt in range(1, _ATTEMPTS + 1):
+    attempts = 0 if all(want.sampling.top_k for want in wanted) else _ATTEMPTS
+    for attempt in range(1, attempts + 1):
         uniforms = [[uniform(want.seed, want.drawn, attempt)] for want in wanted]
         goals = sums[:, -1:] * torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
         places = torch.searchsorted(sums, goals, right=True).clamp(max=logits.shape[1] - 1)

@@ -222,8 +222,10 @@ def test_a_closed_engine_ends_what_it_began_and_takes_no_more(adapter: Path) -> 
 
     engine.close()
 
-    assert [list(stream)[-1].finish_reason for stream in streams] == ["cancelled"] * 3
+    last = [list(stream)[-1] for stream in streams]
+    assert [chunk.finish_reason for chunk in last] == ["cancelled"] * 3
     assert engine.health() == "the engine is closed"
+    assert all(chunk.usage is not None for chunk in last)
     with pytest.raises(EngineError, match="closed"):
         submit(engine, "Hi!")
 
@@ -305,7 +307,7 @@ def test_base_and_tuned_requests_share_a_step(local: LocalEngine) -> None:
     assert alone[0] != alone[1]
 
 
-def test_adapters_come_and_go_while_others_are_answered(adapter: Path, base: str) -> None:
+def test_adapters_come_and_go_while_others_are_answered(adapter: Path, tmp_path: Path) -> None:
     engine = open_engine(adapter, slots=2, context=512, more_adapters=1)
     before = text_of(ask(engine, QUESTIONS[1]))
     under_way = submit(engine, QUESTIONS[1], max_new_tokens=350)
@@ -317,6 +319,11 @@ def test_adapters_come_and_go_while_others_are_answered(adapter: Path, base: str
     assert text_of(ask(engine, QUESTIONS[1], "second")) == before
     with pytest.raises(RequestError, match="there is a model 'second' already"):
         add_adapter(engine, "second", adapter)
+    stranger = Path(shutil.copytree(adapter, tmp_path / "stranger"))
+    told = json.loads((stranger / "fitbot.json").read_text())
+    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "embedded"}))
+    with pytest.raises(AdapterError, match="was trained on embedded, this engine holds"):
+        add_adapter(engine, "third", stranger)
     with pytest.raises(AdapterError, match="no room for more than 2 adapters"):
         add_adapter(engine, "third", adapter)
     with pytest.raises(RequestError, match="is no name for a model"):
@@ -438,6 +445,11 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     config = json.loads((dora / "adapter_config.json").read_text())
     (dora / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
 
+    patterned = changed("patterned")
+    pattern = {"alpha_pattern": {"q_proj": 4}}
+    (patterned / "adapter_config.json").write_text(json.dumps(config | pattern))
+    empty = changed("empty")
+    save_file({}, empty / "adapter_model.safetensors")
     changed_since = changed("changed_since")
     told = json.loads((changed_since / "fitbot.json").read_text())
     sha256 = {"adapter_model.safetensors": "0" * 64}
@@ -448,6 +460,8 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
         (truncated, "cannot be read"),
         (pickled, "cannot be read"),
         (dora, "only plain LoRA"),
+        (patterned, "only plain LoRA of one rank"),
+        (empty, "does not hold LoRA's A and B"),
         (tmp_path, r"no fitbot\.json there"),
     ]:
         with pytest.raises(AdapterError, match=message):

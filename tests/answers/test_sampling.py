@@ -69,6 +69,12 @@ def test_a_flat_distribution_is_drawn_from_in_full() -> None:
     # A filter that leaves next to nothing, and one that wants more tokens than are looked at.
     assert shares(logits, draws=50, temperature=1.0, top_p=0.0006).nonzero().max() <= 1
     assert shares(logits, draws=500, temperature=1.0, top_p=1.0, top_k=300).nonzero().max() < 300
+    # Of what a large top_k has left, too, top_p takes a part: 10 of 300 even tokens.
+    even = torch.cat([torch.full((300,), 5.0), torch.zeros(1700)])
+    few = shares(
+        even - torch.arange(2000) * 1e-6, draws=300, temperature=1.0, top_p=0.03, top_k=300
+    )
+    assert 9 <= few.nonzero().max() + 1 <= 10
 
 
 def test_the_repetition_penalty_is_for_what_was_said() -> None:
