@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -205,7 +205,7 @@ class RemoteEngine:
                     break
                 chunk = _chunk_of(event)
                 if chunk.usage:
-                    last = Chunk(last.text, last.logprobs, last.finish_reason, chunk.usage)
+                    last = replace(last, usage=chunk.usage)
                 elif chunk.finish_reason:
                     last = chunk
                 else:
@@ -220,10 +220,10 @@ class RemoteEngine:
         finally:
             response.close()
         # A server that was left in mid-answer has not said what it cost.
-        usage = last.usage or Usage(0, drawn, sampling.max_new_tokens)
-        usage = Usage(usage.prompt, usage.completion, sampling.max_new_tokens)
+        usage = last.usage or Usage(0, drawn, 0)
+        usage = replace(usage, granted=usage.granted or sampling.max_new_tokens)
         self._count(-1, usage.completion)
-        stream.put(Chunk(last.text, last.logprobs, last.finish_reason, usage, last.error))
+        stream.put(replace(last, usage=usage))
         self._under_way.discard(stream)
 
     def _count(self, active: int, tokens: int) -> None:
@@ -248,7 +248,8 @@ def _chunk_of(event: dict[str, Any]) -> Chunk:
     """Read one event: text, or the end and why, or, without a choice, the usage."""
     if not event["choices"]:
         usage = event["usage"]
-        return Chunk(usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], 0))
+        granted = usage.get("granted_tokens", 0)  # only fitbot's own server tells it
+        return Chunk(usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], granted))
     (choice,) = event["choices"]
     told = (choice.get("logprobs") or {}).get("content") or []
     logprobs = tuple(
@@ -260,6 +261,8 @@ def _chunk_of(event: dict[str, Any]) -> Chunk:
         for one in told
     )
     reason = choice.get("finish_reason")
+    if reason == "content_filter":  # what came is all there will be
+        reason = "stop"
     if reason not in (None, "stop", "length"):
         raise ValueError(f"it ended with {reason!r}")
     return Chunk(choice["delta"].get("content") or "", logprobs, reason)
