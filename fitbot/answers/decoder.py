@@ -1,9 +1,9 @@
 """Token ids → logits, one new token for many requests at once: a Qwen3- or Llama-shaped decoder.
 
 Every request has a slot of the key-value cache for as long as it is answered. `prefill` reads a
-prompt into a slot, `step` adds a token to any set of slots. Adapters lie beside the weights, see
-`answers.products`; which of them a request uses is a row of ones and zeros. The network's own
-modules compute the same and are what this is tested against.
+prompt into a slot, `step` adds a token to any set of slots; `begin` and `advance` draw what follows
+as well. Adapters lie beside the weights, see `answers.products`; which of them a request uses is
+told by its ranks. The network's own modules compute the same and are what this is tested against.
 
 B requests of a step, T tokens of a prompt, S slots, M positions of a slot, H hidden size, D head
 size, V vocabulary, R ranks of all adapters.
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitbot.answers.products import DenseProduct, Int8Product, Product, threads
-from fitbot.answers.sampling import Draw, Drawn, draw
+from fitbot.answers.sampling import Draw, Pending, draw
 from fitbot.errors import ConfigError
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
@@ -38,8 +38,20 @@ class Layer:
     rows: dict[str, tuple[int, slice]]  # of a layer's output: its product, and which of its rows
 
 
+@dataclass
+class Held:
+    """What a slot holds."""
+
+    draw: Draw
+    ranks: slice | None  # of the request's adapter; None for the base
+    length: int  # tokens in the cache
+    last: Tensor  # (1,) the newest token, which is not in the cache yet
+
+
 class Decoder:
     """Weights and cache."""
+
+    overlaps = False  # whether what was begun goes on while the caller does something else
 
     @torch.inference_mode()
     def __init__(
@@ -67,6 +79,7 @@ class Decoder:
         self.layers = [self._take(layer) for layer in _layers_of(model)]
         dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
         self.slots, self.vocabulary = slots, model.lm_head.weight.shape[0]
+        self.held: dict[int, Held] = {}
         self.embedding: Tensor = model.model.embed_tokens.weight.data.to(dtype)
         self.norm: Tensor = model.model.norm.weight.float()
         self.head = self._product([model.lm_head], ranks=0)
@@ -83,17 +96,42 @@ class Decoder:
         """Do now what the first requests would wait for."""
 
     @torch.inference_mode()
-    def prefill(self, slot: int, ids: Sequence[int], who: Tensor | None) -> Tensor:
-        """Read a prompt into a slot; returns the logits after its last token, (V,) float32.
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
+        """Read a prompt into a slot and draw the token that follows; see `prefill`."""
+        logits = self.prefill(slot, ids, ranks)[None]
+        wanted.see(ids, self.vocabulary, self.device)
+        self.held[slot] = Held(wanted, ranks, len(ids), torch.empty(0))
+        return self._draw(logits, [slot])
+
+    @torch.inference_mode()
+    def advance(self, slots: Sequence[int]) -> Pending:
+        """Draw one token more for each of B slots that a prompt was read into."""
+        held = [self.held[slot] for slot in slots]
+        lengths, tokens = [one.length for one in held], torch.cat([one.last for one in held])
+        logits = self.step(tokens, slots, lengths, [one.ranks for one in held])
+        for one in held:
+            one.length += 1
+        return self._draw(logits, slots)
+
+    def _draw(self, logits: Tensor, slots: Sequence[int]) -> Pending:
+        drawn = draw(logits, [self.held[slot].draw for slot in slots])
+        for row, slot in enumerate(slots):
+            self.held[slot].last = drawn.tokens[row : row + 1]
+        return drawn
+
+    @torch.inference_mode()
+    def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
+        """Read a prompt into a slot; returns the logits after its last token, (V,).
 
         Args:
             slot: Its earlier contents are forgotten.
             ids: T tokens, at most M.
-            who: (R,) which ranks count; None for no adapter at all.
+            ranks: Of the adapter; None for the base.
         """
         tokens = torch.tensor(ids, device=self.device)
         positions = torch.arange(len(ids), device=self.device)
         slots = torch.tensor([slot], device=self.device)
+        who = self._who([ranks])
         rows = None if who is None else who.expand(len(ids), -1)
 
         last = torch.tensor([len(ids) - 1], device=self.device)
@@ -101,15 +139,19 @@ class Decoder:
 
     @torch.inference_mode()
     def step(
-        self, tokens: Tensor, slots: Sequence[int], lengths: Sequence[int], who: Tensor | None
+        self,
+        tokens: Tensor,
+        slots: Sequence[int],
+        lengths: Sequence[int],
+        ranks: Sequence[slice | None],
     ) -> Tensor:
-        """Add one token to each of B slots; returns the logits after it, (B, V) float32.
+        """Add one token to each of B slots; returns the logits after it, (B, V).
 
         Args:
             tokens: (B,) the new tokens.
             slots: B different ones.
             lengths: B, how many tokens each slot holds already.
-            who: (B, R) which ranks count; None for no adapter at all.
+            ranks: B, of each one's adapter; None for the base.
         """
         places = list(zip(slots, lengths, strict=True))
 
@@ -129,18 +171,17 @@ class Decoder:
         tokens = tokens.to(self.device)
         at, of = (torch.tensor(numbers, device=self.device) for numbers in (lengths, slots))
         with threads(1):
-            return self._run(tokens, at, of, who, attend)
+            return self._run(tokens, at, of, self._who(ranks), attend)
 
-    def advance(
-        self,
-        tokens: Sequence[int],
-        slots: Sequence[int],
-        lengths: Sequence[int],
-        who: Tensor | None,
-        wanted: Sequence[Draw],
-    ) -> list[Drawn]:
-        """Step and draw: what each of B requests says next."""
-        return draw(self.step(torch.tensor(tokens), slots, lengths, who), wanted)
+    def _who(self, ranks: Sequence[slice | None]) -> Tensor | None:
+        """Tell with ones and zeros, (B, R), which ranks count; None for none of them."""
+        if not any(ranks):
+            return None
+        who = torch.zeros(len(ranks), self.ranks)
+        for row, own in zip(who, ranks, strict=True):
+            if own is not None:
+                row[own] = 1
+        return who.to(self.device)
 
     @torch.inference_mode()
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:

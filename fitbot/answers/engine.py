@@ -6,9 +6,12 @@ Token ids, models and devices are the engine's own affair; HTTP is nobody's here
 
 import asyncio
 import queue
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from weakref import WeakKeyDictionary
 
 from fitbot.errors import RequestError
 from fitbot.pairs.preferences import Message
@@ -140,11 +143,14 @@ class Stream:
     """
 
     _chunks: "queue.SimpleQueue[Chunk]" = field(default_factory=queue.SimpleQueue)
+    _alarm: "_Alarm | None" = None
     cancelled: bool = False
 
     def put(self, chunk: Chunk) -> None:
         """Add a chunk; for engines."""
         self._chunks.put(chunk)
+        if self._alarm is not None:
+            self._alarm.ring(self)
 
     def cancel(self) -> None:
         """Ask the engine to stop within a step; the last chunk then says "cancelled"."""
@@ -160,16 +166,58 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Wait for each chunk without holding up the event loop."""
+        self._alarm = alarm = _Alarm.of(asyncio.get_running_loop())
         while True:
+            # Before looking, or a chunk that comes in between would wake nobody.
+            rung = alarm.set_for(self)
             try:
                 chunk = self._chunks.get_nowait()
             except queue.Empty:
-                # A wake-up from another thread costs that thread more than this costs here.
-                await asyncio.sleep(0.002)
+                await rung
                 continue
             yield chunk
             if chunk.finish_reason:
                 return
+
+
+class _Alarm:
+    """Wakes those who wait in one event loop: however many chunks came, the loop is woken once."""
+
+    _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Alarm]" = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._rung: list[Stream] = []
+        self._waiting: dict[Stream, asyncio.Future[None]] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "_Alarm":
+        return cls._of_loops.setdefault(loop, cls(loop))
+
+    def set_for(self, stream: Stream) -> "asyncio.Future[None]":
+        """Return what is done once a chunk has come."""
+        future = self._waiting.get(stream)
+        if future is None or future.done():
+            future = self._waiting[stream] = self._loop.create_future()
+        return future
+
+    def ring(self, stream: Stream) -> None:
+        """Wake whoever waits for a stream; from any thread."""
+        with self._lock:
+            self._rung.append(stream)
+            if len(self._rung) > 1:
+                return  # it has been woken, and has not looked yet
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            rung, self._rung = self._rung, []
+        for stream in rung:
+            future = self._waiting.pop(stream, None)
+            if future is not None and not future.done():
+                future.set_result(None)
 
 
 class Engine(Protocol):

@@ -1,7 +1,8 @@
 """The embedded engine: one thread that answers many requests at once, by fitbot's own decoder.
 
 Requests join and leave between two steps: each turn of the loop drops who is cancelled or late,
-reads at most one new prompt into a free slot, and draws the next token for everybody active.
+reads new prompts into free slots, and draws the next token for everybody active. On a GPU the turn
+then tells what the turn before has drawn, while its own step is computed.
 """
 
 import logging
@@ -29,15 +30,23 @@ from fitbot.answers.engine import (
     Usage,
 )
 from fitbot.answers.grant import Policy, Room, grant
-from fitbot.answers.sampling import Draw, Drawn, draw
+from fitbot.answers.sampling import Draw, Drawn, Pending
 from fitbot.answers.text import AnswerText, TokenBytes
-from fitbot.errors import BusyError, ConfigError, DataError, EngineError, RequestError
+from fitbot.errors import (
+    BusyError,
+    ConfigError,
+    DataError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.preferences import Message
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PROMPTS = 4  # read between two steps of a GPU: others wait some milliseconds for them
 
 
 @dataclass
@@ -45,23 +54,20 @@ class Request:
     """One request, from being accepted to its last chunk."""
 
     prompt: list[int]
-    sampling: Sampling
-    seed: int
+    draw: Draw
     granted: int
     ranks: slice | None  # of its adapter; None for the base
-    who: Tensor | None  # (R,) the same as ones and zeros
     deadline: float | None
     stream: Stream
     text: AnswerText
-    seen: Tensor | None = None  # (V,) with a repetition penalty
     slot: int = -1
-    drawn: int = 0
-    last: int = -1  # the newest token; it is not in the cache yet
+    drawn: int = 0  # tokens that it was told; `draw` may be a token ahead
+    ended: bool = False
 
     @property
     def length(self) -> int:
         """Tokens in its slot."""
-        return len(self.prompt) + self.drawn - 1
+        return len(self.prompt) + max(0, self.draw.drawn - 1)
 
     def usage(self) -> Usage:
         """Say what it has cost so far."""
@@ -74,6 +80,9 @@ class Request:
         if self.deadline is not None and time.monotonic() > self.deadline:
             return "deadline"
         return None
+
+
+UnderWay = tuple[list[Request], Pending | None]  # None if there was no memory for it
 
 
 class LocalEngine:
@@ -108,6 +117,7 @@ class LocalEngine:
         self._free = list(range(self.slots))
         self._waiting: deque[Request] = deque()
         self._active: list[Request] = []
+        self._under_way: list[UnderWay] = []
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._tokens_out = 0
         self._dead: str | None = None
@@ -150,11 +160,11 @@ class LocalEngine:
                 )
             request = Request(
                 prompt=ids,
-                sampling=sampling,
-                seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
+                draw=Draw(
+                    sampling, secrets.randbits(63) if sampling.seed is None else sampling.seed
+                ),
                 granted=granted,
                 ranks=self.adapters[name],
-                who=self._who(self.adapters[name]),
                 deadline=deadline,
                 stream=Stream(),
                 text=AnswerText(self._bytes, sampling.stop),
@@ -172,7 +182,8 @@ class LocalEngine:
 
         Raises:
             RequestError: The name is taken, or is none.
-            ConfigError: There is no room, or it is not for this base.
+            RoomError: There is no room for one more.
+            ConfigError: It is not for this base, or its rank is too large.
         """
         if not _NAME.fullmatch(name):
             raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_' and '-'")
@@ -188,7 +199,7 @@ class LocalEngine:
             starts = {ranks.start for ranks in taken if ranks}
             free = set(range(0, self.decoder.ranks, max(1, self.rank))) - starts
             if not free:
-                raise ConfigError(f"there is no room for more than {len(starts)} adapters")
+                raise RoomError(f"there is no room for more than {len(starts)} adapters")
             start = min(free)
             self.decoder.adapt(slice(start, start + rank), weights)
             self.adapters[name] = slice(start, start + rank)
@@ -281,22 +292,12 @@ class LocalEngine:
         context = self.decoder.context
         return Room(context, context, self.slots, busy, free)
 
-    def _who(self, ranks: slice | None) -> Tensor | None:
-        if ranks is None:
-            return None
-        who = torch.zeros(self.decoder.ranks, device=self.decoder.device)
-        who[ranks] = 1
-        return who
-
     def _loop(self) -> None:
         try:
             while self._wait():
                 self._do_tasks()
                 self._drop()
-                if self._waiting and self._free:
-                    self._begin(self._waiting.popleft())
-                if self._active:
-                    self._step()
+                self._turn()
         except Exception as error:  # whatever it is, those who wait must hear of it
             logger.exception("the engine failed")
             self._dead = f"the engine failed: {type(error).__name__}: {error}"
@@ -332,48 +333,46 @@ class LocalEngine:
             if reason := request.over():
                 self._end(request, reason)
 
-    def _begin(self, request: Request) -> None:
+    def _turn(self) -> None:
+        """Read new prompts and take a step; tell what was drawn once nothing waits for it."""
+        overlaps = self.decoder.overlaps
+        some = min(len(self._waiting), len(self._free), _PROMPTS if overlaps else 1)
+        under_way = [self._begin(self._waiting.popleft()) for _ in range(some)]
+        if not overlaps:
+            self._tell(under_way)
+            under_way = []
+        # Whose last token is not known yet may have ended with it: then nobody is told this one.
+        going = [request for request in self._active if request.draw.drawn < request.granted]
+        if going:
+            slots = [request.slot for request in going]
+            under_way.append((going, self.decoder.advance(slots)))
+        if overlaps:
+            under_way, self._under_way = self._under_way, under_way
+        self._tell(under_way)
+
+    def _begin(self, request: Request) -> UnderWay:
         """Read a prompt into a free slot and draw the first token."""
         request.slot = self._free.pop()
         self._active.append(request)
         try:
-            logits = self.decoder.prefill(request.slot, request.prompt, request.who)
-            if request.sampling.repetition_penalty != 1:
-                request.seen = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
-                request.seen[torch.tensor(request.prompt, device=logits.device)] = True
-            self._take(request, draw(logits[None], [self._draw_of(request)])[0])
+            drawn = self.decoder.begin(request.slot, request.prompt, request.ranks, request.draw)
         except torch.OutOfMemoryError as error:
             # The others have their memory already.
             self._end(request, "error", error=f"out of memory: {error}")
+            return [], None
+        return [request], drawn
 
-    def _step(self) -> None:
-        """Draw the next token for everybody."""
-        active = list(self._active)
-        adapted = any(request.who is not None for request in active)
-        who = None
-        if adapted:
-            none = torch.zeros(self.decoder.ranks, device=self.decoder.device)
-            who = torch.stack([none if r.who is None else r.who for r in active])
-        drawn = self.decoder.advance(
-            [request.last for request in active],
-            [request.slot for request in active],
-            [request.length for request in active],
-            who,
-            [self._draw_of(request) for request in active],
-        )
-        for request, token in zip(active, drawn, strict=True):
-            self._take(request, token)
-
-    def _draw_of(self, request: Request) -> Draw:
-        return Draw(request.sampling, request.seed, request.drawn, request.seen)
+    def _tell(self, under_way: list[UnderWay]) -> None:
+        """Tell everybody what was drawn for him; waits until it is."""
+        for requests, drawn in under_way:
+            for request, token in zip(requests, drawn.drawn() if drawn else [], strict=True):
+                if not request.ended:
+                    self._take(request, token)
 
     def _take(self, request: Request, drawn: Drawn) -> None:
         """Add a token to an answer; ends the answer if it is complete."""
-        request.last = drawn.token
         request.drawn += 1
         self._tokens_out += 1
-        if request.seen is not None:
-            request.seen[drawn.token] = True
         logprobs = self._logprobs(drawn)
         if drawn.token in self._ends:
             self._end(request, "stop", logprobs=logprobs)
@@ -400,6 +399,7 @@ class LocalEngine:
         logprobs: tuple[TokenLogprob, ...] = (),
         error: str | None = None,
     ) -> None:
+        request.ended = True
         with self._changed:
             if request.slot >= 0:
                 self._active.remove(request)

@@ -43,6 +43,38 @@ class DenseProduct:
         return F.linear(torch.cat([x, F.linear(x, self.a) * who.to(x.dtype)], -1), self.joined)
 
 
+class StackedProduct:
+    """Weight and A matrices below each other: y and h in one product, for kernels that do the rest.
+
+    What reads y adds (h ∘ who) B^T to it, so that an adapter costs no launch of its own.
+    """
+
+    def __init__(self, weight: Tensor, members: int, ranks: int, dtype: torch.dtype):
+        """Take the weight, (O, I), of several layers, and leave room for R ranks in each."""
+        height, width = weight.shape
+        self.height, self.ranks = height, ranks
+        self.stacked = torch.zeros(
+            height + members * ranks, width, dtype=dtype, device=weight.device
+        )
+        self.stacked[:height] = weight
+        self.a = self.stacked[height:]
+        self.b = torch.zeros(height, ranks, dtype=dtype, device=weight.device)
+
+    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
+        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
+        start = ranks.start % self.ranks
+        self.a[ranks] = a.to(self.a)
+        self.b[rows, start : start + b.shape[1]] = b.to(self.b)
+
+    def forget(self, ranks: slice) -> None:
+        """Take an adapter out."""
+        self.a[ranks] = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, I) → (N, O + R times the members)."""
+        return F.linear(x, self.stacked)
+
+
 class Int8Product:
     """An 8-bit weight, a scale for each of its rows; every row of x is rounded by its own scale.
 

@@ -1,31 +1,45 @@
 """Logits → one token for each request of a step, each drawn as that request wants it.
 
-A draw is the inverse of the distribution function at one number between 0 and 1, which depends on
-the request's seed and on how many tokens it has drawn, and on nothing else: the same request with
-the same seed has the same answer, alone or among others.
+A draw is the inverse of the distribution function at a number between 0 and 1 that depends on the
+request's seed and on how many tokens it has drawn, and on nothing else: the same request with the
+same seed has the same answer, alone or among others. Nothing is sorted: a token that top_p or
+min_p leaves out is drawn again, among those that are likelier (as in FlashInfer,
+arXiv:2501.01005, section 3.4), which is the same distribution.
 
 B requests, V vocabulary.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fitbot.answers.engine import Sampling
 
-_LIKELIEST = 256  # tokens that are nearly always enough for top_p
-_ATTEMPTS = 16  # draws from a flat distribution before it is sorted
+# splitmix64 (doi 10.1145/2660193.2660195); the first is its own step, the others are odd as well.
+STEP, SEED_STEP, ATTEMPT_STEP = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xDA942042E4DD58B5
+MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_MASK = 2**64 - 1
 
 
-class Draw(NamedTuple):
-    """What one request wants of a step."""
+@dataclass
+class Draw:
+    """How one request draws, and what it has drawn."""
 
     sampling: Sampling
     seed: int
-    drawn: int  # tokens so far
-    seen: Tensor | None  # (V,) bool, tokens of prompt and answer; only with a repetition penalty
+    drawn: int = 0  # tokens
+    seen: Tensor | None = None  # (V,) bool, tokens of prompt and answer; for a repetition penalty
+
+    def see(self, prompt: Sequence[int], vocabulary: int, device: torch.device) -> None:
+        """Remember a prompt's tokens, if they will matter."""
+        if self.sampling.repetition_penalty != 1:
+            self.seen = torch.zeros(vocabulary, dtype=torch.bool)
+            self.seen[list(prompt)] = True
+            self.seen = self.seen.to(device)
 
 
 class Drawn(NamedTuple):
@@ -36,133 +50,118 @@ class Drawn(NamedTuple):
     top: list[tuple[int, float]]
 
 
-def draw(logits: Tensor, wanted: Sequence[Draw]) -> list[Drawn]:
-    """Draw a token from each row of (B, V) float32 logits."""
-    punished = _punish(logits, wanted)
-    if all(want.sampling.temperature == 0 for want in wanted):
-        tokens = punished.argmax(-1).tolist()
-    else:
-        found, sure = choose(punished, _numbers(wanted, logits.device))
-        tokens = settle(found, sure, punished, wanted)
-    return [told(row, token, want) for row, token, want in zip(logits, tokens, wanted, strict=True)]
+class Pending:
+    """Tokens that a GPU may still be drawing."""
+
+    def __init__(self, tokens: Tensor, logits: Tensor, draws: Sequence[Draw]):
+        """Take (B,) tokens, drawn from (B, V) logits before any penalty; does not wait.
+
+        Whoever drew them goes on: his count, and what he has seen.
+        """
+        self.tokens = tokens  # (B,)
+        self._ready: Any = None
+        self._told = tokens.clone()  # they may lie where the next step writes
+        if tokens.is_cuda:
+            self._told = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            self._told.copy_(tokens, non_blocking=True)
+        self._thoughts: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        for row, draw in enumerate(draws):
+            draw.drawn += 1
+            if draw.seen is not None:
+                draw.seen.index_fill_(0, tokens[row : row + 1], True)
+            if draw.sampling.logprobs is not None:
+                logps = logits[row].float().log_softmax(-1)
+                top = logps.topk(draw.sampling.logprobs)
+                self._thoughts[row] = logps.gather(0, tokens[row : row + 1]), *top
+        if tokens.is_cuda:
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record()
+
+    def drawn(self) -> list[Drawn]:
+        """Wait for them."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        drawn = [Drawn(token, None, []) for token in self._told.tolist()]
+        for row, (own, values, tokens) in self._thoughts.items():
+            top = list(zip(tokens.tolist(), values.tolist(), strict=True))
+            drawn[row] = Drawn(drawn[row].token, own.item(), top)
+        return drawn
 
 
-def numbers_of(wanted: Sequence[Draw]) -> list[list[float]]:
-    """List what `choose` must know of each request: temperature, top_p, top_k, min_p, uniform."""
-    return [
-        [s.temperature, s.top_p, s.top_k, s.min_p, uniform(want.seed, want.drawn)]
-        for want in wanted
-        for s in [want.sampling]
-    ]
+def draw(logits: Tensor, draws: Sequence[Draw]) -> Pending:
+    """Draw a token from each row of (B, V) logits; does not wait for a GPU."""
+    return Pending(choose(_punish(logits, draws), draws), logits, draws)
 
 
-def choose(logits: Tensor, numbers: Tensor, likeliest: int = _LIKELIEST) -> tuple[Tensor, Tensor]:
-    """Draw from the likeliest tokens of each row; nothing here waits for a GPU.
+def choose(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """Return the token, (B,), that each row of (B, V) logits has for its draw."""
+    if logits.is_cuda:
+        from fitbot.answers.choice_kernel import choose_rows
 
-    Args:
-        logits: (B, V) float32.
-        numbers: (B, 5) float64, see `numbers_of`.
-        likeliest: Tokens that are looked at.
-
-    Returns:
-        (B,) tokens, and (B,) whether those likeliest were enough for what top_p wants.
-    """
-    likeliest = min(likeliest, logits.shape[1])
-    temperature, top_p, top_k, min_p, uniforms = numbers.unsqueeze(-1).unbind(1)
-    logits = logits / temperature.clamp(min=1e-3).float()
-    values, tokens = logits.topk(likeliest)  # in falling order
-    kept = (values - logits.logsumexp(-1, keepdim=True)).double().exp()
-    limited = (top_k > 0) & (top_k <= likeliest)
-    enough = (top_k == 0) & (kept.sum(-1, keepdim=True) > top_p)
-    sure = limited | enough | (temperature == 0)
-    rank = torch.arange(likeliest, device=logits.device)
-    kept = torch.where((top_k == 0) | (rank < top_k), kept, 0.0)
-    # top_p counts what top_k has left as the whole.
-    whole = torch.where(limited, kept.sum(-1, keepdim=True), 1.0)
-    before = kept.cumsum(-1) - kept
-    wide = (before < top_p * whole) & (kept >= min_p * kept[:, :1]) & (kept > 0)
-    kept = torch.where(wide, kept, 0.0)
-    sums = kept.cumsum(-1)
-    # The last of those that are kept, should rounding put the goal beyond it.
-    place = torch.searchsorted(sums, sums[:, -1:] * uniforms, right=True)
-    place = torch.where(temperature == 0, 0, place.minimum(wide.sum(-1, keepdim=True) - 1))
-    return tokens.gather(-1, place)[:, 0], sure[:, 0] | (likeliest == logits.shape[1])
+        numbers = torch.tensor([numbers_of(draw) for draw in draws], device=logits.device)
+        states = torch.tensor([state_of(draw) for draw in draws], device=logits.device)
+        found = torch.empty_like(states)
+        choose_rows(logits, numbers, states, found)
+        return found
+    return torch.tensor([_choose(row, draw) for row, draw in zip(logits, draws, strict=True)])
 
 
-def settle(found: Tensor, sure: Tensor, logits: Tensor, wanted: Sequence[Draw]) -> list[int]:
-    """Return the tokens that were found, those that are not sure drawn again from all there are."""
-    tokens, known = torch.stack([found, sure.long()]).tolist()
-    unsure = [row for row, is_known in enumerate(known) if not is_known]
-    if unsure:
-        again = _draw_from_all(logits[unsure], [wanted[row] for row in unsure])
-        for row, token in zip(unsure, again, strict=True):
-            tokens[row] = token
-    return list(tokens)
+def _choose(logits: Tensor, draw: Draw) -> int:
+    """Draw from one row; `choice_kernel` does the same on a GPU."""
+    wanted = draw.sampling
+    best = int(logits.argmax())
+    if wanted.temperature == 0:
+        return best
+    weights = ((logits.float() - logits[best]) / wanted.temperature).exp()
+    if 0 < wanted.top_k < len(logits):
+        weights = torch.where(logits < logits.topk(wanted.top_k).values[-1], 0.0, weights)
+    whole = weights.sum(dtype=torch.float64).item()
+    for attempt in count():
+        sums = weights.cumsum(0, dtype=torch.float64)
+        goal = sums[-1] * uniform(draw.seed, draw.drawn, attempt)
+        token = int(torch.searchsorted(sums, goal, right=True))
+        own = weights[token]
+        likelier = torch.where(weights > own, weights, 0.0)
+        if likelier.sum(dtype=torch.float64) < wanted.top_p * whole and own >= wanted.min_p:
+            return token
+        weights = likelier
+    raise AssertionError  # the likeliest token is never left out
 
 
-def _draw_from_all(logits: Tensor, wanted: Sequence[Draw]) -> list[int]:
-    """Draw from a distribution so flat that its likeliest tokens hold less than top_p.
-
-    Tokens are drawn from all of it and drawn again while they are none of those that top_p and
-    min_p leave: that is the same distribution, without sorting 150,000 tokens.
-    """
-    numbers = _numbers(wanted, logits.device)
-    temperature, top_p, top_k, min_p, _ = numbers.unsqueeze(-1).unbind(1)
-    probabilities = (logits / temperature.clamp(min=1e-3).float()).softmax(-1)
-    sums, most = probabilities.cumsum(-1, dtype=torch.float64), probabilities.amax(-1, keepdim=True)
-    tokens = [-1] * len(wanted)
-    attempts = 0 if all(want.sampling.top_k for want in wanted) else _ATTEMPTS
-    for attempt in range(1, attempts + 1):
-        uniforms = [[uniform(want.seed, want.drawn, attempt)] for want in wanted]
-        goals = sums[:, -1:] * torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
-        places = torch.searchsorted(sums, goals, right=True).clamp(max=logits.shape[1] - 1)
-        own = probabilities.gather(-1, places)
-        likelier = torch.where(probabilities > own, probabilities, 0.0).sum(-1, keepdim=True)
-        fits = (likelier < top_p) & (own >= min_p * most) & (top_k == 0)
-        for row, (place, fit) in enumerate(torch.cat([places, fits], -1).tolist()):
-            if fit and tokens[row] < 0:
-                tokens[row] = place
-        if min(tokens) >= 0:
-            return tokens
-    # Little is left by the filters, or there is a large top_k.
-    whole, _ = choose(logits, numbers, logits.shape[1])
-    return [old if old >= 0 else new for old, new in zip(tokens, whole.tolist(), strict=True)]
-
-
-def _numbers(wanted: Sequence[Draw], device: torch.device) -> Tensor:
-    return torch.tensor(numbers_of(wanted), dtype=torch.float64, device=device)
-
-
-def told(logits: Tensor, token: int, want: Draw) -> Drawn:
-    """Add to a token what the request wants to know of it."""
-    if want.sampling.logprobs is None:
-        return Drawn(token, None, [])
-    logps = logits.log_softmax(-1)
-    values, tokens = logps.topk(want.sampling.logprobs)
-    return Drawn(
-        token, logps[token].item(), list(zip(tokens.tolist(), values.tolist(), strict=True))
-    )
-
-
-def _punish(logits: Tensor, wanted: Sequence[Draw]) -> Tensor:
+def _punish(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
     """Apply the repetition penalty where there is one."""
-    if all(want.seen is None for want in wanted):
+    if all(draw.seen is None for draw in draws):
         return logits
     rows = []
-    for row, want in zip(logits, wanted, strict=True):
-        if want.seen is not None:
-            penalty = want.sampling.repetition_penalty
+    for row, draw in zip(logits, draws, strict=True):
+        if draw.seen is not None:
+            penalty = draw.sampling.repetition_penalty
             punished = torch.where(row > 0, row / penalty, row * penalty)
-            row = torch.where(want.seen, punished, row)
+            row = torch.where(draw.seen, punished, row)
         rows.append(row)
     return torch.stack(rows)
 
 
+def numbers_of(draw: Draw) -> list[float]:
+    """List what `choice_kernel` must know: temperature, top_p, top_k, min_p."""
+    wanted = draw.sampling
+    return [wanted.temperature, wanted.top_p, float(wanted.top_k), wanted.min_p]
+
+
+def state_of(draw: Draw) -> int:
+    """Return the state of splitmix64 that a draw begins with, as a signed number of 64 bits."""
+    state = (draw.seed * SEED_STEP + (draw.drawn + 1) * STEP) & _MASK
+    return signed(state)
+
+
+def signed(number: int) -> int:
+    """Return the signed number of 64 bits that has the bits of an unsigned one."""
+    return number - 2**64 if number >= 2**63 else number
+
+
 def uniform(seed: int, drawn: int, attempt: int = 0) -> float:
-    """Mix numbers into one from 0, below 1: splitmix64 (doi 10.1145/2660193.2660195)."""
-    mask = 2**64 - 1
-    start = seed * 0xD1342543DE82EF95 + attempt * 0xDA942042E4DD58B5
-    z = (start + (drawn + 1) * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    """Mix numbers into one from 0, below 1, by splitmix64."""
+    z = (seed * SEED_STEP + (drawn + 1) * STEP + attempt * ATTEMPT_STEP) & _MASK
+    z = ((z ^ (z >> 30)) * MIX[0]) & _MASK
+    z = ((z ^ (z >> 27)) * MIX[1]) & _MASK
     return float((z ^ (z >> 31)) >> 11) / 2**53

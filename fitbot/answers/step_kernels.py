@@ -10,7 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHUNK = 256  # keys that one program attends to
+CHUNK, BLOCK = 128, 64  # keys that one program attends to, and at once
+_UNIT = 16  # rows that the matrix units take at the least
+_DEPTH = 64  # of a product's sum, at once
 
 
 class Cache(NamedTuple):
@@ -20,36 +22,122 @@ class Cache(NamedTuple):
     values: Tensor
 
 
+class Adapted(NamedTuple):
+    """A product that is to be finished: y, and what the adapters make of the same input.
+
+    Args:
+        y: (P, B, O + R times the members of its group), see `products.StackedProduct`; its P parts
+            are to be summed up.
+        b: (O, R) scaled B.
+    """
+
+    y: Tensor
+    b: Tensor
+
+
+class Ranks(NamedTuple):
+    """Which ranks each row's adapter has: (B,) integers each; a count of 0 for the base."""
+
+    starts: Tensor
+    counts: Tensor
+
+
+@triton.jit
+def _multiply(
+    X, W, Y, rows, height, width, share,
+    BLOCK_O: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    o = tl.program_id(0) * BLOCK_O + tl.arange(0, BLOCK_O)
+    n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    part = tl.program_id(2)
+    real_o, real_n = (o < height)[:, None], (n < rows)[None, :]
+    total = tl.zeros((BLOCK_O, BLOCK_N), tl.float32)
+    for start in range(part * share, tl.minimum(part * share + share, width), BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        w = tl.load(
+            W + o[:, None].to(tl.int64) * width + k, mask=real_o & (k < width)[None, :], other=0.0
+        )
+        x = tl.load(
+            X + n[None, :] * width + k[:, None], mask=real_n & (k < width)[:, None], other=0.0
+        )
+        total = tl.dot(w, x, total, input_precision="ieee")
+    where = (part * rows + n[None, :]).to(tl.int64) * height + o[:, None]
+    tl.store(Y + where, total.to(Y.dtype.element_ty), mask=real_o & real_n)
+
+
+@triton.jit
+def _sum_parts(Y, at, mask, part, PARTS: tl.constexpr):
+    """Sum up what the parts have at the same places."""
+    total = tl.load(Y + at, mask=mask, other=0.0).to(tl.float32)
+    for number in tl.static_range(1, PARTS):
+        total += tl.load(Y + number * part + at, mask=mask, other=0.0).to(tl.float32)
+    return total
+
+
+@triton.jit
+def _update(Y, B, o, real, start, count, part, R: tl.constexpr, PARTS: tl.constexpr):
+    """Sum up B h for outputs o; Y points to the h of their member."""
+    total = tl.zeros(o.shape, tl.float32)
+    if R <= 64:  # all of them, so that no load waits for another
+        for first in tl.static_range(0, R, 16):
+            r = first + tl.arange(0, 16)
+            h = _sum_parts(Y, r, r < R, part, PARTS)
+            h = tl.where((r >= start) & (r < start + count), h, 0.0)
+            seen = real[:, None] & (r < R)[None, :]
+            b = tl.load(B + o[:, None] * R + r[None, :], mask=seen, other=0.0).to(tl.float32)
+            total += tl.sum(b * h[None, :], 1)
+    else:
+        for first in range(0, count, 16):
+            r = first + tl.arange(0, 16)
+            h = _sum_parts(Y, start + r, r < count, part, PARTS)
+            seen = real[:, None] & (r < count)[None, :]
+            at = o[:, None] * R + start + r[None, :]
+            total += tl.sum(tl.load(B + at, mask=seen, other=0.0).to(tl.float32) * h[None, :], 1)
+    return total
+
+
 @triton.jit
 def _add_norm(
-    X, Y, Weight, Out, stride, eps, H: tl.constexpr, BLOCK: tl.constexpr, ADDS: tl.constexpr
+    X, Y, B, Starts, Counts, Weight, Out, stride, part, eps,
+    H: tl.constexpr, BLOCK: tl.constexpr, ADDS: tl.constexpr, R: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     h = tl.arange(0, BLOCK)
     real = h < H
     x = tl.load(X + row * H + h, mask=real, other=0.0)
     if ADDS:
-        x += tl.load(Y + row * H + h, mask=real, other=0.0).to(tl.float32)
+        start, count = tl.load(Starts + row), tl.load(Counts + row)
+        x += _sum_parts(Y + row * stride, h, real, part, PARTS)
+        x += _update(Y + row * stride + H, B, h, real, start, count, part, R, PARTS)
         tl.store(X + row * H + h, x, mask=real)
     scale = tl.rsqrt(tl.sum(x * x) / H + eps)
     weight = tl.load(Weight + h, mask=real, other=0.0)
-    tl.store(Out + row * stride + h, (x * scale * weight).to(Out.dtype.element_ty), mask=real)
+    tl.store(Out + row * H + h, (x * scale * weight).to(Out.dtype.element_ty), mask=real)
 
 
 @triton.jit
 def _place_heads(
-    Heads, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values, Slots, Lengths, M, eps,
+    Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values, Slots, Lengths,
+    M, stride, part, eps,
     HEADS: tl.constexpr, KEY_HEADS: tl.constexpr, D: tl.constexpr, NORMS: tl.constexpr,
+    R: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
+    real = d < D
     other = (d + D // 2) % D  # the half that it is turned with
-    source = Heads + (row * (HEADS + 2 * KEY_HEADS) + head) * D
-    x = tl.load(source + d).to(tl.float32)
+    heads: tl.constexpr = HEADS + 2 * KEY_HEADS
+    member = (head >= HEADS).to(tl.int32) + (head >= HEADS + KEY_HEADS).to(tl.int32)
+    start, count = tl.load(Starts + row), tl.load(Counts + row)
+    y = Heads + row * stride
+    h = y + heads * D + member * R
+    x = _sum_parts(y, head * D + d, real, part, PARTS)
+    x += _update(h, B, head * D + d, real, start, count, part, R, PARTS)
     position = tl.load(Lengths + row).to(tl.int64)
     slot = tl.load(Slots + row).to(tl.int64)
     if head < HEADS + KEY_HEADS:
-        swapped = tl.load(source + other).to(tl.float32)
+        swapped = _sum_parts(y, head * D + other, real, part, PARTS)
+        swapped += _update(h, B, head * D + other, real, start, count, part, R, PARTS)
         if NORMS:
             scale = tl.rsqrt(tl.sum(x * x) / D + eps)
             norm = QueryNorm if head < HEADS else KeyNorm
@@ -76,80 +164,132 @@ def _attend_chunk(
     row, head, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     chunks = tl.num_programs(2)
     length = tl.load(Lengths + row) + 1
-    slot = tl.load(Slots + row).to(tl.int64)
-    g, d, k = tl.arange(0, PADDED), tl.arange(0, D), tl.arange(0, BLOCK)
-    real = g < GROUP
-    place = (row * KEY_HEADS + head) * GROUP + g
-    q = tl.load(Queries + place[:, None] * D + d, mask=real[:, None], other=0.0).to(tl.float32)
-    base = (slot * KEY_HEADS + head) * M * D
-    peak = tl.full((PADDED,), -1e30, tl.float32)
-    total = tl.zeros((PADDED,), tl.float32)
-    out = tl.zeros((PADDED, D), tl.float32)
-    for start in range(chunk * CHUNK, tl.minimum((chunk + 1) * CHUNK, length), BLOCK):
-        seen = start + k < length
-        where = base + (start + k)[:, None] * D + d
-        keys = tl.load(Keys + where, mask=seen[:, None], other=0.0).to(tl.float32)
-        scores = tl.sum(q[:, None, :] * keys[None, :, :], 2) * scale
-        scores = tl.where(seen[None, :], scores, -1e30)
-        new_peak = tl.maximum(peak, tl.max(scores, 1))
-        weights = tl.exp(scores - new_peak[:, None])
-        shrink = tl.exp(peak - new_peak)
-        values = tl.load(Values + where, mask=seen[:, None], other=0.0).to(tl.float32)
-        out = out * shrink[:, None] + tl.sum(weights[:, :, None] * values[None, :, :], 1)
-        total = total * shrink + tl.sum(weights, 1)
-        peak = new_peak
-    target = place * chunks + chunk
-    tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
-    tl.store(Stats + target * 2, peak, mask=real)
-    tl.store(Stats + target * 2 + 1, total, mask=real)
+    if chunk * CHUNK < length:
+        slot = tl.load(Slots + row).to(tl.int64)
+        g, d, k = tl.arange(0, PADDED), tl.arange(0, D), tl.arange(0, BLOCK)
+        real = g < GROUP
+        place = (row * KEY_HEADS + head) * GROUP + g
+        q = tl.load(Queries + place[:, None] * D + d, mask=real[:, None], other=0.0)
+        base = (slot * KEY_HEADS + head) * M * D
+        peak = tl.full((PADDED,), -1e30, tl.float32)
+        total = tl.zeros((PADDED,), tl.float32)
+        out = tl.zeros((PADDED, D), tl.float32)
+        for start in range(chunk * CHUNK, tl.minimum((chunk + 1) * CHUNK, length), BLOCK):
+            seen = start + k < length
+            where = base + (start + k)[:, None] * D + d
+            keys = tl.load(Keys + where, mask=seen[:, None], other=0.0)
+            scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+            scores = tl.where(seen[None, :], scores, -1e30)
+            new_peak = tl.maximum(peak, tl.max(scores, 1))
+            weights = tl.exp(scores - new_peak[:, None])
+            shrink = tl.exp(peak - new_peak)
+            values = tl.load(Values + where, mask=seen[:, None], other=0.0)
+            update = tl.dot(weights.to(values.dtype), values, input_precision="ieee")
+            out = out * shrink[:, None] + update
+            total = total * shrink + tl.sum(weights, 1)
+            peak = new_peak
+        target = place * chunks + chunk
+        tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
+        tl.store(Stats + target * 2, peak, mask=real)
+        tl.store(Stats + target * 2 + 1, total, mask=real)
 
 
 @triton.jit
 def _join_chunks(
-    Sums, Stats, Out, stride,
+    Sums, Stats, Lengths, Out,
     CHUNKS: tl.constexpr, PADDED: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     c, d = tl.arange(0, PADDED), tl.arange(0, D)
-    real = c < CHUNKS
+    real = c * CHUNK < tl.load(Lengths + row) + 1
     place = (row * HEADS + head) * CHUNKS + c
     peaks = tl.load(Stats + place * 2, mask=real, other=-1e30)
     totals = tl.load(Stats + place * 2 + 1, mask=real, other=0.0)
-    weights = tl.exp(peaks - tl.max(peaks))
+    weights = tl.where(real, tl.exp(peaks - tl.max(peaks)), 0.0)
     sums = tl.load(Sums + place[:, None] * D + d, mask=real[:, None], other=0.0)
     out = tl.sum(sums * weights[:, None], 0) / tl.sum(totals * weights)
-    tl.store(Out + row * stride + head * D + d, out.to(Out.dtype.element_ty))
+    tl.store(Out + (row * HEADS + head) * D + d, out.to(Out.dtype.element_ty))
 
 
 @triton.jit
-def _swiglu(Both, Out, stride, F, BLOCK: tl.constexpr):
+def _swiglu(
+    Both, B, Starts, Counts, Out, stride, part, F,
+    BLOCK: tl.constexpr, R: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     f = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    gate = tl.load(Both + row * 2 * F + f, mask=f < F, other=0.0).to(tl.float32)
-    up = tl.load(Both + row * 2 * F + F + f, mask=f < F, other=0.0).to(tl.float32)
+    real = f < F
+    start, count = tl.load(Starts + row), tl.load(Counts + row)
+    y = Both + row * stride
+    gate = _sum_parts(y, f, real, part, PARTS)
+    gate += _update(y + 2 * F, B, f, real, start, count, part, R, PARTS)
+    up = _sum_parts(y, F + f, real, part, PARTS)
+    up += _update(y + 2 * F + R, B, F + f, real, start, count, part, R, PARTS)
     out = gate * tl.sigmoid(gate) * up
-    tl.store(Out + row * stride + f, out.to(Out.dtype.element_ty), mask=f < F)
+    tl.store(Out + row * F + f, out.to(Out.dtype.element_ty), mask=real)
 
 
-def add_norm(x: Tensor, y: Tensor | None, weight: Tensor, eps: float, out: Tensor) -> None:
-    """Add y to x in place and write the sum's RMS norm.
+def multiply(x: Tensor, weight: Tensor, parts: int, out: Tensor) -> None:
+    """Multiply by a weight, in so many parts of the sum; no row depends on its neighbours.
+
+    One row wants the weight read by all of a GPU's multiprocessors: cuBLAS takes others for other
+    numbers of rows, and adds up in other orders.
+
+    Args:
+        x: (B, K).
+        weight: (O, K).
+        parts: P.
+        out: (P, B, O), written to.
+    """
+    (rows, width), height = x.shape, weight.shape[0]
+    block = min(128, max(_UNIT, triton.next_power_of_2(rows)))
+    tile, share = _tile(height), triton.cdiv(width, parts)
+    grid = (triton.cdiv(height, tile), triton.cdiv(rows, block), parts)
+    _multiply[grid](
+        x, weight, out, rows, height, width, share, BLOCK_O=tile, BLOCK_N=block, BLOCK_K=_DEPTH,
+        num_stages=5,
+    )  # fmt: skip
+
+
+def parts_for(weight: Tensor, processors: int) -> int:
+    """Return into how many parts to split a product, so that all multiprocessors have work."""
+    height, width = weight.shape
+    tiles = triton.cdiv(height, _tile(height))
+    fits = [n for n in (2, 4, 8) if tiles * n <= processors and width % (n * _DEPTH) == 0]
+    return max(fits, default=1)
+
+
+def _tile(height: int) -> int:
+    """Return how many outputs a program computes: more of them where there are many."""
+    return 64 if height < 16_384 else 128
+
+
+def add_norm(
+    x: Tensor, added: Adapted | None, ranks: Ranks, weight: Tensor, eps: float, out: Tensor
+) -> None:
+    """Add a product to x in place and write the sum's RMS norm.
 
     Args:
         x: (B, H) float32.
-        y: (B, H), or None.
+        added: Of H outputs, or None.
+        ranks: Of the adapters.
         weight: (H,) float32.
         eps: Of the norm.
-        out: (B, H), rows may be further apart.
+        out: (B, H).
     """
     rows, width = x.shape
+    y, b = added or (x, x)
     _add_norm[(rows,)](
-        x, x if y is None else y, weight, out, out.stride(0), eps,
-        H=width, BLOCK=triton.next_power_of_2(width), ADDS=y is not None,
+        x, y, b, *ranks, weight, out, y.stride(-2), y.stride(0), eps,
+        H=width, BLOCK=triton.next_power_of_2(width), ADDS=added is not None,
+        R=b.shape[1], PARTS=len(y) if added else 1, num_warps=8,
     )  # fmt: skip
 
 
 def place_heads(
-    heads: Tensor,
+    heads: Adapted,
+    ranks: Ranks,
     norms: tuple[Tensor, Tensor] | None,
     turns: tuple[Tensor, Tensor],
     cache: Cache,
@@ -161,7 +301,8 @@ def place_heads(
     """Normalise and turn queries and keys; put keys and values where they belong.
 
     Args:
-        heads: (B, (heads + 2 key heads) D).
+        heads: Of (heads + 2 key heads) D outputs.
+        ranks: Of the adapters.
         norms: (D,) each, of queries and keys, or None.
         turns: (M, D) cosine and sine, the sine's first half negated.
         cache: Written to.
@@ -174,8 +315,10 @@ def place_heads(
     key_heads, positions = cache.keys.shape[1:3]
     query_norm, key_norm = norms or (turns[0], turns[0])
     _place_heads[(rows, num_heads + 2 * key_heads)](
-        heads, query_norm, key_norm, *turns, queries, *cache, slots, lengths, positions, eps,
+        *heads, *ranks, query_norm, key_norm, *turns, queries, *cache, slots, lengths,
+        positions, heads.y.stride(1), heads.y.stride(0), eps,
         HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=norms is not None,
+        R=heads.b.shape[1], PARTS=len(heads.y),
     )  # fmt: skip
 
 
@@ -189,7 +332,7 @@ def attend(
         cache: Keys and values.
         slots: (B,) integers.
         lengths: (B,) integers; so many tokens and the new one are seen.
-        out: (B, heads D), rows may be further apart; written to.
+        out: (B, heads D), written to.
         scratch: float32, at least `scratch_size` elements.
     """
     rows, heads, size = queries.shape
@@ -200,12 +343,12 @@ def attend(
     group = heads // key_heads
     _attend_chunk[(rows, key_heads, chunks)](
         queries, *cache, slots, lengths, sums, stats, positions, size**-0.5,
-        KEY_HEADS=key_heads, GROUP=group, PADDED=triton.next_power_of_2(group), D=size,
-        CHUNK=CHUNK, BLOCK=32,
+        KEY_HEADS=key_heads, GROUP=group, PADDED=max(_UNIT, triton.next_power_of_2(group)),
+        D=size, CHUNK=CHUNK, BLOCK=BLOCK,
     )  # fmt: skip
     _join_chunks[(rows, heads)](
-        sums, stats, out, out.stride(0),
-        CHUNKS=chunks, PADDED=triton.next_power_of_2(chunks), HEADS=heads, D=size,
+        sums, stats, lengths, out,
+        CHUNKS=chunks, PADDED=triton.next_power_of_2(chunks), HEADS=heads, D=size, CHUNK=CHUNK,
     )  # fmt: skip
 
 
@@ -214,7 +357,10 @@ def scratch_size(rows: int, heads: int, size: int, positions: int) -> int:
     return rows * heads * int(triton.cdiv(positions, CHUNK)) * (size + 2)
 
 
-def swiglu(both: Tensor, out: Tensor) -> None:
-    """Write silu(gate) · up: (B, 2F) → (B, F), whose rows may be further apart."""
-    rows, width = both.shape[0], both.shape[1] // 2
-    _swiglu[(rows, triton.cdiv(width, 1024))](both, out, out.stride(0), width, BLOCK=1024)
+def swiglu(both: Adapted, ranks: Ranks, out: Tensor) -> None:
+    """Write silu(gate) · up: of 2F outputs → (B, F)."""
+    rows, width = out.shape
+    _swiglu[(rows, triton.cdiv(width, 1024))](
+        *both, *ranks, out, both.y.stride(1), both.y.stride(0), width,
+        BLOCK=1024, R=both.b.shape[1], PARTS=len(both.y), num_warps=8,
+    )  # fmt: skip

@@ -131,6 +131,8 @@ class _Thoughts:
 
 def _begins(text: str, mark: str) -> int:
     """Count the characters at the end of text that `mark` begins with."""
+    if mark[0] not in text[1 - len(mark) :]:  # as nearly always
+        return 0
     for length in range(min(len(mark) - 1, len(text)), 0, -1):
         if text.endswith(mark[:length]):
             return length

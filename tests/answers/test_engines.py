@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,22 @@ import pytest
 import torch
 from conftest import DEVICES, SYSTEM, make_policy
 from openai_stub import serving
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fitbot.answers.decoder import Decoder
 from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
 from fitbot.answers.loading import add_adapter, open_engine, read_adapter
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.remote import RemoteEngine
-from fitbot.errors import AdapterError, BusyError, ConfigError, EngineError, RequestError
+from fitbot.answers.sampling import Draw, Pending
+from fitbot.errors import (
+    AdapterError,
+    BusyError,
+    ConfigError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
 from fitbot.pairs.preferences import Message
 
 
@@ -324,7 +333,10 @@ def test_adapters_come_and_go_while_others_are_answered(adapter: Path, tmp_path:
     (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "embedded"}))
     with pytest.raises(AdapterError, match="was trained on embedded, this engine holds"):
         add_adapter(engine, "third", stranger)
-    with pytest.raises(AdapterError, match="no room for more than 2 adapters"):
+    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "/not/here"}))
+    with pytest.raises(AdapterError, match="was trained on /not/here, this engine holds"):
+        add_adapter(engine, "third", stranger)
+    with pytest.raises(RoomError, match="no room for more than 2 adapters"):
         add_adapter(engine, "third", adapter)
     with pytest.raises(RequestError, match="is no name for a model"):
         add_adapter(engine, "../second", adapter)
@@ -370,7 +382,7 @@ def test_logits_are_the_networks_in_any_slot(
     torch.testing.assert_close(first, expected[29], atol=tolerance, rtol=0)
     for n in range(10):
         new, lengths = torch.tensor([ids[30 + n], ids[10 + n]]), [30 + n, 10 + n]
-        both = decoder.step(new, [2, 0], lengths, None)
+        both = decoder.step(new, [2, 0], lengths, [None, None])
         torch.testing.assert_close(both.cpu(), expected[lengths], atol=tolerance, rtol=0)
     network.to("cpu")
 
@@ -386,18 +398,85 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
         graphed.warm_up()
     for decoder in (plain, graphed):
         decoder.adapt(slice(4, 8), read_adapter(adapter))
-    who = torch.tensor([[0.0] * 4 + [1.0] * 4, [0.0] * 8, [0.0] * 8], device=device)
-    lengths, slots = [7, 290, 40], [3, 0, 4]
+    ranks = [slice(4, 8), None, slice(4, 8)]
+    lengths, slots = [7, 290, 20], [3, 0, 4]
 
-    for slot, length, one in zip(slots, lengths, who, strict=True):
+    for slot, length, one in zip(slots, lengths, ranks, strict=True):
         ids = [(slot + 7 * n) % 250 for n in range(length)]
+        if device == "cpu" and length > 32:  # Triton's interpreter takes a minute for it
+            plain.prefill(slot, ids, one)
+            with torch.inference_mode():
+                graphed.keys[:, slot] = plain.keys[:, slot]
+                graphed.values[:, slot] = plain.values[:, slot]
+            continue
         first, second = (decoder.prefill(slot, ids, one) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
     for n in range(3):
         tokens, at = torch.tensor([3, 4, 5]) + n, [length + n for length in lengths]
-        first, second = (decoder.step(tokens, slots, at, who) for decoder in (plain, graphed))
+        first, second = (decoder.step(tokens, slots, at, ranks) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
     network.to("cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_graphed_decoder_draws_what_the_plain_one_draws(
+    network: Any, adapter: Path, device: str
+) -> None:
+    graphed_module = pytest.importorskip("fitbot.answers.graphed")
+    network = network.to(device)
+    size = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
+    plain = Decoder(network, **size)
+    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    ranks = slice(0, 4)
+    sampled = Sampling(temperature=0.8, top_p=0.9, seed=0)
+    wanted = [
+        (Sampling(temperature=0), ranks),
+        (sampled, None),
+        (replace(sampled, repetition_penalty=1.3, top_k=30), ranks),
+        (replace(sampled, logprobs=2, min_p=0.1), ranks),
+    ]
+
+    def tokens(decoder: Decoder) -> list[list[int]]:
+        decoder.adapt(ranks, read_adapter(adapter))
+        ids = [list(range(100, 106 + slot)) for slot in range(4)]
+        drawn: list[list[Pending]] = [[] for _ in wanted]
+        for slot, (sampling, own) in enumerate(wanted):
+            drawn[slot].append(decoder.begin(slot, ids[slot], own, Draw(sampling, slot)))
+        # In steps of other sizes: a step's graph is as large as it has to be.
+        steps = [decoder.advance(slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])]
+        told = [[one.drawn()[0].token for one in ones] for ones in drawn]
+        return told + [[one.token for one in step.drawn()] for step in steps]
+
+    assert tokens(graphed) == tokens(plain)
+    network.to("cpu")
+
+
+def test_an_engine_that_tells_while_it_computes_says_the_same(
+    adapter: Path, local: LocalEngine
+) -> None:
+    engine = open_engine(adapter, slots=2, context=512, max_waiting=9)
+    engine.decoder.overlaps = True
+    sampled: dict[str, Any] = {"temperature": 0.9, "max_new_tokens": 30}
+    wanted = [
+        sampled | {"seed": 1, "stop": ("e", "a")},
+        sampled | {"seed": 2, "max_new_tokens": 1},
+        sampled | {"seed": 3, "repetition_penalty": 1.3},
+        sampled | {"seed": 4, "logprobs": 1, "model": "base"},
+        {},
+    ]
+
+    streams = [submit(engine, QUESTIONS[1], **one) for one in wanted]
+    leaving = submit(engine, QUESTIONS[1], max_new_tokens=400)
+    leaving.cancel()
+
+    for stream, one in zip(streams, wanted, strict=True):
+        found, expected = list(stream), ask(local, QUESTIONS[1], **one)
+        assert text_of(found) == text_of(expected)
+        assert found[-1].usage == expected[-1].usage
+        assert [len(c.logprobs) for c in found] == [len(c.logprobs) for c in expected]
+    assert list(leaving)[-1].finish_reason == "cancelled"
+    assert engine.stats().active == engine.stats().waiting == 0
+    engine.close()
 
 
 def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
@@ -405,27 +484,53 @@ def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None
         decoder = Decoder(network, slots=4, context=64, precision="int8")
         for row in rows:
             decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
-        return decoder.step(torch.tensor([7 + row for row in rows]), rows, [12] * len(rows), None)
+        return decoder.step(
+            torch.tensor([7 + row for row in rows]), rows, [12] * len(rows), [None] * len(rows)
+        )
 
     assert torch.equal(logits([0, 1, 2, 3])[2], logits([2])[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
+    network: Any, adapter: Path, precision: Any
+) -> None:
+    from fitbot.answers.graphed import GraphedDecoder
+
+    size = {"slots": 40, "context": 512, "ranks": 4}
+    decoder = GraphedDecoder(network.to("cuda"), **size, precision=precision)
+    decoder.adapt(slice(0, 4), read_adapter(adapter))
+
+    def logits(slots: list[int]) -> torch.Tensor:
+        ranks = [slice(0, 4) if slot % 2 else None for slot in slots]
+        for slot, own in zip(slots, ranks, strict=True):
+            decoder.prefill(slot, [(3 * n + slot) % 250 for n in range(20 + 9 * slot)], own)
+        lengths = [20 + 9 * slot for slot in slots]
+        return decoder.step(torch.tensor([7 + slot for slot in slots]), slots, lengths, ranks)
+
+    among_all = logits(list(range(40)))
+    for slots in ([3], [38], [2, 3, 39], list(range(5, 22))):
+        assert torch.equal(logits(slots), among_all[slots])
+    network.to("cpu")
 
 
 def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(
     network: Any, adapter: Path
 ) -> None:
     decoder = Decoder(network, slots=1, context=64, precision="float32", ranks=8)
-    who = torch.tensor([0.0] * 4 + [1.0] * 4)
     plain = decoder.prefill(0, [1, 2, 3], None)
 
     decoder.adapt(slice(4, 8), read_adapter(adapter))
-    adapted = decoder.prefill(0, [1, 2, 3], who)
+    adapted = decoder.prefill(0, [1, 2, 3], slice(4, 8))
     decoder.adapt(slice(0, 4), read_adapter(adapter))
 
-    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], 1 - who), adapted)
-    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], 0 * who), plain)
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], slice(0, 4)), adapted)
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], None), plain)
     assert not torch.allclose(adapted, plain, atol=0.1)
     decoder.adapt(slice(4, 8), {})
-    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], who), plain)
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], slice(4, 8)), plain)
     with pytest.raises(ConfigError, match=r"adapter on 9\.q_proj: no such layer"):
         decoder.adapt(slice(0, 4), {"9.q_proj": (torch.zeros(4, 128), torch.zeros(128, 4))})
 
@@ -454,6 +559,20 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     told = json.loads((changed_since / "fitbot.json").read_text())
     sha256 = {"adapter_model.safetensors": "0" * 64}
     (changed_since / "fitbot.json").write_text(json.dumps(told | {"sha256": sha256}))
+    endless = changed("endless")
+    tensors = load_file(endless / "adapter_model.safetensors")
+    first = next(name for name in tensors if "lora_A" in name)
+    save_file(
+        tensors | {first: tensors[first] * float("inf")}, endless / "adapter_model.safetensors"
+    )
+    narrow = changed("narrow")
+    save_file(tensors | {first: tensors[first][:1].clone()}, narrow / "adapter_model.safetensors")
+    ranked = {}
+    for rank in ("none", 0, "four"):
+        ranked[rank] = changed(f"rank_{rank}")
+        other = {key: value for key, value in config.items() if key != "r"}
+        other |= {} if rank == "none" else {"r": rank}
+        (ranked[rank] / "adapter_config.json").write_text(json.dumps(other))
 
     for folder, message in [
         (changed_since, "not the file that was exported"),
@@ -462,6 +581,11 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
         (dora, "only plain LoRA"),
         (patterned, "only plain LoRA of one rank"),
         (empty, "does not hold LoRA's A and B"),
+        (endless, "holds what is no finite number"),
+        (narrow, "is not of rank 4, as its config says"),
+        (ranked["none"], "cannot be read"),
+        (ranked[0], "only plain LoRA of one rank"),
+        (ranked["four"], "cannot be read"),
         (tmp_path, r"no fitbot\.json there"),
     ]:
         with pytest.raises(AdapterError, match=message):
