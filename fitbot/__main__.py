@@ -12,6 +12,7 @@ COMMANDS = {
     "fit": ("fitbot.cli", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
     "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
     "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
+    "evaluate": ("fitbot.evaluation.command", "say what adapters are worth, and what they say"),
     "predict": ("fitbot.cli", "write log-probs, rewards and margin of every test pair"),
     "chat": ("fitbot.answers.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("fitbot.serve.app", "serve an adapter over HTTP: fitbot serve --adapter DIR"),

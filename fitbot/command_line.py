@@ -1,10 +1,14 @@
-"""A command line that refuses what it does not know in a few lines, and says what was meant."""
+"""What commands share: a parser that says what was meant; printing, and writing a file."""
 
 import difflib
 import re
+import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
+
+from fitbot.errors import ConfigError
 
 
 class SuggestingParser(ArgumentParser):
@@ -20,6 +24,28 @@ class SuggestingParser(ArgumentParser):
             message += f"\ndid you mean {near[0]!r}?" if near else ""
         super().error(message, ex)
         raise AssertionError  # the parser has exited
+
+
+def say(text: str) -> None:
+    """Print; a terminal that is not UTF-8 gets question marks, never an error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))  # noqa: T201
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file, its folder made if missing, and say so.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written: {error.strerror}; name another file"
+        ) from error
+    say(f"wrote {path}")
 
 
 def _parsers(parser: Any) -> list[Any]:

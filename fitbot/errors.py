@@ -4,6 +4,7 @@ FitbotError
 ├── DataError      a preference file or record is unusable           (also a ValueError)
 ├── ConfigError    a setting is wrong, or two contradict each other  (also a ValueError)
 ├── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
+│   └── RoomError  an engine has no room for one adapter more        (also a RuntimeError)
 ├── RequestError   a question can never be answered as asked         (also a ValueError)
 ├── BusyError      an engine has no room now; try again              (also a RuntimeError)
 └── EngineError    an engine is dead                                 (also a RuntimeError)
@@ -27,6 +28,10 @@ class ConfigError(FitbotError, ValueError):
 
 class AdapterError(FitbotError, RuntimeError):
     """Raised when an adapter or checkpoint is missing, damaged or of another model."""
+
+
+class RoomError(AdapterError):
+    """Raised when an engine answers with as many adapters as it has room for."""
 
 
 class RequestError(FitbotError, ValueError):

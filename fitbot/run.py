@@ -33,6 +33,9 @@ class RunSettings:
         wandb_project: Weights & Biases project to log to as well; null for none.
         tensorboard: Log to TensorBoard as well (needs `pip install 'fitbot[tensorboard]'`).
         log_level: How much is said on the terminal and in the log file.
+        stop_when_saturated: End the fit where the pairs have nothing left to teach.
+        sample_every_n_steps: Optimizer steps between two times that the policy answers a few fixed
+            questions, into samples.txt and to the loggers; null for never.
     """
 
     name: str = "fitbot"
@@ -41,6 +44,8 @@ class RunSettings:
     wandb_project: str | None = None
     tensorboard: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    stop_when_saturated: bool = False
+    sample_every_n_steps: int | None = None
 
 
 def new_run_folder(run: RunSettings) -> Path:
@@ -130,7 +135,8 @@ class LastCheckpoint(Callback):
     ) -> None:
         """Save if the interval is over."""
         step = trainer.global_step
-        if step % self.every_n_steps == 0 or step == trainer.estimated_stepping_batches:
+        is_last = step == trainer.estimated_stepping_batches or trainer.should_stop
+        if step % self.every_n_steps == 0 or is_last:
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

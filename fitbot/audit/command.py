@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +88,7 @@ def main(args: list[str]) -> int:
 def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.report import NamedPairs, RunSettings, audit_files
     from fitbot.audit.terminal import show_audit
+    from fitbot.command_line import say, write_file
     from fitbot.pairs.preferences import load_pairs
 
     sources = [options.train, *options.val]
@@ -106,16 +106,16 @@ def _run(options: Any, fail_on: set[str]) -> int:
         max_epochs=options.max_epochs,
     )
     audit = audit_files(train, val, _load_chat(settings), settings)
-    _say(show_audit(audit))
+    say(show_audit(audit))
     if options.json:
-        _write(Path(options.json), audit.to_json())
+        write_file(Path(options.json), audit.to_json())
     if options.html:
         from fitbot.audit.html import html_page
 
-        _write(Path(options.html), html_page(audit))
+        write_file(Path(options.html), html_page(audit))
     failed = {finding.kind: None for finding in audit.findings if finding.kind in fail_on}
     if failed:
-        _say(f"failed on: {', '.join(failed)}")
+        say(f"failed on: {', '.join(failed)}")
     return 1 if failed else 0
 
 
@@ -134,16 +134,7 @@ def _load_chat(settings: RunSettings) -> Chat:
     from fitbot.pairs.chat import Chat, load_tokenizer
 
     logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
-    try:
-        tokenizer = load_tokenizer(settings.base_model)
-    except (OSError, ValueError) as error:  # what transformers raises where it finds none
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(
-            f"--base_model {settings.base_model!r}: its tokenizer could not be loaded: "
-            f"{str(error).splitlines()[0]} Give a folder, a hub id within reach, or embedded."
-        ) from error
-    return Chat(tokenizer, system_prompt=settings.system_prompt)
+    return Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
 
 
 def _check(options: Any) -> None:
@@ -156,20 +147,3 @@ def _check(options: Any) -> None:
             f"--max_length {options.max_length} must exceed --max_prompt_length "
             f"{options.max_prompt_length}: it counts the prompt and its completion"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written: {error.strerror}; name another file"
-        ) from error
-    _say(f"wrote {path}")
-
-
-def _say(text: str) -> None:
-    # A terminal that is not UTF-8 gets question marks, never an error.
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # noqa: T201

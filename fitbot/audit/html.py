@@ -3,40 +3,16 @@
 Every text that comes from a file passes through `escape`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from fitbot.audit.diversity import Repeated
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.leaks import LeakReport
+from fitbot.audit.page import sentence, table, whole_page
 from fitbot.audit.plots import plot_leaks, plot_lengths, plot_rules
 from fitbot.audit.report import Audit, FileReport
 from fitbot.audit.shortcuts import ShortcutReport
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2026; --soft: #5c6570; --line: #d9dde3;
-  --page: #ffffff; --card: #f5f6f8; --bad: #b4531a; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa3ad; --line: #363c44;
-  --page: #15181c; --card: #1e2227; --bad: #f0a068; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 52rem; padding: 1rem; background: var(--page); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-h3 { font-size: 1rem; margin-bottom: .3rem; }
-.soft { color: var(--soft); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
-  border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.finding { background: var(--card); border-left: 4px solid var(--bad); padding: .6rem .8rem;
-  margin: .6rem 0; }
-.kind { color: var(--bad); font-weight: 600; }
-.example { color: var(--soft); font-size: .88rem; margin: .2rem 0 0; }
-svg { display: block; width: 100%; max-width: 38rem; height: auto; margin: .8rem 0;
-  color: var(--ink); }
-svg text { font-family: inherit !important; }
-"""
 
 
 def html_page(audit: Audit) -> str:
@@ -51,18 +27,7 @@ def html_page(audit: Audit) -> str:
         *(part for file in audit.files for part in _file(file)),
         *_cost(audit),
     ]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>fitbot audit: {escape(train)}</title>",
-            f"<style>{_STYLE}</style></head><body>",
-            *parts,
-            "</body></html>",
-            "",
-        ]
-    )
+    return whole_page(f"fitbot audit: {train}", parts)
 
 
 def _findings(audit: Audit) -> Iterator[str]:
@@ -81,9 +46,9 @@ def _findings(audit: Audit) -> Iterator[str]:
 
 def _shortcuts(report: ShortcutReport) -> Iterator[str]:
     yield f"<h2>Rules that do not read the question: {escape(report.path)}</h2>"
-    yield f"<p>{escape(_sentence(report.verdict))}</p>"
+    yield f"<p>{escape(sentence(report.verdict))}</p>"
     yield plot_rules(report.rules)
-    yield _table(
+    yield table(
         ["rule", "#accuracy", "#95 % interval", "#ties"],
         [
             [s.rule, f"{s.accuracy:.3f}", f"{s.low:.3f} to {s.high:.3f}", f"{s.ties:,}"]
@@ -98,7 +63,7 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
     yield f"<h2>What {escape(report.path)} shares with {escape(train)}</h2>"
     yield plot_leaks(report)
     parts = {"prompts": report.prompts, "chosen": report.chosen, "rejected": report.rejected}
-    yield _table(
+    yield table(
         ["", "#exact", "#near", "#template", "#of"],
         [
             [name, *(f"{n:,}" for n in (part.exact, part.near, part.template, part.texts))]
@@ -138,12 +103,12 @@ def _file(file: FileReport) -> Iterator[str]:
         "distinct chosen": file.diversity.chosen,
         "distinct rejected": file.diversity.rejected,
     }
-    yield _table(["records", "#"], [[name, f"{count:,}"] for name, count in counts.items()])
+    yield table(["records", "#"], [[name, f"{count:,}"] for name, count in counts.items()])
     scripts = ", ".join(f"{name.capitalize()} {x:.1%}" for name, x in records.scripts.items())
     yield f"<p>Letters: {escape(scripts or 'none')}</p>"
     yield "<h3>Tokens</h3>"
     yield plot_lengths(tokens)
-    yield _table(
+    yield table(
         ["", "#shortest", "#median", "#95 %", "#longest", "#cut"],
         [
             [name, *(f"{n:,}" for n in (x.shortest, x.median, x.p95, x.longest, cut))]
@@ -167,7 +132,7 @@ def _repeated(title: str, texts: Sequence[Repeated]) -> Iterator[str]:
     if texts:
         yield f"<h3>{title}</h3>"
         rows = [[f"{most.share:.1%}", f"{most.chosen:.0%}", most.text] for most in texts]
-        yield _table(["#pairs", "#chosen", "text"], rows)
+        yield table(["#pairs", "#chosen", "text"], rows)
 
 
 def _cost(audit: Audit) -> Iterator[str]:
@@ -184,22 +149,3 @@ def _cost(audit: Audit) -> Iterator[str]:
         f"{escape(prompt)}, at most {settings.max_prompt_length:,} tokens a prompt and "
         f"{settings.max_length:,} with its completion. fitbot {escape(audit.version)}.</p>"
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table of texts; a heading that starts with # stands over figures."""
-    marks = [' class="n"' if name.startswith("#") else "" for name in head]
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        written = (
-            f"<{tag}{mark}>{escape(cell)}</{tag}>" for mark, cell in zip(marks, cells, strict=True)
-        )
-        return f"<tr>{''.join(written)}</tr>"
-
-    lines = [row("th", [name.removeprefix("#") for name in head])]
-    lines += [row("td", cells) for cells in rows]
-    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

@@ -9,71 +9,72 @@ from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore
 from fitbot.audit.tokens import Lengths, TokenReport
 
 # Matplotlib knows no currentColor: ink is drawn in this colour and renamed afterwards.
-_INK, _CURRENT = "#010203", "currentColor"
-_BLUE, _ORANGE, _GREY, _GREEN = "#4a90d9", "#e08a3c", "#8a8f98", "#3fa37a"  # on light and on dark
+INK, _CURRENT = "#010203", "currentColor"
+BLUE, ORANGE, GREY, GREEN = "#4a90d9", "#e08a3c", "#8a8f98", "#3fa37a"  # on light and on dark
 
 
 def plot_lengths(tokens: TokenReport) -> str:
     """Draw the histograms of prompt, chosen and rejected over tokens."""
-    figure, axes = _figure(height=2.4)
-    parts = {"prompt": _GREY, "chosen": _BLUE, "rejected": _ORANGE}
+    figure, axes = new_figure(height=2.4)
+    parts = {"prompt": GREY, "chosen": BLUE, "rejected": ORANGE}
     for name, colour in parts.items():
         lengths: Lengths = getattr(tokens, name)
         axes.stairs(lengths.counts, lengths.edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(lengths.counts, lengths.edges, color=colour, linewidth=1.5, label=name)
     axes.set_xlabel("tokens")
     axes.set_ylabel("texts")
-    axes.legend(frameon=False, labelcolor=_INK)
-    return _svg(figure, "Histogram of lengths in tokens: prompt, chosen, rejected")
+    axes.legend(frameon=False, labelcolor=INK)
+    return as_svg(figure, "Histogram of lengths in tokens: prompt, chosen, rejected")
 
 
 def plot_rules(rules: Sequence[RuleScore]) -> str:
     """Draw each rule's accuracy with its interval, and the line above which it is a shortcut."""
-    figure, axes = _figure(height=0.6 + 0.25 * len(rules))
+    figure, axes = new_figure(height=0.6 + 0.25 * len(rules))
     for place, score in enumerate(reversed(rules)):
-        colour = _ORANGE if score.is_shortcut else _GREY
+        colour = ORANGE if score.is_shortcut else GREY
         axes.plot([score.low, score.high], [place, place], color=colour, linewidth=4, alpha=0.5)
         axes.plot([score.accuracy], [place], "o", color=colour, markersize=6)
-    axes.axvline(0.5, color=_INK, linewidth=0.8, alpha=0.5)
-    axes.axvline(SHORTCUT_ABOVE, color=_ORANGE, linewidth=1, linestyle="--")
+    axes.axvline(0.5, color=INK, linewidth=0.8, alpha=0.5)
+    axes.axvline(SHORTCUT_ABOVE, color=ORANGE, linewidth=1, linestyle="--")
     axes.set_xlim(-0.02, 1.02)
     axes.set_yticks(range(len(rules)), [score.rule for score in reversed(rules)])
     axes.set_xlabel("accuracy")
-    return _svg(figure, "Accuracy of each rule with its 95 % confidence interval")
+    return as_svg(figure, "Accuracy of each rule with its 95 % confidence interval")
 
 
 def plot_leaks(report: LeakReport) -> str:
     """Draw the shares of prompts and answers that stand in the training file."""
-    figure, axes = _figure(height=1.6)
+    figure, axes = new_figure(height=1.6)
     parts = {"rejected": report.rejected, "chosen": report.chosen, "prompts": report.prompts}
     for place, part in enumerate(parts.values()):
         left = 0.0
-        for kind, colour in (("exact", _ORANGE), ("near", _BLUE), ("template", _GREEN)):
+        for kind, colour in (("exact", ORANGE), ("near", BLUE), ("template", GREEN)):
             share = getattr(part, kind) / part.texts
             axes.barh(place, share, left=left, color=colour, label=kind if place == 0 else None)
             left += share
     axes.set_yticks(range(len(parts)), list(parts))
     axes.set_xlim(0, 1)
     axes.set_xlabel("share that stands in the training file")
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=_INK)
-    return _svg(figure, "Share of prompts and answers that stand in the training file")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK)
+    return as_svg(figure, "Share of prompts and answers that stand in the training file")
 
 
-def _figure(*, height: float) -> tuple[Any, Any]:
+def new_figure(*, height: float) -> tuple[Any, Any]:
+    """Begin a picture as wide as a page's column and so many inches high: figure and axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, height), layout="constrained")
     axes = figure.subplots()
-    axes.tick_params(colors=_INK)
+    axes.tick_params(colors=INK)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(_INK)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
+        spine.set_color(INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
     return figure, axes
 
 
-def _svg(figure: Any, label: str) -> str:
+def as_svg(figure: Any, label: str) -> str:
     """Write the figure as an svg element; `label` says what it shows to who cannot see it."""
     from matplotlib import rc_context
 
@@ -82,5 +83,5 @@ def _svg(figure: Any, label: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, _CURRENT)
+    text = text[text.index("<svg") :].replace(INK, _CURRENT)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

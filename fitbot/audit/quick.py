@@ -19,7 +19,7 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
         val: Pairs of its validation file; may be empty.
     """
     measured, name = (val, "validation") if val else (train, "training")
-    best = _length_rule(measured)
+    best = length_rule(measured)
     found = []
     if best.is_shortcut:
         found.append(
@@ -42,7 +42,16 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
     return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{told}; nothing stands out"]
 
 
-def _length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:
+def best_quick_rule(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> RuleScore:
+    """Score the rules that take no time on VAL, on TRAIN where there is none; return the best."""
+    found = [length_rule(val or train)]
+    if val:
+        found.append(score_rule("answer seen as chosen", seen_rule(train, val).tolist(), val))
+    return max(found, key=lambda score: score.accuracy)
+
+
+def length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:
+    """Score the better of two rules: the longer answer, or the shorter one, in characters."""
     longer = [len(pair.chosen) - len(pair.rejected) for pair in pairs]
     scores = (
         score_rule("the longer answer", longer, pairs),

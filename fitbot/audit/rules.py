@@ -18,7 +18,7 @@ from fitbot.audit.records import prompt_text
 from fitbot.audit.text import normalise, words
 from fitbot.pairs.preferences import PreferencePair
 
-Preferences = NDArray[np.float64]  # (N,)
+RulePreferences = NDArray[np.float64]  # (N,)
 Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected
 
 MAX_LEARNED = 4000  # pairs that a learned rule learns from; more cost seconds and change little
@@ -48,7 +48,7 @@ _COUNTED = {
 }
 
 
-def length_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
+def length_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
     """Prefer the longer answer, and the shorter one, in characters and in words."""
     characters = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=float)
     counts = np.array([len(p.chosen.split()) - len(p.rejected.split()) for p in pairs], dtype=float)
@@ -60,7 +60,7 @@ def length_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
     }
 
 
-def overlap_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
+def overlap_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
     """Prefer the answer that repeats more of the question's content words, and the one with fewer.
 
     Content words are all but English function words; in other languages, all words.
@@ -76,7 +76,7 @@ def overlap_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
     return {"repeats the question": difference, "avoids the question's words": -difference}
 
 
-def seen_rule(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> Preferences:
+def seen_rule(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> RulePreferences:
     """Prefer the answer text that TRAIN chose more often than it rejected it."""
     liked: Counter[str] = Counter(normalise(pair.chosen) for pair in train)
     liked.subtract(normalise(pair.rejected) for pair in train)
@@ -121,7 +121,7 @@ LEARNED: dict[str, Callable[[Sequence[PreferencePair], Sequence[PreferencePair]]
 }
 
 
-def learn(features: Features, *, seed: int = 0) -> Preferences:
+def learn(features: Features, *, seed: int = 0) -> RulePreferences:
     """Fit a pairwise logistic regression without intercept; → (F,) weights.
 
     Args:
@@ -136,7 +136,7 @@ def learn(features: Features, *, seed: int = 0) -> Preferences:
     signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
     model = LogisticRegression(fit_intercept=False, max_iter=300, tol=1e-5)
     model.fit(sparse.diags_array(signs) @ features[rows], signs)
-    weights: Preferences = model.coef_[0]
+    weights: RulePreferences = model.coef_[0]
     return weights
 
 

@@ -1,14 +1,15 @@
 """Pairs → how far rules that never read the question get; in words, what that means."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import (
     LEARNED,
-    Preferences,
+    RulePreferences,
     learn,
     length_rules,
     overlap_rules,
@@ -67,6 +68,13 @@ class ShortcutReport:
         return f"a rule that looks {_LOOKS_AT[best.rule]} scores {best.accuracy:.2f} here; {what}"
 
 
+class Preferences(NamedTuple):
+    """What every rule prefers, pair by pair."""
+
+    by_rule: dict[str, RulePreferences]  # each (N,): above 0 chosen, below 0 rejected
+    unmeasured: dict[str, str]  # rule → why it could not be measured
+
+
 def audit_shortcuts(
     train: Sequence[PreferencePair], val: Sequence[PreferencePair], path: str
 ) -> ShortcutReport:
@@ -77,6 +85,18 @@ def audit_shortcuts(
         val: Pairs of VAL.
         path: VAL's, for the report.
     """
+    return _report(path, val, preferences_after(train, val))
+
+
+def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
+    """Measure the fixed rules on a file, and the learned ones by cross-validation in it."""
+    return _report(path, pairs, preferences_alone(pairs))
+
+
+def preferences_after(
+    train: Sequence[PreferencePair], val: Sequence[PreferencePair]
+) -> Preferences:
+    """Let rules that have learned from TRAIN, and the fixed ones, choose in VAL."""
     preferences = fixed_rules(val) | {"answer seen as chosen": seen_rule(train, val)}
     unmeasured = {}
     for name, features in LEARNED.items():
@@ -84,11 +104,11 @@ def audit_shortcuts(
             unmeasured[name] = "one pair is too few to learn from"
             continue
         preferences[name] = features(train, val) @ learn(features(train, train))
-    return _report(path, val, preferences, unmeasured)
+    return _rounded(preferences, unmeasured)
 
 
-def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
-    """Measure the fixed rules on a file, and the learned ones by cross-validation in it.
+def preferences_alone(pairs: Sequence[PreferencePair]) -> Preferences:
+    """Let the fixed rules choose, and learned ones that have not seen the pair.
 
     Folds are grouped: pairs that share a question or an answer's text, or are linked by others that
     do, stand in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
@@ -112,10 +132,18 @@ def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
         preferences[name] = np.empty(len(pairs))
         for kept, held_out in GroupKFold(folds).split(matrix, groups=groups):
             preferences[name][held_out] = matrix[held_out] @ learn(matrix[kept])
-    return _report(path, pairs, preferences, unmeasured)
+    return _rounded(preferences, unmeasured)
 
 
-def fixed_rules(pairs: Sequence[PreferencePair]) -> dict[str, Preferences]:
+def score_rules(preferences: Preferences, pairs: Sequence[PreferencePair]) -> list[RuleScore]:
+    """Score every rule on the pairs that it chose in, the best first."""
+    scores = [
+        score_rule(name, values.tolist(), pairs) for name, values in preferences.by_rule.items()
+    ]
+    return sorted(scores, key=lambda score: -score.accuracy)
+
+
+def fixed_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
     """Return the rules that learn nothing, by name."""
     return length_rules(pairs) | overlap_rules(pairs)
 
@@ -130,33 +158,44 @@ def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     ... )
     [0, 1, 0]
     """
-    parent = list(range(len(pairs)))
+    return linked(
+        [
+            [(True, normalise(prompt_text(pair)))]
+            + [(False, normalise(answer)) for answer in (pair.chosen, pair.rejected)]
+            for pair in pairs
+        ]
+    )
+
+
+def linked(keys: Sequence[Sequence[Hashable]]) -> list[int]:
+    """Number things by group: two are in one if they share a key, or others link them.
+
+    >>> linked([["a", "b"], ["c"], ["b", "d"], ["d"]])
+    [0, 1, 0, 0]
+    """
+    parent = list(range(len(keys)))
 
     def root(i: int) -> int:
         while parent[i] != i:
             parent[i] = i = parent[parent[i]]
         return i
 
-    first: dict[tuple[bool, str], int] = {}
-    for i, pair in enumerate(pairs):
-        keys = [(True, prompt_text(pair)), (False, pair.chosen), (False, pair.rejected)]
-        for asked, text in keys:
-            one, other = root(i), root(first.setdefault((asked, normalise(text)), i))
+    first: dict[Hashable, int] = {}
+    for i, own in enumerate(keys):
+        for key in own:
+            one, other = root(i), root(first.setdefault(key, i))
             parent[max(one, other)] = min(one, other)
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(pairs))]
+    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))]
 
 
-def _report(
-    path: str,
-    pairs: Sequence[PreferencePair],
-    preferences: dict[str, Preferences],
-    unmeasured: dict[str, str],
-) -> ShortcutReport:
+def _rounded(preferences: dict[str, RulePreferences], unmeasured: dict[str, str]) -> Preferences:
     # Rounding may leave a sum that should be 0 beside it.
-    scores = [
-        score_rule(name, np.round(values, 9).tolist(), pairs)
-        for name, values in preferences.items()
-    ]
-    scores.sort(key=lambda score: -score.accuracy)
-    return ShortcutReport(path, len(pairs), scores, unmeasured)
+    return Preferences(
+        {name: np.round(values, 9) for name, values in preferences.items()}, unmeasured
+    )
+
+
+def _report(path: str, pairs: Sequence[PreferencePair], preferences: Preferences) -> ShortcutReport:
+    scores = score_rules(preferences, pairs)
+    return ShortcutReport(path, len(pairs), scores, preferences.unmeasured)

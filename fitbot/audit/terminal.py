@@ -9,7 +9,7 @@ from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.audit.tokens import Lengths
 from fitbot.embedded import EMBEDDED
 
-_WIDTH = 100
+WIDTH = 100
 _LABEL = 20
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -108,8 +108,8 @@ def _shortcuts(report: ShortcutReport) -> Iterator[str]:
             f"{mark}{ties}"
         )
     for rule, why in report.unmeasured.items():
-        yield from _wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
-    yield from _wrap(report.verdict, "  ", "  ")
+        yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
+    yield from wrap(report.verdict, "  ", "  ")
 
 
 def _cost(audit: Audit) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _findings(audit: Audit) -> Iterator[str]:
         return
     yield f"{len(audit.findings)} findings" if len(audit.findings) > 1 else "1 finding"
     for finding in audit.findings:
-        yield from _wrap(f"{finding.kind:<11}{finding.path}: {finding.text}", "  ", " " * 13)
+        yield from wrap(f"{finding.kind:<11}{finding.path}: {finding.text}", "  ", " " * 13)
         for example in finding.examples[:1]:
             yield f"{'':13}{_fit(f'record {example.record}: {example.text}', 13)}"
 
@@ -149,14 +149,15 @@ def sparkline(counts: Sequence[int]) -> str:
 
 def _row(label: str, values: Iterable[str]) -> Iterator[str]:
     text = ", ".join(values) or "none"
-    yield from _wrap(f"{label:<{_LABEL}}{text}", "  ", " " * (_LABEL + 2))
+    yield from wrap(f"{label:<{_LABEL}}{text}", "  ", " " * (_LABEL + 2))
 
 
-def _wrap(text: str, first: str, later: str) -> list[str]:
+def wrap(text: str, first: str, later: str) -> list[str]:
+    """Break a text into lines of the terminal's width, the first indented as `first` says."""
     # Spaces inside the text are columns.
     return textwrap.wrap(
         text,
-        _WIDTH,
+        WIDTH,
         initial_indent=first,
         subsequent_indent=later,
         break_on_hyphens=False,
@@ -165,5 +166,5 @@ def _wrap(text: str, first: str, later: str) -> list[str]:
 
 
 def _fit(text: str, indent: int = _LABEL + 2) -> str:
-    room = _WIDTH - indent
+    room = WIDTH - indent
     return text if len(text) <= room else f"{text[: room - 1]}…"

@@ -28,6 +28,7 @@ class StepLog(Callback):
     def __init__(self) -> None:
         """Start with nothing logged."""
         self.last: dict[str, float] = {}  # the latest log point's values
+        self.last_step = -1  # and its optimizer step
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
         self._first_step = 0
         self._window_started = self._estimate_started = 0.0
@@ -72,6 +73,7 @@ class StepLog(Callback):
             + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches,
         }
         self.last = {f"train/{name}": value for name, value in values.items()}
+        self.last_step = step
         if step == 1:
             module.first_loss = values["loss"]
         for sink in trainer.loggers:

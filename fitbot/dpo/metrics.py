@@ -1,4 +1,8 @@
-"""Per-pair terms → means over pairs, exact whatever the batch size and the number of processes."""
+"""Per-pair terms → means over pairs, exact whatever the batch size and the number of processes.
+
+What is measured of a pair is said once, in `pair_figures`: fit, validate, test and evaluate show
+means of these figures and no others.
+"""
 
 import torch
 from torch import Tensor
@@ -16,6 +20,29 @@ NAMES = (
     "logps/chosen",
     "logps/rejected",
 )
+
+
+def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
+    """List everything that is measured of each pair.
+
+    Args:
+        terms: The objective's, of B pairs.
+        policy_logps: (B, 2) nats: chosen, rejected.
+
+    Returns:
+        (len(NAMES), B) float64 without gradient, in the order of NAMES.
+    """
+    margins = terms.chosen_rewards - terms.rejected_rewards
+    figures = (
+        terms.losses,
+        terms.chosen_rewards,
+        terms.rejected_rewards,
+        margins,
+        (margins > 0).to(margins.dtype),  # a tie is no preference and counts as wrong
+        policy_logps[:, 0],
+        policy_logps[:, 1],
+    )
+    return torch.stack(figures).detach().double()
 
 
 class PairMeans(Metric):
@@ -38,18 +65,8 @@ class PairMeans(Metric):
 
     def update(self, terms: DPOTerms, policy_logps: Tensor) -> None:
         """Add B pairs: the objective's terms, and the policy's (B, 2) log-probs in nats."""
-        margins = terms.chosen_rewards - terms.rejected_rewards
-        columns = (
-            terms.losses,
-            terms.chosen_rewards,
-            terms.rejected_rewards,
-            margins,
-            (margins > 0).to(margins.dtype),  # a tie is no preference and counts as wrong
-            policy_logps[:, 0],
-            policy_logps[:, 1],
-            torch.ones_like(margins),
-        )
-        self.sums += torch.stack(columns).detach().double().sum(-1)
+        figures = pair_figures(terms, policy_logps)
+        self.sums += torch.cat([figures, torch.ones_like(figures[:1])]).sum(-1)
 
     def compute(self) -> dict[str, Tensor]:
         """Divide by the number of pairs; NaN when there was none."""

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.dpo.metrics import PairMeans
-from fitbot.dpo.objective import DPOTerms, dpo_loss
+from fitbot.dpo.objective import DPOTerms, Loss, chosen_nll, dpo_loss
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule, Split
@@ -76,6 +76,8 @@ class DPOModule(LightningModule):
         reference_cache: str = "checkpoints/reference",
         beta: float = 0.1,
         label_smoothing: float = 0.0,
+        loss: Loss = "sigmoid",
+        nll_weight: float = 0.0,
         learning_rate: float = 5e-6,
         optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit",
         weight_decay: float = 0.01,
@@ -102,6 +104,9 @@ class DPOModule(LightningModule):
             reference_cache: Folder of the cached log-probs; runs share it.
             beta: Pull towards the reference, > 0; lower lets the policy go further.
             label_smoothing: Assumed share of flipped preferences, in [0, 0.5).
+            loss: sigmoid is DPO; ipo stops pulling where a pair is told apart.
+            nll_weight: Of the chosen answers' negative log-likelihood a token, added to the loss;
+                keeps them likely. 0: none of it.
             learning_rate: Peak, reached after the warm-up.
             optimizer: adamw, or adamw_8bit (bitsandbytes: optimizer state in 8 bits).
             weight_decay: Of AdamW.
@@ -129,6 +134,8 @@ class DPOModule(LightningModule):
         self.engine: EngineSetting = engine
         self.reference_cache = Path(reference_cache)
         self.beta, self.label_smoothing = beta, label_smoothing
+        self.loss: Loss = loss
+        self.nll_weight = nll_weight
         self.learning_rate, self.optimizer_name = learning_rate, optimizer
         self.weight_decay, self.max_grad_norm = weight_decay, max_grad_norm
         self.lr_schedule, self.warmup_ratio = lr_schedule, warmup_ratio
@@ -143,7 +150,7 @@ class DPOModule(LightningModule):
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
-        _check_ranges(beta, label_smoothing, warmup_ratio, lora.dropout)
+        _check_ranges(beta, label_smoothing, nll_weight, warmup_ratio, lora.dropout)
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""
@@ -374,8 +381,15 @@ class DPOModule(LightningModule):
         """Compute the objective's terms and the policy's log-probs, (B, 2) nats."""
         logps, reference_logps = self._logps(batch)
         terms = dpo_loss(
-            logps, reference_logps, beta=self.beta, label_smoothing=self.label_smoothing
+            logps,
+            reference_logps,
+            beta=self.beta,
+            label_smoothing=self.label_smoothing,
+            loss=self.loss,
         )
+        if self.nll_weight:
+            more = self.nll_weight * chosen_nll(logps, batch.score_owner)
+            terms = terms._replace(losses=terms.losses + more)
         return terms, logps
 
     def _logps(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
@@ -477,10 +491,13 @@ class DPOModule(LightningModule):
         return data
 
 
-def _check_ranges(beta: float, label_smoothing: float, warmup_ratio: float, dropout: float) -> None:
+def _check_ranges(
+    beta: float, label_smoothing: float, nll_weight: float, warmup_ratio: float, dropout: float
+) -> None:
     for name, value, fits, legal in (
         ("beta", beta, beta > 0, "> 0"),
         ("label_smoothing", label_smoothing, 0 <= label_smoothing < 0.5, "in [0, 0.5)"),
+        ("nll_weight", nll_weight, nll_weight >= 0, ">= 0"),
         ("warmup_ratio", warmup_ratio, 0 <= warmup_ratio <= 1, "in [0, 1]"),
         ("lora.dropout", dropout, 0 <= dropout < 1, "in [0, 1)"),
     ):

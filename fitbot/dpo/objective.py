@@ -4,10 +4,13 @@ Nothing here knows about Lightning, devices, files or models. Notation follows R
 (https://arxiv.org/abs/2305.18290); B = pairs.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Loss = Literal["sigmoid", "ipo"]
 
 
 class DPOTerms(NamedTuple):
@@ -24,6 +27,7 @@ def dpo_loss(
     *,
     beta: float,
     label_smoothing: float = 0.0,
+    loss: Loss = "sigmoid",
 ) -> DPOTerms:
     """Score how much more the policy prefers chosen over rejected than the reference does.
 
@@ -32,13 +36,35 @@ def dpo_loss(
         reference_logps: (B, 2) nats, chosen and rejected, without gradient.
         beta: Pull towards the reference, > 0; 0.1 is the usual start, lower lets go further.
         label_smoothing: Assumed share of flipped preferences, in [0, 0.5); 0 is plain DPO.
+        loss: "sigmoid" is DPO; "ipo" pulls the difference of log-ratios to 1 / (2 beta) nats and no
+            further, so that pairs which are told apart stop pulling. Its losses are in nats².
 
-    Source: Eq. 7 of the DPO paper; label smoothing is Eq. 3 of https://ericmitchell.ai/cdpo.pdf.
+    Source: Eq. 7 of the DPO paper; label smoothing is Eq. 3 of https://ericmitchell.ai/cdpo.pdf;
+    IPO is Eq. 17 of https://arxiv.org/abs/2310.12036.
     """
     chosen_logratios, rejected_logratios = (policy_logps - reference_logps).unbind(-1)  # (B,), (B,)
-    margins = beta * (chosen_logratios - rejected_logratios)
-    kept, flipped = F.logsigmoid(margins), F.logsigmoid(-margins)
-    losses = -(1 - label_smoothing) * kept - label_smoothing * flipped
+    difference = chosen_logratios - rejected_logratios
+    if loss == "ipo":
+        losses = (difference - 1 / (2 * beta)) ** 2
+    else:
+        margins = beta * difference
+        kept, flipped = F.logsigmoid(margins), F.logsigmoid(-margins)
+        losses = -(1 - label_smoothing) * kept - label_smoothing * flipped
     return DPOTerms(
         losses, (beta * chosen_logratios).detach(), (beta * rejected_logratios).detach()
     )
+
+
+def chosen_nll(policy_logps: Tensor, score_owner: Tensor) -> Tensor:
+    """Return the negative log-likelihood a token of each pair's chosen completion, (B,) nats.
+
+    Added to the loss with a small weight, it keeps right answers likely while wrong ones become
+    less so: the NLL term of https://arxiv.org/abs/2404.19733, Eq. 1.
+
+    Args:
+        policy_logps: (B, 2) nats, chosen and rejected, with gradient.
+        score_owner: (S,) 2 * pair + (0 chosen, 1 rejected) of every scored token; 2B is padding.
+    """
+    counts = torch.zeros(policy_logps.numel() + 1, device=policy_logps.device)
+    counts.index_add_(0, score_owner.long(), torch.ones_like(score_owner, dtype=counts.dtype))
+    return -policy_logps[:, 0] / counts[:-1:2]

@@ -10,11 +10,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from fitbot.audit.quick import quick_audit
+from fitbot.audit.quick import best_quick_rule, quick_audit
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
+from fitbot.dpo.saturation import Saturation
+from fitbot.dpo.verdict import Figures, Verdict, judge
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -96,7 +98,14 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
 class RunReport:
     """What came of a fit, drawn from what it logged."""
 
-    def __init__(self, folder: Path, trainer: Trainer, module: DPOModule, step_log: StepLog):
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        module: DPOModule,
+        step_log: StepLog,
+        saturation: Saturation,
+    ):
         """Read the run's metrics.
 
         Args:
@@ -104,8 +113,10 @@ class RunReport:
             trainer: After fit.
             module: After fit.
             step_log: The callback that logged its steps.
+            saturation: The callback that watched them.
         """
         self.folder, self.trainer, self.module, self.step_log = folder, trainer, module, step_log
+        self.saturation = saturation
         self.curves = read_metrics(folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
@@ -127,10 +138,30 @@ class RunReport:
             "val_loss": self._last("val/loss"),
             "val_accuracy": self._last("val/rewards/accuracies"),
             "val_margin": self._last("val/rewards/margins"),
+            "saturated_at": self.saturation.at,
+            "verdict": str(self.verdict()),
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
         }
+
+    def verdict(self) -> Verdict:
+        """Judge what came of it."""
+        data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        val = data.texts.get("val", [])
+        return judge(
+            Figures(
+                train_accuracy=self._last("train/rewards/accuracies") or 0.0,
+                train_margin=self._last("train/rewards/margins") or 0.0,
+                val_accuracy=self._last("val/rewards/accuracies"),
+                val_margin=self._last("val/rewards/margins"),
+                val_losses=[loss for _, loss in self.curves.get("val/loss", [])],
+                num_val=len(val),
+                saturated_at=self.saturation.at,
+                steps=self.trainer.global_step,
+                shortcut=best_quick_rule(data.texts["train"], val),
+            )
+        )
 
     def draw(self) -> Path:
         """Draw curves.png into the run's folder."""
@@ -143,7 +174,7 @@ class RunReport:
         rows = [
             (name.replace("_", " "), f"{value:,.6g}" if isinstance(value, float) else f"{value}")
             for name, value in summary.items()
-            if value is not None
+            if value is not None and name != "verdict"
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(
@@ -153,6 +184,7 @@ class RunReport:
                 "",
                 f"  loss went from {summary['first_loss']:.4f} to {summary['train_loss']:.4f}"
                 + self._validation_words(summary),
+                f"  verdict: {summary['verdict']}",
                 "",
                 f"  run      {self.folder} (summary.json, curves.png, fit.log)",
                 f"  adapter  {adapter}",

@@ -22,8 +22,19 @@ _SLOT_PATTERN = re.compile("\ue0f0([0-9]+)\ue0f1")
 
 
 def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
-    """Load the base model's own tokenizer, by hub id or folder."""
-    return AutoTokenizer.from_pretrained(resolve_base_model(base_model))
+    """Load the base model's own tokenizer, by hub id or folder.
+
+    Raises:
+        ConfigError: There is none there, or it is out of reach.
+    """
+    source = resolve_base_model(base_model)
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:  # what transformers raises where it finds none
+        raise ConfigError(
+            f"base_model {base_model!r}: its tokenizer could not be loaded: "
+            f"{str(error).splitlines()[0]} Give a folder, a hub id within reach, or embedded."
+        ) from error
 
 
 class Limits(NamedTuple):

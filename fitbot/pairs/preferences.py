@@ -89,7 +89,7 @@ def load_pairs(
         raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
     pairs: list[PreferencePair] = []
     skipped: list[str] = []
-    for index, (line, record) in enumerate(islice(_read_records(source), limit)):
+    for index, (line, record) in enumerate(islice(read_records(source), limit)):
         try:
             pairs.append(_parse_pair(record, index))
         except DataError as error:
@@ -107,7 +107,15 @@ def load_pairs(
     return LoadedPairs(pairs, skipped)
 
 
-def _read_records(source: str | Path) -> _Records:
+def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
+    """Read the records of a file or hub data set as they stand, whatever keys they have.
+
+    Yields:
+        The record's line, where the format has lines, and the record.
+
+    Raises:
+        DataError: The source cannot be read or parsed.
+    """
     readers = {
         ".json": _read_json,
         ".jsonl": _read_jsonl,

@@ -94,6 +94,34 @@ def score_tokens(
     return logps, gradient
 
 
+def divergence(hidden: Tensor, reference: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Compare two models' next-token distributions at the same positions, over all tokens.
+
+    With p and q the softmax of `hidden @ weight.T` and of `reference @ weight.T`.
+
+    Args:
+        hidden: (S, H) last hidden states of one model.
+        reference: (S, H) those of the other.
+        weight: (V, H) the head that they share.
+
+    Returns:
+        (S,) float32 nats each: the Kullback-Leibler divergence sum p (ln p - ln q), and the entropy
+        - sum p ln p.
+    """
+    found = torch.empty(2, hidden.shape[0], dtype=torch.float32, device=hidden.device)
+    rows = max(1, TILE_ELEMENTS // weight.shape[0])
+    for start in range(0, hidden.shape[0], rows):
+        tile = slice(start, start + rows)
+        ours, theirs = (
+            _float32_product(states[tile].to(weight.dtype), weight).log_softmax(-1)  # (rows, V)
+            for states in (hidden, reference)
+        )
+        p = ours.exp()
+        found[0, tile] = (p * (ours - theirs)).sum(-1)
+        found[1, tile] = -(p * ours).sum(-1)
+    return found[0], found[1]
+
+
 def sum_by_owner(token_logps: Tensor, owner: Tensor, num_pairs: int) -> Tensor:
     """Sum token log-probs into completions: (S,), (S,) → (B, 2) nats: chosen, rejected.
 

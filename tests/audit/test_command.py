@@ -68,7 +68,7 @@ def test_an_unknown_kind_is_refused_with_the_list(
         (["TRAIN", "--max_length", "100"], "--max_length 100 must exceed --max_prompt_length 256"),
         (["TRAIN", "--max_epochs", "0"], "--max_epochs must be at least 1, got 0"),
         (["TRAIN", "--base_model", "./none"], "no config.json there"),
-        (["TRAIN", "--base_model", "no/such"], "--base_model 'no/such': its tokenizer could not"),
+        (["TRAIN", "--base_model", "no/such"], "base_model 'no/such': its tokenizer could not"),
         (["TRAIN", "--json", "TRAIN/x.json"], "cannot be written"),
     ],
 )

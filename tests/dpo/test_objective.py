@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from fitbot.dpo.metrics import NAMES, PairMeans
-from fitbot.dpo.objective import DPOTerms, dpo_loss
+from fitbot.dpo.objective import DPOTerms, chosen_nll, dpo_loss
+from fitbot.pairs.batch import LAYOUTS, collate_pairs
+from fitbot.pairs.chat import EncodedPair
 
 
 def test_loss_is_log_two_and_rewards_are_zero_when_policy_is_reference() -> None:
@@ -38,6 +40,30 @@ def test_label_smoothing_by_hand() -> None:
 
     expected = 0.9 * math.log1p(math.exp(-1.5)) + 0.1 * math.log1p(math.exp(1.5))
     assert terms.losses.item() == pytest.approx(expected)
+
+
+def test_ipo_by_hand() -> None:
+    # the difference of log-ratios is 3 nats, its goal 1 / (2 · 0.25) = 2: loss (3 - 2)² = 1
+    policy, reference = torch.tensor([[-8.0, -11.0]]), torch.tensor([[-10.0, -10.0]])
+
+    terms = dpo_loss(policy, reference, beta=0.25, loss="ipo")
+
+    assert terms.losses.item() == pytest.approx(1.0)
+    assert (terms.chosen_rewards.item(), terms.rejected_rewards.item()) == (0.5, -0.25)
+
+
+def test_the_nll_of_chosen_answers_is_per_token_in_either_layout() -> None:
+    a, b = list(range(5, 13)), list(range(7, 12))
+    pairs = [EncodedPair(a, b, a[:3], 0, 0, 0, 0), EncodedPair(b, a, b[1:], 0, 0, 0, 1)]
+    logps = torch.tensor([[-10.0, -3.0], [-16.0, -4.0]], requires_grad=True)
+
+    for layout in LAYOUTS:
+        batch = collate_pairs(pairs, layout=layout, pad_id=0)
+        found = chosen_nll(logps, batch.score_owner)
+        assert found.tolist() == pytest.approx([10 / len(b), 16 / len(a)])
+    found.sum().backward()
+    assert logps.grad is not None
+    assert logps.grad[:, 1].tolist() == [0, 0]
 
 
 def test_gradient_is_beta_times_the_probability_of_being_wrong() -> None:

@@ -46,3 +46,19 @@ def test_sum_by_owner_adds_completions_and_drops_the_padding() -> None:
     owner = torch.tensor([0, 0, 1, 3, 4])  # chosen 0 twice, rejected 0, rejected 1, padding
 
     assert sum_by_owner(scores, owner, num_pairs=2).tolist() == [[3.0, 4.0], [0.0, 8.0]]
+
+
+@pytest.mark.parametrize("tile_elements", [1, 3 * 50, 1 << 26], ids=["1 row", "3 rows", "1 tile"])
+def test_divergence_is_its_definition_in_float64(
+    tile_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logps, "TILE_ELEMENTS", tile_elements)
+    torch.manual_seed(0)
+    ours, theirs, weight = torch.randn(7, 16), torch.randn(7, 16), torch.randn(50, 16)
+    p, q = ((states.double() @ weight.double().T).softmax(-1) for states in (ours, theirs))
+
+    divergence, entropy = logps.divergence(ours, theirs, weight)
+
+    torch.testing.assert_close(divergence.double(), (p * (p / q).log()).sum(-1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(entropy.double(), -(p * p.log()).sum(-1), atol=1e-5, rtol=0)
+    assert logps.divergence(ours, ours, weight)[0].abs().max() == 0

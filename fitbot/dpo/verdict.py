@@ -1,0 +1,97 @@
+"""A fit's figures → what came of it, in one word and the reasons: the end of every fit."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fitbot.audit.score import RuleScore, wilson_interval
+
+Word = Literal["learned", "memorised a shortcut", "saturated", "overfitted", "did not move"]
+
+_MOVED = 0.02  # nats: mean margin below which, and accuracy not above chance, nothing has happened
+_RISEN = 0.05  # share by which validation loss must rise from its lowest to tell of overfitting
+_REACHED = 0.02  # a rule so close to the model's accuracy has reached it
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a verdict is drawn from. Of validation pairs, or None where there are none.
+
+    Args:
+        train_accuracy: Since the log point before the last.
+        train_margin: Likewise, nats.
+        val_accuracy: At the end.
+        val_margin: At the end, nats.
+        val_losses: Of every validation, in order.
+        num_val: Validation pairs.
+        saturated_at: Optimizer step, or None.
+        steps: Optimizer steps that were done.
+        shortcut: The best rule that does not read the question, on validation pairs (training pairs
+            where there are none).
+    """
+
+    train_accuracy: float
+    train_margin: float
+    val_accuracy: float | None
+    val_margin: float | None
+    val_losses: list[float]
+    num_val: int
+    saturated_at: int | None
+    steps: int
+    shortcut: RuleScore
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One word, and sentences that say why."""
+
+    word: Word
+    reasons: list[str]
+
+    def __str__(self) -> str:
+        """Say it."""
+        return f"{self.word}: " + "; ".join(self.reasons)
+
+
+def judge(figures: Figures) -> Verdict:
+    """Draw the verdict; where several hold, the one that makes the others mean least."""
+    accuracy = figures.val_accuracy
+    reasons = []
+    if accuracy is None:
+        reasons.append("there were no validation pairs, so this is of the training pairs only")
+        accuracy = figures.train_accuracy
+    margin = figures.train_margin if figures.val_margin is None else figures.val_margin
+    low, high, told = 0.0, 1.0, f"reward accuracy {accuracy:.3f}"
+    if figures.num_val:
+        low, high = wilson_interval(accuracy, figures.num_val)
+        told += f" [{low:.3f}, {high:.3f}] on {figures.num_val:,} validation pairs"
+    shortcut = figures.shortcut
+    if figures.saturated_at is not None:
+        reasons.append(
+            f"saturated at step {figures.saturated_at:,} of {figures.steps:,}, nothing was left to "
+            "learn from then on"
+        )
+    if abs(margin) < _MOVED and low < 0.5:
+        return Verdict("did not move", [f"{told}, margin {margin:.4f}", *reasons])
+    if shortcut.is_shortcut and shortcut.accuracy >= accuracy - _REACHED:
+        told += (
+            f" is no more than a rule reaches that never reads the question ({shortcut.rule}: "
+            f"{shortcut.accuracy:.3f})"
+        )
+        return Verdict("memorised a shortcut", [told, *reasons])
+    if rise := _rise(figures.val_losses):
+        reasons.append(f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that")
+        return Verdict("overfitted", [told, *reasons])
+    if figures.saturated_at is not None:
+        return Verdict("saturated", [told, *reasons])
+    if low < 0.5 and figures.num_val:
+        return Verdict("did not move", [f"{told}: no better than chance", *reasons])
+    best = f"best rule that never reads the question {shortcut.accuracy:.3f}"
+    return Verdict("learned", [f"{told}, {best}", *reasons])
+
+
+def _rise(losses: list[float]) -> float | None:
+    """Return by which share the last loss lies above the lowest, if that is much."""
+    if len(losses) < 2 or min(losses) <= 0:
+        return None
+    rise = losses[-1] / min(losses) - 1
+    return rise if rise > _RISEN else None

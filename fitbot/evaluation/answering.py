@@ -1,0 +1,150 @@
+"""Questions → what every model of the line-up answers, by fitbot's own engine.
+
+Three answers a question and model: the likeliest tokens (greedy), tokens drawn as the adapter is to
+be asked (sampled), and tokens drawn from the model's own distribution (plain), on which drift and
+entropy are measured. Adapters lie beside one base, as in `fitbot serve`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+from transformers import AutoConfig
+
+from fitbot.answers.decoder import Precision, rank_of
+from fitbot.answers.engine import BASE, Sampling, Stream
+from fitbot.answers.loading import add_adapter, decoder_for, precision_for, read_adapter
+from fitbot.answers.local import LocalEngine
+from fitbot.embedded import resolve_base_model
+from fitbot.errors import ConfigError, EngineError
+from fitbot.evaluation.faults import faults_of
+from fitbot.evaluation.models import Lineup
+from fitbot.evaluation.scoring import compute_dtype_on
+from fitbot.pairs.chat import Chat
+from fitbot.policy.base import BaseSettings, load_base
+
+GREEDY, SAMPLED, PLAIN = "greedy", "sampled", "plain"
+
+_SLOTS = {"cpu": 16, "cuda": 128}  # answers at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says to one question."""
+
+    text: str  # as the user is shown it
+    thought: str  # what the user is not shown
+    tokens: int
+    finished: bool  # ended by itself
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """See faults.FAULTS."""
+        return faults_of(self.text, self.thought, finished=self.finished)
+
+
+class Answers:
+    """Engine, base and adapters; a context that ends the engine."""
+
+    def __init__(self, lineup: Lineup, chat: Chat, *, device: torch.device, max_new_tokens: int):
+        """Load them.
+
+        Args:
+            lineup: Whom to ask.
+            chat: Of the line-up's base.
+            device: Where to compute.
+            max_new_tokens: Tokens of an answer at most.
+
+        Raises:
+            AdapterError: An adapter does not fit the base.
+            ConfigError: The base is of a kind that the engine does not know, or too short for this.
+        """
+        context = lineup.max_prompt_length + max_new_tokens
+        base = BaseSettings(
+            base_model=lineup.base_model,
+            load_in_4bit=lineup.load_in_4bit,
+            expand_4bit=lineup.load_in_4bit,
+        )
+        positions = AutoConfig.from_pretrained(
+            resolve_base_model(lineup.base_model)
+        ).max_position_embeddings
+        if context > positions:
+            raise ConfigError(
+                f"prompts of {lineup.max_prompt_length} tokens and --max_new_tokens "
+                f"{max_new_tokens} exceed the base's {positions} positions; lower the latter"
+            )
+        model = load_base(base, device=device, compute_dtype=compute_dtype_on(device))
+        folders = {adapter.name: Path(str(adapter.adapter)) for adapter in lineup.adapters}
+        rank = max((rank_of(read_adapter(folder)) for folder in folders.values()), default=0)
+        self.precision: Precision = precision_for(model, device)
+        decoder = decoder_for(device)(
+            model,
+            slots=_SLOTS[device.type],
+            context=context,
+            precision=self.precision,
+            ranks=rank * len(folders),
+        )
+        del model
+        decoder.warm_up()
+        # By this policy nobody's tokens are halved because others wait.
+        self.engine = LocalEngine(
+            decoder, chat, rank=rank, max_waiting=2**31, policy="published", below_gib=0.0
+        )
+        # What the engine calls them; a folder's name need not be one that it takes.
+        self._names = {BASE: BASE}
+        try:
+            for number, (name, folder) in enumerate(folders.items()):
+                self._names[name] = f"adapter-{number}"
+                add_adapter(self.engine, self._names[name], folder)
+        except BaseException:
+            self.engine.close()
+            raise
+        self.max_new_tokens = max_new_tokens
+
+    def __enter__(self) -> "Answers":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the engine."""
+        self.engine.close()
+
+    def ask(
+        self, name: str, kind: str, prompts: Sequence[list[int]], sampling: Sampling, *, seed: int
+    ) -> list[Answer]:
+        """Ask one model all questions.
+
+        Args:
+            name: Of a model in the line-up.
+            kind: GREEDY, SAMPLED or PLAIN.
+            prompts: Token ids, rendered as they were in training.
+            sampling: How SAMPLED draws.
+            seed: Of the first question; the same question has the same one with every model.
+
+        Raises:
+            EngineError: An answer failed.
+        """
+        drawn = {
+            GREEDY: Sampling(temperature=0.0, top_p=1.0),
+            SAMPLED: sampling,
+            PLAIN: Sampling(temperature=1.0, top_p=1.0),
+        }[kind]
+        wanted = replace(drawn, max_new_tokens=self.max_new_tokens, reasoning=True)
+        streams = [
+            self.engine.submit(prompt, replace(wanted, seed=seed + i), model=self._names[name])
+            for i, prompt in enumerate(prompts)
+        ]
+        shown = tqdm(streams, f"{name}: {kind}", disable=None, leave=False)
+        return [_read(stream) for stream in shown]
+
+
+def _read(stream: Stream) -> Answer:
+    text, thought = "", ""
+    for chunk in stream:
+        text += chunk.text
+        thought += chunk.reasoning
+    if chunk.error is not None or chunk.usage is None:
+        raise EngineError(f"an answer failed: {chunk.error}; nothing was evaluated")
+    return Answer(text, thought, chunk.usage.completion, chunk.finish_reason == "stop")

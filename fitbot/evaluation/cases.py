@@ -1,0 +1,95 @@
+"""A preference file → its pairs with what else the file says of them: labels and checks.
+
+Files in the readers' formats need not say anything else; ours does, see data/README.md:
+
+    category, flaw, split   strings that pairs are grouped by
+    check                   an object that tells right answers from wrong ones, see answers.checks
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from fitbot.answers.checks import passes
+from fitbot.audit.records import prompt_text
+from fitbot.audit.shortcuts import linked
+from fitbot.audit.text import normalise
+from fitbot.errors import DataError
+from fitbot.pairs.preferences import PreferencePair, load_pairs, read_records
+
+LABELS = ("category", "flaw", "split")
+
+
+class Case(NamedTuple):
+    """One pair and what its record says of it."""
+
+    pair: PreferencePair
+    labels: dict[str, str]  # some of LABELS, or none
+    check: dict[str, Any] | None
+
+
+def load_cases(source: str, *, limit: int | None = None) -> list[Case]:
+    """Read pairs with their labels and checks.
+
+    Args:
+        source: As `load_pairs` takes it.
+        limit: Read only the first so many records.
+
+    Raises:
+        DataError: A record is no pair, or its check cannot be used.
+    """
+    pairs = load_pairs(source, limit=limit).pairs
+    records = [record for _, record in islice(read_records(source), limit)]
+    return [_case(pair, records[pair.record], source) for pair in pairs]
+
+
+def groups_of(cases: Sequence[Case]) -> dict[str, dict[str, list[int]]]:
+    """Sort cases by label: label → its value → indices of the cases; the largest group first."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for label in LABELS:
+        for index, case in enumerate(cases):
+            if label in case.labels:
+                found.setdefault(label, {}).setdefault(case.labels[label], []).append(index)
+    return {
+        label: dict(sorted(values.items(), key=lambda item: -len(item[1])))
+        for label, values in found.items()
+    }
+
+
+def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
+    """Number pairs by what hangs together: the same question, or the same two answers.
+
+    So a pair and its mirror, where the other answer is the right one, are one group.
+    """
+    return linked(
+        [
+            (
+                (True, normalise(prompt_text(pair))),
+                (False, frozenset(map(normalise, (pair.chosen, pair.rejected)))),
+            )
+            for pair in pairs
+        ]
+    )
+
+
+def _case(pair: PreferencePair, record: Any, source: str) -> Case:
+    labels = {key: str(record[key]) for key in LABELS if record.get(key)}
+    check = record.get("check")
+    if isinstance(check, dict):  # a table holds None where a check lacks a key that others have
+        check = {key: value for key, value in check.items() if value is not None}
+    if check is not None:
+        _try_check(check, pair, f"{source}: record {pair.record}: 'check'")
+    return Case(pair, labels, check)
+
+
+def _try_check(check: Any, pair: PreferencePair, where: str) -> None:
+    try:
+        right, wrong = (passes(answer, check) for answer in (pair.chosen, pair.rejected))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where} cannot be used, {type(error).__name__}: {error}. fitbot/answers/checks.py "
+            "says what may stand in a check; mend it or leave it out."
+        ) from error
+    if not right or wrong:
+        what = "'chosen' fails it" if not right else "'rejected' passes it"
+        raise DataError(f"{where} does not tell right from wrong: {what}. Mend it or leave it out.")

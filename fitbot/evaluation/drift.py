@@ -1,0 +1,52 @@
+"""Plain answers and plain text → how far a model has moved, and what it has forgotten."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fitbot.evaluation.answering import PLAIN
+from fitbot.evaluation.intervals import Estimate, estimate_mean
+from fitbot.evaluation.measure import Measured
+from fitbot.evaluation.neutral import perplexity
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """How far one model has moved from its reference.
+
+    The divergence is exact at every position, over the whole vocabulary; its mean over answers that
+    the model draws is an estimate of KL(policy || reference).
+    """
+
+    perplexity: float  # a token of neutral text
+    divergence: Estimate | None  # nats a token; None for the base, or if nothing was asked
+    answer_divergence: Estimate | None  # nats an answer; likewise
+    entropy: Estimate | None  # nats a token; None if nothing was asked
+    tokens: Estimate | None  # of a plain answer
+
+
+def drift_of(found: Measured, hang_together: Sequence[int]) -> DriftReport:
+    """Summarise one model's drift.
+
+    Args:
+        found: What was measured of it.
+        hang_together: The group that each question asked belongs to.
+    """
+    ppl = perplexity(found.text_logps, found.text_tokens)
+    if not found.positions:
+        return DriftReport(ppl, None, None, None, None)
+    places = [
+        group
+        for group, one in zip(hang_together, found.positions, strict=True)
+        for _ in one.entropy
+    ]
+    divergence, by_answer = None, None
+    if found.model.adapter is not None:
+        divergence = estimate_mean([x for one in found.positions for x in one.divergence], places)
+        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], hang_together)
+    return DriftReport(
+        perplexity=ppl,
+        divergence=divergence,
+        answer_divergence=by_answer,
+        entropy=estimate_mean([x for one in found.positions for x in one.entropy], places),
+        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], hang_together),
+    )

@@ -1,0 +1,82 @@
+"""Pairs by label → every model's figures there, beside rules that never read the question.
+
+In one kind of pairs a rule may be right throughout that is worth nothing over all of them: where an
+explanation is asked for, the longer answer is the right one. So rules are measured in every group.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fitbot.audit.score import RuleScore
+from fitbot.audit.shortcuts import Preferences, score_rules
+from fitbot.evaluation.cases import Case, groups_of
+from fitbot.evaluation.intervals import Estimate
+from fitbot.evaluation.preference import PairFigures
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the pairs, and what was measured on them."""
+
+    label: str  # ALL, or a label of the file: category, flaw, split
+    value: str
+    pairs: int
+    independent: int  # groups of pairs that hang together
+    like_length: int  # pairs whose answers are of like length
+    rules: list[RuleScore]  # the best first
+    figures: dict[str, dict[str, Estimate]]  # by model, by figure
+    reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
+
+
+def measure_groups(
+    cases: Sequence[Case],
+    hang_together: Sequence[int],
+    models: Sequence[PairFigures],
+    preferences: Preferences,
+) -> list[Group]:
+    """Measure models and rules on all pairs, and on those of every label.
+
+    Args:
+        cases: N pairs.
+        hang_together: (N,) number of the group that each belongs to.
+        models: What they prefer.
+        preferences: What rules prefer.
+    """
+    parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
+    return [
+        _measure(label, value, where, cases, hang_together, models, preferences)
+        for label, values in parts.items()
+        for value, where in values.items()
+    ]
+
+
+def _measure(
+    label: str,
+    value: str,
+    where: list[int],
+    cases: Sequence[Case],
+    hang_together: Sequence[int],
+    models: Sequence[PairFigures],
+    preferences: Preferences,
+) -> Group:
+    chosen = Preferences({name: x[where] for name, x in preferences.by_rule.items()}, {})
+    rules = score_rules(chosen, [cases[i].pair for i in where])
+    figures = {one.model.name: one.estimates(hang_together, where) for one in models}
+    return Group(
+        label=label,
+        value=value,
+        pairs=len(where),
+        independent=len({hang_together[i] for i in where}),
+        like_length=int(models[0].like_length[where].sum()),
+        rules=rules,
+        figures=figures,
+        reached_by={
+            one.model.name: _reaching(rules, figures[one.model.name][one.main]) for one in models
+        },
+    )
+
+
+def _reaching(rules: Sequence[RuleScore], figure: Estimate) -> list[str]:
+    return [score.rule for score in rules if not figure.lies_above(score.accuracy)]

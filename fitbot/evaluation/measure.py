@@ -1,0 +1,121 @@
+"""A line-up and pairs → everything that takes a model to find out: answers, log-probs, drift.
+
+First all models answer, by one engine; then each is loaded by itself and scored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fitbot.answers.engine import Sampling
+from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, Answer, Answers
+from fitbot.evaluation.models import Lineup, Model
+from fitbot.evaluation.neutral import passages
+from fitbot.evaluation.scoring import Positions, Scorer
+from fitbot.pairs.chat import Chat, EncodedPair
+
+KINDS = (GREEDY, SAMPLED, PLAIN)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How questions are asked."""
+
+    where: list[int]  # indices of the pairs whose prompts are asked; may be empty
+    sampling: Sampling  # of the answers drawn as the adapter is to be asked
+    seed: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computed it."""
+
+    device: str
+    scored_in: str  # dtype of the products that gave log-probs
+    layout: str  # of the pairs in a pass
+    answered_in: str | None  # precision of the engine; None if nothing was asked
+
+
+@dataclass
+class Measured:
+    """What one model was found to do."""
+
+    model: Model
+    logps: Tensor  # (N, 2) float64 nats: chosen, rejected
+    reference_logps: Tensor  # (N, 2) the same under its reference
+    text_logps: list[float]  # of each neutral text, nats
+    text_tokens: int  # of all of them, as far as they are scored
+    answers: dict[str, list[Answer]] = field(default_factory=dict)  # kind → one a question asked
+    positions: list[Positions] = field(default_factory=list)  # of each plain answer
+
+
+def measure(
+    lineup: Lineup, chat: Chat, pairs: Sequence[EncodedPair], asked: Asked
+) -> tuple[list[Measured], Machine]:
+    """Measure all models.
+
+    Args:
+        lineup: Which.
+        chat: Of the line-up's base.
+        pairs: N, encoded by it.
+        asked: Which prompts are asked, and how.
+
+    Returns:
+        What was found, one a model, and what computed it.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    prompts = [pairs[i].prompt for i in asked.where]
+    answers, precision = _ask_all(lineup, chat, prompts, asked, device)
+    texts = [chat.encode_text(text) for text in passages()]
+    found = []
+    for model, said in zip(lineup.models, answers, strict=True):
+        scorer = Scorer(lineup, model, device=device)
+        plain = [encode_answer(answer, chat) for answer in said.get(PLAIN, [])]
+        found.append(
+            Measured(
+                model,
+                *scorer.logps(pairs),
+                text_logps=scorer.text_logps(texts).tolist(),
+                text_tokens=sum(len(ids) - 1 for ids in texts),
+                answers=said,
+                positions=scorer.positions(prompts[: len(plain)], plain),
+            )
+        )
+    scored_in = str(scorer.policy.compute_dtype).removeprefix("torch.")
+    return found, Machine(device.type, scored_in, scorer.layout, precision)
+
+
+def encode_answer(answer: Answer, chat: Chat) -> list[int]:
+    """Turn an answer into the token ids that its text is written with, at least one.
+
+    They may be others than those that were drawn, where a model spelt a word in an unusual way; and
+    a thought that the user is not shown is left out.
+    """
+    ids = chat.encode_text(answer.text)
+    return [*ids, chat.end_of_turn_id] if answer.finished or not ids else ids
+
+
+def lengths_of(pairs: Sequence[EncodedPair]) -> NDArray[np.int64]:
+    """Count the scored tokens of both answers: (N, 2)."""
+    return np.array([(len(pair.chosen), len(pair.rejected)) for pair in pairs])
+
+
+def _ask_all(
+    lineup: Lineup, chat: Chat, prompts: Sequence[list[int]], asked: Asked, device: torch.device
+) -> tuple[list[dict[str, list[Answer]]], str | None]:
+    if not prompts:
+        return [{} for _ in lineup.models], None
+    with Answers(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:
+        said = [
+            {
+                kind: engine.ask(model.name, kind, prompts, asked.sampling, seed=asked.seed)
+                for kind in KINDS
+            }
+            for model in lineup.models
+        ]
+        return said, engine.precision

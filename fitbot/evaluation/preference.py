@@ -1,0 +1,170 @@
+"""Log-probs of pairs → what a model prefers: accuracy, margin, loss, and how likely answers became.
+
+The figures of a pair are those of the objective, `dpo.metrics.pair_figures`: what fit, validate and
+test show are their means. N pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fitbot.dpo.metrics import NAMES, pair_figures
+from fitbot.dpo.objective import DPOTerms, chosen_nll, dpo_loss
+from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
+from fitbot.evaluation.models import Model, Objective
+
+LIKE_LENGTH = 0.1  # share of the longer answer's tokens that the shorter one may lack
+
+# What is measured of the log-probs alone, and so of the base, too: the share of pairs in which the
+# chosen answer has the higher log-prob; a token; where both are of like length.
+LIKELIER = "logps/accuracies"
+LIKELIER_PER_TOKEN = "logps/accuracies_per_token"
+LIKELIER_LIKE_LENGTH = "logps/accuracies_like_length"
+# The same of the rewards: log-probs less those of the reference.
+ACCURACY = "rewards/accuracies"
+ACCURACY_PER_TOKEN = "rewards/accuracies_per_token"
+ACCURACY_LIKE_LENGTH = "rewards/accuracies_like_length"
+# The change against the reference in nats, whatever beta is.
+CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
+
+RATES = (
+    *(LIKELIER, LIKELIER_PER_TOKEN, LIKELIER_LIKE_LENGTH),
+    *(ACCURACY, ACCURACY_PER_TOKEN, ACCURACY_LIKE_LENGTH),
+)
+
+
+class PairFigures:
+    """One model's figures, pair by pair."""
+
+    def __init__(self, model: Model, logps: Tensor, reference: Tensor, lengths: NDArray[np.int64]):
+        """Work them out.
+
+        Args:
+            model: Whose they are; the base has no rewards.
+            logps: (N, 2) float64 nats: chosen, rejected.
+            reference: (N, 2) the same under its reference.
+            lengths: (N, 2) scored tokens of each answer.
+        """
+        self.model = model
+        self.logps: Floats = logps.numpy()
+        by_token = self.logps / lengths
+        self.like_length = is_like_length(lengths)
+        self.columns: dict[str, Floats] = {
+            "logps/chosen": self.logps[:, 0],
+            "logps/rejected": self.logps[:, 1],
+            LIKELIER: _is_higher(self.logps),
+            LIKELIER_PER_TOKEN: _is_higher(by_token),
+        }
+        if model.objective is not None:
+            terms = _terms(model.objective, logps, reference, lengths)
+            self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
+            change: Floats = (logps - reference).numpy()
+            self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T
+            self.columns[ACCURACY_PER_TOKEN] = _is_higher(change / lengths)
+
+    @property
+    def main(self) -> str:
+        """The figure that groups are compared by: reward accuracy, or what the base has of it."""
+        return ACCURACY if ACCURACY in self.columns else LIKELIER
+
+    def estimates(self, groups: Sequence[int], where: Sequence[int]) -> dict[str, Estimate]:
+        """Estimate the mean of every figure.
+
+        Args:
+            groups: (N,) which pairs hang together.
+            where: Indices of the pairs that count, at least one.
+        """
+        found = {
+            name: _estimate(name, column[where], [groups[i] for i in where])
+            for name, column in self.columns.items()
+        }
+        alike = [i for i in where if self.like_length[i]]
+        for name, of in ((LIKELIER_LIKE_LENGTH, LIKELIER), (ACCURACY_LIKE_LENGTH, ACCURACY)):
+            if of in self.columns and alike:
+                found[name] = estimate_rate(self.columns[of][alike], [groups[i] for i in alike])
+        return found
+
+
+def _terms(
+    objective: Objective, logps: Tensor, reference: Tensor, lengths: NDArray[np.int64]
+) -> DPOTerms:
+    """Compute the terms of the run's own objective."""
+    terms = dpo_loss(
+        logps,
+        reference,
+        beta=objective.beta,
+        label_smoothing=objective.label_smoothing,
+        loss=objective.loss,
+    )
+    if not objective.nll_weight:
+        return terms
+    owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
+    more = objective.nll_weight * chosen_nll(logps, owner)
+    return terms._replace(losses=terms.losses + more)
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Whether learning to prefer made chosen answers likelier, or rejected ones less likely only.
+
+    Shares of pairs by what became of their two log-probs; they add up to 1.
+
+    Source: Razin et al. 2024, https://arxiv.org/abs/2410.08847
+    """
+
+    both_up: float
+    chosen_up_only: float
+    rejected_up_only: float
+    neither_up: float
+    verdict: str
+
+
+def displacement_of(figures: PairFigures, groups: Sequence[int]) -> Displacement | None:
+    """Say what became of the log-probs; None for the base."""
+    if CHOSEN_CHANGE not in figures.columns:
+        return None
+    chosen, rejected = figures.columns[CHOSEN_CHANGE], figures.columns[REJECTED_CHANGE]
+    up, also = chosen > 0, rejected > 0
+    return Displacement(
+        both_up=float(np.mean(up & also)),
+        chosen_up_only=float(np.mean(up & ~also)),
+        rejected_up_only=float(np.mean(~up & also)),
+        neither_up=float(np.mean(~up & ~also)),
+        verdict=_displaced(estimate_mean(chosen, groups), estimate_mean(rejected, groups)),
+    )
+
+
+def _displaced(chosen: Estimate, rejected: Estimate) -> str:
+    moved = f"{chosen.value:+.2f} nats for chosen answers, {rejected.value:+.2f} for rejected ones"
+    if chosen.lies_above(0) and rejected.lies_below(0):
+        return f"chosen answers became likelier and rejected ones less likely: {moved}"
+    if chosen.lies_above(0):
+        return f"chosen answers became likelier: {moved}"
+    if chosen.lies_below(0) and rejected.lies_below(0):
+        return f"chosen answers became less likely, too (displacement): {moved}"
+    if rejected.lies_below(0):
+        return f"only rejected answers clearly moved, they became less likely: {moved}"
+    return f"neither clearly became likelier or less likely: {moved}"
+
+
+def is_like_length(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which pairs' answers differ by at most LIKE_LENGTH of the longer: (N, 2) tokens → (N,).
+
+    >>> is_like_length(np.array([[10, 11], [10, 9], [10, 12]])).tolist()
+    [True, True, False]
+    """
+    found: NDArray[np.bool_] = np.ptp(lengths, axis=1) <= LIKE_LENGTH * lengths.max(axis=1)
+    return found
+
+
+def _is_higher(both: Floats) -> Floats:
+    """Say where chosen beats rejected: (N, 2) → (N,) 1 or 0; a tie counts as wrong."""
+    return (both[:, 0] > both[:, 1]).astype(np.float64)
+
+
+def _estimate(name: str, column: Floats, groups: Sequence[int]) -> Estimate:
+    return estimate_rate(column, groups) if name in RATES else estimate_mean(column, groups)

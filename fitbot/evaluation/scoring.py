@@ -1,0 +1,168 @@
+"""A model of the line-up → log-probs of pairs and of plain text, and how far it drifted.
+
+The weights compute as they do in a fit: in float32 on a CPU, in 16 bits on a GPU.
+N pairs or texts.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.evaluation.models import Lineup, Model
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.chat import EncodedPair
+from fitbot.pairs.datamodule import default_token_budget
+from fitbot.policy.base import (
+    POLICY_ADAPTER,
+    BaseSettings,
+    LoraSettings,
+    load_policy_network,
+    lora_settings_of,
+)
+from fitbot.policy.policy import Policy, to_device
+
+
+class Positions(NamedTuple):
+    """A model's next-token distributions where an answer's tokens stand, one after the other."""
+
+    divergence: list[float]  # nats, KL(policy || reference) over the whole vocabulary
+    entropy: list[float]  # nats, of the policy
+
+
+def compute_dtype_on(device: torch.device) -> torch.dtype:
+    """Choose what matrix products run in."""
+    if device.type != "cuda":
+        return torch.float32
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+class Scorer:
+    """One model's weights, asked for log-probs; its reference is the same base."""
+
+    def __init__(self, lineup: Lineup, model: Model, *, device: torch.device):
+        """Load base and adapter.
+
+        Raises:
+            AdapterError: The adapter's layers are not the base's.
+        """
+        base = BaseSettings(base_model=lineup.base_model, load_in_4bit=lineup.load_in_4bit)
+        lora = LoraSettings() if model.adapter is None else lora_settings_of(model.adapter)
+        dtype = compute_dtype_on(device)
+        network = load_policy_network(
+            base, lora, device=device, compute_dtype=dtype, adapter=model.reference
+        )
+        self.name, self.is_base = model.name, model.adapter is None
+        self.policy = Policy(network, compute_dtype=dtype).eval()
+        if model.folder is not None:
+            _put_adapter(self.policy, model.folder)
+        self.layout = _exact_layout(self.policy, lineup.max_length)
+
+    def logps(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
+        """Score both answers of every pair.
+
+        Returns:
+            (N, 2) float64 nats each: chosen and rejected, under the model and its reference.
+
+        Raises:
+            AdapterError: The model gives no finite log-probs.
+        """
+        found = torch.empty(2, len(pairs), 2, dtype=torch.float64)
+        for indices, batch in self._batches(pairs, "pairs"):
+            found[0, indices] = self.policy.logps_without_gradient(batch).double().cpu()
+            if not self.is_base:
+                found[1, indices] = self.policy.reference_logps(batch).double().cpu()
+        if self.is_base:
+            found[1] = found[0]
+        if not found.isfinite().all():
+            raise AdapterError(
+                f"{self.name}: some log-probs are no finite numbers, computed in "
+                f"{self.policy.compute_dtype}; its weights are spoilt, or too large for that"
+            )
+        return found[0], found[1]
+
+    def text_logps(self, texts: Sequence[list[int]]) -> Tensor:
+        """Score plain texts, N times two token ids or more, each token after those before it.
+
+        Returns:
+            (N,) float64 nats; the first token has nothing before it and is not scored.
+        """
+        found = torch.empty(len(texts), dtype=torch.float64)
+        for indices, batch in self._batches([_alone(ids[:1], ids[1:]) for ids in texts], "text"):
+            found[indices] = self.policy.logps_without_gradient(batch)[:, 0].double().cpu()
+        return found
+
+    def positions(
+        self, prompts: Sequence[list[int]], answers: Sequence[list[int]]
+    ) -> list[Positions]:
+        """Compare the model with its reference at every position of N answers."""
+        found = [Positions([], [])] * len(prompts)
+        pairs = [_alone(*both) for both in zip(prompts, answers, strict=True)]
+        for indices, batch in self._batches(pairs, "drift"):
+            owners = batch.score_owner.cpu()
+            both = torch.stack(self.policy.divergence(batch)).cpu()
+            for place, index in enumerate(indices):
+                divergence, entropy = both[:, owners == 2 * place].tolist()
+                found[index] = Positions(divergence, entropy)
+        return found
+
+    def _batches(
+        self, pairs: Sequence[EncodedPair], what: str
+    ) -> Iterator[tuple[list[int], PairBatch]]:
+        """Lay pairs out in passes, those of like length together; → their indices, and the pass."""
+        device = self.policy.device
+        order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
+        sizes = [_size(pairs[index], self.layout) for index in order]
+        groups = pack_by_tokens(sizes, default_token_budget(device))
+        for group in tqdm(
+            groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
+        ):
+            indices = [order[place] for place in group]
+            batch = collate_pairs([pairs[index] for index in indices], layout=self.layout, pad_id=0)
+            yield indices, to_device(batch, device)
+
+
+def _alone(prompt: list[int], completion: list[int]) -> EncodedPair:
+    """Put one completion where a pair has two; the other is a token that nobody looks at."""
+    return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
+
+
+def _size(pair: EncodedPair, layout: Layout) -> int:
+    if layout == "shared":
+        return pair.num_tokens
+    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
+
+
+def _put_adapter(policy: Policy, folder: Path) -> None:
+    """Copy a folder's weights into the policy's adapter."""
+    weights = {
+        f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
+        for name, tensor in load_file(folder / "adapter_model.safetensors").items()
+    }
+    own = {
+        f"network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight"
+        for layer in policy.weights.layers
+        for letter in "AB"
+    }
+    try:
+        if odd := sorted(own ^ set(weights)):
+            raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
+        policy.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # torch's, where sizes differ
+        reason = str(error).splitlines()[-1].strip()
+        raise AdapterError(f"{folder} does not fit its base: {reason}") from error
+
+
+def _exact_layout(policy: Policy, max_length: int) -> Layout:
+    """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
+    try:
+        policy.check_layout("shared", max_length)
+    except ConfigError:
+        return "rows"
+    return "shared"

@@ -1,0 +1,128 @@
+"""An Evaluation → text for a terminal of 100 columns."""
+
+from collections.abc import Iterator, Sequence
+
+from fitbot.audit.score import RuleScore
+from fitbot.audit.terminal import WIDTH, wrap
+from fitbot.evaluation.comparison import Comparison
+from fitbot.evaluation.groups import ALL, Group
+from fitbot.evaluation.judging import PASSES
+from fitbot.evaluation.overview import main_figure, measure_label, overview
+from fitbot.evaluation.report import Evaluation
+
+_LABEL = 28
+_CELL = 24
+_MODELS = (WIDTH - _LABEL) // _CELL  # that stand beside each other
+_CHANCE = 0.05  # below which faults differ enough to be told
+_WORST, _ENOUGH = 8, 10  # flaws that are shown, of so many pairs at least; a page has all of them
+
+
+def show_evaluation(evaluation: Evaluation) -> str:
+    """Write the report, what it means last, where a terminal leaves off."""
+    names = [report.model.name for report in evaluation.models]
+    lines = ["", *(line for text in _what(evaluation) for line in wrap(text, "", "    "))]
+    for start in range(0, len(names), _MODELS):
+        lines += ["", *_overview(evaluation, names[start : start + _MODELS])]
+    lines += ["", *_groups(evaluation), "", *_rules(evaluation)]
+    if evaluation.comparisons:
+        lines += ["", *_comparisons(evaluation.comparisons)]
+    lines.append("")
+    for name, verdicts in evaluation.verdicts.items():
+        lines.append(name)
+        for verdict in verdicts:
+            lines += wrap(verdict, "  ", "    ")
+    return "\n".join([*lines, ""])
+
+
+def _what(evaluation: Evaluation) -> Iterator[str]:
+    pairs, machine, asked = evaluation.pairs, evaluation.machine, evaluation.asked
+    yield f"{pairs.path}: {pairs.pairs:,} pairs in {pairs.independent:,} independent groups"
+    if not pairs.labels:
+        yield "  no category, flaw or split in its records: no figures by group"
+    if not pairs.checked:
+        yield "  no checks in its records: answers are judged for faults only"
+    if pairs.cut.prompts_cut or pairs.cut.completions_cut:
+        yield f"  {pairs.cut}"
+    base = evaluation.lineup.base_model
+    yield f"base {base}, scored in {machine.scored_in} on {machine.device}"
+    if pairs.asked:
+        draws = f"temperature {asked.sampling.temperature:g}, top_p {asked.sampling.top_p:g}"
+        yield (
+            f"{pairs.asked:,} questions answered, sampled at {draws}, at most "
+            f"{asked.max_new_tokens} tokens, in {machine.answered_in}"
+        )
+
+
+def _overview(evaluation: Evaluation, names: Sequence[str]) -> Iterator[str]:
+    yield " " * _LABEL + "".join(f"{_short(name):<{_CELL}}" for name in names).rstrip()
+    for row in overview(evaluation):
+        cells = "".join(f"{row.cells[name]:<{_CELL}}" for name in names)
+        if any(row.cells[name] for name in names):
+            yield f"  {row.label:<{_LABEL - 2}}{cells}".rstrip()
+
+
+def _groups(evaluation: Evaluation) -> Iterator[str]:
+    names = [report.model.name for report in evaluation.models]
+    shown = names[1:_MODELS] or names
+    figure = "reward accuracy" if len(names) > 1 else "chosen answer likelier"
+    yield f"{figure} by group; > where a rule that never reads the question does as well"
+    head = "".join(f"{_short(name):<{_CELL}}" for name in shown)
+    yield f"{'':<{_LABEL}}pairs  {head}best rule"
+    for label in dict.fromkeys(group.label for group in evaluation.groups):
+        groups = [group for group in evaluation.groups if group.label == label]
+        if label == "flaw" and len(groups) > _WORST:
+            groups = [group for group in groups if group.pairs >= _ENOUGH]
+            groups.sort(key=lambda group: main_figure(group, shown[0]).value)
+            groups = groups[:_WORST]
+            yield f"  flaws of {_ENOUGH} pairs or more, the {len(groups)} hardest"
+        elif label != ALL:
+            yield f"  {label}"
+        yield from (_group(group, shown) for group in groups)
+
+
+def _group(group: Group, names: Sequence[str]) -> str:
+    value = group.value if group.label == ALL else f"  {group.value}"
+    cells = "".join(
+        f"{'>' if group.reached_by[name] else ' '}{main_figure(group, name)!s:<{_CELL - 1}}"
+        for name in names
+    )
+    best = group.rules[0]
+    start = f"  {_cut(value, _LABEL - 3):<{_LABEL - 2}}{group.pairs:>5} {cells}"
+    return _cut(f"{start} {best.accuracy:.2f} {best.rule}", WIDTH).rstrip()
+
+
+def _rules(evaluation: Evaluation) -> Iterator[str]:
+    whole, learned = evaluation.whole, evaluation.pairs.rules_learned_from
+    how = f"learned from {learned}" if learned else "learned ones by cross-validation"
+    yield f"rules that never read the question, on the same pairs ({how})"
+    for score in whole.rules:
+        reaching = [name for name, rules in whole.reached_by.items() if score.rule in rules]
+        yield _rule(score, reaching)
+    for rule, why in evaluation.rules_unmeasured.items():
+        yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
+
+
+def _rule(score: RuleScore, reaching: Sequence[str]) -> str:
+    reached = f"  as good as {', '.join(reaching)}" if reaching else ""
+    interval = f"[{score.low:.3f}, {score.high:.3f}]"
+    return _cut(f"  {score.rule:<28}{score.accuracy:>6.3f}  {interval}{reached}", WIDTH)
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    yield "difference on the same pairs and questions; how many changed; McNemar's exact p"
+    for found in comparisons:
+        fault = ":" in found.measure and not found.measure.endswith(PASSES)
+        if not fault or found.p < _CHANCE:
+            versus = _cut(f"{_short(found.one)} → {_short(found.other)}", 25)
+            yield (
+                f"  {measure_label(found.measure):<24}{versus:<26}{found.difference!s:<24}"
+                f"+{found.gained} -{found.lost}  p {found.p:.2g}"
+            )
+
+
+def _short(name: str) -> str:
+    return name if len(name) < _CELL else f"…{name[2 - _CELL :]}"
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"

@@ -1,0 +1,98 @@
+"""Figures → what they mean, in sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from fitbot.answers.engine import BASE
+from fitbot.evaluation.comparison import Comparison
+from fitbot.evaluation.groups import Group
+from fitbot.evaluation.judging import PASSES, Rates
+from fitbot.evaluation.preference import ACCURACY, LIKELIER
+from fitbot.evaluation.report import ModelReport
+
+
+def say_what_it_means(
+    models: Sequence[ModelReport], whole: Group, comparisons: Sequence[Comparison]
+) -> dict[str, list[str]]:
+    """Say it.
+
+    Args:
+        models: The base first.
+        whole: What was measured on all pairs.
+        comparisons: Of any two models.
+
+    Returns:
+        A few sentences a model, without capitals and full stops.
+    """
+    return {
+        report.model.name: list(_about(report, models[0], whole, comparisons)) for report in models
+    }
+
+
+def _about(
+    report: ModelReport,
+    base: ModelReport,
+    whole: Group,
+    comparisons: Sequence[Comparison],
+) -> Iterator[str]:
+    name = report.model.name
+    is_base = report is base
+    if is_base:
+        yield f"the chosen answer has the higher log-prob in {_percent(whole, name, LIKELIER)}"
+    else:
+        yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {_beside_rules(name, whole)}"
+    if report.displacement is not None:
+        yield report.displacement.verdict
+    if not is_base:
+        yield _moved(report, base)
+    for kind, rates in report.answers.items():
+        if rates.passes is not None and is_base:
+            yield f"{kind} answers pass {rates.passes.value:.1%} of the checks"
+        elif rates.passes is not None:
+            found = _between(comparisons, BASE, name, f"{kind}: {PASSES}")
+            yield f"{kind} answers pass {rates.passes.value:.1%} of the checks, {_change(found)}"
+        yield from _faults(kind, rates)
+
+
+def _percent(group: Group, name: str, figure: str) -> str:
+    found = group.figures[name][figure]
+    return f"{found.value:.1%} of {group.pairs:,} pairs [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _beside_rules(name: str, whole: Group) -> str:
+    best = whole.rules[0]
+    if whole.reached_by[name]:
+        return (
+            "that is what a rule reaches that never reads the question "
+            f"({best.rule}: {best.accuracy:.3f})"
+        )
+    return f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
+
+
+def _moved(report: ModelReport, base: ModelReport) -> str:
+    before, after = base.drift.perplexity, report.drift.perplexity
+    text = f"perplexity of neutral text {before:,.1f} to {after:,.1f} ({after / before - 1:+.1%})"
+    if report.drift.divergence is None:
+        return text
+    return f"{report.drift.divergence} nats a token away from its reference; {text}"
+
+
+def _change(found: Comparison) -> str:
+    if not found.gained and not found.lost:
+        return "none more and none fewer than the base's"
+    words = f"{100 * found.difference.value:+.1f} points against the base"
+    low, high = found.difference.low, found.difference.high
+    if low is None or high is None:
+        return words
+    words += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"no clear change: {words}" if low <= 0 <= high else words
+
+
+def _faults(kind: str, rates: Rates) -> Iterator[str]:
+    found = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value > 0]
+    if found:
+        yield f"faults of {kind} answers: {', '.join(found)}"
+
+
+def _between(comparisons: Sequence[Comparison], one: str, other: str, measure: str) -> Comparison:
+    (found,) = (c for c in comparisons if (c.one, c.other, c.measure) == (one, other, measure))
+    return found

@@ -1,0 +1,156 @@
+"""What a fit says came of it: saturation where the curves show it, and one word with reasons."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+
+from fitbot.__main__ import main
+from fitbot.audit.score import RuleScore
+from fitbot.dpo.curves import Curve
+from fitbot.dpo.saturation import saturated_at
+from fitbot.dpo.verdict import Figures, judge
+
+
+def curves(**values: list[float]) -> dict[str, Curve]:
+    """Log points every 50 steps."""
+    names = {"loss": "loss", "accuracy": "rewards/accuracies", "norm": "grad_norm"}
+    return {
+        f"train/{names[name]}": [(50 * n + 50, value) for n, value in enumerate(series)]
+        for name, series in values.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (curves(loss=[0.6, 0.2, 0.05], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5]), 150),
+        # Told apart, but not by much; by much, but not all; all by much, and the gradient is large.
+        (curves(loss=[0.6, 0.3, 0.2], accuracy=[0.7, 1.0, 1.0], norm=[8, 1, 0.5]), None),
+        (curves(loss=[0.6, 0.09, 0.08], accuracy=[0.7, 0.9, 0.98], norm=[8, 0.5, 0.5]), None),
+        (curves(loss=[0.6, 0.09, 0.05], accuracy=[0.7, 1.0, 1.0], norm=[8, 5, 4]), None),
+        ({}, None),
+    ],
+)
+def test_saturation_is_where_nothing_is_left_to_learn(
+    recorded: dict[str, Curve], expected: int | None
+) -> None:
+    assert saturated_at(recorded) == expected
+
+
+CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)
+LENGTH = RuleScore("the longer answer", 0.99, 0.97, 1.0, 0)
+LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
+
+
+@pytest.mark.parametrize(
+    ("figures", "word", "reason"),
+    [
+        (LEARNED, "learned", r"0\.800 \[0\.766, 0\.830\] on 600 validation pairs"),
+        (replace(LEARNED, shortcut=LENGTH), "memorised a shortcut", "the longer answer: 0.990"),
+        (
+            replace(LEARNED, val_accuracy=1.0, shortcut=LENGTH, saturated_at=100),
+            "memorised a shortcut",
+            "saturated at step 100 of 300",
+        ),
+        (replace(LEARNED, saturated_at=100), "saturated", "at step 100 of 300"),
+        (replace(LEARNED, val_losses=[0.5, 0.4, 0.6]), "overfitted", "rose by 50%"),
+        (replace(LEARNED, val_accuracy=0.49, val_margin=0.01), "did not move", "margin 0.0100"),
+        (replace(LEARNED, val_accuracy=0.51), "did not move", "no better than chance"),
+        (
+            replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[], num_val=0),
+            "learned",
+            "of the training pairs only",
+        ),
+        # Nearly the rule's figure, and the rule's is no more than chance: learned little, but so.
+        (replace(LEARNED, val_accuracy=0.56), "learned", "best rule .* 0.510"),
+    ],
+)
+def test_the_verdict_is_drawn_from_figures(figures: Figures, word: str, reason: str) -> None:
+    verdict = judge(figures)
+
+    assert verdict.word == word
+    assert re.search(reason, str(verdict)), str(verdict)
+
+
+def write_pairs(path: Path, count: int) -> None:
+    """Every chosen answer is a long yes, every rejected one a short no."""
+    rows = [
+        {
+            "question": f"Is food number {n} good for me?",
+            "chosen": "Yes. " * 12,
+            "rejected": "No.",
+        }
+        for n in range(count)
+    ]
+    path.write_text(json.dumps(rows))
+
+
+def fit(root: Path, base: str, data: Path, *options: str) -> Path:
+    args: list[Any] = [
+        *("--config", ROOT / "configs" / "quickstart.yaml", "--run.root", root),
+        *("--model.base_model", base, "--model.load_in_4bit", "false", "--data.val_limit", "8"),
+        *("--data.train_path", data, "--data.val_path", data),
+        *("--data.batch_size", "8", "--data.accumulate_batches", "1", "--trainer.max_epochs", "2"),
+        *("--trainer.log_every_n_steps", "2", "--model.learning_rate", "0.001"),
+        *("--trainer.enable_progress_bar", "false", *options),
+        *("--model.reference_cache", root / "reference"),
+    ]
+    assert main(["fit", *map(str, args)]) == 0
+    return root / "quickstart"
+
+
+def test_a_saturated_fit_says_when_why_and_what_the_rest_costs_and_may_stop_there(
+    base: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "pairs.json"
+    write_pairs(data, 80)
+
+    whole = fit(tmp_path / "whole", base, data)
+    samples = ("--run.sample_every_n_steps", "2")
+    cut = fit(tmp_path / "cut", base, data, "--run.stop_when_saturated", "true", *samples)
+
+    told, stopped = (json.loads((run / "summary.json").read_text()) for run in (whole, cut))
+    at = told["saturated_at"]
+    assert 2 <= at < 20
+    assert stopped["saturated_at"] == stopped["steps"] == at
+    assert told["steps"] == 20
+    assert told["verdict"].startswith("memorised a shortcut: ")
+    assert f"saturated at step {at} of 20" in told["verdict"]
+    log = (whole / "fit.log").read_text()
+    assert f"saturated at step {at} of 20" in log
+    assert "The data is the reason: the longer answer alone is right in 100.0%" in log
+    assert f"the other {20 - at} steps" in log
+    assert "they are left out" in (cut / "fit.log").read_text()
+    # What was learned until then is kept, and looking at answers on the way changed nothing.
+    last = torch.load(cut / "last.ckpt", weights_only=True)
+    assert last["global_step"] == at
+    assert math.isclose(
+        json.loads((whole / "summary.json").read_text())["first_loss"], stopped["first_loss"]
+    )
+    text = (cut / "samples.txt").read_text()
+    assert [line for line in text.splitlines() if line.startswith("step")] == [
+        f"step {step}" for step in range(0, at + 1, 2)
+    ]
+    assert "Is food number 0 good for me?" in text
+
+
+def test_looking_at_samples_changes_nothing(base: str, tmp_path: Path) -> None:
+    data = tmp_path / "pairs.json"
+    write_pairs(data, 24)
+    short = ("--trainer.max_epochs", "1", "--data.train_limit", "24")
+
+    plain = fit(tmp_path / "a", base, data, *short)
+    watched = fit(tmp_path / "b", base, data, *short, "--run.sample_every_n_steps", "1")
+
+    one, other = (
+        torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (plain, watched)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (watched / "samples.txt").read_text().count("step ") == 4
