@@ -2,7 +2,8 @@
 
 python benchmarks/plot.py RESULT.json … --out docs/speed.png
 
-Panels for which no result has figures are left out.
+Panels for which no result has figures are left out. Results of `serve.py` make another picture: the
+tokens a second of each machine by the number of streams.
 """
 
 import argparse
@@ -140,6 +141,55 @@ def draw(reports: list[Report], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def answers_by_streams(report: Report) -> dict[str, list[tuple[int, float]]]:
+    """Return tokens a second for numbers of streams, by what they were read from."""
+    adapter = f", an adapter of rank {report['ranks']}" if report["ranks"] else ""
+    found = {
+        f"engine{adapter}": report["engine"],
+        f"over HTTP{adapter}": [one["server"] for one in report.get("http", ())],
+        f"over HTTP, no health layer{adapter}": [
+            one["without_health_layer"] for one in report.get("http", ())
+        ],
+        "transformers' generate": [one | {"streams": one["batch"]} for one in report["generate"]],
+    }
+    return {
+        name: [(one["streams"], one["tokens_per_second"]) for one in rows]
+        for name, rows in found.items()
+        if rows
+    }
+
+
+def draw_answers(reports: list[Report], path: Path) -> None:
+    """Draw a panel for each machine."""
+    machines: dict[str, dict[str, dict[int, float]]] = {}
+    for report in reports:
+        machine = report["machine"]
+        for name, found in answers_by_streams(report).items():
+            series = machines.setdefault(machine["gpu"] or f"CPU, {machine['threads']} threads", {})
+            series.setdefault(name, {}).update(found)
+    figure, grid = plt.subplots(1, len(machines), figsize=(6 * len(machines), 4.5), squeeze=False)
+    figure.set_layout_engine("constrained")
+    names = list(dict.fromkeys(name for series in machines.values() for name in series))
+    for axes, (machine, series) in zip(grid.flat, machines.items(), strict=True):
+        for name, points in series.items():
+            streams, speeds = zip(*sorted(points.items()), strict=True)
+            color = f"C{names.index(name)}"
+            axes.plot(streams, speeds, marker="o", label=name, color=color)
+            for place, speed in zip(streams, speeds, strict=True):
+                axes.annotate(
+                    f"{speed:,.0f}", (place, speed), (0, 5), textcoords="offset points", fontsize=7
+                )
+        axes.set(title=machine, xlabel="streams", ylabel="tokens a second")
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter("")
+        axes.margins(0.1)
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
 def main() -> None:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(
@@ -148,7 +198,8 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    draw([json.loads(path.read_text(encoding="utf-8")) for path in args.results], args.out)
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in args.results]
+    (draw_answers if "engine" in reports[0] else draw)(reports, args.out)
 
 
 if __name__ == "__main__":

@@ -1,96 +1,257 @@
-"""Measure how fast answers come, beside transformers' generate.
+"""Measure how fast answers come, beside transformers' generate, and over HTTP.
 
-    python benchmarks/serve.py --model DIR --streams 1 32 128 --out RESULT.json
+    python benchmarks/serve.py --model DIR --streams 1 32 128 --http 64 --soak 60 --out RESULT.json
 
 The engine answers --requests requests at once for each number of streams, of --prompt tokens and
 --new tokens each, sampled; a stream that ends makes room for the next request. Measured from the
 first submission to the last chunk, reading of prompts included. Give a model with random weights,
 which hardly ever ends an answer by itself; the tokens are counted, whatever they are.
+
+--http starts `fitbot serve` on an adapter that changes nothing, and lets so many clients stream
+answers from it: with the health layer, which shows whole sentences, and without; and from the same
+engine in process, read in one asyncio thread as the server's worker reads it. --soak lets twice as
+many clients ask as the server takes, and looks at statuses, memory and how it ends.
 """
 
 import argparse
+import asyncio
+import gc
 import json
-import platform
 import queue
-import statistics
 import sys
+import tempfile
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from serve_http import (
+    Server,
+    asking_engine,
+    measure,
+    measure_server,
+    soak,
+    spread,
+    write_adapter,
+    write_question,
+)
+from train import describe_machine
 
-from fitbot.answers.decoder import Decoder
-from fitbot.answers.engine import Sampling
-from fitbot.answers.loading import decoder_for, precision_for
+from fitbot.answers.decoder import ADAPTED, Decoder
+from fitbot.answers.engine import BASE, TUNED, Sampling
+from fitbot.answers.gguf_file import FILE_TYPES, Kind, write_base
+from fitbot.answers.loading import decoder_for, open_engine, precision_for
 from fitbot.answers.local import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
+
+_PLACES = {"cpu": 16, "cuda": 64}  # requests that a server takes at once, being soaked
+_SLOTS_SHARE = 0.75  # of them are answered, the others wait in the engine
+_LONE_RANK = 16
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", required=True, help="folder with a model, not in 4 bits")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--requests", type=int, default=2, help="for each stream")
-    parser.add_argument("--prompt", type=int, default=100, help="tokens")
-    parser.add_argument("--new", type=int, default=200, help="tokens")
-    parser.add_argument("--ranks", type=int, default=0, help="of an adapter, unmerged beside it")
-    parser.add_argument("--precision", help="default: the engine's own choice")
-    parser.add_argument("--generate", type=int, nargs="*", default=[], help="batches of generate")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    from transformers import AutoModelForCausalLM
-
-    on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    model: Any = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16).to(device)
+    args = _parser().parse_args()
     report: dict[str, Any] = {
         "command": "python benchmarks/serve.py " + " ".join(sys.argv[1:]),
-        "machine": {
-            "gpu": torch.cuda.get_device_name() if on_gpu else None,
-            "cpu": platform.processor(),
-            "threads": torch.get_num_threads(),
-            "versions": {name: version(name) for name in ("torch", "transformers")},
-        },
+        "machine": describe_machine() | {"threads": torch.get_num_threads()},
         "prompt": args.prompt,
         "new": args.new,
         "ranks": args.ranks,
         "generate": [],
         "engine": [],
+        "http": [],
     }
+    try:
+        measure_all(report, args)
+    finally:  # what was measured before something failed is worth keeping
+        if args.out:
+            args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(["", *_table(report)]), flush=True)  # noqa: T201
+
+
+def measure_all(report: dict[str, Any], args: argparse.Namespace) -> None:
+    """Measure what the options ask for."""
+    if args.streams or args.generate:
+        time_in_process(report, args)
+    _free()
+    if not (args.http or args.soak):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        adapter = write_adapter(Path(scratch) / "adapter", args.model, args.ranks or _LONE_RANK)
+        if args.http:
+            over_http(report, adapter, args)
+        if args.soak:
+            report["soak"] = found = soak_server(adapter, args)
+            _say("soak", {k: v for k, v in found.items() if not k.startswith("memory_mib")})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="folder with a model, not in 4 bits")
+    parser.add_argument("--streams", type=int, nargs="*", default=[1, 4], help="in the engine")
+    parser.add_argument("--requests", type=int, default=2, help="for each stream")
+    parser.add_argument("--prompt", type=int, default=100, help="tokens")
+    parser.add_argument("--new", type=int, default=200, help="tokens")
+    parser.add_argument("--ranks", type=int, default=0, help="of an adapter, unmerged beside it")
+    parser.add_argument("--precision", help="of --streams; default: the engine's own choice")
+    parser.add_argument(
+        "--llama", choices=list(FILE_TYPES), help="of --streams: by llama.cpp, in this precision"
+    )
+    parser.add_argument("--generate", type=int, nargs="*", default=[], help="batches of generate")
+    parser.add_argument("--http", type=int, nargs="*", default=[], help="numbers of clients")
+    parser.add_argument("--soak", type=float, default=0, help="seconds")
+    parser.add_argument("--places", type=int, help="of the soaked server; default: 64, 16 on a CPU")
+    parser.add_argument("--out", type=Path)
+    return parser
+
+
+def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
+    """Time generate and the engine, each client a thread."""
+    from transformers import AutoModelForCausalLM
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16).to(device)
     for size in args.generate:
         report["generate"].append(time_generate(model.eval(), size, args.prompt, args.new))
-        print("generate", report["generate"][-1], flush=True)  # noqa: T201
+        _say("generate", report["generate"][-1])
+    if not args.streams:
+        return
     started = time.perf_counter()
-    decoder: Decoder = decoder_for(device)(
-        model,
-        slots=max(args.streams),
-        context=2048,
-        precision=args.precision or precision_for(model, device),
-        ranks=args.ranks,
-    )
+    chat = Chat(load_tokenizer(args.model))
+    size = {"slots": max(args.streams), "context": 2048, "ranks": args.ranks}
+    decoder: Decoder
+    if args.llama:
+        report["precision"] = args.llama
+        decoder = _llama_decoder(model, chat, args.llama, **size)
+    else:
+        report["precision"] = args.precision or precision_for(model, device)
+        decoder = decoder_for(device)(model, precision=report["precision"], **size)
     decoder.warm_up()
-    report["precision"] = decoder.precision
     report["seconds_to_build"] = round(time.perf_counter() - started, 1)
-    engine = LocalEngine(decoder, Chat(load_tokenizer(args.model)), rank=args.ranks)
+    engine = LocalEngine(decoder, chat, rank=args.ranks)
     if args.ranks:
-        size = model.config.hidden_size
-        height = decoder.layers[0].rows["q_proj"][1].stop
-        a, b = torch.zeros(args.ranks, size), torch.zeros(height, args.ranks)
-        engine.add("tuned", {"0.q_proj": (a, b)})  # all layers compute, whatever is in them
+        engine.add("tuned", _idle_adapter(model, args.ranks))
         engine.prefer("tuned")
     run(engine, 1, 1, args)  # nobody waits for what happens once
     for streams in args.streams:
         report["engine"].append(run(engine, streams, args.requests, args))
-        print("engine", report["engine"][-1], flush=True)  # noqa: T201
+        _say("engine", report["engine"][-1])
     engine.close()
-    if args.out:
-        args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _llama_decoder(model: Any, chat: Chat, kind: Kind, **size: int) -> Decoder:
+    from fitbot.answers.llama import LlamaDecoder
+
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "base.gguf"
+        write_base(file, model, chat, kind)
+        return LlamaDecoder(file, **size)  # it is mapped: its name is not needed any more
+
+
+def _idle_adapter(model: Any, rank: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Make an adapter on all layers that changes nothing."""
+    return {
+        f"{number}.{name}": (
+            torch.zeros(rank, linear.in_features),
+            torch.zeros(linear.out_features, rank),
+        )
+        for number, layer in enumerate(model.model.layers)
+        for name in ADAPTED
+        for linear in [getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)]
+    }
+
+
+def over_http(report: dict[str, Any], adapter: Path, args: argparse.Namespace) -> None:
+    """Let clients stream from the engine in process, from the server, and from one that is bare."""
+    question = write_question(args.model, args.prompt)
+    model = TUNED if args.ranks else BASE
+    engine = open_engine(adapter, slots=max(args.http))
+    ask = asking_engine(engine, question, model)
+    asyncio.run(measure([ask], 8, 1))  # nobody waits for what happens once
+    for streams in args.http:
+        found = asyncio.run(measure([ask] * streams, args.new, args.requests))
+        report["http"].append({"streams": streams, "engine": found})
+        _say("engine, asyncio", found)
+    engine.close()
+    del engine, ask
+    _free()
+    for key in ("server", "without_health_layer"):
+        server = Server(
+            adapter,
+            adapter.parent / f"{key}.log",
+            slots=max(args.http),
+            places=max(args.http),
+            health_layer=key == "server",
+        )
+        for group in report["http"]:
+            asked = question, model, args.new, args.requests
+            group[key] = found = asyncio.run(measure_server(server, group["streams"], *asked))
+            share = found["tokens_per_second"] / group["engine"]["tokens_per_second"]
+            found["share_of_engine"] = round(share, 3)
+            _say(key.replace("_", " "), found)
+        server.stop()
+
+
+def soak_server(adapter: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Ask a server for more than it can do, and see how it stands that."""
+    places = args.places or _PLACES["cuda" if torch.cuda.is_available() else "cpu"]
+    slots = max(1, int(places * _SLOTS_SHARE))
+    server = Server(adapter, adapter.parent / "soak.log", slots=slots, places=places)
+    report: dict[str, Any] = {"places": places, "slots": slots}
+    report |= asyncio.run(soak(server, 2 * places, args.soak))
+    report["left_over"] = server.left_over()
+    report["exit_status"] = server.stop()
+    return report
+
+
+def _free() -> None:
+    """Give back the memory of a model that is not needed any more; a server wants it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _say(what: str, found: dict[str, Any]) -> None:
+    print(what, json.dumps(found), flush=True)  # noqa: T201
+
+
+def _table(report: dict[str, Any]) -> list[str]:
+    """Put tokens a second and waiting times in rows."""
+    heads = ("first text", "busy: first byte", "first text", "between texts")
+    lines = [
+        f"{'':32}{'tok/s':>9}" + "".join(f"{head:>18}" for head in heads),
+        f"{'':41}" + f"{'p50 / p99, ms':>18}" * len(heads),
+    ]
+    for one in report["generate"]:
+        lines.append(_row("generate, batch of", one | {"streams": one["batch"]}))
+    for one in report["engine"]:
+        lines.append(_row("engine, threads", one, one["first_token_ms"]))
+    for group in report["http"]:
+        for key in ("engine", "server", "without_health_layer"):
+            one = group[key]
+            byte, text = one["first_byte_ms"], one["first_text_ms"]
+            name = "engine, asyncio" if key == "engine" else key.replace("_", " ")
+            waits = text["at_once"], byte["busy"], text["busy"], one["gap_ms"]
+            lines.append(_row(name, one, *waits))
+    if soaked := report.get("soak"):
+        left_over = {name: count for name, count in soaked["left_over"].items() if count}
+        lines.append(
+            f"soak: {soaked['clients']} clients on {soaked['places']} places for "
+            f"{soaked['seconds']:.0f} s: {soaked['statuses']}; memory "
+            f"{100 * soaked['memory_growth']:+.1f} %; left over {left_over or 'nothing'}; "
+            f"exit status {soaked['exit_status']}"
+        )
+    return lines
+
+
+def _row(name: str, one: dict[str, Any], *spreads: dict[str, float] | None) -> str:
+    cells = [f"{each['p50']:.0f} / {each['p99']:.0f}" if each else "" for each in spreads]
+    line = f"{name:<24}{one['streams']:>6}  {one['tokens_per_second']:>9.0f}"
+    return (line + "".join(f"{cell:>18}" for cell in cells)).rstrip()
 
 
 def run(engine: LocalEngine, streams: int, rounds: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -118,17 +279,14 @@ def run(engine: LocalEngine, streams: int, rounds: int, args: argparse.Namespace
     for thread in clients:
         thread.join()
     seconds = time.perf_counter() - started
-    times = sorted(firsts.get() for _ in range(firsts.qsize()))
+    times = [firsts.get() for _ in range(firsts.qsize())]
     total = sum(tokens.get() for _ in range(tokens.qsize()))
     return {
         "streams": streams,
         "tokens": total,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(total / seconds, 1),
-        "first_token_ms": {
-            "p50": round(1000 * statistics.median(times), 1),
-            "p99": round(1000 * times[min(len(times) - 1, int(0.99 * len(times)))], 1),
-        },
+        "first_token_ms": spread(times),
     }
 
 

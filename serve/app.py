@@ -9,14 +9,15 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitbot.answers.engine import Engine, Sampling
 from fitbot.answers.provenance import latest_adapter, provenance_of, sampling_of, serve_settings
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import ConfigError
+from fitbot.serve.adapters import Loader, Shelf
 from fitbot.serve.board import Board
-from fitbot.serve.keys import ENVIRONMENT, KeyRing, load_keys, make_key
+from fitbot.serve.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys, make_key
 from fitbot.serve.limits import Limits
 from fitbot.serve.metrics import Metrics
 from fitbot.serve.safety import Safety, health_layer
@@ -25,17 +26,33 @@ from fitbot.serve.spec import AnswerSpec
 from fitbot.serve.worker import AnswerAPI
 
 _REMOTE_KEY = "FITBOT_REMOTE_KEY"
-_OF_ENGINE = ("slots", "context", "policy")  # options that the embedded engine takes
+# Options that the embedded engine takes.
+_OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged")
+_MORE_ADAPTERS = 4  # that there is room for with --adapters
+_MOST_ADAPTERS = 256
 _HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 
 
-def main(args: list[str], open_engine: Callable[[], Engine] | None = None) -> int:
+class Admin(NamedTuple):
+    """Who may add adapters while the server answers, from where, and how the engine takes them."""
+
+    keys: KeyRing
+    directory: Path
+    loader: Loader
+
+
+def main(
+    args: list[str],
+    open_engine: Callable[[], Engine] | None = None,
+    loader: Loader | None = None,
+) -> int:
     """Run `fitbot serve`.
 
     Args:
         args: The command and its options, as typed.
         open_engine: Opens the engine in the worker process, so it must be picklable; by default
             fitbot's own, with the adapter that the options name.
+        loader: How that engine takes further adapters; by default as fitbot's own does.
 
     Returns:
         0, or 1 if the engine could not be kept alive.
@@ -56,13 +73,12 @@ def main(args: list[str], open_engine: Callable[[], Engine] | None = None) -> in
     if given["max_request_length"] is None:
         given["max_request_length"] = recipe.max_request_length
     limits = Limits(**given)
+    if options.merged:
+        _check_merged(options, adapter)
     keys = _keys(host, options.keys_file, insecure=options.insecure)
+    admin = _admin(options, keys, loader or Loader(_add_adapter, _remove_adapter))
     if open_engine is None:
-        chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
-        open_engine = partial(_open_engine, adapter, chosen)
-        if options.remote:
-            more = _fields(options.remote_fields)
-            open_engine = partial(_open_remote, options.remote, options.remote_model, adapter, more)
+        open_engine = _opener(options, adapter, takes_adapters=admin is not None)
     # Threads that wait must not keep the cores from those that work; torch reads it when loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -72,6 +88,7 @@ def main(args: list[str], open_engine: Callable[[], Engine] | None = None) -> in
         keys,
         sampling=_sampling(adapter, limits),
         safety=health_layer(),
+        admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
     )
     _say(f"fitbot serves http://{host}:{port}/ (chat), /predict/ and /v1/ (API)")
@@ -85,6 +102,7 @@ def make_server(
     *,
     sampling: Sampling,
     safety: Safety | None,
+    admin: Admin | None,
     only_local_names: bool,
 ) -> FitbotServer:
     """Put a server together; nothing runs yet.
@@ -95,13 +113,18 @@ def make_server(
         keys: Who may ask.
         sampling: How answers are drawn unless a request says otherwise.
         safety: The health layer, if any.
+        admin: Who may add adapters; None if nobody may.
         only_local_names: Refuse requests for hosts other than localhost.
     """
     board = Board()
     metrics = Metrics(board)
-    spec = AnswerSpec(board, limits, metrics, sampling, safety)
-    api = AnswerAPI(open_engine, board, spec)
-    return FitbotServer(api, spec, metrics, limits, keys, only_local_names=only_local_names)
+    spec = AnswerSpec(board, limits, metrics, sampling, safety, takes_adapters=admin is not None)
+    shelf = Shelf(admin.directory, admin.loader, board) if admin else None
+    api = AnswerAPI(open_engine, board, spec, shelf)
+    admin_keys = admin.keys if admin else KeyRing([])
+    return FitbotServer(
+        api, spec, metrics, limits, keys, admin_keys, only_local_names=only_local_names
+    )
 
 
 def _parser() -> SuggestingParser:
@@ -111,6 +134,18 @@ def _parser() -> SuggestingParser:
         type=Path,
         help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
         "embedded model alone",
+    )
+    parser.add_argument(
+        "--merged",
+        action="store_true",
+        help="add the adapter to the weights and answer with nothing else; refused where rounding "
+        "them would lose it, see docs/serving.md",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=["torch", "llama"],
+        default="torch",
+        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
     )
     parser.add_argument(
         "--remote",
@@ -128,6 +163,18 @@ def _parser() -> SuggestingParser:
     parser.add_argument(
         "--keys_file", type=Path, help=f"API keys, one a line; more come from ${ENVIRONMENT}"
     )
+    parser.add_argument(
+        "--adapters",
+        type=Path,
+        help="directory whose folders may be added as adapters while the server answers, by who "
+        f"has an admin key, from ${ADMIN_ENVIRONMENT} or --admin_keys_file",
+    )
+    parser.add_argument(
+        "--more_adapters",
+        type=int,
+        help=f"how many of them there is room for; default: {_MORE_ADAPTERS}",
+    )
+    parser.add_argument("--admin_keys_file", type=Path, help="admin keys, one a line")
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
     )
@@ -162,6 +209,41 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     return KeyRing(keys)
 
 
+def _admin(options: Any, keys: KeyRing, loader: Loader) -> Admin | None:
+    """Return who may add adapters, if anybody may; contradicting options are errors."""
+    named = f"${ADMIN_ENVIRONMENT} or --admin_keys_file"
+    found = load_keys(
+        options.admin_keys_file, environment=ADMIN_ENVIRONMENT, option="--admin_keys_file"
+    )
+    ring, directory, room = KeyRing(found, "admin_key"), options.adapters, options.more_adapters
+    for wrong, message in (
+        (ring and not directory, f"{named} opens nothing without --adapters DIR"),
+        (room is not None and not directory, "--more_adapters: only with --adapters DIR"),
+        (directory and not ring, f"--adapters {directory}: nobody may add one without {named}"),
+        (directory and options.remote, "--adapters: not with --remote, whose engine it is"),
+        (directory and not directory.is_dir(), f"--adapters {directory}: no such directory"),
+        (ring.shares(keys), f"{named} has a key that is an API key as well; make one of its own"),
+        (
+            room is not None and not 0 < room <= _MOST_ADAPTERS,
+            f"--more_adapters {room}: must be from 1 to {_MOST_ADAPTERS}",
+        ),
+    ):
+        if wrong:
+            raise ConfigError(message)
+    return Admin(ring, directory, loader) if directory else None
+
+
+def _check_merged(options: Any, adapter: Path | None) -> None:
+    for wrong, message in (
+        (options.remote, "--merged: not with --remote, whose engine it is"),
+        (options.adapters, "--merged: not with --adapters, which are for the unmerged base"),
+        (options.backend == "llama", "--merged: not with --backend llama, which merges nothing"),
+        (adapter is None, "--merged: there is no adapter; name one with --adapter"),
+    ):
+        if wrong:
+            raise ConfigError(message)
+
+
 def _is_local(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
@@ -172,11 +254,44 @@ def _sampling(adapter: Path | None, limits: Limits) -> Sampling:
     return replace(sampling, max_new_tokens=min(sampling.max_new_tokens, limits.max_new_tokens))
 
 
+def _opener(options: Any, adapter: Path | None, *, takes_adapters: bool) -> Callable[[], Engine]:
+    """Choose the engine that the options want; it is opened in the worker process."""
+    if options.remote:
+        if options.backend != "torch":
+            raise ConfigError("--backend: not with --remote, whose engine it is")
+        more = _fields(options.remote_fields)
+        return partial(_open_remote, options.remote, options.remote_model, adapter, more)
+    chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
+    if takes_adapters:
+        chosen.setdefault("more_adapters", _MORE_ADAPTERS)
+    if options.backend == "llama":
+        del chosen["merged"]
+        return partial(_open_llama_engine, adapter, chosen)
+    return partial(_open_engine, adapter, chosen)
+
+
 def _open_engine(adapter: Path | None, options: dict[str, Any]) -> Engine:
     from fitbot.answers.loading import open_engine
 
     engine: Engine = open_engine(adapter, **options)
     return engine
+
+
+def _open_llama_engine(adapter: Path | None, options: dict[str, Any]) -> Engine:
+    from fitbot.answers.loading import open_llama_engine
+
+    engine: Engine = open_llama_engine(adapter, **options)
+    return engine
+
+
+def _add_adapter(engine: Any, name: str, folder: Path) -> None:
+    from fitbot.answers.loading import add_adapter
+
+    add_adapter(engine, name, folder)
+
+
+def _remove_adapter(engine: Any, name: str) -> None:
+    engine.remove(name)
 
 
 def _fields(text: str | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What the processes of a server know of each other: a few numbers in shared memory.
+"""What the processes of a server know of each other: numbers and names in shared memory.
 
-Each number has one writer, so there are no locks that a killed process could leave locked.
+Each has one writer, so there are no locks that a killed process could leave locked.
 """
 
 import ctypes
@@ -10,12 +10,14 @@ import os
 import signal
 import time
 from multiprocessing.sharedctypes import RawArray, RawValue
+from typing import Any
 
 from fitbot.answers.engine import Stats
 
 SERVING, DRAINING, CLOSING = range(3)  # states; DRAINING lets answers finish, CLOSING does not
 
 _FRESH_SECONDS = 5.0  # a worker that has not moved for longer is not ready
+_NOTE_BYTES = 65_536
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
 
@@ -29,7 +31,8 @@ class Board:
         self._worker = RawValue("i", 0)  # process id; the worker when ready, main at its death
         self._beat = RawValue("d", 0.0)  # the worker, when its event loop moved last
         self._stats = RawArray("d", 6)  # the worker
-        self._models = RawArray("c", 4096)  # the worker
+        self._models = Note([])  # the worker
+        self._added = Note({})  # the worker
         self._active = RawValue("i", 0)  # the API process
 
     @property
@@ -71,11 +74,20 @@ class Board:
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the engine's models, the default one first."""
-        return tuple(json.loads(self._models.value or b"[]"))
+        return tuple(self._models.read())
 
     @models.setter
     def models(self, models: tuple[str, ...]) -> None:
-        self._models.value = json.dumps(models).encode()
+        self._models.write(models)
+
+    @property
+    def added(self) -> dict[str, str]:
+        """Adapters that were added while serving: name → folder; a worker's successor needs it."""
+        return dict(self._added.read())
+
+    @added.setter
+    def added(self, added: dict[str, str]) -> None:
+        self._added.write(added)
 
     @property
     def stats(self) -> Stats:
@@ -108,6 +120,33 @@ class Board:
         if self.silence() > _FRESH_SECONDS:
             return "the engine does not move"
         return None
+
+
+class Note:
+    """What one process writes and others read, whole at any moment, wherever the writer is killed.
+
+    The writer never touches the page that is being read: it fills the other one, then turns over.
+    """
+
+    def __init__(self, value: Any):
+        """Take what it says at first; anything that JSON can hold in 65,535 bytes."""
+        self._pages = [RawArray("c", _NOTE_BYTES) for _ in range(2)]
+        self._turns = RawValue("L", 0)
+        self.write(value)
+
+    def write(self, value: Any) -> None:
+        """Say something else from now on."""
+        turns = int(self._turns.value) + 1
+        self._pages[turns % 2].value = json.dumps(value).encode()
+        self._turns.value = turns
+
+    def read(self) -> Any:
+        """Return what it says."""
+        while True:
+            turns = int(self._turns.value)
+            text = self._pages[turns % 2].value
+            if turns == int(self._turns.value):  # or it may have been written twice meanwhile
+                return json.loads(text)
 
 
 def die_with_parent() -> None:

@@ -11,6 +11,8 @@ from fitbot.serve.relay import Piece
 
 PING_SECONDS = 15.0
 
+_in_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one every time
+
 
 class Pieces(Protocol):
     """An answer that comes piece by piece."""
@@ -22,24 +24,30 @@ class Pieces(Protocol):
 class Completion:
     """What all parts of one completion have in common."""
 
-    def __init__(self, identifier: str, model: str, *, with_logprobs: bool):
-        """Take the completion's own id, the model's name and whether log-probabilities are due."""
+    def __init__(
+        self, identifier: str, model: str, *, with_logprobs: bool, with_reasoning: bool = False
+    ):
+        """Take the completion's own id, the model's name and what is due besides the text."""
         self._head = {
             "id": f"chatcmpl-{identifier}",
             "created": int(time.time()),
             "model": model,
         }
         self._with_logprobs = with_logprobs
+        self._with_reasoning = with_reasoning
 
     def whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
         """Return a complete answer."""
+        message = {
+            "role": "assistant",
+            "content": "".join(piece.text for piece in pieces),
+            "refusal": None,
+        }
+        if self._with_reasoning:  # not OpenAI's: vLLM's
+            message["reasoning"] = "".join(piece.reasoning for piece in pieces) or None
         choice = {
             "index": 0,
-            "message": {
-                "role": "assistant",
-                "content": "".join(piece.text for piece in pieces),
-                "refusal": None,
-            },
+            "message": message,
             "logprobs": self._logprobs([token for piece in pieces for token in piece.logprobs]),
             "finish_reason": pieces[-1].finish_reason,
         }
@@ -61,6 +69,8 @@ class Completion:
                 if piece is None:
                     yield ": ping\n\n"
                 else:
+                    if piece.reasoning:
+                        yield self._event({"reasoning": piece.reasoning})
                     if piece.text or piece.logprobs:
                         yield self._event({"content": piece.text}, piece.logprobs)
                     if piece.finish_reason:
@@ -110,7 +120,7 @@ class Completion:
 
 
 def _data(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+    return f"data: {_in_json(value)}\n\n"
 
 
 def _token(text: str, logprob: float) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _SECURITY = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/livez", "/readyz"})
+ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -106,17 +107,19 @@ class Envelope:
 class Doorkeeper:
     """Asks for a key, except on the open paths, and says who the client is."""
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, only_local_names: bool):
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, admin_keys: KeyRing, only_local_names: bool):
         """Take the keys.
 
         Args:
             app: Where requests go on to.
             keys: If there are none, everybody may ask.
+            admin_keys: They alone open the admin paths; if there are none, nothing does.
             only_local_names: Refuse hosts other than this machine's own names: a web page that has
                 its own name resolve to 127.0.0.1 cannot ask a server that needs no key.
         """
         self._app = app
         self._keys = keys
+        self._admin_keys = admin_keys
         self._only_local_names = only_local_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,17 +138,26 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         if self._only_local_names and _host(headers.get("host", "")) not in _LOOPBACK_NAMES:
             raise Refused(421, "wrong_host", "this server goes by the name of localhost only")
-        if not self._keys or scope["path"] in OPEN_PATHS:
+        is_admins = scope["path"] in ADMIN_PATHS
+        if is_admins and not self._admin_keys:
+            raise Refused(403, "no_admin", "the server was started without an admin key")
+        if scope["path"] in OPEN_PATHS or not (self._keys or is_admins):
             return scope["client"][0] if scope["client"] else "unknown"
-        scheme, _, presented = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            presented = headers.get("x-api-key", "")
-        name = self._keys.name_of(presented.strip()) if presented else None
+        presented = _presented_key(headers)
+        name = (self._admin_keys if is_admins else self._keys).name_of(presented)
+        if name is None and is_admins and self._keys.name_of(presented):
+            raise Refused(403, "not_admin", "an admin key is needed; this is an API key")
         if name is None:
-            problem = "the API key is wrong" if presented else "an API key is needed"
+            kind = "admin" if is_admins else "API"
+            problem = f"the {kind} key is wrong" if presented else f"an {kind} key is needed"
             raise Refused(401, "invalid_api_key", problem, headers={"WWW-Authenticate": "Bearer"})
         scope["state"]["facts"]["key"] = name
         return name
+
+
+def _presented_key(headers: Headers) -> str:
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    return (presented if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
 
 
 class Intake:

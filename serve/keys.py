@@ -11,14 +11,19 @@ from pathlib import Path
 from fitbot.errors import ConfigError
 
 ENVIRONMENT = "FITBOT_API_KEYS"
+ADMIN_ENVIRONMENT = "FITBOT_ADMIN_KEYS"  # of those who may change what is served
 _SHORTEST = 16
 
 
 class KeyRing:
     """The keys a server accepts; only their digests are kept."""
 
-    def __init__(self, keys: Iterable[str]):
+    def __init__(self, keys: Iterable[str], name: str = "key"):
         """Take the keys.
+
+        Args:
+            keys: Those accepted.
+            name: They are called by it and a number.
 
         Raises:
             ConfigError: A key is so short that it could be guessed.
@@ -27,14 +32,18 @@ class KeyRing:
         for number, key in enumerate(dict.fromkeys(keys), start=1):
             if len(key) < _SHORTEST:
                 raise ConfigError(
-                    f"API key {number} has {len(key)} characters; give it {_SHORTEST} or more, "
+                    f"{name} {number} has {len(key)} characters; give it {_SHORTEST} or more, "
                     "as `openssl rand -base64 24` makes them"
                 )
-            self._digests[f"key{number}"] = _digest(key)
+            self._digests[f"{name}{number}"] = _digest(key)
 
     def __bool__(self) -> bool:
         """Say whether a key is needed at all."""
         return bool(self._digests)
+
+    def shares(self, other: "KeyRing") -> bool:
+        """Say whether another ring accepts a key of this one."""
+        return not set(self._digests.values()).isdisjoint(other._digests.values())
 
     def name_of(self, presented: str) -> str | None:
         """Return the name of a key, "key1" and so on, or None for a wrong one."""
@@ -44,16 +53,20 @@ class KeyRing:
         return names[0] if names else None
 
 
-def load_keys(keys_file: Path | None) -> list[str]:
+def load_keys(
+    keys_file: Path | None, *, environment: str = ENVIRONMENT, option: str = "--keys_file"
+) -> list[str]:
     """Read the keys of the environment, taking them out of it, and of a file.
 
     Args:
         keys_file: One key a line; nobody but its owner may be able to read it.
+        environment: The variable that holds keys, with commas between them.
+        option: What the file was named with.
 
     Raises:
         ConfigError: The file cannot be read, others may read it, or it holds no key.
     """
-    named = os.environ.pop(ENVIRONMENT, "")
+    named = os.environ.pop(environment, "")
     keys = [key.strip() for key in named.split(",") if key.strip()]
     if keys_file is None:
         return keys
@@ -61,14 +74,14 @@ def load_keys(keys_file: Path | None) -> list[str]:
         mode = stat.S_IMODE(keys_file.stat().st_mode)
         lines = keys_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--keys_file {keys_file}: cannot be read: {error}") from error
+        raise ConfigError(f"{option} {keys_file}: cannot be read: {error}") from error
     if mode & 0o077:
         raise ConfigError(
-            f"--keys_file {keys_file}: others may use it (mode {mode:04o}); chmod 600 it"
+            f"{option} {keys_file}: others may use it (mode {mode:04o}); chmod 600 it"
         )
     in_file = [line.strip() for line in lines if line.strip()]
     if not in_file:
-        raise ConfigError(f"--keys_file {keys_file}: there is no key in it")
+        raise ConfigError(f"{option} {keys_file}: there is no key in it")
     return keys + in_file
 
 

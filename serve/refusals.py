@@ -9,6 +9,7 @@ from starlette.responses import Response
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
@@ -25,6 +26,7 @@ class Failure:
     code: str
     message: str
     retry_after: float | None = None
+    param: str | None = None
 
 
 class Refused(Exception):
@@ -62,7 +64,13 @@ class Refused(Exception):
     @classmethod
     def of(cls, failure: Failure) -> "Refused":
         """Raise in this process what failed in another."""
-        return cls(failure.status, failure.code, failure.message, retry_after=failure.retry_after)
+        return cls(
+            failure.status,
+            failure.code,
+            failure.message,
+            param=failure.param,
+            retry_after=failure.retry_after,
+        )
 
     def body(self) -> dict[str, Any]:
         """Return the error object."""

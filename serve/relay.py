@@ -1,6 +1,7 @@
 """One job on its way through the worker and back, seen from the API process."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections import deque
@@ -13,11 +14,13 @@ from litserve.utils import LitAPIStatus, ResponseBufferItem
 
 from fitbot.answers.engine import Chunk, Sampling, TokenLogprob, Usage
 from fitbot.pairs.preferences import Message
+from fitbot.serve.adapters import Change
 from fitbot.serve.board import CLOSING, Board
 from fitbot.serve.metrics import Metrics
 from fitbot.serve.refusals import Failure, Refused
 from fitbot.serve.safety import Filter
-from fitbot.serve.worker import GRACE_SECONDS, Bundle, Cancel, Job
+from fitbot.serve.transport import joined
+from fitbot.serve.worker import GRACE_SECONDS, Cancel, Job
 
 _LATE_SECONDS = GRACE_SECONDS + 0.5  # the worker says first that a deadline has passed
 _WORKER_DIED = Failure(503, "worker_died", "the engine stopped; try again soon", 5)
@@ -33,6 +36,23 @@ class Request(NamedTuple):
     model: str | None
     seconds: float
 
+    def to(self, worker: int, uid: str) -> Job:
+        """Address it to a worker."""
+        deadline = time.monotonic() + self.seconds
+        return Job(uid, worker, tuple(self.messages), self.sampling, self.model, deadline)
+
+
+class Wish(NamedTuple):
+    """An adapter that the engine is to be given, or to give up; see `Change`."""
+
+    name: str
+    folder: str | None
+    seconds: float
+
+    def to(self, worker: int, uid: str) -> Change:
+        """Address it to a worker."""
+        return Change(uid, worker, self.name, self.folder, time.monotonic() + self.seconds)
+
 
 class Piece(NamedTuple):
     """A part of an answer as it may be shown; the last one alone has a finish reason."""
@@ -41,49 +61,53 @@ class Piece(NamedTuple):
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None
+    reasoning: str = ""
 
 
 @dataclass
 class Relay:
     """The chunks of one job, as they come."""
 
-    job: Job
+    job: Job | Change
     item: ResponseBufferItem
     finished: bool = False
+    wake_at: float = math.inf  # whoever waits for a chunk hears then that there is none
 
     def fail(self, failure: Failure) -> None:
         """Answer in the worker's place."""
         self.item.response_queue.append((failure, LitAPIStatus.OK))
         self.item.event.set()
 
-    async def next(self, patience: float) -> list[Chunk] | None:
-        """Wait for more chunks; None if there are none for so many seconds.
+    async def next(self, patience: float) -> Chunk | None:
+        """Wait for what comes next, all of it as one chunk; None if nothing does for some seconds.
 
         Raises:
             Refused: The answer failed, or its time is up.
         """
         coming = self.item.response_queue
         if not coming:
-            left = self.job.deadline + _LATE_SECONDS - time.monotonic()
+            end = self.job.deadline + _LATE_SECONDS
+            self.wake_at = min(time.monotonic() + patience, end)
             self.item.event.clear()
-            try:
-                async with asyncio.timeout(min(patience, left)):
-                    await self.item.event.wait()
-            except TimeoutError:
-                if left <= patience:
-                    raise _out_of_time() from None
+            await self.item.event.wait()
+            if not coming:
+                if time.monotonic() >= end:
+                    raise _out_of_time()
                 return None
-        bundle, status = coming.popleft()
+        chunks = []
+        while coming and isinstance(coming[0][0], Chunk):
+            chunks.append(coming.popleft()[0])
+        if chunks:
+            return self._checked(joined(chunks))
+        failure, status = coming.popleft()
+        self.finished = True
         # Errors of LitServe's own are pickled; what they hold is in the worker's log.
-        return self._checked(bundle if status == LitAPIStatus.OK else _NO_END)
+        raise Refused.of(failure if status == LitAPIStatus.OK else _NO_END)
 
-    def _checked(self, bundle: Bundle) -> list[Chunk]:
-        if isinstance(bundle, Failure):
-            self.finished = True
-            raise Refused.of(bundle)
-        match bundle[-1].finish_reason:
+    def _checked(self, chunk: Chunk) -> Chunk:
+        match chunk.finish_reason:
             case None:
-                return bundle
+                return chunk
             case "deadline":
                 self.finished = True
                 raise _out_of_time()
@@ -94,7 +118,7 @@ class Relay:
                 self.finished = True
                 raise Refused.of(_WORKER_DIED)
         self.finished = True
-        return bundle
+        return chunk
 
 
 class Switchboard:
@@ -112,11 +136,11 @@ class Switchboard:
         self._buffer = buffer
         self._consumer = consumer
 
-    def send(self, request: Request, exits: ExitStack) -> Relay:
+    def send(self, request: Request | Wish, exits: ExitStack) -> Relay:
         """Send a request to the worker.
 
         Args:
-            request: What it is asked.
+            request: What it is asked, or to do: then one chunk without text says that it is done.
             exits: Closed when the client has its answer, or has gone.
 
         Raises:
@@ -125,14 +149,7 @@ class Switchboard:
         trouble = self._board.trouble()
         if trouble:
             raise Refused(503, "unavailable", trouble, retry_after=5)
-        job = Job(
-            uid=uuid.uuid4().hex,
-            worker=self._board.worker,
-            messages=tuple(request.messages),
-            sampling=request.sampling,
-            model=request.model,
-            deadline=time.monotonic() + request.seconds,
-        )
+        job = request.to(self._board.worker, uuid.uuid4().hex)
         relay = Relay(job, ResponseBufferItem(asyncio.Event(), deque()))
         self._buffer[job.uid] = relay.item
         self._relays[job.uid] = relay
@@ -142,13 +159,19 @@ class Switchboard:
         return relay
 
     async def watch(self) -> None:
-        """Answer in the worker's place when it has died or the server must close; never ends."""
+        """Answer in the worker's place when it has died or the server must close; never ends.
+
+        Wakes whoever has waited long enough, too: a timer for every wait would cost far more.
+        """
         while True:
             await asyncio.sleep(0.05)
             closing, worker = self._board.state == CLOSING, self._board.worker
+            now = time.monotonic()
             for relay in list(self._relays.values()):
                 if closing or relay.job.worker != worker:
                     relay.fail(_CLOSING if closing else _WORKER_DIED)
+                elif relay.wake_at <= now:
+                    relay.item.event.set()
 
     def stop(self, relay: Relay) -> None:
         """Have the worker end an answer that nobody needs any more."""
@@ -163,17 +186,25 @@ class Switchboard:
         self._board.active = len(self._relays)
         self.stop(relay)
 
-    def _put(self, uid: str, message: Job | Cancel) -> None:
+    def _put(self, uid: str, message: Job | Change | Cancel) -> None:
         self._jobs.put((self._consumer, uid, time.monotonic(), message))
 
 
 class Answer:
-    """A relay's chunks, through the health layer's filter."""
+    """A relay's chunks, through the health layer's filters."""
 
-    def __init__(self, relay: Relay, screen: Filter | None, switchboard: Switchboard):
-        """Begin; without a filter everything is shown."""
+    def __init__(
+        self,
+        relay: Relay,
+        screen: Filter | None,
+        reasoning_screen: Filter | None,
+        switchboard: Switchboard,
+    ):
+        """Begin; without filters everything is shown."""
         self._relay = relay
         self._screen = screen
+        self._reasoning_screen = reasoning_screen
+        self._is_thinking = False
         self._switchboard = switchboard
         self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
 
@@ -182,29 +213,44 @@ class Answer:
         """Why the answer was cut, if it was."""
         return self._screen.intervened if self._screen else None
 
+    @property
+    def withheld(self) -> str | None:
+        """Why the rest of its thoughts was withheld, if it was."""
+        return self._reasoning_screen.intervened if self._reasoning_screen else None
+
     async def next(self, patience: float) -> Piece | None:
         """Wait for the next piece; None if there is none for so many seconds.
 
         Raises:
             Refused: The answer failed, or its time is up.
         """
-        chunks = await self._relay.next(patience)
-        if chunks is None:
+        chunk = await self._relay.next(patience)
+        if chunk is None:
             return None
-        text = "".join(chunk.text for chunk in chunks)
-        logprobs = tuple(token for chunk in chunks for token in chunk.logprobs)
-        last = chunks[-1]
         if self._screen is None:
-            return Piece(text, logprobs, last.finish_reason, last.usage)
-        self._held += logprobs
-        shown = self._screen.feed(text)
-        if last.finish_reason:
+            return Piece(
+                chunk.text, chunk.logprobs, chunk.finish_reason, chunk.usage, chunk.reasoning
+            )
+        self._held += chunk.logprobs
+        shown = self._screen.feed(chunk.text)
+        if chunk.finish_reason:
             shown += self._screen.finish()
         if self._screen.intervened:
             self._switchboard.stop(self._relay)
-            return Piece(shown, (), "content_filter", last.usage)
-        released = tuple(self._held) if last.finish_reason else ()
-        return Piece(shown, released, last.finish_reason, last.usage)
+            return Piece(shown, (), "content_filter", chunk.usage)
+        released = tuple(self._held) if chunk.finish_reason else ()
+        return Piece(shown, released, chunk.finish_reason, chunk.usage, self._thought_of(chunk))
+
+    def _thought_of(self, chunk: Chunk) -> str:
+        """Return what of a thought may be shown; its last sentence before the answer begins."""
+        if self._reasoning_screen is None:
+            return chunk.reasoning
+        shown = self._reasoning_screen.feed(chunk.reasoning) if chunk.reasoning else ""
+        self._is_thinking = self._is_thinking or bool(chunk.reasoning)
+        if self._is_thinking and (chunk.text or chunk.finish_reason):
+            self._is_thinking = False
+            shown += self._reasoning_screen.finish()
+        return shown
 
 
 class FixedAnswer:

@@ -11,7 +11,11 @@ from fitbot.pairs.preferences import Message
 from fitbot.serve.limits import Limits
 from fitbot.serve.refusals import Refused
 
-_Text = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]  # not blank, no NUL
+_SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank, no NUL
+
+_Text = Annotated[str, Field(pattern=_SAYS_SOMETHING)]
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+_Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _Stop = Annotated[str, Field(min_length=1)]
 
 
@@ -28,6 +32,23 @@ class PredictRequest(Body):
 
     user_query: _Text
     max_new_tokens: int | None = Field(None, ge=1)
+
+
+class LoadRequest(Body):
+    """An adapter to answer with; vLLM's fields, but that `lora_path` is a folder's name.
+
+    It lies below the directory that the server was started with, and is called like the adapter if
+    no name is given.
+    """
+
+    lora_name: _Name
+    lora_path: _Folder | None = None
+
+
+class UnloadRequest(Body):
+    """An adapter to answer with no more."""
+
+    lora_name: _Name
 
 
 class TextPart(Body):
@@ -76,6 +97,7 @@ class ChatRequest(Body):
     n: Literal[1] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    include_reasoning: bool | None = None
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "ChatRequest":
@@ -112,6 +134,7 @@ class ChatRequest(Body):
             "repetition_penalty": self.repetition_penalty,
             "seed": self.seed,
             "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
+            "reasoning": self.include_reasoning,
         }
         given: dict[str, Any] = {name: value for name, value in sent.items() if value is not None}
         return replace(default, stop=self.stops, **given)
@@ -177,10 +200,10 @@ def parse_body(body: bytes, kind: type[AnyBody]) -> AnyBody:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"]))[:100]
         message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "string_pattern_mismatch":
+        if first.get("ctx", {}).get("pattern") == _SAYS_SOMETHING:
             message = "it must hold more than blanks, and no NUL"
         raise Refused(
             422, "invalid_field", f"{where}: {message}" if where else message, param=where or None

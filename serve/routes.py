@@ -1,10 +1,10 @@
-"""The routes that do not answer questions: page, health, models, metrics; and the documentation."""
+"""The routes that ask no engine: page, health, models, metrics; and the documentation of all."""
 
 import html
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -16,10 +16,17 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from fitbot import __version__
 from fitbot.serve.board import Board
+from fitbot.serve.gate import ADMIN_PATHS
 from fitbot.serve.limits import Limits
 from fitbot.serve.metrics import Metrics
 from fitbot.serve.refusals import Json, Refused
-from fitbot.serve.requests import ChatRequest, PredictRequest, describe_limits
+from fitbot.serve.requests import (
+    ChatRequest,
+    LoadRequest,
+    PredictRequest,
+    UnloadRequest,
+    describe_limits,
+)
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {
@@ -31,6 +38,8 @@ _BODIES: dict[str, type[BaseModel]] = {
     "/predict/": PredictRequest,
     "/predict": PredictRequest,
     "/v1/chat/completions": ChatRequest,
+    "/v1/load_lora_adapter": LoadRequest,
+    "/v1/unload_lora_adapter": UnloadRequest,
 }
 PATHS = frozenset(
     {*_PAGE_FILES, *_BODIES, "/livez", "/readyz", "/v1/models", "/metrics", "/docs"}
@@ -49,6 +58,14 @@ _ANSWER_STATUSES = {
     500: "The engine failed on this request.",
     503: "There is no engine now: it is starting, has died, or the server shuts down.",
     504: "The answer was not complete in time.",
+}
+_CHANGE_STATUSES = _ANSWER_STATUSES | {
+    400: "The body is not JSON, or the adapter cannot be served.",
+    401: "An admin key is needed, or the one that was sent is wrong.",
+    403: "The key is no admin's, the adapter lies elsewhere, or the server was started with it.",
+    404: "There is no such adapter.",
+    409: "There is a model of that name, or no room for one more adapter.",
+    504: "It was not done in time.",
 }
 Endpoint = tuple[str, Callable[..., Any], list[str]]
 
@@ -73,6 +90,30 @@ class PredictAnswer(BaseModel):
 
     response: str
     disclaimer: str
+
+
+class LoadAnswer(BaseModel):
+    """A model that can be asked now."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class UnloadAnswer(BaseModel):
+    """A model that can be asked no more."""
+
+    id: str
+    object: Literal["model"]
+    deleted: bool
+
+
+_ANSWERS: dict[type[BaseModel], type[BaseModel]] = {  # all but a chat's, which may be a stream
+    PredictRequest: PredictAnswer,
+    LoadRequest: LoadAnswer,
+    UnloadRequest: UnloadAnswer,
+}
 
 
 def add_routes(
@@ -113,11 +154,13 @@ def add_routes(
 def _add_answering(
     app: FastAPI, path: str, endpoint: Callable[..., Any], methods: list[str]
 ) -> None:
-    body = {"$ref": f"#/components/schemas/{_BODIES[path].__name__}"}
-    answer: dict[str, Any] = {"model": PredictAnswer} if _BODIES[path] is PredictRequest else {}
-    if not answer:
+    kind = _BODIES[path]
+    body = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    answer: dict[str, Any] = {"model": _ANSWERS.get(kind)}
+    if kind is ChatRequest:
         shape = {"schema": {"type": "object"}}
         answer = {"content": {"application/json": shape, "text/event-stream": {}}}
+    statuses = _CHANGE_STATUSES if path in ADMIN_PATHS else _ANSWER_STATUSES
     app.add_api_route(
         path,
         endpoint,
@@ -125,10 +168,7 @@ def _add_answering(
         response_class=Response,
         responses={
             200: {"description": "The answer.", **answer},
-            **{
-                status: {"model": Error, "description": text}
-                for status, text in _ANSWER_STATUSES.items()
-            },
+            **{status: {"model": Error, "description": text} for status, text in statuses.items()},
         },
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
@@ -160,17 +200,17 @@ def _add_watching(app: FastAPI, board: Board, metrics: Metrics) -> None:
     @app.get("/v1/models", responses=refusals)
     async def models() -> dict[str, Any]:
         """List the models, the default one first."""
-        now = int(time.time())
-        entries = [
-            {"id": name, "object": "model", "created": now, "owned_by": "fitbot"}
-            for name in board.models
-        ]
-        return {"object": "list", "data": entries}
+        return {"object": "list", "data": [model_entry(name) for name in board.models]}
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=refusals)
     async def prometheus() -> Response:
         """Show the counters, for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def model_entry(name: str) -> dict[str, Any]:
+    """Describe a model as OpenAI's servers do."""
+    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fitbot"}
 
 
 def _add_documentation(app: FastAPI, limits: Limits) -> None:

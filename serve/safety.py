@@ -35,15 +35,21 @@ class Filter(Protocol):
 
 
 class Safety(NamedTuple):
-    """A health layer: a judgement of the question, and a filter for its answer."""
+    """A health layer: a judgement of the question, and filters for its answer and its thoughts."""
 
     judge: Callable[[Sequence[Message]], Verdict]
     filter: Callable[[Verdict], Filter]
+    filter_reasoning: Callable[[], Filter]
 
 
 def health_layer() -> Safety:
     """Return fitbot's own."""
-    from fitbot.answers.health.layer import AnswerFilter, judge, load_rules
+    from fitbot.answers.health import layer
 
-    load_rules()
-    return Safety(judge, AnswerFilter)  # type: ignore[arg-type]  # its filter takes its verdicts
+    def filter_reasoning() -> Filter:
+        # What a verdict puts in front of an answer does not belong in front of a thought as well.
+        return layer.AnswerFilter(layer.Verdict("ok"))
+
+    layer.load_rules()
+    # Its filter takes its own verdicts.
+    return Safety(layer.judge, layer.AnswerFilter, filter_reasoning)  # type: ignore[arg-type]

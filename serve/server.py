@@ -17,7 +17,6 @@ from typing import Any
 
 import litserve
 from fastapi import FastAPI
-from litserve.transport.factory import create_transport_from_config
 from litserve.utils import WorkerSetupStatus
 
 from fitbot.errors import ConfigError, EngineError
@@ -29,6 +28,7 @@ from fitbot.serve.logs import set_up_logging
 from fitbot.serve.metrics import Metrics
 from fitbot.serve.routes import PATHS, add_routes
 from fitbot.serve.spec import AnswerSpec
+from fitbot.serve.transport import BundlingTransport
 from fitbot.serve.worker import POLL_SECONDS, AnswerAPI
 
 _TICK_SECONDS = 0.1
@@ -50,6 +50,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         metrics: Metrics,
         limits: Limits,
         keys: KeyRing,
+        admin_keys: KeyRing,
         *,
         only_local_names: bool,
     ):
@@ -61,6 +62,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             metrics: What is counted.
             limits: Of requests, and of patience.
             keys: Who may ask.
+            admin_keys: Who may change what is served.
             only_local_names: See `Doorkeeper`.
         """
         self.board: Board = api.board
@@ -71,9 +73,14 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         self._signals = 0  # that asked to end
         self._deaths: list[float] = []
         self._failed = False
+        doorkeeping = {
+            "keys": keys,
+            "admin_keys": admin_keys,
+            "only_local_names": only_local_names,
+        }
         gates: list[tuple[type, dict[str, Any]]] = [
             (Intake, {"limits": limits}),
-            (Doorkeeper, {"keys": keys, "only_local_names": only_local_names}),
+            (Doorkeeper, doorkeeping),
             (Envelope, {"limits": limits, "metrics": metrics, "routes": PATHS}),
         ]
         # "cpu" makes it one worker; the engine looks for its device itself.
@@ -156,7 +163,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         # run waits on this event until the server is to end.
         self._shutdown_event = SimpleNamespace(wait=self._supervise)
         self.litapi_request_queues[self._api.api_path] = manager.Queue()
-        self._transport = create_transport_from_config(self.transport_config)
+        self._transport = BundlingTransport(manager, [manager.Queue()])
         return manager
 
     def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:

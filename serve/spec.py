@@ -1,9 +1,9 @@
-"""The routes that answer: /predict/ and /v1/chat/completions, over one queue and one engine."""
+"""The routes that ask the engine: for answers, or to answer with one adapter more or less."""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +20,18 @@ from fitbot.serve.chat import PING_SECONDS, Completion, Pieces
 from fitbot.serve.limits import Admission, Limits, RateLimiter
 from fitbot.serve.metrics import Metrics
 from fitbot.serve.refusals import Json, Refused
-from fitbot.serve.relay import Answer, FixedAnswer, Piece, Request, Switchboard
+from fitbot.serve.relay import Answer, FixedAnswer, Piece, Request, Switchboard, Wish
 from fitbot.serve.requests import (
     AnyBody,
     ChatRequest,
+    LoadRequest,
     PredictRequest,
+    UnloadRequest,
     check_chat,
     check_predict,
     parse_body,
 )
+from fitbot.serve.routes import model_entry
 from fitbot.serve.safety import Safety
 
 VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something to say
@@ -44,6 +47,8 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
         metrics: Metrics,
         sampling: Sampling,
         safety: Safety | None,
+        *,
+        takes_adapters: bool,
     ):
         """Register the routes.
 
@@ -53,6 +58,7 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
             metrics: Where requests are counted.
             sampling: How answers are drawn unless a request says otherwise.
             safety: The health layer, if any.
+            takes_adapters: Whether adapters may be added and removed.
         """
         super().__init__()
         self.api_path = "/v1/chat/completions"
@@ -67,6 +73,9 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
         self.add_endpoint("/predict/", self.predict, ["POST"])
         self.add_endpoint("/predict", self.predict, ["POST"])
         self.add_endpoint("/v1/chat/completions", self.chat, ["POST"])
+        if takes_adapters:
+            self.add_endpoint("/v1/load_lora_adapter", self.load_adapter, ["POST"])
+            self.add_endpoint("/v1/unload_lora_adapter", self.unload_adapter, ["POST"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out all but what LitServe's worker looks at."""
@@ -97,6 +106,7 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
             request.state.request_id,
             self._model(asked.model),
             with_logprobs=bool(asked.logprobs),
+            with_reasoning=bool(asked.include_reasoning),
         )
         sampling = asked.sampling(self._sampling)
         answer, headers = await self._open(request, asked.conversation, sampling, asked.model)
@@ -107,6 +117,26 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
         include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         events = completion.events(first, answer, include_usage=include_usage)
         return EventStream(events, headers={**headers, "Cache-Control": "no-store"})
+
+    async def load_adapter(self, request: HttpRequest) -> Response:
+        """Answer with an adapter from now on; its folder lies in the directory of adapters."""
+        asked = await self._read(request, LoadRequest)
+        await self._change(request, asked.lora_name, asked.lora_path or asked.lora_name)
+        return Json(model_entry(asked.lora_name))
+
+    async def unload_adapter(self, request: HttpRequest) -> Response:
+        """Answer with an adapter no more; answers that have begun go on."""
+        asked = await self._read(request, UnloadRequest)
+        await self._change(request, asked.lora_name, None)
+        return Json({"id": asked.lora_name, "object": "model", "deleted": True})
+
+    async def _change(self, request: HttpRequest, name: str, folder: str | None) -> None:
+        state = request.state
+        state.exits.enter_context(self._admission.admit(state.client))
+        wish = Wish(name, folder, self._limits.request_seconds)
+        relay = self.switchboard.send(wish, state.exits)
+        while await relay.next(PING_SECONDS) is None:
+            pass
 
     async def _read(self, request: HttpRequest, kind: type[AnyBody]) -> AnyBody:
         self._rates.take(request.state.client)
@@ -135,7 +165,7 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
         state = request.state
         state.exits.enter_context(self._admission.admit(state.client))
         headers: dict[str, str] = {}
-        screen = None
+        screen = reasoning_screen = None
         if self._safety:
             verdict = await asyncio.to_thread(self._safety.judge, messages)
             if verdict.kind != "ok":
@@ -144,20 +174,22 @@ class AnswerSpec(LitSpec):  # type: ignore[misc]
             if not verdict.model_answers:
                 return FixedAnswer(verdict.message), headers
             screen = self._safety.filter(verdict)
+            reasoning_screen = self._safety.filter_reasoning()
         job = Request(messages, sampling, model, self._limits.request_seconds)
         relay = self.switchboard.send(job, state.exits)
-        answer = Answer(relay, screen, self.switchboard)
-        return Observed(answer, self._metrics, state.facts), headers
+        answer = Answer(relay, screen, reasoning_screen, self.switchboard)
+        return Observed(answer, self._metrics, state.facts, state.exits), headers
 
 
 class Observed:
     """An answer whose pieces are counted and timed on their way."""
 
-    def __init__(self, answer: Answer, metrics: Metrics, facts: dict[str, Any]):
-        """Take the answer, where to count it, and what is to be logged of the request."""
+    def __init__(self, answer: Answer, metrics: Metrics, facts: dict[str, Any], exits: ExitStack):
+        """Take the answer, where to count it, what is to be logged, and the request's place."""
         self._answer = answer
         self._metrics = metrics
         self._facts = facts
+        self._exits = exits
         self._last = time.monotonic()
         self._begun = False
 
@@ -178,6 +210,10 @@ class Observed:
             self._facts["completion_tokens"] = piece.usage.completion
         if self._answer.intervened:
             metrics.interventions["answer"] += 1
+        if self._answer.withheld and piece.finish_reason:
+            metrics.interventions["reasoning"] += 1
+        if piece.finish_reason:
+            self._exits.close()  # who reads the end may ask at once, and its place is free
         return piece
 
 

@@ -1,4 +1,4 @@
-"""The worker's side: LitServe hands over jobs, the engine answers, chunks go back in bundles.
+"""The worker's side: LitServe hands over jobs, the engine answers, chunks go back.
 
 Whatever an engine raises becomes a `Failure` here: nothing but plain data is ever pickled.
 """
@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import litserve
@@ -21,13 +22,12 @@ from litserve.specs.base import LitSpec
 from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
 from fitbot.errors import BusyError, EngineError, FitbotError, RequestError
 from fitbot.pairs.preferences import Message
+from fitbot.serve.adapters import Change, Shelf
 from fitbot.serve.board import Board, die_with_parent
 from fitbot.serve.logs import describe, set_up_logging
-from fitbot.serve.refusals import Failure
+from fitbot.serve.refusals import Failure, Refused
 
 POLL_SECONDS = 0.25  # a dead worker's last read of the queue can swallow a job for so long
-BUNDLE_SECONDS = 0.025
-BUNDLE_CHUNKS = 8
 GRACE_SECONDS = 1.0  # an engine may be late by this much in noticing a deadline
 
 log = logging.getLogger(__name__)
@@ -62,23 +62,31 @@ class Cancel:
     uid: str
 
 
-Bundle = list[Chunk] | Failure
+Content = Chunk | Failure  # what comes back of a job
 
 
 class AnswerAPI(litserve.LitAPI):  # type: ignore[misc]
     """Holds the engine and relays between it and LitServe's queue."""
 
-    def __init__(self, open_engine: Callable[[], Engine], board: Board, spec: LitSpec):
+    def __init__(
+        self,
+        open_engine: Callable[[], Engine],
+        board: Board,
+        spec: LitSpec,
+        shelf: Shelf | None = None,
+    ):
         """Take what the worker will need; nothing is loaded yet.
 
         Args:
             open_engine: Called once in the worker; must be picklable.
             board: Where the worker says that it is ready, and how it does.
             spec: The routes.
+            shelf: Adapters that may be added while serving; None if there are none.
         """
         super().__init__(spec=spec, enable_async=True, loop=AnswerLoop())
         self.board = board
         self._open_engine = open_engine
+        self._shelf = shelf
 
     def setup(self, device: str) -> None:
         """Open the engine. Main alone ends this process, whatever signals its group gets."""
@@ -88,11 +96,14 @@ class AnswerAPI(litserve.LitAPI):  # type: ignore[misc]
         set_up_logging()
         self._streams: dict[str, Stream] = {}
         self._cancelled: OrderedDict[str, None] = OrderedDict()  # before they had a stream
+        self._changing = asyncio.Lock()
         try:
             self.engine = self._open_engine()
         except FitbotError as error:
             log.error("the engine cannot be opened: %s", error)
             raise
+        if self._shelf:
+            self._shelf.restore(self.engine)
         self.board.models = self.engine.models
         self.board.beat(self.engine.stats())
         self.board.worker = os.getpid()
@@ -105,30 +116,55 @@ class AnswerAPI(litserve.LitAPI):  # type: ignore[misc]
             os._exit(1)
         self.board.beat(self.engine.stats())
 
-    async def decode_request(self, request: Job | Cancel) -> Job | Cancel:
+    async def decode_request(self, request: Job | Change | Cancel) -> Job | Change | Cancel:
         """Pass on: jobs are made in the API process."""
         return request
 
-    async def predict(self, x: Job | Cancel) -> AsyncIterator[Bundle]:
-        """Answer a job, or end another one."""
+    async def predict(self, x: Job | Change | Cancel) -> AsyncIterator[Content]:
+        """Answer a job, or end another one, or change what is answered with."""
         if isinstance(x, Cancel):
             self._cancel(x.uid)
-        elif x.worker == os.getpid():
+        elif x.worker != os.getpid():
+            return
+        elif isinstance(x, Change):
+            yield await self._change(x)
+        else:
             try:
-                async for bundle in self._answer(x):
-                    yield bundle
+                async for content in self._answer(x):
+                    yield content
             except Exception as error:
                 yield _failure(error)
             finally:
                 self._cancel(x.uid)
                 self._streams.pop(x.uid, None)
 
-    async def encode_response(self, output: AsyncIterator[Bundle]) -> AsyncIterator[Bundle]:
+    async def encode_response(self, output: AsyncIterator[Content]) -> AsyncIterator[Content]:
         """Pass on: chunks become HTTP in the API process."""
-        async for bundle in output:
-            yield bundle
+        async for content in output:
+            yield content
 
-    async def _answer(self, job: Job) -> AsyncIterator[Bundle]:
+    async def _change(self, change: Change) -> Content:
+        """Add or remove an adapter; other changes wait here, where they take up no thread."""
+        assert self._shelf is not None  # there are no routes that ask for changes otherwise
+        shelf, name, folder = self._shelf, change.name, change.folder
+
+        def is_wanted() -> bool:
+            return change.uid not in self._cancelled and time.monotonic() < change.deadline
+
+        try:
+            async with self._changing:
+                if not is_wanted():
+                    return Failure(504, "deadline", "other changes took too long")
+                if folder is None:
+                    await asyncio.to_thread(shelf.remove, self.engine, name)
+                else:
+                    put = partial(shelf.add, is_wanted=is_wanted)
+                    await asyncio.to_thread(put, self.engine, name, folder)
+        except Exception as error:
+            return _failure(error)
+        return Chunk(finish_reason="stop")
+
+    async def _answer(self, job: Job) -> AsyncIterator[Content]:
         # A tokenizer or a lock may take its time, so not on the event loop.
         stream = await asyncio.to_thread(
             self.engine.submit,
@@ -140,12 +176,14 @@ class AnswerAPI(litserve.LitAPI):  # type: ignore[misc]
         self._streams[job.uid] = stream
         if job.uid in self._cancelled:
             stream.cancel()
-        async for bundle in bundled(stream, until=job.deadline + GRACE_SECONDS):
-            yield bundle
-            if bundle[-1].finish_reason:
-                return
-        log.error("the engine has not ended an answer at its deadline")
-        yield Failure(504, "deadline", "the answer was not complete in time")
+        try:
+            # The loop's clock is `time.monotonic`, as the deadline's.
+            async with asyncio.timeout_at(job.deadline + GRACE_SECONDS):
+                async for chunk in stream:
+                    yield chunk
+        except TimeoutError:
+            log.error("the engine has not ended an answer at its deadline")
+            yield Failure(504, "deadline", "the answer was not complete in time")
 
     def _cancel(self, uid: str) -> None:
         stream = self._streams.get(uid)
@@ -155,37 +193,6 @@ class AnswerAPI(litserve.LitAPI):  # type: ignore[misc]
             self._cancelled[uid] = None
             while len(self._cancelled) > 1000:
                 self._cancelled.popitem(last=False)
-
-
-async def bundled(stream: Stream, *, until: float) -> AsyncIterator[list[Chunk]]:
-    """Put chunks that come close together into one list; the first is not held up.
-
-    Args:
-        stream: Of one answer.
-        until: When to give up, on `time.monotonic`'s clock.
-    """
-    chunks = aiter(stream)
-    held: list[Chunk] = []
-    sent = 0.0  # when a bundle went out last
-    coming = asyncio.ensure_future(anext(chunks))
-    try:
-        while (now := time.monotonic()) < until:
-            wake = min(sent + BUNDLE_SECONDS, until) if held else until
-            await asyncio.wait({coming}, timeout=max(0, wake - now))
-            last = False
-            if coming.done():
-                held.append(coming.result())
-                last = held[-1].finish_reason is not None
-            full = len(held) >= BUNDLE_CHUNKS or time.monotonic() >= sent + BUNDLE_SECONDS
-            if held and (full or last):
-                yield held
-                held, sent = [], time.monotonic()
-            if last:
-                return
-            if coming.done():
-                coming = asyncio.ensure_future(anext(chunks))
-    finally:
-        coming.cancel()
 
 
 class AnswerLoop(StreamingLoop):  # type: ignore[misc]
@@ -222,6 +229,8 @@ class _Turns:
 
 def _failure(error: Exception) -> Failure:
     match error:
+        case Refused():
+            return Failure(error.status, error.code, error.message, param=error.param)
         case RequestError():
             return Failure(400, "invalid_request", str(error))
         case BusyError():

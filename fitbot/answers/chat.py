@@ -43,6 +43,12 @@ def main(args: list[str]) -> int:
         help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
         "embedded model alone",
     )
+    parser.add_argument(
+        "--backend",
+        choices=["torch", "llama"],
+        default="torch",
+        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
+    )
     parser.add_argument("--ask", help="one question; its answer is all that is printed")
     parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
     parser.add_argument(
@@ -60,7 +66,7 @@ def main(args: list[str]) -> int:
     )
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    from fitbot.answers.loading import open_engine
+    from fitbot.answers.loading import open_engine, open_llama_engine
 
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:
@@ -69,7 +75,8 @@ def main(args: list[str]) -> int:
         sys.stderr.write(f"no --adapter named: {who} answers\n")
     wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
     sampling = replace(sampling_of(adapter), **{k: v for k, v in wanted.items() if v is not None})
-    engine = open_engine(adapter, slots=2)
+    opener = open_llama_engine if options.backend == "llama" else open_engine
+    engine = opener(adapter, slots=2)
     try:
         chosen = engine.models[-1] if options.base else engine.models[0]
         both = [engine.models[-1], engine.models[0]]

@@ -38,6 +38,8 @@ class Sampling:
             draws a seed.
         logprobs: With each token its own log-probability and those of this many likeliest; None
             leaves them out.
+        reasoning: Tell what the model thinks, between <think> and </think>, apart from the text;
+            otherwise it is dropped.
 
     Raises:
         RequestError: A value is out of range.
@@ -52,6 +54,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
+    reasoning: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -97,13 +100,14 @@ class Chunk:
     """A piece of an answer. The last one alone has a finish reason and the usage.
 
     Args:
-        text: New text; may be empty.
+        text: New text; may be empty. A thought is never part of it.
         logprobs: Of its tokens, when asked for. Text may lag behind its tokens: characters of
             several tokens, and what may become a stop string, come when they are sure.
         finish_reason: "stop" the answer is complete; "length" it had all tokens it was granted;
             "cancelled", "deadline"; "error" the engine failed.
         usage: Tokens, in the last chunk.
         error: What failed, for finish reason "error".
+        reasoning: New text of a thought, when asked for.
     """
 
     text: str = ""
@@ -111,6 +115,7 @@ class Chunk:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     error: str | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,17 @@ from torch import Tensor
 
 from fitbot import __version__
 from fitbot.answers.deploy import TARGETS, write_deployment
+from fitbot.answers.gguf_file import FILE_TYPES, Kind
 from fitbot.answers.provenance import PROVENANCE_FILE, sha256_of
-from fitbot.errors import AdapterError
+from fitbot.embedded import EMBEDDED
+from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.chat import load_tokenizer
 from fitbot.policy.base import POLICY_ADAPTER, LoraSettings, adapter_config
 
 logger = logging.getLogger(__name__)
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-_WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge is warned of
+WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge loses too much
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
 _STATE_PREFIX = "policy.network."
 
@@ -86,7 +88,10 @@ def main(args: list[str]) -> int:
         description="Write a checkpoint's adapter as PEFT folder.",
     )
     parser.add_argument(
-        "checkpoint", type=Path, help="a .ckpt file, or a run's folder (its last.ckpt)"
+        "checkpoint",
+        type=Path,
+        help="a .ckpt file, or a run's folder (its last.ckpt); with --target or --gguf an "
+        "adapter's folder, too",
     )
     parser.add_argument("--out", type=Path, help="folder to write; default: beside the checkpoint")
     parser.add_argument(
@@ -98,16 +103,38 @@ def main(args: list[str]) -> int:
     parser.add_argument(
         "--target",
         choices=list(TARGETS),
-        help="write besides what serves the adapter with that engine; `checkpoint` may be an "
-        "adapter's folder then",
+        help="write besides what serves the adapter with that engine",
+    )
+    parser.add_argument(
+        "--gguf",
+        choices=list(FILE_TYPES),
+        help="write besides base and adapter for llama.cpp, the base in this precision, and their "
+        "drift; `embedded` instead of a checkpoint is the embedded model alone, into --out",
     )
     options = parser.parse_args(args[1:])
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if options.target and (options.checkpoint / PROVENANCE_FILE).is_file():
-        logger.info("wrote %s", write_deployment(options.checkpoint, options.target))
+    if options.merge and (options.target or options.gguf):
+        raise ConfigError("--merge: --target and --gguf want the adapter unmerged; leave one out")
+    if options.gguf and str(options.checkpoint) == EMBEDDED:
+        out = options.out or Path(f"{EMBEDDED}-gguf")
+        _export_gguf(out, options.gguf, alone=True)
         return 0
+    is_adapter = (options.target or options.gguf) and (
+        options.checkpoint / PROVENANCE_FILE
+    ).is_file()
+    out = options.checkpoint if is_adapter else _export_checkpoint(options)
+    if options.target:
+        logger.info("wrote %s", write_deployment(out, options.target))
+    if options.gguf:
+        _export_gguf(out, options.gguf)
+    return 0
+
+
+def _export_checkpoint(options: Any) -> Path:
+    """Write the adapter, or merged weights; returns the folder."""
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = _load_checkpoint(path)
+    out: Path
     if options.merge:
         out = options.out or path.parent / f"{path.stem}-merged"
         export_merged(out, checkpoint, drift_pairs=options.drift_pairs)
@@ -120,9 +147,16 @@ def main(args: list[str]) -> int:
             training=_training(checkpoint),
         )
     logger.info("wrote %s", out)
-    if options.target and not options.merge:
-        logger.info("wrote %s", write_deployment(out, options.target))
-    return 0
+    return out
+
+
+def _export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> None:
+    from fitbot.answers.gguf_export import export_gguf
+
+    logging.getLogger("gguf").setLevel(logging.WARNING)
+    told = export_gguf(folder, kind, alone=alone)
+    for name in told["sha256"]:
+        logger.info("wrote %s", folder / name)
 
 
 def export_merged(
@@ -190,7 +224,7 @@ def export_merged(
         *(drift[name] for name in ("completions", "mean_nats", "max_nats")),
         100 * drift["effect_kept"],
     )
-    if not drift["effect_kept"] > _WORTH_MERGING:
+    if not drift["effect_kept"] > WORTH_MERGING:
         logger.warning(
             "bf16 weights are too coarse for this adapter: what it adds to a weight is lost in the "
             "rounding; keep it unmerged (fitbot export without --merge)"

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from fitbot.answers.decoder import ADAPTED, Decoder, Precision, rank_of
-from fitbot.answers.engine import TUNED
+from fitbot.answers.engine import BASE, TUNED
+from fitbot.answers.gguf_file import ADAPTER_FILE, BASE_FILE
 from fitbot.answers.grant import Policy
 from fitbot.answers.local import LocalEngine
+from fitbot.answers.merging import merge_checked
 from fitbot.answers.provenance import answer_settings, provenance_of, sha256_of
-from fitbot.embedded import resolve_base_model
-from fitbot.errors import AdapterError, ConfigError, EngineError
+from fitbot.embedded import EMBEDDED, resolve_base_model
+from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.policy.base import BaseSettings, load_base
 
 _LONE_RANK = 16  # of adapters that may be added where there is none
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
-_SLOTS = {"cpu": 16, "cuda": 128}
+_SLOTS = {"cpu": 16, "cuda": 128, "llama": 8}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
 
 
@@ -33,11 +35,13 @@ def open_engine(
     max_waiting: int = 64,
     more_adapters: int = 0,
     policy: Policy = "room",
+    merged: bool = False,
 ) -> LocalEngine:
     """Load base and adapter and start answering.
 
     The weights are those that training saw, an NF4 base expanded; the adapter lies beside them,
-    unmerged. So one engine answers as "fitbot", with the adapter, and as "base", without.
+    unmerged. So one engine answers as "fitbot", with the adapter, and as "base", without. Merged,
+    it answers as "fitbot" only.
 
     Args:
         adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
@@ -48,11 +52,15 @@ def open_engine(
         max_waiting: Requests accepted beyond those that are active.
         more_adapters: Adapters that `LocalEngine.add` may add, of at most this one's rank.
         policy: How many tokens a request is granted, see `grant`.
+        merged: Add the adapter to the weights, in float32, before they are rounded to `precision`.
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base.
-        ConfigError: The base is of a kind that the embedded engine does not know.
+        ConfigError: The base is of a kind that the embedded engine does not know; or `merged`, and
+            there is no adapter, others are to be added, or too much of it is lost in rounding.
     """
+    if merged and (adapter is None or more_adapters):
+        raise ConfigError("--merged: needs an adapter, and takes no others besides it")
     provenance = provenance_of(adapter)
     base_model = provenance["base_model"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -63,28 +71,96 @@ def open_engine(
     )
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_base(base, device=device, compute_dtype=dtype)
+    precision = precision or precision_for(model, device)
+    chat = Chat(load_tokenizer(base_model), system_prompt=provenance["data"]["system_prompt"])
     weights = None if adapter is None else read_adapter(adapter)
+    if merged and weights is not None:
+        _merge(model, weights, chat, precision, adapter)
+        weights = None
     rank = _LONE_RANK if weights is None else rank_of(weights)
     places = more_adapters + (weights is not None)
     decoder = decoder_for(device)(
         model,
         slots=slots or _SLOTS[device.type],
         context=min(context, model.config.max_position_embeddings),
-        precision=precision or precision_for(model, device),
+        precision=precision,
         ranks=rank * places,
     )
     del model
-    decoder.warm_up()
-    tokenizer = load_tokenizer(base_model)
-    chat = Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
-    settings = answer_settings(adapter)
-    engine = LocalEngine(
+    return _start(
         decoder,
         chat,
+        adapter,
+        weights,
+        name=TUNED if merged else BASE,
         rank=rank,
         max_waiting=max_waiting,
         policy=policy,
-        below_gib=settings.adaptive_below_gib,
+    )
+
+
+def open_llama_engine(
+    adapter: Path | None,
+    *,
+    slots: int | None = None,
+    context: int = _CONTEXT,
+    max_waiting: int = 64,
+    more_adapters: int = 0,
+    policy: Policy = "room",
+) -> LocalEngine:
+    """Start answering with the files that `fitbot export --gguf` wrote, on a CPU by llama.cpp.
+
+    The adapter lies beside the weights, as in `open_engine`, whose arguments these are.
+
+    Raises:
+        AdapterError: The folder holds no such files, or not those that were exported.
+        ConfigError: llama.cpp is not installed, or cannot open them.
+    """
+    from fitbot.answers.llama import LlamaDecoder
+
+    provenance = provenance_of(adapter)
+    if adapter is None or "gguf" not in provenance:
+        raise AdapterError(
+            f"{adapter or 'the embedded model'} has no GGUF files yet; write them with fitbot "
+            f"export {adapter or EMBEDDED} --gguf q8_0, and name their folder with --adapter"
+        )
+    sha256 = provenance["gguf"]["sha256"]
+    _check_files(adapter, sha256)
+    weights = read_adapter(adapter) if ADAPTER_FILE in sha256 else None
+    rank = _LONE_RANK if weights is None else rank_of(weights)
+    places = more_adapters + (weights is not None)
+    slots = slots or _SLOTS["llama"]
+    decoder = LlamaDecoder(adapter / BASE_FILE, slots=slots, context=context, ranks=rank * places)
+    chat = Chat(
+        load_tokenizer(provenance["base_model"]),
+        system_prompt=provenance["data"]["system_prompt"],
+    )
+    return _start(
+        decoder, chat, adapter, weights, rank=rank, max_waiting=max_waiting, policy=policy
+    )
+
+
+def _start(
+    decoder: Decoder,
+    chat: Chat,
+    adapter: Path | None,
+    weights: dict[str, tuple[Tensor, Tensor]] | None,
+    *,
+    name: str = BASE,
+    rank: int,
+    max_waiting: int,
+    policy: Policy,
+) -> LocalEngine:
+    """Start an engine and give it its adapter, if the decoder has none of it yet."""
+    decoder.warm_up()
+    engine = LocalEngine(
+        decoder,
+        chat,
+        name=name,
+        rank=rank,
+        max_waiting=max_waiting,
+        policy=policy,
+        below_gib=answer_settings(adapter).adaptive_below_gib,
     )
     if adapter is not None and weights is not None:
         try:
@@ -100,14 +176,32 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
     """Let a running engine answer with one adapter more.
 
     Raises:
-        AdapterError: It is not of the engine's base, its files are not those that were exported,
-            or there is no room.
+        AdapterError: It is not of the engine's base, its rank is too large, or its files are not
+            those that were exported.
+        RoomError: There is no room for one more.
         RequestError: The name is taken, or is none.
     """
-    base_model, own = provenance_of(folder)["base_model"], engine.chat.tokenizer.name_or_path
-    if resolve_base_model(base_model) != own:
+    base_model, own = provenance_of(folder).get("base_model"), engine.chat.tokenizer.name_or_path
+    try:
+        is_own = resolve_base_model(str(base_model)) == own
+    except ConfigError:  # a folder that is not here
+        is_own = False
+    if not is_own:
         raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
     _add(engine, name, read_adapter(folder), folder)
+
+
+def _merge(
+    model: Any,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    chat: Chat,
+    precision: Precision,
+    folder: Path | None,
+) -> None:
+    try:
+        merge_checked(model, weights, chat, precision)
+    except AdapterError as error:
+        raise AdapterError(f"{folder} does not fit: {error}") from error
 
 
 def _add(
@@ -117,6 +211,8 @@ def _add(
         engine.add(name, weights)
     except EngineError:
         raise
+    except RoomError as error:
+        raise RoomError(f"{folder} does not fit: {error}") from error
     except (ConfigError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not fit: {error}") from error
 
@@ -133,33 +229,51 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
 
     file = folder / "adapter_model.safetensors"
     try:
-        for name, expected in provenance_of(folder).get("sha256", {}).items():
-            if sha256_of(folder / name) != expected:
-                raise AdapterError(
-                    f"{folder}: {name} is not the file that was exported; export the adapter again"
-                )
+        _check_files(folder, provenance_of(folder).get("sha256", {}))
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        rank, scaling = _rank_and_scaling(config)
         tensors = load_file(file)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise AdapterError(f"{folder}: its adapter cannot be read: {error}") from error
-    more = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
-    if any(config.get(key) for key in more) or config.get("bias") != "none":
+    if rank is None:
         raise AdapterError(
             f"{folder}: only plain LoRA of one rank can be served, without DoRA, biases or more"
         )
-    root = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
-    scaling = config["lora_alpha"] / root
     weights = {}
     for name, a in tensors.items():
         path, _, kind = name.removesuffix(".weight").rpartition(".")
         if kind == "lora_A":
-            *_, number, _, layer = path.split(".")
-            if layer not in ADAPTED or f"{path}.lora_B.weight" not in tensors:
+            number, _, layer = ["", "", *path.split(".")][-3:]
+            b = tensors.get(f"{path}.lora_B.weight")
+            if layer not in ADAPTED or b is None:
                 raise AdapterError(f"{folder}: {name} is not of a layer that can be served")
-            weights[f"{number}.{layer}"] = a, scaling * tensors[f"{path}.lora_B.weight"]
+            weights[f"{number}.{layer}"] = a, scaling * b
     if not weights or 2 * len(weights) != len(tensors):
         raise AdapterError(f"{folder}: {file.name} does not hold LoRA's A and B, and nothing else")
+    for name, (a, b) in weights.items():
+        if a.shape[:1] != (rank,) or b.shape[1:] != (rank,):
+            raise AdapterError(f"{folder}: {name} is not of rank {rank}, as its config says")
+        # Zero times infinity is no number: it would spoil the answers of every other adapter.
+        if not (a.isfinite().all() and b.isfinite().all()):
+            raise AdapterError(f"{folder}: {name} holds what is no finite number")
     return weights
+
+
+def _check_files(folder: Path, sha256: dict[str, str]) -> None:
+    for name, expected in sha256.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != expected:
+            raise AdapterError(
+                f"{folder}: {name} is not the file that was exported; export the adapter again"
+            )
+
+
+def _rank_and_scaling(config: dict[str, Any]) -> tuple[int | None, float]:
+    """Return what PEFT's config says of both; no rank if it is more than plain LoRA of one."""
+    more = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
+    if any(config.get(key) for key in more) or config.get("bias") != "none" or config["r"] < 1:
+        return None, 0.0
+    root = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
+    return config["r"], config["lora_alpha"] / root
 
 
 def decoder_for(device: torch.device) -> type[Decoder]:

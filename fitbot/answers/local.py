@@ -93,6 +93,7 @@ class LocalEngine:
         decoder: Decoder,
         chat: Chat,
         *,
+        name: str = BASE,
         rank: int = 0,
         max_waiting: int = 64,
         policy: Policy = "room",
@@ -103,13 +104,14 @@ class LocalEngine:
         Args:
             decoder: Weights and cache.
             chat: Renders conversations as in training.
+            name: What requests call the decoder's weights without an adapter.
             rank: Of the adapters that there is room for in the decoder.
             max_waiting: Requests accepted beyond those that are active.
             policy: How many tokens a request is granted.
             below_gib: For policy "published": free GPU memory below which it grants less.
         """
         self.decoder, self.chat, self.rank = decoder, chat, rank
-        self.adapters: dict[str, slice | None] = {BASE: None}  # their ranks in the decoder
+        self.adapters: dict[str, slice | None] = {name: None}  # their ranks in the decoder
         self.slots, self.max_waiting = decoder.slots, max_waiting
         self.policy, self.below_gib = policy, below_gib
         self._bytes = TokenBytes(chat.tokenizer)
@@ -167,7 +169,9 @@ class LocalEngine:
                 ranks=self.adapters[name],
                 deadline=deadline,
                 stream=Stream(),
-                text=AnswerText(self._bytes, sampling.stop),
+                text=AnswerText(
+                    self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning
+                ),
             )
             self._waiting.append(request)
             self._changed.notify()
@@ -378,12 +382,15 @@ class LocalEngine:
             self._end(request, "stop", logprobs=logprobs)
             return
         text = request.text.add(drawn.token)
+        if request.text.in_thought:
+            logprobs = ()  # they would tell it
         if request.text.stopped:
             self._end(request, "stop", text, logprobs)
         elif request.drawn >= request.granted:
             self._end(request, "length", text, logprobs)
-        elif text or logprobs:
-            request.stream.put(Chunk(text, logprobs))
+        elif text or logprobs or request.text.reasoning:
+            reasoning = request.text.take_reasoning()
+            request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
 
     def _logprobs(self, drawn: Drawn) -> tuple[TokenLogprob, ...]:
         if drawn.logprob is None:
@@ -407,4 +414,5 @@ class LocalEngine:
             else:
                 self._waiting.remove(request)
         text += request.text.finish()
-        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error))
+        reasoning = request.text.take_reasoning()
+        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error, reasoning))

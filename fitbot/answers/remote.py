@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from fitbot.answers.engine import Chunk, Sampling, Stats, Stream, TokenLogprob, Usage
+from fitbot.answers.text import Thoughts
 from fitbot.errors import BusyError, ConfigError, EngineError, RequestError
 from fitbot.pairs.preferences import Message
 
@@ -166,6 +167,8 @@ class RemoteEngine:
             body["seed"] = sampling.seed
         if sampling.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if sampling.reasoning:
+            body["include_reasoning"] = True
         return body | self.more
 
     def _open(self, body: dict[str, Any], deadline: float | None) -> httpx.Response:
@@ -198,18 +201,19 @@ class RemoteEngine:
     ) -> None:
         """Turn events into chunks until the answer ends, whatever ends it."""
         last, drawn = Chunk(finish_reason="error", error="the server ended in mid-answer"), 0
+        thoughts = Thoughts()
         try:
             for event in _events(response):
                 if stream.cancelled or (deadline and time.monotonic() > deadline):
                     last = Chunk(finish_reason="cancelled" if stream.cancelled else "deadline")
                     break
-                chunk = _chunk_of(event)
+                chunk = _set_apart(_chunk_of(event), thoughts)
                 if chunk.usage:
                     last = replace(last, usage=chunk.usage)
                 elif chunk.finish_reason:
                     last = chunk
                 else:
-                    stream.put(chunk)
+                    stream.put(chunk if sampling.reasoning else replace(chunk, reasoning=""))
                 drawn += 1
         except httpx.ReadTimeout:
             late = deadline is not None and time.monotonic() >= deadline
@@ -219,6 +223,9 @@ class RemoteEngine:
             last = Chunk(finish_reason="error", error=f"the server failed: {error}")
         finally:
             response.close()
+        said, thought = thoughts.finish()
+        thought = last.reasoning + thought if sampling.reasoning else ""
+        last = replace(last, text=last.text + said, reasoning=thought)
         # A server that was left in mid-answer has not said what it cost.
         usage = last.usage or Usage(0, drawn, 0)
         usage = replace(usage, granted=usage.granted or sampling.max_new_tokens)
@@ -244,6 +251,15 @@ def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
             yield event
 
 
+def _set_apart(chunk: Chunk, thoughts: Thoughts) -> Chunk:
+    """Take thoughts out of the text, where a server leaves them, and out of the log-probs."""
+    was_inside = thoughts.inside
+    text, thought = thoughts.feed(chunk.text)
+    only_thought = bool(chunk.reasoning) and not chunk.text
+    logprobs = () if was_inside or thoughts.inside or only_thought else chunk.logprobs
+    return replace(chunk, text=text, logprobs=logprobs, reasoning=chunk.reasoning + thought)
+
+
 def _chunk_of(event: dict[str, Any]) -> Chunk:
     """Read one event: text, or the end and why, or, without a choice, the usage."""
     if not event["choices"]:
@@ -265,4 +281,7 @@ def _chunk_of(event: dict[str, Any]) -> Chunk:
         reason = "stop"
     if reason not in (None, "stop", "length"):
         raise ValueError(f"it ended with {reason!r}")
-    return Chunk(choice["delta"].get("content") or "", logprobs, reason)
+    delta = choice["delta"]
+    # The second name is what vLLM called it once, and others do.
+    reasoning = delta.get("reasoning") or delta.get("reasoning_content") or ""
+    return Chunk(delta.get("content") or "", logprobs, reason, reasoning=reasoning)

@@ -5,6 +5,7 @@ begun, a thought that the user is not to see.
 """
 
 import codecs
+from collections.abc import Sequence
 from typing import Any
 
 from fitbot.errors import ConfigError
@@ -58,32 +59,60 @@ def _characters_of_bytes() -> dict[int, str]:
 
 
 class AnswerText:
-    """The text of one answer while its tokens come."""
+    """The text of one answer while its tokens come; what it thinks by itself is kept apart.
 
-    def __init__(self, token_bytes: TokenBytes, stop: tuple[str, ...]):
-        """Take what tokens stand for, and the strings that end the answer."""
+    Args:
+        token_bytes: What tokens stand for.
+        stop: Strings that end the answer; a thought may hold them.
+        prompt: Its tokens; some templates begin a thought that the answer goes on with.
+        reasoning: Keep thoughts, to be taken by `take_reasoning`; else they are lost.
+    """
+
+    def __init__(
+        self,
+        token_bytes: TokenBytes,
+        stop: tuple[str, ...],
+        *,
+        prompt: Sequence[int] = (),
+        reasoning: bool = False,
+    ):
+        """Begin an answer."""
         self.stopped = False
+        self.in_thought = False  # whether the newest token belongs to a thought, or is its mark
+        self.reasoning = ""
+        self._keeps_reasoning = reasoning
         self._bytes = token_bytes
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
-        self._thoughts = _Thoughts()
+        end = b"".join(token_bytes[token] for token in prompt[-2 * len(THINKING) :])
+        self._thoughts = Thoughts(inside=end.rstrip().endswith(THINKING.encode()))
         self._stop = stop
         self._held = ""  # what may become a stop string
 
     def add(self, token: int) -> str:
         """Take a token; returns the text that it makes sure."""
-        return self._show(self._thoughts.feed(self._characters.decode(self._bytes[token])))
+        was_in_thought = self._thoughts.inside
+        shown = self._show(*self._thoughts.feed(self._characters.decode(self._bytes[token])))
+        self.in_thought = was_in_thought or self._thoughts.inside
+        return shown
 
     def finish(self) -> str:
         """Return what was held back, now that nothing follows."""
-        text = self._characters.decode(b"", final=True)
-        shown = self._show(self._thoughts.feed(text) + self._thoughts.finish())
+        shown = self._show(*self._thoughts.feed(self._characters.decode(b"", final=True)))
+        shown += self._show(*self._thoughts.finish())
         if not self.stopped:
             shown, self._held = shown + self._held, ""
         return shown
 
-    def _show(self, text: str) -> str:
+    def take_reasoning(self) -> str:
+        """Return what of its thoughts is new."""
+        reasoning, self.reasoning = self.reasoning, ""
+        return reasoning
+
+    def _show(self, text: str, thought: str) -> str:
         if self.stopped:
             return ""
+        if self._keeps_reasoning:
+            self.reasoning += thought
         text = self._held + text
         places = [place for stop in self._stop if (place := text.find(stop)) >= 0]
         if places:
@@ -94,38 +123,41 @@ class AnswerText:
         return text[: len(text) - held]
 
 
-class _Thoughts:
-    """Leaves out what stands between <think> and </think>, and the blank lines after it."""
+class Thoughts:
+    """Tells what stands between <think> and </think> from what is said.
 
-    def __init__(self) -> None:
-        self.inside = False
-        self._after = False  # a thought has ended and nothing was said since
+    Blank lines at the beginning of a thought, and after it, belong to neither.
+    """
+
+    def __init__(self, *, inside: bool = False) -> None:
+        """Begin with what is said, or within a thought."""
+        self.inside = inside
+        self._fresh = inside  # there was a mark and no text since
         self._held = ""
 
-    def feed(self, text: str) -> str:
-        """Take text; returns what of it is no thought."""
-        text, shown = self._held + text, ""
+    def feed(self, text: str) -> tuple[str, str]:
+        """Take text; returns what of it is said and what is thought."""
+        text, parts = self._held + text, {False: "", True: ""}
         while True:
             mark = DONE_THINKING if self.inside else THINKING
             before, found, after = text.partition(mark)
             if not found:
                 break
-            shown += self._said(before)
-            self.inside, self._after = not self.inside, self.inside
-            text = after
+            parts[self.inside] += self._begun(before)
+            self.inside, self._fresh, text = not self.inside, True, after
         held = _begins(text, mark)
         self._held = text[len(text) - held :]
-        return shown + self._said(text[: len(text) - held])
+        parts[self.inside] += self._begun(text[: len(text) - held])
+        return parts[False], parts[True]
 
-    def finish(self) -> str:
+    def finish(self) -> tuple[str, str]:
         """Return what was held back."""
-        return self._said(self._held)
+        text, self._held = self._begun(self._held), ""
+        return ("", text) if self.inside else (text, "")
 
-    def _said(self, text: str) -> str:
-        if self.inside:
-            return ""
-        text = text.lstrip("\n") if self._after else text
-        self._after = self._after and not text
+    def _begun(self, text: str) -> str:
+        text = text.lstrip("\n") if self._fresh else text
+        self._fresh = self._fresh and not text
         return text
 
 

@@ -11,7 +11,11 @@ from fitbot.answers.engine import Chunk, Engine, Sampling
 from fitbot.errors import BusyError, FitbotError
 from fitbot.pairs.preferences import Message
 
-NAMES = {"max_tokens": "max_new_tokens", "top_logprobs": "logprobs"}
+NAMES = {
+    "max_tokens": "max_new_tokens",
+    "top_logprobs": "logprobs",
+    "include_reasoning": "reasoning",
+}
 SAME = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 
 
@@ -74,7 +78,8 @@ def events_of(chunk: Chunk) -> Iterator[dict[str, Any]]:
         }
         for one in chunk.logprobs
     ]
-    choice: dict[str, Any] = {"delta": {"content": chunk.text}, "logprobs": {"content": told}}
+    delta = {"content": chunk.text, "reasoning": chunk.reasoning}
+    choice: dict[str, Any] = {"delta": delta, "logprobs": {"content": told}}
     yield {"choices": [choice | {"finish_reason": chunk.finish_reason}]}
     if chunk.usage:
         usage = {

@@ -1,11 +1,12 @@
 """What every engine promises, and that the embedded one says what transformers' generate says."""
 
 import asyncio
+import importlib.util
 import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from fitbot.answers.decoder import Decoder
 from fitbot.answers.engine import Chunk, Engine, Sampling, Stream
-from fitbot.answers.loading import add_adapter, open_engine, read_adapter
+from fitbot.answers.gguf_export import export_gguf
+from fitbot.answers.loading import add_adapter, open_engine, open_llama_engine, read_adapter
 from fitbot.answers.local import LocalEngine
 from fitbot.answers.remote import RemoteEngine
 from fitbot.answers.sampling import Draw, Pending
@@ -31,6 +33,14 @@ from fitbot.errors import (
     RoomError,
 )
 from fitbot.pairs.preferences import Message
+
+needs_llama = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None, reason="needs llama.cpp"
+)
+OPENERS = [
+    pytest.param(open_engine, id="local"),
+    pytest.param(open_llama_engine, id="llama", marks=needs_llama),
+]
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +90,22 @@ def local(adapter: Path) -> Iterator[LocalEngine]:
     engine.close()
 
 
+@pytest.fixture(scope="session")
+def with_gguf(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same folder, that llama.cpp can answer with too."""
+    folder = Path(shutil.copytree(adapter, tmp_path_factory.mktemp("llama") / "adapter"))
+    if importlib.util.find_spec("llama_cpp") is not None:
+        export_gguf(folder, "f32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(with_gguf: Path) -> Iterator[LocalEngine]:
+    engine = open_llama_engine(with_gguf, slots=4, context=512, max_waiting=3)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture(scope="module")
 def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
     with serving(local) as url:
@@ -88,10 +114,26 @@ def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
         engine.close()
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "remote", pytest.param("llama", marks=needs_llama)])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Whatever answers."""
     engine: Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+@pytest.fixture
+def behind(engine: Engine, request: pytest.FixtureRequest) -> LocalEngine:
+    """The engine that computes what `engine` answers."""
+    if isinstance(engine, LocalEngine):
+        return engine
+    local: LocalEngine = request.getfixturevalue("local")
+    return local
+
+
+@pytest.fixture(params=["local", pytest.param("llama", marks=needs_llama)])
+def embedded(request: pytest.FixtureRequest) -> LocalEngine:
+    """Whatever answers in this process."""
+    engine: LocalEngine = request.getfixturevalue(request.param)
     return engine
 
 
@@ -171,17 +213,17 @@ def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engin
 
 
 def test_too_many_are_turned_away_and_everybody_else_is_answered(
-    engine: Engine, local: LocalEngine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, behind: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on, advance = threading.Event(), local.decoder.advance
-    while local.stats().active:  # whom a client has left, before the server noticed
+    go_on, advance = threading.Event(), behind.decoder.advance
+    while behind.stats().active:  # whom a client has left, before the server noticed
         time.sleep(0.01)
 
     def held_up(*args: Any) -> Any:
         go_on.wait(30)
         return advance(*args)
 
-    monkeypatch.setattr(local.decoder, "advance", held_up)
+    monkeypatch.setattr(behind.decoder, "advance", held_up)
     streams = [submit(engine, question) for question in (QUESTIONS * 2)[:7]]
     with pytest.raises(BusyError) as refused:
         submit(engine, "Hi!")
@@ -224,8 +266,11 @@ def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: s
         assert [value for _, value in told.top] == pytest.approx(top.tolist(), abs=1e-4)
 
 
-def test_a_closed_engine_ends_what_it_began_and_takes_no_more(adapter: Path) -> None:
-    engine = open_engine(adapter, slots=1, context=512)
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_a_closed_engine_ends_what_it_began_and_takes_no_more(
+    open_it: Callable[..., LocalEngine], with_gguf: Path
+) -> None:
+    engine = open_it(with_gguf, slots=1, context=512)
     streams = [submit(engine, QUESTIONS[1], max_new_tokens=400) for _ in range(3)]
     next(iter(streams[0]))
 
@@ -239,10 +284,11 @@ def test_a_closed_engine_ends_what_it_began_and_takes_no_more(adapter: Path) -> 
         submit(engine, "Hi!")
 
 
+@pytest.mark.parametrize("open_it", OPENERS)
 def test_when_the_engine_fails_everybody_hears_why(
-    adapter: Path, monkeypatch: pytest.MonkeyPatch
+    open_it: Callable[..., LocalEngine], with_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = open_engine(adapter, slots=1, context=512)
+    engine = open_it(with_gguf, slots=1, context=512)
     assert engine.health() is None
 
     go_on = threading.Event()
@@ -286,38 +332,41 @@ def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **mor
 
 @pytest.mark.parametrize("model", ["fitbot", "base"])
 def test_greedy_answers_are_those_of_generate_token_for_token(
-    local: LocalEngine, base: str, adapter: Path, model: str
+    embedded: LocalEngine, base: str, adapter: Path, model: str
 ) -> None:
     expected = []
     for question in QUESTIONS:
-        ids, _ = local.chat.encode_prompt([Message("user", question)], 512)
+        ids, _ = embedded.chat.encode_prompt([Message("user", question)], 512)
         found = generate(base, adapter if model == "fitbot" else None, ids, 24)
         new = found[0, len(ids) :].tolist()
-        expected.append(local.chat.tokenizer.decode(new, skip_special_tokens=True))
+        expected.append(embedded.chat.tokenizer.decode(new, skip_special_tokens=True))
 
-    alone = [text_of(ask(local, question, model)) for question in QUESTIONS]
-    first = submit(local, QUESTIONS[0], model)
+    alone = [text_of(ask(embedded, question, model)) for question in QUESTIONS]
+    first = submit(embedded, QUESTIONS[0], model)
     chunks = iter(first)
     begun = next(chunks)
-    streams = [submit(local, question, model) for question in QUESTIONS[1:]]  # join on the way
+    streams = [submit(embedded, question, model) for question in QUESTIONS[1:]]  # join on the way
     joined = [text_of([begun, *chunks]), *(text_of(list(stream)) for stream in streams)]
 
     assert alone == expected
     assert joined == expected
 
 
-def test_base_and_tuned_requests_share_a_step(local: LocalEngine) -> None:
+def test_base_and_tuned_requests_are_answered_at_once(embedded: LocalEngine) -> None:
     models = ["fitbot", "base", "fitbot", "base"]
-    alone = [text_of(ask(local, QUESTIONS[0], model)) for model in models]
+    alone = [text_of(ask(embedded, QUESTIONS[0], model)) for model in models]
 
-    streams = [submit(local, QUESTIONS[0], model) for model in models]
+    streams = [submit(embedded, QUESTIONS[0], model) for model in models]
 
     assert [text_of(list(stream)) for stream in streams] == alone
     assert alone[0] != alone[1]
 
 
-def test_adapters_come_and_go_while_others_are_answered(adapter: Path, tmp_path: Path) -> None:
-    engine = open_engine(adapter, slots=2, context=512, more_adapters=1)
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_adapters_come_and_go_while_others_are_answered(
+    open_it: Callable[..., LocalEngine], with_gguf: Path, adapter: Path, tmp_path: Path
+) -> None:
+    engine = open_it(with_gguf, slots=2, context=512, more_adapters=1)
     before = text_of(ask(engine, QUESTIONS[1]))
     under_way = submit(engine, QUESTIONS[1], max_new_tokens=350)
     begun = iter(under_way)

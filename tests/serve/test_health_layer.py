@@ -1,5 +1,7 @@
 """The health layer stands between client and engine."""
 
+import json
+
 import pytest
 
 from fitbot.answers.health.layer import DISCLAIMER
@@ -58,3 +60,42 @@ def test_log_probabilities_tell_nothing_of_what_is_cut(client) -> None:
 
         assert "content_filter" in response.text
         assert "trenbolone" not in response.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
+    server, client, stream
+) -> None:
+    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+
+    response = chat(client, "think badly", stream=stream, include_reasoning=True)
+
+    assert "trenbolone" not in response.text
+    assert "rather not" not in response.text
+    assert "reasoning" in response.text
+    assert '"stop"' in response.text
+    assert "Rest well." in "".join(contents(response, stream))
+    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before + 1
+
+
+def test_a_thought_that_nobody_asked_for_cuts_nothing(server, client) -> None:
+    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+
+    answer = chat(client, "think badly").json()
+
+    assert answer["choices"][0]["message"]["content"] == "Rest well. "
+    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before
+
+
+def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client) -> None:
+    message = chat(client, EMERGENCY, include_reasoning=True).json()["choices"][0]["message"]
+
+    assert "emergency" in message["content"].lower()
+    assert message["reasoning"] is None
+
+
+def contents(response, stream) -> list[str]:
+    if not stream:
+        return [response.json()["choices"][0]["message"]["content"]]
+    events = [json.loads(line[6:]) for line in response.text.splitlines() if line[6:7] == "{"]
+    return [event["choices"][0]["delta"].get("content", "") for event in events]

@@ -85,6 +85,27 @@ def test_one_client_gets_no_more_than_its_share(start) -> None:
     assert sorted(statuses) == [200] * 2 + [429] * 4
 
 
+def test_whoever_has_read_an_end_may_ask_again_at_once(start) -> None:
+    server = start("--max_in_flight=1", FITBOT_TOY="0.001")
+    statuses, streams = [], 100
+    with socket.create_connection(("127.0.0.1", server.port), timeout=8) as connection:
+        for number in range(2 * streams):
+            fields = {"stream": number < streams, "max_tokens": 2}
+            question = [{"role": "user", "content": "hi"}]
+            body = json.dumps({"messages": question, **fields}).encode()
+            connection.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(body), body)
+            )
+            received = b""
+            while not received.endswith((b"\r\n0\r\n\r\n", b"}")):
+                received += connection.recv(65536)
+            statuses.append(received[9:12])
+
+    assert set(statuses) == {b"200"}
+
+
 def test_a_client_that_asks_too_often(start) -> None:
     server = start("--rate_per_minute=3")
 

@@ -1,5 +1,7 @@
 """The real `openai` package as a client."""
 
+from typing import Any
+
 import openai
 import pytest
 from server_process import ServerProcess
@@ -84,6 +86,34 @@ def test_logprobs(api, stream) -> None:
     assert [token.token for token in tokens] == ["one ", "two ", "three "]
     assert [len(token.top_logprobs) for token in tokens] == [2, 2, 2]
     assert bytes(tokens[0].bytes) == b"one "
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_thought_has_a_field_of_its_own_when_asked_for(api, stream) -> None:
+    thinking = [{"role": "user", "content": "think hm hm so yes sir"}]
+
+    def ask(**fields) -> list[Any]:
+        answer = api.chat.completions.create(
+            model="toy", messages=thinking, stream=stream, extra_body=fields
+        )
+        return [c.choices[0].delta for c in answer] if stream else [answer.choices[0].message]
+
+    asked, plain = ask(include_reasoning=True), ask()
+
+    assert "".join(part.content or "" for part in asked) == "yes sir "
+    assert "".join(part.content or "" for part in plain) == "yes sir "
+    assert "".join(getattr(part, "reasoning", "") or "" for part in asked) == "hm hm "
+    assert not any(hasattr(part, "reasoning") for part in plain)
+    if stream:
+        kinds = ["reasoning" if hasattr(part, "reasoning") else "content" for part in asked[1:-1]]
+        assert kinds == sorted(kinds, reverse=True)  # the thought first
+
+
+def test_who_asks_for_a_thought_where_there_is_none_gets_none(api) -> None:
+    fields = {"include_reasoning": True}
+    completion = api.chat.completions.create(model="toy", messages=ASK, extra_body=fields)
+
+    assert completion.choices[0].message.reasoning is None
 
 
 def test_both_models_are_listed_and_answer(api) -> None:

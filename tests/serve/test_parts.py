@@ -3,52 +3,118 @@
 import asyncio
 import itertools
 import json
-import time
+import pickle
+import queue
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
+from litserve.utils import LitAPIStatus
 
-from fitbot.answers.engine import Chunk, Sampling, Stream, Usage
+from fitbot.answers.engine import Chunk, Sampling, Usage
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.serve import chat
 from fitbot.serve.app import _sampling, main
 from fitbot.serve.board import SERVING, Board
 from fitbot.serve.limits import Limits
 from fitbot.serve.metrics import Metrics
-from fitbot.serve.relay import Piece
-from fitbot.serve.worker import BUNDLE_CHUNKS, bundled
+from fitbot.serve.refusals import Failure
+from fitbot.serve.relay import Piece, Request, Switchboard
+from fitbot.serve.transport import BUNDLE_SECONDS, BundlingTransport
 
 LAST = Chunk("end", finish_reason="stop", usage=Usage(1, 2, 3))
 
 
-def bundles_of(stream: Stream, seconds: float = 5) -> list[list[Chunk]]:
-    async def collect() -> list[list[Chunk]]:
-        until = time.monotonic() + seconds
-        return [bundle async for bundle in bundled(stream, until=until)]
+class Line:
+    """The worker's end of the transport, whose messages are kept."""
 
-    return asyncio.run(collect())
+    def __init__(self) -> None:
+        self.queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.transport = BundlingTransport(None, [self.queue])
 
+    def send(self, uid: str, content: object) -> None:
+        self.transport.send((uid, (content, LitAPIStatus.OK, "kind", 0)), 0)
 
-def test_chunks_that_come_together_travel_together() -> None:
-    stream = Stream()
-    chunks = [*(Chunk(str(n)) for n in range(20)), LAST]
-    for chunk in chunks:
-        stream.put(chunk)
-
-    bundles = bundles_of(stream)
-
-    assert [chunk for bundle in bundles for chunk in bundle] == chunks
-    assert [len(bundle) for bundle in bundles] == [1, 8, 8, 4]
-    assert BUNDLE_CHUNKS == 8
+    def messages(self) -> list[list[tuple[str, object]]]:
+        """What has gone by now."""
+        raw = [self.queue.get() for _ in range(self.queue.qsize())]
+        return [[(uid, content) for uid, (content, *_) in pickle.loads(one)] for one in raw]
 
 
-def test_a_chunk_is_not_held_until_the_next_one_comes() -> None:
-    stream = Stream()
-    stream.put(Chunk("first"))
-    stream.put(Chunk("second"))
+def test_what_comes_close_together_travels_together() -> None:
+    async def go() -> None:
+        line = Line()
+        for uid in ("a", "b"):
+            line.send(uid, Chunk("0"))
+        await asyncio.sleep(0)
+        assert line.messages() == [[("a", Chunk("0")), ("b", Chunk("0"))]]  # at once
+        for text in ("1", "2"):
+            for uid in ("a", "b"):
+                line.send(uid, Chunk(text))
+        await asyncio.sleep(0)
+        assert line.messages() == []
+        await asyncio.sleep(2 * BUNDLE_SECONDS)
+        assert line.messages() == [[("a", Chunk("12")), ("b", Chunk("12"))]]
 
-    bundles = bundles_of(stream, seconds=0.2)  # and then silence
+    asyncio.run(go())
 
-    assert [[chunk.text for chunk in bundle] for bundle in bundles] == [["first"], ["second"]]
+
+def test_the_end_of_an_answer_does_not_wait() -> None:
+    async def go() -> None:
+        line = Line()
+        failure = Failure(500, "code", "message")
+        for uid in ("a", "b", "c"):
+            line.send(uid, Chunk("first"))
+        await asyncio.sleep(0)
+        line.messages()
+        for uid in ("a", "b", "c"):
+            line.send(uid, Chunk("and the "))
+        line.send("a", LAST)
+        line.send("b", failure)
+        await asyncio.sleep(0)
+        assert line.messages() == [
+            [("a", replace(LAST, text="and the end")), ("b", Chunk("and the ")), ("b", failure)]
+        ]
+        await asyncio.sleep(2 * BUNDLE_SECONDS)
+        assert line.messages() == [[("c", Chunk("and the "))]]
+
+    asyncio.run(go())
+
+
+def test_a_bundle_is_taken_apart_where_it_arrives() -> None:
+    async def go() -> None:
+        line = Line()
+        for uid in ("a", "b"):
+            line.send(uid, LAST)
+        await asyncio.sleep(0)
+        other_end = BundlingTransport(None, [line.queue])
+
+        items = [await other_end.areceive(0) for _ in range(2)]
+
+        assert [item[0] for item in items if item] == ["a", "b"]
+        assert await other_end.areceive(0) is None
+
+    asyncio.run(go())
+
+
+def test_who_waits_for_a_chunk_is_told_that_none_has_come() -> None:
+    async def go() -> None:
+        board = Board()
+        board.worker = 5
+        board.beat()
+        switchboard = Switchboard(board, Metrics(board))
+        switchboard.connect(queue.SimpleQueue(), {}, 0)
+        watching = asyncio.create_task(switchboard.watch())
+        with ExitStack() as exits:
+            relay = switchboard.send(Request((), Sampling(), None, seconds=9), exits)
+
+            assert await relay.next(0.01) is None
+            for chunk in (Chunk("one "), Chunk("two "), LAST):
+                relay.item.response_queue.append((chunk, LitAPIStatus.OK))
+            assert await relay.next(5) == replace(LAST, text="one two end")
+        watching.cancel()
+
+    asyncio.run(go())
 
 
 def test_a_silent_stream_is_kept_open_by_pings() -> None:

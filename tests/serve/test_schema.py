@@ -17,17 +17,25 @@ SCHEMATHESIS = Path(sys.executable).parent / "st"
         # What no schema can say: the last message is the user's, some fields want others.
         ("chat", "positive_data_acceptance"),
         ("(predict|livez|readyz|models|metrics)", "none"),
+        ("lora", "none"),
     ],
-    ids=["chat", "others"],
+    ids=["chat", "others", "adapters"],
 )
 def test_generated_requests(start, tmp_path, paths, excluded) -> None:
-    server = start("--max_new_tokens=4", "--rate_per_minute=1000000", FITBOT_TOY="0.001")
+    server = start(
+        "--max_new_tokens=4",
+        "--rate_per_minute=1000000",
+        f"--adapters={tmp_path}",
+        FITBOT_TOY="0.001",
+        FITBOT_ADMIN_KEYS="staple-staple-staple",
+    )
     skip = [] if excluded == "none" else ["--exclude-checks", excluded]
 
     done = subprocess.run(
         [SCHEMATHESIS, "run", f"{server.url}/openapi.json", "--mode=all", "--max-examples=30"]
         + ["--seed=1", "--request-timeout=20", "--phases=coverage,fuzzing", "--no-color"]
-        + [f"--include-path-regex={paths}", "--suppress-health-check=all", *skip],
+        + [f"--include-path-regex={paths}", "--suppress-health-check=all", *skip]
+        + ["--header=X-API-Key: staple-staple-staple"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

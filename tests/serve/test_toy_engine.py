@@ -80,6 +80,14 @@ def test_logprobs_come_when_asked_for(engine) -> None:
     assert [len(token.top) for token in first.logprobs] == [2]
 
 
+def test_a_thought_comes_apart_when_asked_for(engine) -> None:
+    for reasoning, expected in [(True, "hm hm "), (False, "")]:
+        chunks = list(ask(engine, "think hm hm so yes sir", reasoning=reasoning))
+
+        assert text_of(chunks) == "yes sir "
+        assert "".join(chunk.reasoning for chunk in chunks) == expected
+
+
 def test_a_prompt_without_room_is_refused(engine) -> None:
     with pytest.raises(RequestError, match="room"):
         ask(engine, "word " * 5000)

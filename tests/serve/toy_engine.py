@@ -12,13 +12,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fitbot.answers.engine import Chunk, FinishReason, Sampling, Stats, Stream, TokenLogprob, Usage
-from fitbot.errors import BusyError, EngineError, RequestError
+from fitbot.errors import AdapterError, BusyError, EngineError, RequestError, RoomError
 from fitbot.pairs.preferences import Message
 
 SLOTS = 64
 CONTEXT = 4096  # words of prompt and answer
+ADAPTERS = 2  # that it takes besides its models
+SPOKEN = ("say ", "think ")  # word by word; up to "so", what follows "think" is a thought
+THOUGHT = "think Take 50 mg of trenbolone every day. Or rather not. so Rest well."
 ADVICE = "say Rest well. Take 50 mg of trenbolone every day. Then sleep."
 
 
@@ -49,10 +53,9 @@ class Work:
 class ToyEngine:
     """Answers on a thread of its own, every request at its own pace."""
 
-    models = ("toy", "base")
-
     def __init__(self, pace: float = 0.01):
         self.pace = pace  # seconds a word
+        self.models: tuple[str, ...] = ("toy", "base")
         self._new: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._works: list[Work] = []
         self._tokens_out = 0
@@ -74,6 +77,8 @@ class ToyEngine:
         text = last.content if isinstance(last, Message) else ""
         if text == "advise badly":
             text = ADVICE
+        if text == "think badly":
+            text = THOUGHT
         self._cast(text)
         words = sum(
             len(turn.content.split()) if isinstance(turn, Message) else 1 for turn in prompt
@@ -94,6 +99,23 @@ class ToyEngine:
         )
         self._new.put(work)
         return work.stream
+
+    def add(self, name: str, folder: Path) -> None:
+        """Take an adapter; what its fitbot.json says happens."""
+        said = (folder / "fitbot.json").read_text()
+        if said == "damaged":
+            raise AdapterError(f"{folder}: not the file that was exported")
+        if said == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if said == "slow":
+            time.sleep(2)
+        if len(self.models) == 2 + ADAPTERS:
+            raise RoomError(f"there is no room for more than {ADAPTERS}")
+        self.models = (*self.models, name)
+
+    def remove(self, name: str) -> None:
+        """Give an adapter up; answers that have begun go on."""
+        self.models = tuple(model for model in self.models if model != name)
 
     def stats(self) -> Stats:
         return Stats(len(self._works), self._new.qsize(), SLOTS, 0, 1000, self._tokens_out)
@@ -155,6 +177,11 @@ class ToyEngine:
         text = self._next_text(work)
         work.words += 1
         self._tokens_out += 1
+        if work.text.startswith("think ") and work.words < work.text.split().index("so"):
+            work.stream.put(Chunk(reasoning=text if work.sampling.reasoning else ""))
+            return None
+        if work.text.startswith("think ") and work.words == work.text.split().index("so"):
+            return None
         work.sent += text
         stopped = next((stop for stop in work.sampling.stop if stop in work.sent), None)
         if stopped:
@@ -162,13 +189,13 @@ class ToyEngine:
             return self._finish(work, "stop", text[: max(0, kept)])
         if work.words == work.sampling.max_new_tokens:
             return self._finish(work, "length", text)
-        if work.text.startswith("say ") and work.words == len(work.text.split()) - 1:
+        if work.text.startswith(SPOKEN) and work.words == len(work.text.split()) - 1:
             return self._finish(work, "stop", text)
         work.stream.put(Chunk(text, self._logprobs(work, text)))
         return None
 
     def _next_text(self, work: Work) -> str:
-        if work.text.startswith("say "):
+        if work.text.startswith(SPOKEN):
             return work.text.split()[work.words + 1] + " "
         if work.text == "random":
             return f"{work.random.randrange(1000)}. "

@@ -2,14 +2,15 @@
 
 import sys
 
-from toy_engine import open_toy
+from toy_engine import ToyEngine, open_toy
 
 from fitbot.errors import FitbotError
+from fitbot.serve.adapters import Loader
 from fitbot.serve.app import main
 
 if __name__ == "__main__":
     try:
-        status = main(["serve", *sys.argv[1:]], open_toy)
+        status = main(["serve", *sys.argv[1:]], open_toy, Loader(ToyEngine.add, ToyEngine.remove))
     except FitbotError as error:
         sys.stderr.write(f"fitbot: {error}\n")
         status = 1

@@ -1,0 +1,248 @@
+"""A base and an adapter → GGUF files, which llama.cpp and all that is built on it can load.
+
+The adapter gets a file of its own, so that it is never rounded into the weights: it is float32
+beside a base of any precision. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fitbot.errors import ConfigError
+from fitbot.pairs.chat import Chat
+
+Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+FILE_TYPES: dict[Kind, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}
+BASE_FILE, ADAPTER_FILE = "base.gguf", "adapter.gguf"  # in an adapter's folder
+
+_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "q_norm": "attn_q_norm",
+    "k_norm": "attn_k_norm",
+    "o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+}
+QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+# What llama.cpp calls the rules by which text falls into words before it falls into tokens.
+_WORD_RULES: dict[tuple[tuple[str, str | bool], ...], str] = {
+    (("ByteLevel", True),): "gpt-2",
+    (("Digits", True), ("ByteLevel", True)): "smollm",
+    (("Split", QWEN2), ("ByteLevel", False)): "qwen2",
+    (("Split", LLAMA3), ("ByteLevel", False)): "llama-bpe",
+}
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # kinds of tokens
+
+
+def write_base(file: Path, model: Any, chat: Chat, kind: Kind) -> None:
+    """Write a network and its tokenizer.
+
+    Args:
+        file: Where to.
+        model: transformers' causal LM without adapter, its weights not in 4 bits.
+        chat: Of the model's tokenizer.
+        kind: Of the matrices; vectors stay float32. Beside q4_0 the embedding, and a head that
+            shares its weights, has q8_0.
+
+    Raises:
+        ConfigError: The network or its tokenizer is of a shape that cannot be written.
+    """
+    import gguf
+
+    config = model.config
+    tensors = _tensors(model)
+    writer = gguf.GGUFWriter(file, config.model_type)
+    writer.add_name(Path(config._name_or_path).name)
+    writer.add_file_type(FILE_TYPES[kind])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    _add_shape(writer, config)
+    _add_tokenizer(writer, chat, size=len(tensors["token_embd.weight"]))
+    for name, tensor in tensors.items():
+        matrix = tensor.dim() > 1
+        at_ends = kind == "q4_0" and name in ("token_embd.weight", "output.weight")
+        own = ("q8_0" if at_ends else kind) if matrix else "f32"
+        type_ = gguf.GGMLQuantizationType[own.upper()]
+        block = gguf.GGML_QUANT_SIZES[type_][0]
+        if tensor.shape[-1] % block:
+            raise ConfigError(
+                f"{name} has rows of {tensor.shape[-1]}, {own} wants multiples of {block}; "
+                "write f16 or bf16"
+            )
+        data = gguf.quantize(tensor.float().cpu().numpy(), type_)
+        writer.add_tensor(name, data, raw_dtype=type_)
+    _write(writer)
+
+
+def write_adapter(
+    file: Path,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    *,
+    architecture: str,
+    heads: int,
+    key_heads: int,
+) -> None:
+    """Write an adapter in float32.
+
+    Args:
+        file: Where to.
+        weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+        architecture: The base's, qwen3 or llama.
+        heads: The base's attention heads.
+        key_heads: Those of keys and values.
+    """
+    import gguf
+
+    writer = gguf.GGUFWriter(file, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    # llama.cpp multiplies by alpha / rank.
+    writer.add_float32("adapter.lora.alpha", float(next(iter(weights.values()))[0].shape[0]))
+    for name, (a, b) in weights.items():
+        number, module = name.split(".")
+        if architecture == "llama" and module in ("q_proj", "k_proj"):
+            b = _interleaved(b, heads if module == "q_proj" else key_heads)
+        for tensor, which in ((a, "lora_a"), (b, "lora_b")):
+            name = f"blk.{number}.{_NAMES[module]}.weight.{which}"
+            writer.add_tensor(name, tensor.float().contiguous().cpu().numpy())
+    _write(writer)
+
+
+def _write(writer: Any) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _tensors(model: Any) -> dict[str, Tensor]:
+    """Return the weights by llama.cpp's names."""
+    config = model.config
+    if config.model_type not in ("qwen3", "llama") or getattr(config, "use_sliding_window", False):
+        raise ConfigError(
+            f"a base of kind {config.model_type!r} cannot be written as GGUF, only qwen3 and llama "
+            "without sliding windows"
+        )
+    tensors = {}
+    head_is_own = model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr()
+    for name, tensor in model.state_dict().items():
+        module, _, what = name.rpartition(".")
+        prefix = ""
+        if module.startswith("model.layers."):
+            prefix, module = f"blk.{module.split('.')[2]}.", module.rpartition(".")[2]
+        if what != "weight" or module not in _NAMES:
+            raise ConfigError(f"a base with {name} cannot be written as GGUF")
+        if module == "lm_head" and not head_is_own:
+            continue  # llama.cpp then takes the embedding
+        if config.model_type == "llama" and module in ("q_proj", "k_proj"):
+            heads = config.num_attention_heads if module[0] == "q" else config.num_key_value_heads
+            tensor = _interleaved(tensor, heads)
+        tensors[f"{prefix}{_NAMES[module]}.weight"] = tensor
+    if (factors := _rope_factors(model)) is not None:
+        tensors["rope_freqs.weight"] = factors
+    return tensors
+
+
+def _interleaved(weight: Tensor, heads: int) -> Tensor:
+    """Bring the rows that are turned together side by side, as llama.cpp has them for Llama."""
+    halves = weight.view(heads, 2, -1, weight.shape[1])
+    return halves.transpose(1, 2).reshape(weight.shape)
+
+
+def _rope_factors(model: Any) -> Tensor | None:
+    """Return what the frequencies of positions are divided by; None where they are as they were.
+
+    Raises:
+        ConfigError: llama.cpp has no means for it.
+    """
+    rope, parameters = model.model.rotary_emb, model.config.rope_parameters
+    frequencies = rope.inv_freq.double().cpu()
+    exponents = torch.arange(len(frequencies), dtype=torch.float64) / len(frequencies)
+    factors = parameters["rope_theta"] ** -exponents / frequencies
+    scaled = not torch.allclose(factors, torch.ones_like(factors), rtol=1e-5)
+    if rope.attention_scaling != 1 or (scaled and model.config.model_type != "llama"):
+        raise ConfigError(
+            f"positions scaled by {parameters['rope_type']!r} cannot be written as GGUF"
+        )
+    return factors.float() if scaled else None
+
+
+def _add_shape(writer: Any, config: Any) -> None:
+    heads = config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head_size)
+    writer.add_value_length(head_size)
+    writer.add_rope_dimension_count(head_size)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+
+
+def _add_tokenizer(writer: Any, chat: Chat, size: int) -> None:
+    """Describe a byte-level BPE tokenizer; `size` is the number of rows of the embedding.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    tokenizer: Any = chat.tokenizer
+    told = json.loads(tokenizer.backend_tokenizer.to_str())
+    words = _word_rule(told["pre_tokenizer"]) if told["model"]["type"] == "BPE" else None
+    if words is None:
+        raise ConfigError(
+            f"the tokenizer of {tokenizer.name_or_path!r} splits words by rules that llama.cpp "
+            "is not known to have; it cannot be written as GGUF"
+        )
+    tokens, kinds = [f"[PAD{number}]" for number in range(size)], [_UNUSED] * size
+    for token, number in told["model"]["vocab"].items():
+        tokens[number], kinds[number] = token, _NORMAL
+    for added in told["added_tokens"]:
+        tokens[added["id"]] = added["content"]
+        kinds[added["id"]] = _CONTROL if added["special"] else _USER_DEFINED
+    merges = [m if isinstance(m, str) else " ".join(m) for m in told["model"]["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(words)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    # GGUF has no empty lists; a pair that makes no token of the vocabulary changes nothing.
+    writer.add_token_merges(merges or [f"{tokens[0]} {tokens[0]}"])
+    writer.add_add_bos_token(False)
+    writer.add_eos_token_id(chat.end_of_turn_id)
+    if tokenizer.pad_token_id is not None:
+        writer.add_pad_token_id(tokenizer.pad_token_id)
+    writer.add_chat_template(tokenizer.chat_template)
+
+
+def _word_rule(rules: dict[str, Any] | None) -> str | None:
+    """Name the rules of a tokenizer.json, if llama.cpp has them."""
+    found: list[tuple[str, str | bool]] = []
+    for rule in (rules or {}).get("pretokenizers", [rules]):
+        match rule:
+            case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": bool(how)}:
+                found.append(("ByteLevel", how))
+            case {"type": "Digits", "individual_digits": bool(how)}:
+                found.append(("Digits", how))
+            case {"type": "Split", "pattern": {"Regex": str(how)}, "behavior": "Isolated"}:
+                found.append(("Split", how))
+            case _:
+                return None
+    return _WORD_RULES.get(tuple(found))
