@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fitbot.answers.engine import Sampling
@@ -109,22 +110,24 @@ def choose(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
 def _choose(logits: Tensor, draw: Draw) -> int:
     """Draw from one row; `choice_kernel` does the same on a GPU."""
     wanted = draw.sampling
-    best = int(logits.argmax())
     if wanted.temperature == 0:
-        return best
-    weights = ((logits.float() - logits[best]) / wanted.temperature).exp()
+        return int(logits.argmax())
+    weights = logits.float() - logits.max()
+    weights.div_(wanted.temperature).exp_()
     if 0 < wanted.top_k < len(logits):
-        weights = torch.where(logits < logits.topk(wanted.top_k).values[-1], 0.0, weights)
-    whole = weights.sum(dtype=torch.float64).item()
+        least = weights.topk(wanted.top_k).values[-1]
+        weights = F.threshold(weights, least.nextafter(-least).item(), 0.0)
+    sums = weights.cumsum(0, dtype=torch.float64)
+    whole = left = sums[-1].item()
     for attempt in count():
-        sums = weights.cumsum(0, dtype=torch.float64)
-        goal = sums[-1] * uniform(draw.seed, draw.drawn, attempt)
+        goal = left * uniform(draw.seed, draw.drawn, attempt)
         token = int(torch.searchsorted(sums, goal, right=True))
-        own = weights[token]
-        likelier = torch.where(weights > own, weights, 0.0)
-        if likelier.sum(dtype=torch.float64) < wanted.top_p * whole and own >= wanted.min_p:
+        own = weights[token].item()
+        weights = F.threshold(weights, own, 0.0)  # of those that are likelier
+        left = weights.sum(dtype=torch.float64).item()
+        if left < wanted.top_p * whole and own >= wanted.min_p:
             return token
-        weights = likelier
+        sums = weights.cumsum(0, dtype=torch.float64)
     raise AssertionError  # the likeliest token is never left out
 
 

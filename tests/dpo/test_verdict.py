@@ -27,9 +27,25 @@ def curves(**values: list[float]) -> dict[str, Curve]:
     }
 
 
+# configs/dpo.yaml on the published pairs, SmolLM2-135M-Instruct in NF4, H200, bf16; its first points.
+PUBLISHED = curves(
+    loss=[0.6626, 0.4966, 0.2578, 0.0838, 0.0259, 0.0124],
+    accuracy=[0.7679, 1.0, 1.0, 1.0, 1.0, 1.0],
+    norm=[7.2, 5.157, 2.201, 0.715, 0.187, 0.206],
+)
+# configs/dpo_v1_1.yaml on fitbot's pairs, likewise.
+OURS = curves(
+    loss=[0.6926, 0.694, 0.6931, 0.6928, 0.6944, 0.689],
+    accuracy=[0.5102, 0.4825, 0.4875, 0.495, 0.5025, 0.555],
+    norm=[2.186, 1.972, 1.851, 2.15, 2.944, 2.201],
+)
+
+
 @pytest.mark.parametrize(
     ("recorded", "expected"),
     [
+        (PUBLISHED, 200),
+        (OURS, None),
         (curves(loss=[0.6, 0.2, 0.05], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5]), 150),
         # Told apart, but not by much; by much, but not all; all by much, and the gradient is large.
         (curves(loss=[0.6, 0.3, 0.2], accuracy=[0.7, 1.0, 1.0], norm=[8, 1, 0.5]), None),
