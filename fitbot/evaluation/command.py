@@ -77,10 +77,6 @@ def main(args: list[str]) -> int:
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
     _check(options)
-    from logging import ERROR, getLogger
-
-    from transformers.utils import logging
-
     from fitbot.audit.shortcuts import preferences_after, preferences_alone
     from fitbot.command_line import say, write_file
     from fitbot.evaluation.assemble import report_on
@@ -88,6 +84,7 @@ def _run(options: Any) -> None:
     from fitbot.evaluation.html import html_page
     from fitbot.evaluation.measure import measure
     from fitbot.evaluation.models import Wanted, line_up
+    from fitbot.evaluation.scoring import hush_libraries
     from fitbot.evaluation.terminal import show_evaluation
     from fitbot.pairs.chat import Chat, Limits, load_tokenizer
     from fitbot.pairs.preferences import load_pairs
@@ -97,9 +94,7 @@ def _run(options: Any) -> None:
     lineup = line_up(options.adapters, Wanted(**wanted))
     cases = load_cases(options.pairs, limit=options.limit)
     train = load_pairs(options.train).pairs if options.train else None
-    logging.set_verbosity_error()
-    getLogger("bitsandbytes").setLevel(ERROR)  # it would tell of kernels that it does not need
-    logging.disable_progress_bar()
+    hush_libraries()
     chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
     pairs = chat.encode_pairs(
         [case.pair for case in cases], Limits(lineup.max_prompt_length, lineup.max_length)

@@ -5,6 +5,7 @@ N pairs or texts.
 """
 
 from collections.abc import Iterator, Sequence
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
+from transformers.utils import logging
 
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
@@ -35,12 +37,26 @@ class Positions(NamedTuple):
     entropy: list[float]  # nats, of the policy
 
 
+class TokenLogps(NamedTuple):
+    """The log-probs of a pair's C chosen and R rejected tokens, float64 nats."""
+
+    chosen: Tensor  # (2, C) under the model, under its reference
+    rejected: Tensor  # (2, R) likewise
+
+
 def compute_dtype_on(device: torch.device) -> torch.dtype:
     """Choose what matrix products run in."""
     if device.type != "cuda":
         return torch.float32
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float16
+
+
+def hush_libraries() -> None:
+    """Keep transformers and bitsandbytes from telling of progress and of kernels they lack."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    getLogger("bitsandbytes").setLevel(ERROR)
 
 
 class Scorer:
@@ -86,6 +102,21 @@ class Scorer:
                 f"{self.policy.compute_dtype}; its weights are spoilt, or too large for that"
             )
         return found[0], found[1]
+
+    def token_logps(self, pairs: Sequence[EncodedPair]) -> list[TokenLogps]:
+        """Score both answers of N pairs token by token; `logps` are the sums."""
+        empty = torch.empty(2, 0, dtype=torch.float64)
+        found = [TokenLogps(empty, empty)] * len(pairs)
+        for indices, batch in self._batches(pairs, "tokens"):
+            ours = self.policy.token_logps(batch)
+            with self.policy.as_reference():
+                theirs = self.policy.token_logps(batch)
+            owners = batch.score_owner.cpu()
+            both = torch.stack([ours, theirs]).double().cpu()  # (2, S)
+            for place, index in enumerate(indices):
+                chosen, rejected = (both[:, owners == 2 * place + side] for side in (0, 1))
+                found[index] = TokenLogps(chosen, rejected)
+        return found
 
     def text_logps(self, texts: Sequence[list[int]]) -> Tensor:
         """Score plain texts, N times two token ids or more, each token after those before it.

@@ -254,6 +254,24 @@ class Policy(nn.Module):
         return logps
 
     @torch.no_grad()
+    def token_logps(self, batch: PairBatch) -> Tensor:
+        """Score every token by itself, without dropout, by the network's own modules.
+
+        What `logps` sums; the reference's inside `as_reference`.
+
+        Args:
+            batch: S scored tokens in either layout, on the policy's device.
+
+        Returns:
+            (S,) float32 nats, in the order of `batch.score_ids`.
+        """
+        was_training = self.training
+        self.eval()
+        scores = self._network_token_logps(batch)
+        self.train(was_training)
+        return scores
+
+    @torch.no_grad()
     def divergence(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Compare the policy with its reference wherever a token is scored, without dropout.
 
@@ -321,8 +339,11 @@ class Policy(nn.Module):
         return self._passes.engine.forward(batch, adapter, training=False, backward=False)[0]
 
     def _network_logps(self, batch: PairBatch) -> Tensor:
-        scores = token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
+        scores = self._network_token_logps(batch)
         return sum_by_owner(scores, batch.score_owner, batch.num_pairs)
+
+    def _network_token_logps(self, batch: PairBatch) -> Tensor:
+        return token_logps(self._scored_states(batch), self._head[0].weight, batch.score_ids)
 
     def _scored_states(self, batch: PairBatch) -> Tensor:
         """Run the decoder and keep the hidden states that predict a scored token: (S, H)."""
