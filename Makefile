@@ -1,6 +1,7 @@
 # make quickstart   train the embedded model on the fitness pairs; needs neither GPU nor hub
 # make test         lint, types and tests
 # make lint         the same without the tests
+# make notebook     run notebooks/reward_margins.ipynb on what make quickstart left, keep its outputs
 # make clean        delete caches and build outputs; the environment and checkpoints/ stay
 # An environment that is missing, or older than its requirements, is set up first.
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint notebook clean
 
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
@@ -24,6 +25,9 @@ lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebook: $(VENV)/.fitbot-dev
+	FITBOT_RUN=checkpoints/quickstart $(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache unsloth_compiled_cache
