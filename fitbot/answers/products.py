@@ -76,7 +76,11 @@ class StackedProduct:
 
 
 class Int8Product:
-    """An 8-bit weight, a scale for each of its rows; every row of x is rounded by its own scale.
+    """An 8-bit weight, a scale for each of its rows, and x in twice 8 bits, by scales of its own.
+
+    Real models have activations a hundred times as large as the rest of their row; in 8 bits the
+    rest is lost. So a row of x becomes two, itself and what rounding has left of it, which cost
+    next to nothing: a product of few rows is as long as its weight takes to read.
 
     The products are sums of integers, exact in any order: a row's result does not depend on what
     else is in the batch. Updates stay in float32.
@@ -87,8 +91,7 @@ class Int8Product:
         weight = weight.float()
         height, width = weight.shape
         # PyTorch's product rounds all of x by one scale, between its least and greatest element.
-        # With rows divided by their greatest element, and two more columns of 1 and -1 that the
-        # weight ignores, that scale is 1 / 127.5, whatever the rows hold.
+        # With two more columns of 1 and -1 that the weight ignores, that scale is 1 / 127.5.
         padded = F.pad(weight, (0, _ENDS))
         scales = (weight.abs().amax(1) / 127).clamp(min=1e-12).double()
         zeros = torch.zeros(height, dtype=torch.long)
@@ -96,7 +99,8 @@ class Int8Product:
         self.packed = torch.ops.quantized.linear_prepack(rounded, None)
         # Without VNNI's instructions 16-bit sums may overflow unless x has one bit less.
         self.reduced = not torch.cpu._is_vnni_supported()
-        self.input = torch.empty(0, width + _ENDS)
+        self.steps = 63.5 if self.reduced else 127.5  # of x between 0 and 1
+        self.input = torch.empty(0, 0, width + _ENDS)
         self.a = torch.zeros(ranks, width)
         self.b = torch.zeros(height, ranks)
 
@@ -112,14 +116,23 @@ class Int8Product:
     def __call__(self, x: Tensor, who: Tensor | None) -> Tensor:
         """(N, I), who (N, R) → (N, O) float32."""
         x = x.float()
-        greatest = x.abs().amax(-1, keepdim=True).clamp(min=1e-12)
-        if len(x) > len(self.input):
-            self.input = torch.ones(len(x), self.input.shape[1])
-            self.input[:, -1] = -1
-        scaled = self.input[: len(x)]
-        torch.div(x, greatest, out=scaled[:, : x.shape[1]])
-        y: Tensor = torch.ops.quantized.linear_dynamic(scaled, self.packed, self.reduced)
-        y *= greatest
+        if self.input.shape[1] != len(x):
+            self.input = torch.ones(2, len(x), self.input.shape[2])
+            self.input[:, :, -1] = -1
+        rounded, left = self.input[:, :, : x.shape[1]]
+        # The largest step is not reached: it is at half a step's distance from the end.
+        greatest = x.abs().amax(-1, keepdim=True).clamp(min=1e-12) / (self.steps - 0.5)
+        torch.div(x, greatest, out=left)
+        torch.round(left, out=rounded)
+        left -= rounded  # from -1/2 to 1/2 of a step
+        left *= 2 - 1 / self.steps
+        rounded /= self.steps
+        y: Tensor = torch.ops.quantized.linear_dynamic(
+            self.input.flatten(0, 1), self.packed, self.reduced
+        )
+        whole, rest = y.view(2, len(x), -1)
+        y = torch.add(whole, rest, alpha=1 / (2 * self.steps - 1))
+        y *= greatest * self.steps
         return y if who is None else torch.addmm(y, F.linear(x, self.a) * who, self.b.T)
 
 
