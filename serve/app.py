@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fitbot.answers.engine import Engine, Sampling
 from fitbot.answers.provenance import latest_adapter, provenance_of, sampling_of, serve_settings
+from fitbot.answers.settings import LLAMA_SPINS
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import ConfigError
 from fitbot.serve.adapters import Loader, Shelf
@@ -81,6 +82,8 @@ def main(
         open_engine = _opener(options, adapter, takes_adapters=admin is not None)
     # Threads that wait must not keep the cores from those that work; torch reads it when loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if options.backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     server = make_server(
         open_engine,

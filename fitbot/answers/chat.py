@@ -5,6 +5,7 @@ as it comes.
 """
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from fitbot.answers.engine import Engine, Sampling, Stream
 from fitbot.answers.health.layer import AnswerFilter, Verdict, judge
 from fitbot.answers.provenance import latest_adapter, sampling_of
+from fitbot.answers.settings import LLAMA_SPINS
 from fitbot.command_line import SuggestingParser
 from fitbot.errors import RequestError
 from fitbot.pairs.preferences import Message
@@ -66,6 +68,8 @@ def main(args: list[str]) -> int:
     )
     options = parser.parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if options.backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
     from fitbot.answers.loading import open_engine, open_llama_engine
 
     adapter = options.adapter or latest_adapter(Path("checkpoints"))

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+# How long, in turns of a loop, a thread of llama.cpp's waits for another before it sleeps: about 10
+# microseconds. A token has a thousand such waits: sleeping at once makes it take 1.5 times as long,
+# and spinning for long takes cores from whoever else is there.
+LLAMA_SPINS = "1000"
+
 
 @dataclass
 class AnswerSettings:
