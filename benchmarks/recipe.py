@@ -1,0 +1,281 @@
+"""Search for a recipe: train and judge many adapters, several at a time, and keep every figure.
+
+    python benchmarks/recipe.py search --model DIR --at-once 4 --out benchmarks/results/FILE.json
+
+A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, then `fitbot evaluate`.
+`search` judges on validation pairs; `final` takes the recipes that exist, three seeds each, on both
+data sets, and judges on test pairs. benchmarks/recipe_plot.py draws the result.
+"""
+
+import argparse
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from csv import DictReader
+from pathlib import Path
+from typing import Any
+
+from train import ROOT, describe_machine
+
+Settings = dict[str, Any]
+
+# What all runs of the search share: fitbot's pairs, 16 a step.
+BASIS: Settings = {
+    "data.batch_size": 4,
+    "model.optimizer": "adamw",
+    "model.learning_rate": 1e-3,
+    "model.nll_weight": 0.1,
+    "trainer.max_epochs": 3,
+    "trainer.log_every_n_steps": 25,
+}
+
+
+def search() -> dict[str, Settings]:
+    """One thing at a time away from BASIS, and learning rate with NLL term as a grid."""
+    runs: dict[str, Settings] = {}
+    for rate in (1e-4, 3e-4, 1e-3, 2e-3):
+        for weight in (0, 0.1, 0.3):
+            runs[f"rate {rate:g}, nll {weight}"] = {
+                "model.learning_rate": rate,
+                "model.nll_weight": weight,
+            }
+    runs["nll 1"] = {"model.nll_weight": 1}
+    for beta in (0.03, 0.3, 1):
+        runs[f"beta {beta}"] = {"model.beta": beta}
+    for epochs in (1, 2, 5):
+        runs[f"epochs {epochs}"] = {"trainer.max_epochs": epochs}
+    for share in (0.02, 0.3):
+        runs[f"warm-up {share}"] = {"model.warmup_ratio": share}
+    runs["cosine"] = {"model.lr_schedule": "cosine"}
+    runs["constant"] = {"model.lr_schedule": "constant"}
+    for beta in (0.1, 0.3):
+        runs[f"ipo, beta {beta}"] = {"model.loss": "ipo", "model.beta": beta}
+    runs["label smoothing 0.1"] = {"model.label_smoothing": 0.1}
+    for pairs in (8, 32):
+        runs[f"{pairs} pairs a step"] = {"data.batch_size": pairs // 4}
+    for dropout in (0.0, 0.2):
+        runs[f"dropout {dropout}"] = {"model.lora.dropout": dropout}
+    for rank in (4, 64):
+        runs[f"rank {rank}"] = {"model.lora.r": rank, "model.lora.alpha": 4 * rank}
+    return {name: BASIS | changed for name, changed in runs.items()}
+
+
+# Files in configs/, each on top of the ones before it.
+RECIPES = {
+    "published": ["dpo.yaml"],
+    "v1.1": ["dpo.yaml", "dpo_v1_1.yaml"],
+    "v2": ["dpo.yaml", "dpo_v2.yaml"],
+}
+SEEDS = (42, 43, 44)
+
+
+def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """List the runs: name, recipe, data set, seed and settings; the longest first."""
+    if args.what == "search":
+        runs = [
+            {"name": name, "recipe": "published", "data": "fitness", "seed": 42, "settings": more}
+            for name, more in search().items()
+        ]
+    else:
+        runs = [
+            {"name": f"{recipe}, {data}, {seed}", "recipe": recipe, "data": data, "seed": seed}
+            for data in ("fitness", "published")
+            for recipe in RECIPES
+            for seed in SEEDS
+        ]
+    for run in runs:
+        run.setdefault("settings", {})
+    if args.only:
+        runs = [run for run in runs if any(name in run["name"] for name in args.only)]
+    return sorted(runs, key=lambda run: -run["settings"].get("trainer.max_epochs", 5))
+
+
+def files_of(run: dict[str, Any], args: argparse.Namespace) -> dict[str, str]:
+    """Say where a run's pairs lie; the published set has no test pairs, validation stands in."""
+    if run["data"] == "published":
+        files = {split: f"{args.published}/dpo_{split}.json" for split in ("train", "val")}
+        return files | {"judged": files["val"]}
+    judged = "val" if args.what == "search" else "test"
+    data = ROOT / "data"
+    files = {split: str(data / f"fitness_{split}.json") for split in ("train", "val")}
+    return files | {"judged": str(data / f"fitness_{judged}.json")}
+
+
+def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> list[list[str]]:
+    """Return what trains and what judges, as a shell would be told."""
+    fitbot = [sys.executable, "-m", "fitbot"]
+    files = files_of(run, args)
+    settings: Settings = {
+        "seed_everything": run["seed"],
+        "model.lora.random_state": run["seed"],
+        "model.base_model": args.model,
+        "model.reference_cache": str(folder / "reference"),
+        "data.train_path": files["train"],
+        "data.val_path": files["val"],
+        "run.root": str(folder),
+        "run.name": "run",
+        "run.wandb_project": "null",
+        "run.save_every_n_steps": 1_000_000,
+        "trainer.enable_progress_bar": "false",
+        **({"data.train_limit": "null", "data.val_limit": "null"} if _is_ours(run) else {}),
+        **run["settings"],
+    }
+    fit = [*fitbot, "fit"]
+    for config in RECIPES[run["recipe"]]:
+        fit += ["--config", str(ROOT / "configs" / config)]
+    fit += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    judge = [*fitbot, "evaluate", str(folder / "run" / "adapter"), "--pairs", files["judged"]]
+    judge += ["--train", files["train"], "--questions", str(args.questions)]
+    return [fit, [*judge, "--out", str(folder / "evaluation")]]
+
+
+def _is_ours(run: dict[str, Any]) -> bool:
+    return run["data"] == "fitness"
+
+
+def train_and_judge(run: dict[str, Any], args: argparse.Namespace, gpu: int) -> dict[str, Any]:
+    """Run both commands; returns what they found, or why they failed."""
+    threads = str(max(1, (os.cpu_count() or 1) // args.at_once))
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "OMP_NUM_THREADS": threads}
+    with tempfile.TemporaryDirectory() as name:
+        folder, seconds = Path(name), []
+        for command in commands(run, args, folder):
+            started = time.perf_counter()
+            left = args.until - time.time()
+            try:
+                done = subprocess.run(
+                    command,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=max(left, 1),
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                return {"failed": f"{command[3]}: --limit was over"}
+            if done.returncode:
+                return {"failed": f"{command[3]}: {done.stderr[-2000:]}"}
+            seconds.append(round(time.perf_counter() - started, 1))
+        curves = next((folder / "run" / "metrics").glob("*/metrics.csv"))
+        evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+        return {
+            "seconds": dict(zip(("fit", "evaluate"), seconds, strict=True)),
+            "summary": json.loads((folder / "run" / "summary.json").read_text()),
+            "curves": read_curves(curves),
+            "evaluation": shorten(evaluation),
+        }
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """Read what the run logged, to four digits."""
+    with path.open(newline="") as file:
+        rows = [{key: value for key, value in row.items() if value} for row in DictReader(file)]
+    return [{key: float(f"{float(value):.4g}") for key, value in row.items()} for row in rows]
+
+
+def shorten(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is there for each pair, each flaw and each rule but the best."""
+    groups = [group for group in evaluation["groups"] if group["label"] != "flaw"]
+    for group in groups:
+        group["rules"] = group["rules"][:1]  # the best comes first
+    for model in evaluation["models"]:
+        del model["logps"], model["reference_logps"]
+        model["model"].pop("adapter")
+        for rates in model["answers"].values():
+            rates["passes_by"].pop("flaw", None)
+    shown = ("pairs", "machine", "models", "comparisons", "verdicts")
+    return {key: evaluation[key] for key in shown} | {"groups": groups}
+
+
+def main() -> None:
+    """Let runs take turns on the GPUs; write after every one, print a line each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["search", "final"])
+    parser.add_argument("--model", required=True, help="folder or hub id of the base model")
+    parser.add_argument("--published", help="folder of dpo_train.json and dpo_val.json; for final")
+    parser.add_argument("--only", nargs="+", help="runs whose name holds one of these")
+    parser.add_argument("--at-once", type=int, default=1, help="runs at a time")
+    parser.add_argument("--questions", type=int, default=300, help="answered and judged, a run")
+    parser.add_argument("--limit", type=int, default=36_000, help="seconds for everything")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    if args.what == "final" and not args.published:
+        parser.error("final: --published DIR says where the published pairs lie")
+    args.until = time.time() + args.limit
+    report: dict[str, Any] = {
+        "command": "python benchmarks/recipe.py " + " ".join(sys.argv[1:]),
+        "machine": describe_machine(),
+        "runs": [],
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    for run in plan(args):
+        waiting.put(run)
+    lock = threading.Lock()
+
+    def work(gpu: int) -> None:
+        while not waiting.empty() and time.time() < args.until:
+            try:
+                run = waiting.get_nowait()
+            except queue.Empty:
+                return
+            found = train_and_judge(run, args, gpu)
+            with lock:
+                report["runs"].append(run | found)
+                args.out.write_text(json.dumps(report) + "\n", encoding="utf-8")
+                print(line(run | found), flush=True)  # noqa: T201
+
+    workers = [threading.Thread(target=work, args=(n % gpus(),)) for n in range(args.at_once)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def gpus() -> int:
+    """Count the GPUs; 1 where there is none."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def figures(run: dict[str, Any]) -> dict[str, float]:
+    """Pick the figures that runs are compared by."""
+    evaluation = run["evaluation"]
+    base, tuned = evaluation["models"]
+    name = tuned["model"]["name"]
+    picked = {"perplexity": tuned["drift"]["perplexity"] / base["drift"]["perplexity"] - 1}
+    for group in evaluation["groups"]:
+        if group["label"] in ("all", "split"):
+            found = group["figures"][name]
+            picked[group["value"]] = found["rewards/accuracies"]["value"]
+            if group["label"] == "all":
+                picked["loss"] = found["loss"]["value"]
+                picked["margin"] = found["rewards/margins"]["value"]
+                picked["chosen"] = found["logratios/chosen"]["value"]
+    for kind, rates in tuned["answers"].items():
+        if rates["passes"]:
+            picked[f"{kind} pass"] = rates["passes"]["value"]
+            picked[f"{kind} pass, base"] = base["answers"][kind]["passes"]["value"]
+    if tuned["drift"]["divergence"]:
+        picked["kl"] = tuned["drift"]["divergence"]["value"]
+    return picked
+
+
+def line(run: dict[str, Any]) -> str:
+    """Say what a run came to."""
+    if "failed" in run:
+        return f"{run['name']}: {run['failed']}"
+    told = ", ".join(f"{name} {value:.3f}" for name, value in figures(run).items())
+    return f"{run['name']}: {run['summary']['steps']} steps, {told}"
+
+
+if __name__ == "__main__":
+    main()
