@@ -3,7 +3,8 @@
     python benchmarks/recipe.py search --model DIR --at-once 4 --out benchmarks/results/FILE.json
 
 A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, then `fitbot evaluate`.
-`search` judges on validation pairs; `final` takes the recipes that exist, three seeds each, on both
+`search` and `refine`, which goes on
+where the search ended, judge on validation pairs; `final` takes the recipes that exist, three seeds each, on both
 data sets, and judges on test pairs. benchmarks/recipe_plot.py draws the result.
 """
 
@@ -65,6 +66,41 @@ def search() -> dict[str, Settings]:
     return {name: BASIS | changed for name, changed in runs.items()}
 
 
+def refine() -> dict[str, Settings]:
+    """Where the search led: a slower rate, a stronger pull, hedged labels, fewer projections."""
+    runs: dict[str, Settings] = {}
+
+    def add(name: str, rate: float, beta: float, weight: float, epochs: int, **more: Any) -> None:
+        name = f"rate {rate:g}, beta {beta}, nll {weight}, epochs {epochs}{name}"
+        runs[name] = BASIS | {
+            "model.learning_rate": rate,
+            "model.beta": beta,
+            "model.nll_weight": weight,
+            "trainer.max_epochs": epochs,
+            **{f"model.{option}": value for option, value in more.items()},
+        }
+
+    for rate, epochs in ((1e-4, 5), (1e-4, 10), (2e-4, 3), (2e-4, 5)):
+        add("", rate, 0.1, 0.3, epochs)
+    for rate, weight, epochs in ((3e-4, 0.1, 5), (5e-4, 0.1, 3), (5e-4, 0.1, 5)):
+        add("", rate, 0.3, weight, epochs)
+    for rate, weight, epochs in ((2e-4, 0.3, 5), (3e-4, 0.3, 5), (5e-4, 0.3, 3), (5e-4, 1, 3)):
+        add("", rate, 0.3, weight, epochs)
+    for rate, beta, weight, epochs in (
+        (3e-4, 0.1, 0.3, 5),
+        (5e-4, 0.1, 0.1, 3),
+        (5e-4, 0.3, 0.1, 3),
+        (1e-3, 0.3, 0.1, 3),
+    ):
+        add(", smoothing 0.1", rate, beta, weight, epochs, label_smoothing=0.1)
+    attention = "[q_proj, k_proj, v_proj, o_proj]"
+    for rate, beta in ((5e-4, 0.1), (1e-3, 0.1), (1e-3, 0.3)):
+        add(", attention only", rate, beta, 0.1, 3, **{"lora.target_modules": attention})
+    add(", rank 4", 5e-4, 0.3, 0.1, 3, **{"lora.r": 4, "lora.alpha": 16})
+    add(", decay 0.1", 1e-3, 0.3, 0.1, 3, weight_decay=0.1)
+    return runs
+
+
 # Files in configs/, each on top of the ones before it.
 RECIPES = {
     "published": ["dpo.yaml"],
@@ -76,10 +112,11 @@ SEEDS = (42, 43, 44)
 
 def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     """List the runs: name, recipe, data set, seed and settings; the longest first."""
-    if args.what == "search":
+    if args.what != "final":
+        settings = search() if args.what == "search" else refine()
         runs = [
             {"name": name, "recipe": "published", "data": "fitness", "seed": 42, "settings": more}
-            for name, more in search().items()
+            for name, more in settings.items()
         ]
     else:
         runs = [
@@ -100,7 +137,7 @@ def files_of(run: dict[str, Any], args: argparse.Namespace) -> dict[str, str]:
     if run["data"] == "published":
         files = {split: f"{args.published}/dpo_{split}.json" for split in ("train", "val")}
         return files | {"judged": files["val"]}
-    judged = "val" if args.what == "search" else "test"
+    judged = "test" if args.what == "final" else "val"
     data = ROOT / "data"
     files = {split: str(data / f"fitness_{split}.json") for split in ("train", "val")}
     return files | {"judged": str(data / f"fitness_{judged}.json")}
@@ -179,8 +216,8 @@ def read_curves(path: Path) -> list[dict[str, float]]:
 
 
 def shorten(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is there for each pair, each flaw and each rule but the best."""
-    groups = [group for group in evaluation["groups"] if group["label"] != "flaw"]
+    """Leave out what is there for each pair, category, flaw, and each rule but the best."""
+    groups = [group for group in evaluation["groups"] if group["label"] in ("all", "split")]
     for group in groups:
         group["rules"] = group["rules"][:1]  # the best comes first
     for model in evaluation["models"]:
@@ -197,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["search", "final"])
+    parser.add_argument("what", choices=["search", "refine", "final"])
     parser.add_argument("--model", required=True, help="folder or hub id of the base model")
     parser.add_argument("--published", help="folder of dpo_train.json and dpo_val.json; for final")
     parser.add_argument("--only", nargs="+", help="runs whose name holds one of these")
@@ -253,13 +290,12 @@ def figures(run: dict[str, Any]) -> dict[str, float]:
     name = tuned["model"]["name"]
     picked = {"perplexity": tuned["drift"]["perplexity"] / base["drift"]["perplexity"] - 1}
     for group in evaluation["groups"]:
-        if group["label"] in ("all", "split"):
-            found = group["figures"][name]
-            picked[group["value"]] = found["rewards/accuracies"]["value"]
-            if group["label"] == "all":
-                picked["loss"] = found["loss"]["value"]
-                picked["margin"] = found["rewards/margins"]["value"]
-                picked["chosen"] = found["logratios/chosen"]["value"]
+        found = group["figures"][name]
+        picked[group["value"]] = found["rewards/accuracies"]["value"]
+        if group["label"] == "all":
+            picked["loss"] = found["loss"]["value"]
+            picked["margin"] = found["rewards/margins"]["value"]
+            picked["chosen"] = found["logratios/chosen"]["value"]
     for kind, rates in tuned["answers"].items():
         if rates["passes"]:
             picked[f"{kind} pass"] = rates["passes"]["value"]
