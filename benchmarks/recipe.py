@@ -3,9 +3,9 @@
     python benchmarks/recipe.py search --model DIR --at-once 4 --out benchmarks/results/FILE.json
 
 A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, then `fitbot evaluate`.
-`search` and `refine`, which goes on
-where the search ended, judge on validation pairs; `final` takes the recipes that exist, three seeds each, on both
-data sets, and judges on test pairs. benchmarks/recipe_plot.py draws the result.
+`search` and `refine`, which goes on where the search ended, judge on validation pairs; `final`
+takes the recipes in configs/, three seeds each, on both data sets, and judges on test pairs.
+benchmarks/recipe_plot.py draws the results.
 """
 
 import argparse

@@ -41,6 +41,7 @@ _WARM = 0.2  # of a soak; memory is compared after it
 
 _TEXT = re.compile(rb'"content": ?"[^"]')
 _TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
+_PROMPT = re.compile(rb'"prompt_tokens": ?(\d+)')
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _TAIL_BYTES = 4096  # of an answer; its usage is within
 _LOST, _BROKEN = 0, 299  # statuses that HTTP has not
@@ -58,6 +59,7 @@ class Answer:
         ended: When the last ones did.
         texts: When text came; pieces that came together count once.
         tokens: As the usage says.
+        prompt: Tokens of the question with all that goes around it, as the usage says.
     """
 
     asked: float = field(default_factory=time.perf_counter)
@@ -66,6 +68,7 @@ class Answer:
     ended: float = 0.0
     texts: list[float] = field(default_factory=list)
     tokens: int = 0
+    prompt: int = 0
 
 
 Ask = Callable[[int], Awaitable[Answer]]  # for so many new tokens
@@ -119,6 +122,8 @@ class Connection(asyncio.Protocol):
     def _finish(self, answer: Answer) -> None:
         if found := _TOKENS.search(self._tail):
             answer.tokens = int(found[1])
+        if found := _PROMPT.search(self._tail):
+            answer.prompt = int(found[1])
         if b'data: {"error"' in self._tail:
             answer.status = _BROKEN
         if self._done and not self._done.done():
@@ -128,15 +133,32 @@ class Connection(asyncio.Protocol):
 class Client:
     """Asks a server to go on with one conversation, over one connection."""
 
-    def __init__(self, port: int, question: str, model: str | None = None):
-        """Take the server's port, what is asked, and of whom."""
+    def __init__(
+        self,
+        port: int,
+        question: str,
+        model: str | None = None,
+        *,
+        system_prompt: str | None = None,
+        more: dict[str, Any] | None = None,
+    ):
+        """Get ready to ask.
+
+        Args:
+            port: Of the server, on 127.0.0.1.
+            question: What is asked.
+            model: Of whom; the server's choice by default.
+            system_prompt: For a server that has none of its own.
+            more: Further fields of every request.
+        """
+        system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         self._port = port
         self._connection: Connection | None = None
         self._body: dict[str, Any] = {
-            "messages": [{"role": "user", "content": question}],
+            "messages": [*system, {"role": "user", "content": question}],
             "temperature": 0.7,
             "top_p": 0.9,
-        }
+        } | (more or {})
         if model:
             self._body["model"] = model
 
@@ -179,7 +201,7 @@ def asking_engine(engine: Any, question: str, model: str | None) -> Ask:
             if chunk.text:
                 answer.texts.append(now)
             if chunk.usage:
-                answer.tokens = chunk.usage.completion
+                answer.tokens, answer.prompt = chunk.usage.completion, chunk.usage.prompt
         answer.ended = time.perf_counter()
         return answer
 
@@ -207,6 +229,8 @@ async def measure(clients: Sequence[Ask], new: int, rounds: int) -> dict[str, An
     return {
         "streams": len(clients),
         "statuses": statuses(answer.status for answer in answers),
+        "prompt_tokens": max(answer.prompt for answer in answers),
+        "tokens_asked": len(clients) * new * rounds,
         "tokens": tokens,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(tokens / seconds, 1),
@@ -225,10 +249,9 @@ async def measure(clients: Sequence[Ask], new: int, rounds: int) -> dict[str, An
 
 
 async def measure_server(
-    server: "Server", streams: int, question: str, model: str, new: int, rounds: int
+    server: "Process", clients: Sequence[Ask], new: int, rounds: int
 ) -> dict[str, Any]:
     """Measure a server, and how much each of its processes computes."""
-    clients = [Client(server.port, question, model).ask for _ in range(streams)]
     await asyncio.gather(*(client(2) for client in clients))  # nobody waits for what happens once
     before = server.seconds_of_cpu()
     report = await measure(clients, new, rounds)
@@ -338,8 +361,88 @@ def write_question(model: str, tokens: int) -> str:
     return str(chat.tokenizer.decode(ids[: max(1, tokens - around)]))
 
 
-class Server:
-    """`fitbot serve` on a free port of 127.0.0.1, in processes of its own."""
+class Process:
+    """A server on a port of 127.0.0.1, in processes of its own."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        *,
+        ready: str,
+        environment: dict[str, str] | None = None,
+    ):
+        """Start it and wait until it is ready.
+
+        Args:
+            command: Program and arguments.
+            port: That it will listen on.
+            log: File that what it prints goes to.
+            ready: Path that answers 200 once it is.
+            environment: Added to this process's.
+        """
+        self.port, self.log = port, log
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                env=os.environ | (environment or {}),
+                start_new_session=True,
+            )
+        until = time.monotonic() + _START_SECONDS
+        while self._get(ready) is None:
+            status, late = self._process.poll(), time.monotonic() > until
+            if status is not None or late:
+                self.stop()
+                what = (
+                    f"not ready after {_START_SECONDS:.0f} s" if late else f"exit status {status}"
+                )
+                raise SystemExit(f"{' '.join(command)}\ndid not start: {what}\n{self.said()}")
+            time.sleep(0.2)
+
+    def _get(self, path: str) -> str | None:
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer,
+        ):
+            return str(answer.read().decode())
+        return None
+
+    def said(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Its processes, by what they do."""
+        main = psutil.Process(self._process.pid)
+        others = enumerate(main.children(recursive=True))
+        return {"main": main} | {f"other {number}": one for number, one in others}
+
+    def seconds_of_cpu(self) -> dict[str, float]:
+        """Return how long each has computed."""
+        times = {name: one.cpu_times() for name, one in self.processes().items()}
+        return {name: spent.user + spent.system for name, spent in times.items()}
+
+    def memory_mib(self) -> dict[str, float]:
+        """Return what each holds, shared pages counted in each."""
+        held = {name: one.memory_info().rss for name, one in self.processes().items()}
+        return {name: round(size / 2**20, 1) for name, size in held.items()}
+
+    def stop(self) -> int:
+        """End it as an init system would; return its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(60)
+        with suppress(ProcessLookupError):  # what is left of it would take from whoever is next
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
+class Server(Process):
+    """`fitbot serve` on a free port."""
 
     def __init__(
         self, adapter: Path, log: Path, *, slots: int, places: int, health_layer: bool = True
@@ -353,41 +456,21 @@ class Server:
             places: Requests it takes at once.
             health_layer: Off, it is this file that runs, instead of `fitbot serve`.
         """
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._log = log
+        port = free_port()
         program = ("-m", "fitbot", "serve") if health_layer else (__file__,)
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        with log.open("w") as stderr:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, *program, f"--adapter={adapter}"),
-                    *("--insecure", "--host=127.0.0.1", f"--port={self.port}", f"--slots={slots}"),
-                    *(f"--max_in_flight={places}", f"--max_in_flight_per_key={places}"),
-                    *("--rate_per_minute=100000000", "--request_seconds=600"),
-                ],
-                stderr=stderr,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,
-            )
-        self._wait_ready()
-
-    def _wait_ready(self) -> None:
-        until = time.monotonic() + _START_SECONDS
-        while self._get("/readyz") is None:
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise SystemExit("the server did not start:\n" + self._log.read_text()[-3000:])
-            time.sleep(0.2)
-
-    def _get(self, path: str) -> str | None:
-        with (
-            suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer,
-        ):
-            return str(answer.read().decode())
-        return None
+        super().__init__(
+            [
+                *(sys.executable, *program, f"--adapter={adapter}"),
+                *("--insecure", "--host=127.0.0.1", f"--port={port}", f"--slots={slots}"),
+                *(f"--max_in_flight={places}", f"--max_in_flight_per_key={places}"),
+                *("--rate_per_minute=100000000", "--request_seconds=600"),
+            ],
+            port,
+            log,
+            ready="/readyz",
+            environment={"PYTHONPATH": os.pathsep.join(paths)},
+        )
 
     def metrics(self) -> dict[str, float]:
         """Read /metrics; empty if the server does not answer."""
@@ -405,16 +488,6 @@ class Server:
         others = [one for one in below if one not in named.values()]
         return named | {f"other {number}": one for number, one in enumerate(others)}
 
-    def seconds_of_cpu(self) -> dict[str, float]:
-        """Return how long each has computed."""
-        times = {name: one.cpu_times() for name, one in self.processes().items()}
-        return {name: spent.user + spent.system for name, spent in times.items()}
-
-    def memory_mib(self) -> dict[str, float]:
-        """Return what each holds, shared pages counted in each."""
-        held = {name: one.memory_info().rss for name, one in self.processes().items()}
-        return {name: round(size / 2**20, 1) for name, size in held.items()}
-
     def left_over(self) -> dict[str, float]:
         """Return what is still being answered."""
         time.sleep(1)  # the worker tells how busy it is a few times a second
@@ -422,15 +495,12 @@ class Server:
         told = self.metrics()
         return {name: told.get(name, -1.0) for name in (*gauges, "fitbot_worker_restarts_total")}
 
-    def stop(self) -> int:
-        """End it as an init system would; return its exit status."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            return self._process.wait()
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _serve_without_health_layer() -> int:

@@ -21,7 +21,7 @@ from fitbot.errors import AdapterError
 from fitbot.run import RunSettings, new_run_folder, resolve_checkpoint
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-OVERLAYS = {"t4.yaml": "dpo.yaml", "dpo_v1_1.yaml": "dpo.yaml"}
+OVERLAYS = {"t4.yaml": "dpo.yaml", "dpo_v1_1.yaml": "dpo.yaml", "dpo_v2.yaml": "dpo.yaml"}
 
 
 def quickstart(run_root: Path, *options: str) -> list[str]:

@@ -4,6 +4,7 @@ Nothing here knows about Lightning, devices, files or models. Notation follows R
 (https://arxiv.org/abs/2305.18290); B = pairs.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -53,6 +54,19 @@ def dpo_loss(
     return DPOTerms(
         losses, (beta * chosen_logratios).detach(), (beta * rejected_logratios).detach()
     )
+
+
+def margin_sought(loss: Loss, label_smoothing: float) -> float:
+    """Return the margin at which a pair stops pulling: infinite for plain DPO.
+
+    Args:
+        loss: As of `dpo_loss`; IPO stops at beta / (2 beta).
+        label_smoothing: Likewise; where a share s is taken for flipped, s = sigmoid(-margin) is all
+            that a pair can say.
+    """
+    if loss == "ipo":
+        return 0.5
+    return math.log((1 - label_smoothing) / label_smoothing) if label_smoothing else math.inf
 
 
 def chosen_nll(policy_logps: Tensor, score_owner: Tensor) -> Tensor:

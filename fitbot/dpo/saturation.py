@@ -1,6 +1,7 @@
 """When the pairs have nothing left to teach: noticed, said once with what the rest costs."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,37 +11,45 @@ from lightning import Callback, LightningModule, Trainer
 from fitbot.audit.quick import length_rule
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import Curve
+from fitbot.dpo.module import DPOModule
+from fitbot.dpo.objective import margin_sought
 from fitbot.pairs.preferences import PreferencePair
 
 logger = logging.getLogger(__name__)
 
-# Of the pairs since the log point before. A pair whose loss is 0.1 nats is told apart at 10 : 1.
-ACCURACY, LOSS = 0.99, 0.1
+# Of the pairs since the log point before. A margin of 2.2 tells a pair apart at 9 : 1.
+ACCURACY, MARGIN = 0.99, 2.2
+SOUGHT = 0.9  # or this share of the margin at which the objective wants no more
 GRADIENT = 0.1  # share of the largest norm so far
 
 
-def saturated_at(curves: dict[str, Curve]) -> int | None:
-    """Find the first log point at which training had nothing left to learn.
+def saturated_at(
+    curves: dict[str, Curve], *, sought: float = math.inf, imitates: bool = False
+) -> int | None:
+    """Find the first log point at which the pairs had nothing left to teach.
 
-    That is where nearly all pairs since the log point before were told apart, by so much that their
-    loss and its gradient have all but vanished; validation, which is of the same kind, then tells
-    nothing any more either.
+    That is where nearly all pairs since the log point before were told apart, by so much that what
+    they pull with has all but vanished; validation, which is of the same kind, then tells nothing
+    any more either.
 
     Args:
         curves: As `curves.read_metrics` returns them.
+        sought: The margin at which the objective wants no more.
+        imitates: Chosen answers are also learned by heart (`model.nll_weight`), for which there
+            is always a gradient; so it is not looked at.
 
     Returns:
         The optimizer step; None if there was no such point.
     """
-    losses, accuracies, norms = (
+    margins, accuracies, norms = (
         dict(curves.get(f"train/{name}", []))
-        for name in ("loss", "rewards/accuracies", "grad_norm")
+        for name in ("rewards/margins", "rewards/accuracies", "grad_norm")
     )
-    largest = 0.0
-    for step in sorted(losses.keys() & accuracies.keys() & norms.keys()):
+    enough, largest = min(MARGIN, SOUGHT * sought), 0.0
+    for step in sorted(margins.keys() & accuracies.keys() & norms.keys()):
         largest = max(largest, norms[step])
-        learned = accuracies[step] >= ACCURACY and losses[step] <= LOSS
-        if learned and norms[step] <= GRADIENT * largest:
+        learned = accuracies[step] >= ACCURACY and margins[step] >= enough
+        if learned and (imitates or norms[step] <= GRADIENT * largest):
             return step
     return None
 
@@ -81,32 +90,38 @@ class Saturation(Callback):
             return
         for name, value in self._step_log.last.items():
             self._curves.setdefault(name, []).append((step, value))
-        self.at = saturated_at(self._curves)
+        assert isinstance(pl_module, DPOModule)
+        self.at = saturated_at(
+            self._curves,
+            sought=margin_sought(pl_module.loss, pl_module.label_smoothing),
+            imitates=pl_module.nll_weight > 0,
+        )
         if self.at is not None:
-            self._say(trainer, step)
+            self._say(trainer, step, imitates=pl_module.nll_weight > 0)
             # Lightning ends the fit after this step; the last checkpoint and export follow.
             trainer.should_stop = trainer.should_stop or self._stop
 
-    def _say(self, trainer: Trainer, step: int) -> None:
+    def _say(self, trainer: Trainer, step: int, *, imitates: bool) -> None:
         total, last = int(trainer.estimated_stepping_batches), self._step_log.last
         seconds = (time.perf_counter() - self._started) / (step - self._first_step)
         largest = max(norm for _, norm in self._curves["train/grad_norm"])
         logger.info(
-            "saturated at step %s of %s: of the latest pairs %.1f %% are told apart, their loss is "
-            "%.4f, the gradient is at %.1f %% of its largest. %s",
+            "saturated at step %s of %s: of the latest pairs %.1f %% are told apart, their margin "
+            "is %.2f, the gradient is at %.1f %% of its largest. %s",
             f"{step:,}",
             f"{total:,}",
             100 * last["train/rewards/accuracies"],
-            last["train/loss"],
+            last["train/rewards/margins"],
             100 * last["train/grad_norm"] / largest,
             why_saturated(trainer.datamodule.texts["train"]),  # type: ignore[attr-defined]
         )
         left, rest = total - step, "run.stop_when_saturated leaves them out"
         logger.info(
-            "the other %s steps (about %.0f s, %.0f %% of the run) can only enlarge margins; %s",
+            "the other %s steps (about %.0f s, %.0f %% of the run) can only %s; %s",
             f"{left:,}",
             seconds * left,
             100 * left / total,
+            "have answers learned by heart" if imitates else "enlarge margins",
             "they are left out" if self._stop else rest,
         )
 

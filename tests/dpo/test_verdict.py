@@ -14,13 +14,14 @@ from conftest import ROOT
 from fitbot.__main__ import main
 from fitbot.audit.score import RuleScore
 from fitbot.dpo.curves import Curve
+from fitbot.dpo.objective import Loss, dpo_loss, margin_sought
 from fitbot.dpo.saturation import saturated_at
 from fitbot.dpo.verdict import Figures, judge
 
 
 def curves(**values: list[float]) -> dict[str, Curve]:
     """Log points every 50 steps."""
-    names = {"loss": "loss", "accuracy": "rewards/accuracies", "norm": "grad_norm"}
+    names = {"margin": "rewards/margins", "accuracy": "rewards/accuracies", "norm": "grad_norm"}
     return {
         f"train/{names[name]}": [(50 * n + 50, value) for n, value in enumerate(series)]
         for name, series in values.items()
@@ -29,16 +30,19 @@ def curves(**values: list[float]) -> dict[str, Curve]:
 
 # The first log points of configs/dpo.yaml on the published pairs: SmolLM2-135M-Instruct, NF4, H200.
 PUBLISHED = curves(
-    loss=[0.6626, 0.4966, 0.2578, 0.0838, 0.0259, 0.0124],
+    margin=[0.063, 0.454, 1.288, 2.646, 3.963, 4.761],
     accuracy=[0.7679, 1.0, 1.0, 1.0, 1.0, 1.0],
     norm=[7.2, 5.157, 2.201, 0.715, 0.187, 0.206],
 )
 # configs/dpo_v1_1.yaml on fitbot's pairs, likewise.
 OURS = curves(
-    loss=[0.6926, 0.694, 0.6931, 0.6928, 0.6944, 0.689],
+    margin=[0.0014, -0.0013, 0.0006, 0.0013, -0.0016, 0.0099],
     accuracy=[0.5102, 0.4825, 0.4875, 0.495, 0.5025, 0.555],
     norm=[2.186, 1.972, 1.851, 2.15, 2.944, 2.201],
 )
+
+
+TOLD_APART = curves(margin=[0.1, 1.0, 2.1], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -46,11 +50,11 @@ OURS = curves(
     [
         (PUBLISHED, 200),
         (OURS, None),
-        (curves(loss=[0.6, 0.2, 0.05], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5]), 150),
+        (curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5]), 150),
         # Told apart, but not by much; by much, but not all; all by much, and the gradient is large.
-        (curves(loss=[0.6, 0.3, 0.2], accuracy=[0.7, 1.0, 1.0], norm=[8, 1, 0.5]), None),
-        (curves(loss=[0.6, 0.09, 0.08], accuracy=[0.7, 0.9, 0.98], norm=[8, 0.5, 0.5]), None),
-        (curves(loss=[0.6, 0.09, 0.05], accuracy=[0.7, 1.0, 1.0], norm=[8, 5, 4]), None),
+        (TOLD_APART, None),
+        (curves(margin=[0.1, 3, 4], accuracy=[0.7, 0.9, 0.98], norm=[8, 0.5, 0.5]), None),
+        (curves(margin=[0.1, 3, 4], accuracy=[0.7, 1.0, 1.0], norm=[8, 5, 4]), None),
         ({}, None),
     ],
 )
@@ -58,6 +62,31 @@ def test_saturation_is_where_nothing_is_left_to_learn(
     recorded: dict[str, Curve], expected: int | None
 ) -> None:
     assert saturated_at(recorded) == expected
+
+
+def test_saturation_goes_by_what_the_objective_wants() -> None:
+    hedged = curves(margin=[0.1, 0.4, 0.46], accuracy=[0.7, 1.0, 1.0], norm=[8, 0.5, 0.5])
+
+    assert margin_sought("sigmoid", 0.0) == math.inf
+    assert saturated_at(TOLD_APART, sought=margin_sought("sigmoid", 0.1)) == 150
+    assert saturated_at(hedged, sought=margin_sought("sigmoid", 0.1)) is None
+    assert saturated_at(hedged, sought=margin_sought("ipo", 0.0)) == 150
+    # Learning by heart has a gradient as long as it lasts.
+    by_heart = curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 5])
+    assert saturated_at(by_heart) is None
+    assert saturated_at(by_heart, imitates=True) == 150
+
+
+@pytest.mark.parametrize(("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0)])
+def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float) -> None:
+    margin = margin_sought(loss, smoothing)
+    logps = torch.tensor([[margin / 0.1, 0.0]], dtype=torch.float64, requires_grad=True)
+
+    terms = dpo_loss(logps, torch.zeros_like(logps), beta=0.1, label_smoothing=smoothing, loss=loss)
+    terms.losses.sum().backward()
+
+    assert logps.grad is not None
+    assert logps.grad.abs().max() < 1e-12
 
 
 CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)
