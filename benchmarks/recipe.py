@@ -108,6 +108,8 @@ RECIPES = {
     "v2": ["dpo.yaml", "dpo_v2.yaml"],
 }
 SEEDS = (42, 43, 44)
+# Records. The published log is of so many of the published ones.
+LIMITS = {"fitness": {"train": 5600, "val": 654}, "published": {"train": 4200, "val": 500}}
 
 
 def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -132,21 +134,21 @@ def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     return sorted(runs, key=lambda run: -run["settings"].get("trainer.max_epochs", 5))
 
 
-def files_of(run: dict[str, Any], args: argparse.Namespace) -> dict[str, str]:
-    """Say where a run's pairs lie; the published set has no test pairs, validation stands in."""
-    if run["data"] == "published":
-        files = {split: f"{args.published}/dpo_{split}.json" for split in ("train", "val")}
-        return files | {"judged": files["val"]}
-    judged = "test" if args.what == "final" else "val"
-    data = ROOT / "data"
-    files = {split: str(data / f"fitness_{split}.json") for split in ("train", "val")}
-    return files | {"judged": str(data / f"fitness_{judged}.json")}
+def pairs_of(data: str, args: argparse.Namespace) -> dict[str, str]:
+    """Say where a data set's files lie; the published one has no test pairs: its validation's."""
+    folder, name = (ROOT / "data", "fitness") if data == "fitness" else (args.published, "dpo")
+    files = {split: f"{folder}/{name}_{split}.json" for split in ("train", "val")}
+    is_tested = data == "fitness" and args.what == "final"
+    return files | {"judged": f"{folder}/{name}_test.json" if is_tested else files["val"]}
 
 
-def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> list[list[str]]:
-    """Return what trains and what judges, as a shell would be told."""
+def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
+    """Return what trains and what judges, as a shell would be told.
+
+    An adapter is judged on pairs of its own kind; at the end one of each kind on the other's, too.
+    """
     fitbot = [sys.executable, "-m", "fitbot"]
-    files = files_of(run, args)
+    files = pairs_of(run["data"], args)
     settings: Settings = {
         "seed_everything": run["seed"],
         "model.lora.random_state": run["seed"],
@@ -159,29 +161,36 @@ def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> lis
         "run.wandb_project": "null",
         "run.save_every_n_steps": 1_000_000,
         "trainer.enable_progress_bar": "false",
-        **({"data.train_limit": "null", "data.val_limit": "null"} if _is_ours(run) else {}),
+        "data.train_limit": LIMITS[run["data"]]["train"],
+        "data.val_limit": LIMITS[run["data"]]["val"],
         **run["settings"],
     }
     fit = [*fitbot, "fit"]
     for config in RECIPES[run["recipe"]]:
         fit += ["--config", str(ROOT / "configs" / config)]
     fit += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    judge = [*fitbot, "evaluate", str(folder / "run" / "adapter"), "--pairs", files["judged"]]
-    judge += ["--train", files["train"], "--questions", str(args.questions)]
-    return [fit, [*judge, "--out", str(folder / "evaluation")]]
 
+    def judge(data: str, name: str) -> list[str]:
+        command = [*fitbot, "evaluate", str(folder / "run" / "adapter")]
+        command += ["--pairs", pairs_of(data, args)["judged"], "--train", files["train"]]
+        command += ["--limit", str(LIMITS[data]["val"]), "--questions", str(args.questions)]
+        return [*command, "--out", str(folder / name)]
 
-def _is_ours(run: dict[str, Any]) -> bool:
-    return run["data"] == "fitness"
+    todo = {"fit": fit, "evaluation": judge(run["data"], "evaluation")}
+    if args.what == "final" and run["seed"] == SEEDS[0]:
+        other = "published" if run["data"] == "fitness" else "fitness"
+        todo["elsewhere"] = judge(other, "elsewhere")
+    return todo
 
 
 def train_and_judge(run: dict[str, Any], args: argparse.Namespace, gpu: int) -> dict[str, Any]:
-    """Run both commands; returns what they found, or why they failed."""
+    """Run its commands; returns what they found, and why one failed."""
     threads = str(max(1, (os.cpu_count() or 1) // args.at_once))
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu), "OMP_NUM_THREADS": threads}
-    with tempfile.TemporaryDirectory() as name:
-        folder, seconds = Path(name), []
-        for command in commands(run, args, folder):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        found: dict[str, Any] = {"seconds": {}}
+        for name, command in commands(run, args, folder).items():
             started = time.perf_counter()
             left = args.until - time.time()
             try:
@@ -194,18 +203,16 @@ def train_and_judge(run: dict[str, Any], args: argparse.Namespace, gpu: int) -> 
                     check=False,
                 )
             except subprocess.TimeoutExpired:
-                return {"failed": f"{command[3]}: --limit was over"}
+                return found | {"failed": f"{name}: --limit was over"}
             if done.returncode:
-                return {"failed": f"{command[3]}: {done.stderr[-2000:]}"}
-            seconds.append(round(time.perf_counter() - started, 1))
-        curves = next((folder / "run" / "metrics").glob("*/metrics.csv"))
-        evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
-        return {
-            "seconds": dict(zip(("fit", "evaluate"), seconds, strict=True)),
-            "summary": json.loads((folder / "run" / "summary.json").read_text()),
-            "curves": read_curves(curves),
-            "evaluation": shorten(evaluation),
-        }
+                return found | {"failed": f"{name}: {done.stderr[-2000:]}"}
+            found["seconds"][name] = round(time.perf_counter() - started, 1)
+            if name != "fit":
+                told = json.loads((folder / name / "evaluation.json").read_text())
+                found[name] = shorten(told)
+        found["summary"] = json.loads((folder / "run" / "summary.json").read_text())
+        found["curves"] = read_curves(next((folder / "run" / "metrics").glob("*/metrics.csv")))
+        return found
 
 
 def read_curves(path: Path) -> list[dict[str, float]]:
