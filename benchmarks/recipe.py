@@ -123,9 +123,9 @@ def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     else:
         runs = [
             {"name": f"{recipe}, {data}, {seed}", "recipe": recipe, "data": data, "seed": seed}
-            for data in ("fitness", "published")
-            for recipe in RECIPES
             for seed in SEEDS
+            for data in LIMITS
+            for recipe in RECIPES
         ]
     for run in runs:
         run.setdefault("settings", {})
