@@ -1,0 +1,267 @@
+"""Draw what benchmarks/recipe.py found, and print its tables as Markdown.
+
+python benchmarks/recipe_plot.py SEARCH.json REFINE.json --final FINAL.json --out docs/recipe.png
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from recipe import RECIPES, figures
+
+Run = dict[str, Any]
+
+KEPT = 0.05  # of perplexity: who has forgotten no more may be chosen
+COLOURS = {"base": "#999999", "published": "#c44e52", "v1.1": "#dd8452", "v2": "#4c72b0"}
+
+
+def read(path: Path) -> list[Run]:
+    """Read a result's runs, those that failed left out and told."""
+    runs: list[Run] = json.loads(path.read_text())["runs"]
+    for run in runs:
+        if "failed" in run:
+            print(f"{path.name}: {run['name']} failed: {run['failed']}")  # noqa: T201
+    return [run for run in runs if "failed" not in run]
+
+
+def score(run: Run) -> float:
+    """Return what runs are chosen by: right in preference and in words, half and half."""
+    found = figures(run)
+    return (found["all"] + found["greedy pass"]) / 2
+
+
+def choose(runs: list[Run]) -> Run:
+    """Choose among the runs that have not forgotten how to write."""
+    return max((run for run in runs if figures(run)["perplexity"] <= KEPT), key=score)
+
+
+def forgetting(axes: Axes, runs: list[Run]) -> None:
+    """Draw reward accuracy against what it cost."""
+    found = [figures(run) for run in runs]
+    dots = axes.scatter(
+        [100 * one["perplexity"] for one in found],
+        [one["all"] for one in found],
+        c=[one["greedy pass"] for one in found],
+        cmap="viridis",
+        s=45,
+        edgecolors="white",
+    )
+    axes.figure.colorbar(dots, ax=axes, label="greedy answers that pass their check")
+    chosen = figures(choose(runs))
+    axes.annotate(
+        "v2",
+        (100 * chosen["perplexity"], chosen["all"]),
+        (-30, 18),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "->"},
+        weight="bold",
+    )
+    axes.axvline(100 * KEPT, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xscale("symlog", linthresh=10)
+    ticks = [-10, 0, 10, 100, 1000]
+    axes.set_xticks(ticks, [f"{tick:+,} %" if tick else "0" for tick in ticks])
+    axes.set(
+        title=f"{len(runs)} runs on fitbot's pairs, validation",
+        xlabel="perplexity of neutral text against the base",
+        ylabel="reward accuracy",
+        ylim=(0.45, 0.92),
+    )
+
+
+def curves(metric: str, data: str, title: str) -> Callable[[Axes, list[Run]], None]:
+    """Make a panel that draws a metric over the steps, a line a recipe and seed."""
+
+    def panel(axes: Axes, runs: list[Run]) -> None:
+        for run in runs:
+            if run["data"] != data:
+                continue
+            rows = [(row["step"], row[metric]) for row in run["curves"] if metric in row]
+            label = run["recipe"] if run["seed"] == 42 else None
+            axes.plot(*zip(*rows, strict=True), color=COLOURS[run["recipe"]], label=label)
+            at = run["summary"]["saturated_at"]
+            if at:
+                axes.plot(at, dict(rows)[at], "o", color=COLOURS[run["recipe"]])
+        axes.set(title=title, xlabel="optimizer step", ylabel=metric)
+        axes.legend()
+
+    return panel
+
+
+def estimates(run: Run, group: str, evaluation: str = "evaluation") -> dict[str, float]:
+    """Return reward accuracy in a group with its interval."""
+    told = run[evaluation]
+    name = told["models"][1]["model"]["name"]
+    of = next(one for one in told["groups"] if one["value"] == group)
+    found: dict[str, float] = of["figures"][name]["rewards/accuracies"]
+    return found
+
+
+def passes(run: Run, kind: str, model: int) -> dict[str, float]:
+    """Return the share of answers that pass, with its interval; of the base 0, of the tuned 1."""
+    found: dict[str, float] = run["evaluation"]["models"][model]["answers"][kind]["passes"]
+    return found
+
+
+def over_seeds(found: list[dict[str, float]]) -> tuple[float, float, float]:
+    """Return the mean over seeds, and the lowest and highest end of their intervals."""
+    return (
+        statistics.mean(one["value"] for one in found),
+        min(one["low"] for one in found),
+        max(one["high"] for one in found),
+    )
+
+
+def rows_of(runs: list[Run]) -> dict[str, dict[str, tuple[float, float, float] | None]]:
+    """Return the table of the test pairs of fitbot: row → column → mean and interval."""
+    ours = [run for run in runs if run["data"] == "fitness"]
+    rows: dict[str, dict[str, tuple[float, float, float] | None]] = {}
+    for name in RECIPES:
+        of = [run for run in ours if run["recipe"] == name]
+        rows[name] = {
+            group: over_seeds([estimates(run, group) for run in of])
+            for group in ("all", "seen facts", "unseen forms", "unseen facts")
+        }
+        for kind in ("greedy", "sampled"):
+            rows[name][f"{kind} pass"] = over_seeds([passes(run, kind, 1) for run in of])
+    base = {
+        f"{kind} pass": over_seeds([passes(ours[0], kind, 0)]) for kind in ("greedy", "sampled")
+    }
+    nothing: dict[str, tuple[float, float, float] | None] = dict.fromkeys(rows["v2"])
+    return {"base": nothing | base} | rows
+
+
+def bars(axes: Axes, runs: list[Run]) -> None:
+    """Draw that table."""
+    rows = rows_of(runs)
+    columns = list(rows["v2"])
+    for number, (name, row) in enumerate(rows.items()):
+        for place, column in enumerate(columns):
+            one = row[column]
+            if one is None:
+                continue
+            mean, low, high = one
+            axes.bar(
+                place + 0.2 * number - 0.3,
+                mean,
+                0.19,
+                yerr=[[mean - low], [high - mean]],
+                color=COLOURS[name],
+                label=name if column == "greedy pass" else None,
+                error_kw={"linewidth": 0.8},
+            )
+    axes.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(len(columns)), [name.replace(" ", "\n") for name in columns])
+    axes.set(title="test pairs of fitbot, three seeds", ylim=(0, 1))
+    axes.legend(loc="upper right")
+
+
+def draw(searched: list[Run], final: list[Run], path: Path) -> None:
+    """Draw all panels."""
+    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    grid = figure.subplots(2, 3)
+    forgetting(grid[0, 0], searched)
+    bars(grid[0, 1], final)
+    panels = (
+        (grid[0, 2], curves("val/rewards/accuracies", "fitness", "fitbot's pairs")),
+        (grid[1, 0], curves("train/loss", "published", "published pairs; dot: saturated")),
+        (grid[1, 1], curves("train/rewards/margins", "published", "published pairs")),
+        (grid[1, 2], curves("train/grad_norm", "published", "published pairs")),
+    )
+    for axes, panel in panels:
+        panel(axes, final)
+    for axes in grid[1, ::2]:
+        axes.set_yscale("log")
+    for axes in grid.flat:
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+    figure.savefig(path, dpi=90)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def show(one: tuple[float, float, float] | None) -> str:
+    """Write a mean with its interval."""
+    return "" if one is None else "{:.3f} [{:.3f}, {:.3f}]".format(*one)
+
+
+def tables(searched: list[Run], final: list[Run]) -> str:
+    """Write all tables."""
+    rows = rows_of(final)
+    tested = table(
+        ["test pairs of fitbot", *rows["v2"]],
+        [[name, *(show(one) for one in row.values())] for name, row in rows.items()],
+    )
+    costs = []
+    for name in RECIPES:
+        found = [
+            figures(run) for run in final if run["recipe"] == name and run["data"] == "fitness"
+        ]
+        kept = [f"{100 * x:+.1f} %" for x in sorted(one["perplexity"] for one in found)]
+        kl = statistics.mean(one["kl"] for one in found)
+        chosen = statistics.mean(one["chosen"] for one in found)
+        costs.append([name, ", ".join(kept), f"{kl:.2f}", f"{chosen:+.1f}"])
+    head = ["the same adapters", "perplexity", "KL, nats a token", "chosen, nats"]
+    cost = table(head, costs)
+    known = []
+    for run in (one for one in final if one["data"] == "published" and "elsewhere" in one):
+        told = run["summary"]
+        answers = run["elsewhere"]["models"]
+        known.append(
+            [
+                run["recipe"],
+                f"{told['steps']:,}",
+                str(told["saturated_at"]),
+                f"{told['val_loss']:.4f}",
+                f"{told['val_accuracy']:.3f}",
+                f"{told['val_margin']:.2f}",
+                f"{told['grad_norm']:.4f}",
+                show(over_seeds([estimates(run, "all", "elsewhere")])),
+                " → ".join(f"{one['answers']['greedy']['passes']['value']:.3f}" for one in answers),
+            ]
+        )
+    head = ["trained on the published pairs", "steps", "saturated at", "val loss", "val accuracy"]
+    head += ["val margin", "last gradient norm", "fitbot's test pairs", "greedy pass there"]
+    ranking = [
+        [
+            run["name"],
+            *(f"{one[key]:.3f}" for key in ("all", "seen facts", "unseen forms", "unseen facts")),
+            f"{one['greedy pass']:.3f}",
+            f"{one['sampled pass']:.3f}",
+            f"{100 * one['perplexity']:+.1f} %",
+            f"{one['kl']:.2f}",
+        ]
+        for run in sorted(searched, key=score, reverse=True)
+        for one in [figures(run)]
+    ]
+    names = ["run", "all", "seen facts", "unseen forms", "unseen facts", "greedy", "sampled"]
+    searching = table([*names, "perplexity", "KL"], ranking)
+    return "\n".join([tested, cost, table(head, known), searching])
+
+
+def main() -> None:
+    """Read, print, draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("searched", nargs="+", type=Path)
+    parser.add_argument("--final", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    searched = [run for path in args.searched for run in read(path)]
+    final = read(args.final)
+    print(tables(searched, final))  # noqa: T201
+    print(f"chosen: {choose(searched)['name']}")  # noqa: T201
+    draw(searched, final, args.out)
+
+
+if __name__ == "__main__":
+    main()
