@@ -21,14 +21,18 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
+from fitbot.dpo.strategy import use_data_parallel
 from fitbot.errors import ConfigError
 from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.processes import gather
 from fitbot.run import (
     CONFIG_FILE,
+    NOWHERE,
     LastCheckpoint,
     RunSettings,
     best_checkpoint,
     folder_of,
+    launched_as,
     new_run_folder,
     resolve_checkpoint,
     run_loggers,
@@ -51,6 +55,7 @@ def main(args: list[str]) -> int:
     """
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
+    use_data_parallel()
     # None means the process's own arguments; Lightning warns when it is given them as a list.
     FitbotCLI(None if args == sys.argv[1:] else args)
     return 0
@@ -108,11 +113,14 @@ class FitbotCLI(LightningCLI):
         asked, checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
         _check_contradictions(config)
         config.ckpt_path = checkpoint and str(checkpoint)
-        if self.subcommand == "fit":
+        process = launched_as()
+        if self.subcommand == "fit" and process == 0:
             self.folder = (checkpoint and folder_of(checkpoint)) or new_run_folder(run)
             saved = self._parser("fit").dump(config, skip_none=False)
             (self.folder / CONFIG_FILE).write_text(saved, encoding="utf-8")
-        start_logging(run.log_level, self.folder and self.folder / "fit.log")
+        elif self.subcommand == "fit":
+            self.folder = NOWHERE
+        start_logging(run.log_level, self.folder and self.folder / "fit.log", process)
         if checkpoint:
             logger.info("from checkpoint %s", checkpoint)
         elif asked:
@@ -146,13 +154,15 @@ class FitbotCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Export the adapter, draw the curves, and say what came of it."""
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert self.folder is not None
         assert isinstance(self.model, DPOModule)
         # A limit of steps may end the fit between two validations.
         if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
+        if not self.trainer.is_global_zero:
+            return
         report = RunReport(self.folder, self.trainer, self.model, self.step_log, self.saturation)
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -172,9 +182,13 @@ class FitbotCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write one line of JSON a test pair: predictions.jsonl beside the checkpoint."""
         batches: Any = self.trainer.predict(**kwargs)
+        rows = [row for share in gather(batches) for batch in share for row in batch]
+        if not self.trainer.is_global_zero:
+            return
+        rows.sort(key=lambda row: row["pair"])
         checkpoint = self.config[self.subcommand].ckpt_path
         path = (Path(checkpoint).parent if checkpoint else Path()) / "predictions.jsonl"
-        lines = [json.dumps(row) for rows in batches for row in rows]
+        lines = [json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         logger.info("wrote %s: %d pairs", path, len(lines))
 

@@ -20,6 +20,8 @@ from fitbot.errors import AdapterError, ConfigError
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
+# The run folder of all processes but the first, which alone writes: it is never made.
+NOWHERE = Path("/nonexistent")
 
 
 @dataclass
@@ -46,6 +48,13 @@ class RunSettings:
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     stop_when_saturated: bool = False
     sample_every_n_steps: int | None = None
+
+
+def launched_as() -> int:
+    """Return the number of this process, before processes know each other: 0 is the first."""
+    # By torchrun, SLURM, and Lightning's own launcher, which starts the others by itself.
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[name] for name in names if name in os.environ), 0))
 
 
 def new_run_folder(run: RunSettings) -> Path:
@@ -150,8 +159,11 @@ def best_checkpoint(folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
 
 
-def start_logging(level: str, log_file: Path | None) -> None:
-    """Say things on the terminal and, in full, in the run's log file."""
+def start_logging(level: str, log_file: Path | None, process: int = 0) -> None:
+    """Say things on the terminal and, in full, in the run's log file.
+
+    Processes but the first say only what went wrong, and which they are.
+    """
     _quieten()
     ours = logging.getLogger("fitbot")
     ours.setLevel(level)
@@ -160,9 +172,11 @@ def start_logging(level: str, log_file: Path | None) -> None:
         ours.removeHandler(handler)
         handler.close()
     terminal = _AboveTheBar()
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(logging.Formatter(f"process {process}: " * (process > 0) + "%(message)s"))
+    if process > 0:
+        terminal.setLevel(logging.WARNING)
     ours.addHandler(terminal)
-    if log_file is not None:
+    if log_file is not None and process == 0:
         file = logging.FileHandler(log_file, encoding="utf-8")
         file.setFormatter(_WithoutColours("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         ours.addHandler(file)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.dpo.module import DPOModule
+from fitbot.processes import gather, num_processes, rank
 
 logger = logging.getLogger(__name__)
 
@@ -102,23 +103,41 @@ class Bar(TQDMProgressBar):
 
 
 class RandomState(Callback):
-    """Carries the random numbers' state in the checkpoint, so that dropout resumes exactly."""
+    """Carries the random numbers' state in the checkpoint, so that dropout resumes exactly.
+
+    Every process draws numbers of its own: by its rank, and after resuming from where it was.
+    """
 
     def __init__(self) -> None:
         """Start with nothing to restore."""
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states, as types that a weights_only load accepts."""
-        return {
+        """Return the states of all processes, as types that a weights_only load accepts."""
+        own = {
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "python": random.getstate(),
         }
+        return {"processes": gather(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until training goes on; what comes before it draws numbers, too."""
-        self._restored = state_dict
+        """Keep the state until training goes on; what comes before it draws numbers, too."""
+        states = state_dict["processes"]
+        if len(states) == num_processes():
+            self._restored = states[rank()]
+        else:
+            logger.warning(
+                "the checkpoint is of %d processes, this run has %d: the same pairs in the same "
+                "order, but other dropout than an unbroken run's",
+                len(states),
+                num_processes(),
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let processes draw apart; they began with one seed, so that they begin with one model."""
+        if rank() > 0:
+            torch.manual_seed(torch.initial_seed() + rank())
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -127,9 +146,9 @@ class RandomState(Callback):
         if self._restored is None:
             return
         torch.set_rng_state(self._restored["torch"].cpu())
-        cuda: list[Tensor] = self._restored["cuda"]
-        if torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in cuda])
+        cuda: Tensor | None = self._restored["cuda"]
+        if torch.cuda.is_available() and cuda is not None:
+            torch.cuda.set_rng_state(cuda.cpu())
         version, internal, gauss = self._restored["python"]
         random.setstate((version, tuple(internal), gauss))
         self._restored = None

@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fitbot.dpo.metrics import PairMeans
+from fitbot.dpo.metrics import PairMeans, means_of
 from fitbot.dpo.objective import DPOTerms, Loss, chosen_nll, dpo_loss
+from fitbot.dpo.strategy import check_strategy
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule, Split
@@ -39,6 +40,7 @@ from fitbot.policy.reference import (
     cached_reference_logps,
     open_reference_cache,
 )
+from fitbot.processes import check_agreement, num_processes, rank, sum_over_processes
 
 logger = logging.getLogger(__name__)
 
@@ -186,12 +188,20 @@ class DPOModule(LightningModule):
         return COMPUTE_DTYPES[precision]
 
     def training_step(self, batch: list[PairBatch], batch_idx: int) -> None:
-        """Do one optimizer step on one global batch, in as many passes as it was split into."""
+        """Do one optimizer step on one global batch, in as many passes as it was split into.
+
+        The batch is this process's share of it; the gradient is summed over all.
+        """
         optimizer, scheduler = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(scheduler, LRScheduler)
         for terms, logps in self._backward_over(batch, optimizer):
             self.train_window.update(terms, logps)
+        adapter = self._policy().adapter
+        if adapter.grad is None:  # a last batch of fewer pairs than processes
+            adapter.grad = torch.zeros_like(adapter)
+        if num_processes() > 1:
+            torch.distributed.all_reduce(adapter.grad)
         optimizer.step()
         scheduler.step()
 
@@ -199,7 +209,7 @@ class DPOModule(LightningModule):
         self, batch: list[PairBatch], optimizer: LightningOptimizer
     ) -> list[tuple[DPOTerms, Tensor]]:
         """Run all passes of a step forward and backward; where memory runs out, smaller ones."""
-        num_pairs = sum(part.num_pairs for part in batch)
+        num_pairs = self._datamodule().pairs_of_step()
         while True:
             optimizer.zero_grad()
             results = []
@@ -234,9 +244,10 @@ class DPOModule(LightningModule):
 
     def close_window(self) -> tuple[dict[str, float], int]:
         """Return the means over the pairs since the last log point and their number; start anew."""
-        means = {name: mean.item() for name, mean in self.train_window.compute().items()}
-        num_pairs = int(self.train_window.sums[-1].item())
-        self.train_total += self.train_window.sums
+        sums = sum_over_processes(self.train_window.sums)
+        means = {name: mean.item() for name, mean in means_of(sums).items()}
+        num_pairs = int(sums[-1].item())
+        self.train_total += sums
         self.train_window.reset()
         return means, num_pairs
 
@@ -265,6 +276,7 @@ class DPOModule(LightningModule):
 
     def on_fit_start(self) -> None:
         """Compute or fetch the reference's log-probs, and check that the first loss is ln 2."""
+        check_strategy(self.trainer.strategy)
         data = self._datamodule()
         self._policy().check_layout(data.layout, data.limits.max_length)
         self._policy().use_engine(
@@ -285,6 +297,9 @@ class DPOModule(LightningModule):
             )
             for split in data.pairs:
                 data.reference_logps[split] = self._cached_reference(split, cache)
+        check_agreement(
+            **data.identity(), step=self.trainer.global_step, adapter=self._policy().adapter
+        )
         self._check_first_loss()
 
     def on_validation_start(self) -> None:
@@ -330,7 +345,8 @@ class DPOModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the running means, so that a resumed run logs what the unbroken one does."""
-        checkpoint["train_sums"] = [self.train_window.sums, self.train_total]
+        window = sum_over_processes(self.train_window.sums)
+        checkpoint["train_sums"] = [window, self.train_total]
         checkpoint["first_loss"] = self.first_loss
         checkpoint["run_settings"] = self.run_settings
 
@@ -356,7 +372,8 @@ class DPOModule(LightningModule):
                     f"{ours!r}; its reference would be another one"
                 )
         window, total = checkpoint["train_sums"]
-        self.train_window.sums = window.to(self.train_window.sums.device)
+        if rank() == 0:  # the sums are over all processes
+            self.train_window.sums = window.to(self.train_window.sums.device)
         self.train_total = total.to(self.train_total.device)
         self.first_loss = checkpoint["first_loss"]
 
@@ -408,22 +425,22 @@ class DPOModule(LightningModule):
 
     def _cached_reference(self, split: Split, cache: ReferenceCache) -> Tensor:
         """Log-probs of a split's pairs under the reference, (N, 2) nats on the CPU."""
-        data, pairs = self._datamodule(), self._datamodule().pairs[split]
-        while True:
-            try:
-                return cached_reference_logps(
-                    self._policy(),
-                    pairs,
-                    cache,
-                    layout=data.layout,
-                    pad_id=data.pad_id,
-                    max_tokens=data.token_budget,
-                )
-            except torch.cuda.OutOfMemoryError:
-                pass
+        data = self._datamodule()
+
+        def smaller(longest: int) -> int:
             self._policy().release_memory()
-            longest = max(pair.num_tokens for pair in pairs)
             data.lower_budget(data.token_budget, can_be_smaller=data.token_budget > longest)
+            return data.token_budget
+
+        return cached_reference_logps(
+            self._policy(),
+            data.pairs[split],
+            cache,
+            layout=data.layout,
+            pad_id=data.pad_id,
+            max_tokens=data.token_budget,
+            smaller=smaller,
+        )
 
     def _caches_reference(self) -> bool:
         if self.reference != "auto":

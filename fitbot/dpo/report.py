@@ -34,6 +34,8 @@ class StartReport(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the report."""
+        if not trainer.is_global_zero:
+            return
         assert isinstance(pl_module, DPOModule)
         assert pl_module.policy is not None
         data = trainer.datamodule  # type: ignore[attr-defined]

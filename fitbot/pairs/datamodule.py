@@ -20,6 +20,7 @@ from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, load_tokenizer, report_cuts
 from fitbot.pairs.preferences import PreferencePair, load_pairs
+from fitbot.processes import share_of
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +175,12 @@ class PreferenceDataModule(LightningDataModule):
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
 
+    def pairs_of_step(self) -> int:
+        """Count the pairs of the step that comes next, over all processes."""
+        _, step = self._position()
+        done = step * self.pairs_per_step
+        return min(self.pairs_per_step, len(self.pairs["train"]) - done)
+
     def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch]:
         """Lay a batch out in smaller passes, this time and from now on.
 
@@ -216,7 +223,7 @@ class PreferenceDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must agree on; the position itself is the trainer's step count."""
-        return {"identity": self._identity(), "provenance": self.provenance()}
+        return {"identity": self.identity(), "provenance": self.provenance()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Refuse to go on with other data: the position would mean something else.
@@ -224,7 +231,7 @@ class PreferenceDataModule(LightningDataModule):
         Raises:
             ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's.
         """
-        here = self._identity()
+        here = self.identity()
         if "training pairs" not in here:
             return  # validating or testing: no position to keep
         for key, value in state["identity"].items():
@@ -234,7 +241,8 @@ class PreferenceDataModule(LightningDataModule):
                     f"{here.get(key)}; use the same data settings, or start a new run"
                 )
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Say what decides which pairs a step has."""
         if "train" not in self.pairs:
             return {}
         return {
@@ -264,11 +272,15 @@ class PreferenceDataModule(LightningDataModule):
         return DataLoader(
             range(len(self.pairs[split])),  # type: ignore[arg-type]
             batch_sampler=batches,
-            collate_fn=partial(self.collate, split),
+            collate_fn=partial(self._collate_share, split),
             # A generator of its own: a loader otherwise draws from the run's random numbers each
             # time it starts, and a resumed run would see others than the unbroken one.
             generator=torch.Generator(),
         )
+
+    def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
+        """Collate this process's pairs of a batch; none where a batch has fewer than processes."""
+        return self.collate(split, share_of(indices))
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE

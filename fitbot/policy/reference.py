@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fitbot.embedded import resolve_base_model
-from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
+from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.base import BaseSettings
 from fitbot.policy.policy import Policy, to_device
+from fitbot.processes import from_first, rank, share_of, sum_over_processes
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,11 @@ def cached_reference_logps(
     layout: Layout,
     pad_id: int,
     max_tokens: int,
+    smaller: Callable[[int], int],
 ) -> Tensor:
     """Take the reference's log-probs from the cache and compute those that it lacks.
+
+    All processes compute a share of them; the first one reads and writes the file.
 
     Args:
         policy: Whose reference it is.
@@ -138,27 +142,50 @@ def cached_reference_logps(
         layout: How pairs lie in a forward pass.
         pad_id: Token that fills a row.
         max_tokens: Tokens of one forward pass.
+        smaller: Called with the tokens of the longest pair where memory runs out; frees some and
+            returns a lower `max_tokens`.
 
     Returns:
         (N, 2) float32 nats on the CPU: chosen, rejected.
     """
-    logps = cache.lookup(pairs)
+    logps = from_first(cache.lookup(pairs) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
     if missing:
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
         missing.sort(key=lambda i: pairs[i].num_tokens)
-        groups = pack_by_tokens([pairs[i].num_tokens for i in missing], max_tokens)
+        computed = torch.zeros_like(logps)
         unsaved: list[int] = []
         saved_at = time.perf_counter()
-        for group in tqdm(groups, "reference log-probs", disable=len(groups) < 10, leave=False):
-            indices = [missing[j] for j in group]
+        share = share_of(missing)
+        bar = tqdm(
+            total=len(share),
+            desc="reference log-probs",
+            disable=True if rank() else None,
+            leave=False,
+            delay=1,
+        )
+        todo = _Todo(share, [pairs[i].num_tokens for i in share], max_tokens)
+        while indices := todo.next_group():
             batch = collate_pairs([pairs[i] for i in indices], layout=layout, pad_id=pad_id)
-            logps[indices] = policy.reference_logps(to_device(batch, policy.device)).cpu()
+            try:
+                found = policy.reference_logps(to_device(batch, policy.device)).cpu()
+            except torch.cuda.OutOfMemoryError:
+                found = None
+            # Only here is what the failed pass held free again.
+            if found is None:
+                todo.undo(smaller(max(pairs[i].num_tokens for i in share)))
+                continue
+            computed[indices] = found
+            bar.update(len(indices))
             # Now and then, so that a run that is cut off does not start from nothing again.
             unsaved += indices
-            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS or group is groups[-1]:
-                cache.store([pairs[i] for i in unsaved], logps[unsaved])
+            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS and rank() == 0:
+                cache.store([pairs[i] for i in unsaved], computed[unsaved])
                 unsaved, saved_at = [], time.perf_counter()
+        bar.close()
+        logps[missing] = sum_over_processes(computed.to(policy.device)).cpu()[missing]
+        if rank() == 0:
+            cache.store([pairs[i] for i in missing], logps[missing])
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
         len(pairs) - len(missing),
@@ -167,6 +194,29 @@ def cached_reference_logps(
         len(missing),
     )
     return logps
+
+
+class _Todo:
+    """Hands out groups of items, each of at most so many tokens."""
+
+    def __init__(self, items: list[int], sizes: list[int], max_tokens: int):
+        self.items, self.sizes, self.max_tokens = items, sizes, max_tokens
+        self.start = self.end = 0
+
+    def next_group(self) -> list[int]:
+        """Return the next items; none at the end."""
+        self.start = self.end
+        used = 0
+        while self.end < len(self.items):
+            used += self.sizes[self.end]
+            if used > self.max_tokens and self.end > self.start:
+                break
+            self.end += 1
+        return self.items[self.start : self.end]
+
+    def undo(self, max_tokens: int) -> None:
+        """Take the latest group back, and make smaller ones from now on."""
+        self.end, self.max_tokens = self.start, max_tokens
 
 
 def _weight_files(base_model: str) -> Iterator[str]:

@@ -29,7 +29,9 @@ def open_cache(base: str, folder: Path, **changed: Any) -> ReferenceCache:
 
 
 def compute(policy: Policy, pairs: list[EncodedPair], cache: ReferenceCache) -> torch.Tensor:
-    return cached_reference_logps(policy, pairs, cache, layout="shared", pad_id=0, max_tokens=900)
+    return cached_reference_logps(
+        policy, pairs, cache, layout="shared", pad_id=0, max_tokens=900, smaller=lambda tokens: 450
+    )
 
 
 def test_cached_is_online_in_the_order_asked_for(

@@ -1,0 +1,85 @@
+"""What the processes of one fit tell each other; with a single process everything is its own.
+
+Nothing here knows about models: it is torch.distributed in the few forms that a fit needs.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch.distributed
+from torch import Tensor
+
+from fitbot.errors import ConfigError
+
+Item = TypeVar("Item")
+
+
+def num_processes() -> int:
+    """Count the processes of this fit."""
+    return torch.distributed.get_world_size() if _are_several() else 1
+
+
+def rank() -> int:
+    """Number this process; 0 writes files and speaks."""
+    return torch.distributed.get_rank() if _are_several() else 0
+
+
+def share_of(items: Sequence[Item]) -> list[Item]:
+    """Take this process's part of a list that all processes have: every n-th; maybe none."""
+    return list(items[rank() :: num_processes()])
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Add up what the processes have: a new tensor, the same in all of them."""
+    total = tensor.detach().clone()
+    if _are_several():
+        torch.distributed.all_reduce(total)
+    return total
+
+
+def gather(item: Item) -> list[Item]:
+    """Collect a picklable object of each process, by rank, in all of them."""
+    if not _are_several():
+        return [item]
+    items: list[Item | None] = [None] * num_processes()
+    torch.distributed.all_gather_object(items, item)
+    return items  # type: ignore[return-value]
+
+
+def from_first(item: Item) -> Item:
+    """Take the first process's object instead of one's own."""
+    if not _are_several():
+        return item
+    items = [item]
+    torch.distributed.broadcast_object_list(items)
+    return items[0]
+
+
+def check_agreement(**values: object) -> None:
+    """Demand that all processes start from the same state.
+
+    Args:
+        values: Name → what must be the same everywhere; tensors are compared bit by bit.
+
+    Raises:
+        ConfigError: Something is not.
+    """
+    ours = {name: _digest(value) for name, value in values.items()}
+    for number, theirs in enumerate(gather(ours)):
+        for name, value in theirs.items():
+            if value != ours[name]:
+                raise ConfigError(
+                    f"process {number} of {num_processes()} has another {name} than process "
+                    f"{rank()}: files and checkpoints must lie where all hosts read the same ones"
+                )
+
+
+def _digest(value: object) -> str:
+    if isinstance(value, Tensor):
+        return hashlib.sha256(value.detach().cpu().numpy().tobytes()).hexdigest()
+    return repr(value)
+
+
+def _are_several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,202 @@
+"""A fit by two processes is the fit by one: pairs, gradients, figures, files, resuming."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT, make_data, make_module, make_trainer
+from lightning.pytorch.strategies import DDPStrategy
+
+from fitbot import processes
+from fitbot.errors import ConfigError
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
+PYTHON = (sys.executable, "-m", "fitbot")
+
+# Ends a process after step 3, which is saved, as a lost machine would.
+DIES = """
+import os, sys
+from fitbot.run import LastCheckpoint
+save = LastCheckpoint.on_train_batch_end
+def save_and_die(self, trainer, *args):
+    save(self, trainer, *args)
+    trainer.strategy.barrier()
+    if trainer.global_step == 3 and trainer.global_rank == 1: os._exit(9)
+LastCheckpoint.on_train_batch_end = save_and_die
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+
+
+def options(base: str, folder: Path, **settings: Any) -> list[str]:
+    """Seventeen pairs, four a step: the last step of an epoch has one, for two processes."""
+    data = str(ROOT / "data" / "fitness_train.json")
+    everything = {
+        "run.root": folder,
+        "run.save_every_n_steps": 1,
+        "run.sample_every_n_steps": "null",
+        "model.base_model": base,
+        "model.load_in_4bit": "false",
+        "model.learning_rate": 1e-3,
+        "model.reference": "cached",
+        "model.reference_cache": folder / "reference",
+        "data.train_path": data,
+        "data.val_path": data,
+        "data.train_limit": 17,
+        "data.val_limit": 13,
+        "data.batch_size": 4,
+        "data.accumulate_batches": 1,
+        "trainer.max_epochs": 2,
+        "trainer.log_every_n_steps": 2,
+        "trainer.enable_progress_bar": "false",
+        **settings,
+    }
+    config = ["fit", "--config", str(ROOT / "configs" / "quickstart.yaml")]
+    return config + [
+        word for name, value in everything.items() for word in (f"--{name}", str(value))
+    ]
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "0"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        cwd=ROOT,
+    )
+
+
+def fit(base: str, folder: Path, processes: int = 1, **settings: Any) -> Path:
+    done = run(*PYTHON, *options(base, folder, **{"trainer.devices": processes, **settings}))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "quickstart"
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def last(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def two(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes, dropout on."""
+    return fit(base, tmp_path_factory.mktemp("two"), processes=2)
+
+
+def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
+    still = {"model.lora.dropout": 0}
+
+    alone = fit(base, tmp_path / "alone", **still)
+    both = fit(base, tmp_path / "both", processes=2, **still)
+
+    one, other = summary(alone), summary(both)
+    assert other["steps"] == one["steps"] == 10
+    assert one["train_loss"] < 0.69  # it did learn
+    for name in ("train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin"):
+        assert other[name] == pytest.approx(one[name], rel=1e-5), name
+    assert other["val_accuracy"] == one["val_accuracy"]
+    for name, weight in last(alone)["state_dict"].items():
+        torch.testing.assert_close(last(both)["state_dict"][name], weight, atol=1e-5, rtol=1e-4)
+    # One process writes, and it writes once.
+    assert sorted(path.name for path in both.parent.iterdir()) == ["quickstart", "reference"]
+    assert len(list((both.parent / "reference").iterdir())) == 1
+    log = (both / "fit.log").read_text()
+    assert len(re.findall("0 of 17 pairs", log)) == 1
+    rows = [path.read_text() for path in both.glob("metrics/*/metrics.csv")]
+    assert len(rows) == 1
+
+
+def test_processes_draw_numbers_of_their_own(two: Path) -> None:
+    first, second = last(two)["callbacks"]["RandomState"]["processes"]
+
+    assert not torch.equal(first["torch"], second["torch"])
+
+
+def test_a_run_that_lost_a_process_goes_on_as_if_it_had_not(
+    base: str, two: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text(DIES)
+    args = [*options(base, tmp_path, **{"trainer.devices": 2}), "--ckpt_path", "last"]
+
+    died = run(sys.executable, *TORCHRUN, sys.executable, script, *args)
+    assert died.returncode != 0
+    assert "exitcode  : 9" in died.stderr
+    resumed = run(sys.executable, *TORCHRUN, *PYTHON, *args)
+
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert "from checkpoint" in resumed.stderr
+    broken, whole = last(tmp_path / "quickstart"), last(two)
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(broken["state_dict"][name], weight), name
+    for name in ("train_loss", "mean_train_loss", "val_loss", "grad_norm"):
+        assert summary(tmp_path / "quickstart")[name] == summary(two)[name], name
+
+
+def test_one_process_may_go_on_where_two_were_and_says_what_differs(
+    base: str, two: Path, tmp_path: Path
+) -> None:
+    longer = {"trainer.max_epochs": 3}
+
+    done = run(*PYTHON, *options(base, tmp_path, **longer), "--ckpt_path", two / "last.ckpt")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "the checkpoint is of 2 processes, this run has 1" in done.stderr
+    assert summary(two)["steps"] == 15
+
+
+def test_predictions_of_two_processes_are_those_of_one(base: str, tmp_path: Path) -> None:
+    data = {"data.test_path": ROOT / "data" / "fitness_val.json", "data.test_limit": 5}
+    lines = {}
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        args = options(base, tmp_path, **data, **{"trainer.devices": number})
+        done = subprocess.run(
+            [*PYTHON, "predict", *args[1:]],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            cwd=folder,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        text = (folder / "predictions.jsonl").read_text()
+        lines[number] = [json.loads(line) for line in text.splitlines()]
+
+    assert [row["pair"] for row in lines[2]] == list(range(5))
+    for one, other in zip(lines[1], lines[2], strict=True):
+        assert other == pytest.approx(one, rel=1e-5, abs=1e-6)
+
+
+def test_a_strategy_that_reduces_gradients_itself_is_refused(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    trainer = make_trainer(tmp_path, strategy=DDPStrategy(process_group_backend="gloo"))
+
+    with pytest.raises(ConfigError, match=r"trainer\.strategy DDPStrategy is not supported"):
+        trainer.fit(make_module(base, tmp_path), make_data(base, pairs_file))
+
+
+def test_processes_that_start_from_other_states_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = {"adapter": torch.ones(2), "step": 3}
+    processes.check_agreement(**state)
+
+    monkeypatch.setattr(processes, "gather", lambda ours: [ours, ours | {"step": "7"}])
+    with pytest.raises(ConfigError, match="process 1 of 1 has another step than process 0"):
+        processes.check_agreement(**state)
