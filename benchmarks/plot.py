@@ -152,6 +152,9 @@ def answers_by_streams(report: Report) -> dict[str, list[tuple[int, float]]]:
         ],
         "transformers' generate": [one | {"streams": one["batch"]} for one in report["generate"]],
     }
+    for group in report.get("http", ()):
+        for name, one in group.get("beside", {}).items():
+            found.setdefault(f"{name}, over HTTP", []).append(one)
     return {
         name: [(one["streams"], one["tokens_per_second"]) for one in rows]
         for name, rows in found.items()

@@ -9,8 +9,9 @@ which hardly ever ends an answer by itself; the tokens are counted, whatever the
 
 --http starts `fitbot serve` on an adapter that changes nothing, and lets so many clients stream
 answers from it: with the health layer, which shows whole sentences, and without; and from the same
-engine in process, read in one asyncio thread as the server's worker reads it. --soak lets twice as
-many clients ask as the server takes, and looks at statuses, memory and how it ends.
+engine in process, read in one asyncio thread as the server's worker reads it. --beside does the
+same with other servers of that model, one after the other. --soak lets twice as many clients ask as
+the server takes, and looks at statuses, memory and how it ends.
 """
 
 import argparse
@@ -22,11 +23,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from serve_beside import CONTENDERS, check_installed, client_of, start
 from serve_http import (
+    Client,
+    Process,
     Server,
     asking_engine,
     measure,
@@ -52,7 +58,11 @@ _LONE_RANK = 16
 
 def main() -> None:
     """Measure, print, write."""
-    args = _parser().parse_args()
+    parser = _parser()
+    args = parser.parse_args()
+    if args.beside and (not args.http or args.ranks):
+        parser.error("--beside: needs --http, and no --ranks: the others serve the base alone")
+    check_installed(args.beside)
     report: dict[str, Any] = {
         "command": "python benchmarks/serve.py " + " ".join(sys.argv[1:]),
         "machine": describe_machine() | {"threads": torch.get_num_threads()},
@@ -82,6 +92,8 @@ def measure_all(report: dict[str, Any], args: argparse.Namespace) -> None:
         adapter = write_adapter(Path(scratch) / "adapter", args.model, args.ranks or _LONE_RANK)
         if args.http:
             over_http(report, adapter, args)
+            for name in args.beside:
+                beside(report, name, Path(scratch) / f"{name}.log", args)
         if args.soak:
             report["soak"] = found = soak_server(adapter, args)
             _say("soak", {k: v for k, v in found.items() if not k.startswith("memory_mib")})
@@ -103,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--generate", type=int, nargs="*", default=[], help="batches of generate")
     parser.add_argument("--http", type=int, nargs="*", default=[], help="numbers of clients")
+    parser.add_argument(
+        "--beside", nargs="*", default=[], choices=CONTENDERS, help="other servers, with --http"
+    )
     parser.add_argument("--soak", type=float, default=0, help="seconds")
     parser.add_argument("--places", type=int, help="of the soaked server; default: 64, 16 on a CPU")
     parser.add_argument("--out", type=Path)
@@ -187,13 +202,39 @@ def over_http(report: dict[str, Any], adapter: Path, args: argparse.Namespace) -
             places=max(args.http),
             health_layer=key == "server",
         )
+        client = partial(Client, server.port, question, model, numbered=True)
         for group in report["http"]:
-            asked = question, model, args.new, args.requests
-            group[key] = found = asyncio.run(measure_server(server, group["streams"], *asked))
-            share = found["tokens_per_second"] / group["engine"]["tokens_per_second"]
-            found["share_of_engine"] = round(share, 3)
+            group[key] = found = stream_from(server, client, group, args)
             _say(key.replace("_", " "), found)
         server.stop()
+
+
+def beside(report: dict[str, Any], name: str, log: Path, args: argparse.Namespace) -> None:
+    """Let clients stream from another server."""
+    question = write_question(args.model, args.prompt)
+    server = start(name, args.model, log)
+    client = partial(client_of, name, server, question)
+    try:
+        # vLLM has an environment of its own; transformers' version is the machine's.
+        report.setdefault("beside", {})[name] = server.get("/version")
+        for group in report["http"]:
+            found = stream_from(server, client, group, args)
+            group.setdefault("beside", {})[name] = found
+            _say(name, found)
+            if set(found["statuses"]) != {"200"}:
+                raise SystemExit(f"{name}: answers ended {found['statuses']}:\n{server.said()}")
+    finally:
+        server.stop()
+
+
+def stream_from(
+    server: Process, client: Callable[[], Client], group: dict[str, Any], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Let clients stream from a server; add how much of the engine's speed it is."""
+    clients = [client().ask for _ in range(group["streams"])]
+    found = asyncio.run(measure_server(server, clients, args.new, args.requests))
+    share = found["tokens_per_second"] / group["engine"]["tokens_per_second"]
+    return found | {"share_of_engine": round(share, 3)}
 
 
 def soak_server(adapter: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -231,8 +272,8 @@ def _table(report: dict[str, Any]) -> list[str]:
     for one in report["engine"]:
         lines.append(_row("engine, threads", one, one["first_token_ms"]))
     for group in report["http"]:
-        for key in ("engine", "server", "without_health_layer"):
-            one = group[key]
+        servers = {key: group[key] for key in ("engine", "server", "without_health_layer")}
+        for key, one in (servers | group.get("beside", {})).items():
             byte, text = one["first_byte_ms"], one["first_text_ms"]
             name = "engine, asyncio" if key == "engine" else key.replace("_", " ")
             waits = text["at_once"], byte["busy"], text["busy"], one["gap_ms"]

@@ -1,9 +1,8 @@
 """Other servers with the same model, asked what `fitbot serve` is asked; see `serve.py`.
 
-Each is started as its own documentation says, with nothing tuned, and holds the base alone: an
-adapter that changes nothing costs fitbot's server nothing either. All count tokens by themselves,
-in the usage that ends a stream; the events of a stream are fewer, for a token may be part of a
-letter.
+Each is started as its own documentation says, with nothing tuned, and holds the base alone, which
+is what fitbot's server is asked for beside them. All tell in the usage that ends a stream how many
+tokens they wrote; its events are fewer, for a token may be part of a letter.
 """
 
 import json
@@ -35,7 +34,8 @@ class Contender:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-# Without this it decodes greedily, whatever temperature it is asked for.
+# Without this it decodes greedily, whatever temperature it is asked for. With it, continuous
+# batching does not know the end token any more, and writes as many tokens as it may.
 _SAMPLED = {"generation_config": json.dumps({"do_sample": True})}
 
 CONTENDERS = {
@@ -63,12 +63,13 @@ def start(name: str, model: str, log: Path) -> Process:
     return Process(command, port, log, ready="/health")
 
 
-def client(name: str, server: Process, question: str) -> Client:
+def client_of(name: str, server: Process, question: str) -> Client:
     """Ask it with the prompt that fitbot makes of a question."""
     from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
 
     more = {"chat_template_kwargs": {"enable_thinking": False}} | CONTENDERS[name].more
-    return Client(server.port, question, system_prompt=EMBEDDED_SYSTEM_PROMPT, more=more)
+    told = EMBEDDED_SYSTEM_PROMPT
+    return Client(server.port, question, numbered=True, system_prompt=told, more=more)
 
 
 def _program(name: str) -> str | None:

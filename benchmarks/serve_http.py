@@ -7,6 +7,7 @@ As a program it is `fitbot serve` without the health layer, to measure what that
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -139,6 +140,7 @@ class Client:
         question: str,
         model: str | None = None,
         *,
+        numbered: bool = False,
         system_prompt: str | None = None,
         more: dict[str, Any] | None = None,
     ):
@@ -148,23 +150,23 @@ class Client:
             port: Of the server, on 127.0.0.1.
             question: What is asked.
             model: Of whom; the server's choice by default.
+            numbered: Each time with another number before it.
             system_prompt: For a server that has none of its own.
             more: Further fields of every request.
         """
-        system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        self._question, self._numbered = question, numbered
+        self._system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         self._port = port
         self._connection: Connection | None = None
-        self._body: dict[str, Any] = {
-            "messages": [*system, {"role": "user", "content": question}],
-            "temperature": 0.7,
-            "top_p": 0.9,
-        } | (more or {})
+        self._body: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9} | (more or {})
         if model:
             self._body["model"] = model
 
     async def ask(self, new: int, *, stream: bool = True) -> Answer:
         """Ask for so many tokens."""
-        body = self._body | {"max_tokens": new}
+        question = number(self._question) if self._numbered else self._question
+        messages = [*self._system, {"role": "user", "content": question}]
+        body = self._body | {"messages": messages, "max_tokens": new}
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         content = json.dumps(body).encode()
@@ -186,6 +188,14 @@ class Client:
         return answer
 
 
+_numbers = itertools.count()
+
+
+def number(question: str) -> str:
+    """Begin a question as none was begun: some servers remember prompts, and the work is saved."""
+    return f"{next(_numbers):04}. {question}"
+
+
 def asking_engine(engine: Any, question: str, model: str | None) -> Ask:
     """Ask an engine in process, as the server's worker does."""
     from fitbot.answers.engine import Sampling
@@ -193,7 +203,7 @@ def asking_engine(engine: Any, question: str, model: str | None) -> Ask:
 
     async def ask(new: int) -> Answer:
         answer = Answer(status=200)
-        messages = [Message("user", question)]
+        messages = [Message("user", number(question))]
         stream = await asyncio.to_thread(engine.submit, messages, Sampling(new), model=model)
         async for chunk in stream:
             now = time.perf_counter()
@@ -349,14 +359,14 @@ def write_adapter(folder: Path, model: str, rank: int) -> Path:
 
 
 def write_question(model: str, tokens: int) -> str:
-    """Write one that has so many tokens with all that goes around it, or as few as can be."""
+    """Write one that has so many tokens with its number and all around it, or as few as can be."""
     from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
     from fitbot.pairs.chat import Chat, load_tokenizer
     from fitbot.pairs.preferences import Message
 
     chat = Chat(load_tokenizer(model), system_prompt=EMBEDDED_SYSTEM_PROMPT)
     text = "I train three times a week and eat no meat. How do I plan my meals and my sets? "
-    around = len(chat.encode_prompt([Message("user", "?")], 10_000)[0])
+    around = len(chat.encode_prompt([Message("user", number("?"))], 10_000)[0])
     ids = chat.tokenizer.encode(text * tokens, add_special_tokens=False)
     return str(chat.tokenizer.decode(ids[: max(1, tokens - around)]))
 
@@ -392,7 +402,7 @@ class Process:
                 start_new_session=True,
             )
         until = time.monotonic() + _START_SECONDS
-        while self._get(ready) is None:
+        while self.get(ready) is None:
             status, late = self._process.poll(), time.monotonic() > until
             if status is not None or late:
                 self.stop()
@@ -402,7 +412,8 @@ class Process:
                 raise SystemExit(f"{' '.join(command)}\ndid not start: {what}\n{self.said()}")
             time.sleep(0.2)
 
-    def _get(self, path: str) -> str | None:
+    def get(self, path: str) -> str | None:
+        """Return what it answers; None where it does not, or with an error."""
         with (
             suppress(OSError),
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer,
@@ -474,7 +485,7 @@ class Server(Process):
 
     def metrics(self) -> dict[str, float]:
         """Read /metrics; empty if the server does not answer."""
-        lines = (self._get("/metrics") or "").splitlines()
+        lines = (self.get("/metrics") or "").splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 

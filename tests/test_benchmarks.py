@@ -1,15 +1,20 @@
 """The serving benchmark: that its clients read answers right, and that it runs; not how fast."""
 
 import asyncio
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from server_process import ServerProcess
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from serve_http import Answer, Client, measure
+import serve_beside
+from serve_http import Answer, Client, measure, number
+
+SERVE = Path(__file__).parents[1] / "benchmarks" / "serve.py"
 
 
 def test_clients_count_tokens_and_time_text(server: ServerProcess) -> None:
@@ -48,7 +53,7 @@ def test_a_server_is_soaked(base: str, tmp_path: Path) -> None:
     options = f"--model {base} --streams 1 --new 6 --requests 1 --soak 1 --places 2 --out {out}"
 
     done = subprocess.run(
-        [sys.executable, Path(__file__).parents[1] / "benchmarks" / "serve.py", *options.split()],
+        [sys.executable, SERVE, *options.split()],
         capture_output=True,
         text=True,
         timeout=120,
@@ -62,3 +67,40 @@ def test_a_server_is_soaked(base: str, tmp_path: Path) -> None:
     assert set(told["soak"]["left_over"].values()) == {0}
     assert told["soak"]["exit_status"] == 0
     assert "soak: 4 clients on 2 places" in done.stdout
+
+
+def test_no_question_is_asked_twice() -> None:
+    assert len({number("Is tofu vegan?") for _ in range(100)}) == 100
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openai") is None, reason="transformers serve asks it")
+def test_another_server_reads_the_same_prompt(base: str, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    options = f"--model {base} --streams --http 2 --new 6 --requests 1 --out {out}"
+
+    done = subprocess.run(
+        [sys.executable, SERVE, *options.split(), "--beside", "transformers"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(out.read_text())["http"]
+    other = told["beside"]["transformers"]
+    assert other["statuses"] == {"200": 3}
+    assert other["prompt_tokens"] == told["engine"]["prompt_tokens"] > 90
+    assert told["server"]["prompt_tokens"] == told["engine"]["prompt_tokens"]
+    assert 0 < other["tokens"] <= other["tokens_asked"] == 12
+
+
+def test_a_server_that_cannot_be_started_is_an_error_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none, fails = serve_beside.Contender("no-such-program"), serve_beside.Contender("ls")
+    monkeypatch.setattr(serve_beside, "CONTENDERS", {"none": none, "fails": fails})
+
+    with pytest.raises(SystemExit, match="--beside none: no program no-such-program"):
+        serve_beside.check_installed(["fails", "none"])
+    with pytest.raises(SystemExit, match="did not start: exit status 2\n.*unrecognized option"):
+        serve_beside.start("fails", "/", tmp_path / "log")

@@ -7,13 +7,14 @@ import json
 import shlex
 from pathlib import Path
 
-from fitbot.answers.engine import TUNED
+from fitbot.answers.engine import BASE, TUNED
 from fitbot.answers.provenance import provenance_of
 from fitbot.errors import ConfigError
 
 TARGETS = {"vllm": "serve_vllm.sh", "ray": "serve_ray.py"}
 _PORT = 8001  # fitbot's own server has 8000
 _CONTEXT = 2048
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM takes no other --max-lora-rank
 
 
 def write_deployment(adapter: Path, target: str) -> Path:
@@ -28,7 +29,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's.
-        ConfigError: Its base lies in this installation, or there is no such target.
+        ConfigError: Its base lies in this installation, its rank is more than vLLM takes, or
+            there is no such target.
     """
     if target not in TARGETS:
         raise ConfigError(f"--target {target}: there are {', '.join(TARGETS)}")
@@ -38,18 +40,22 @@ def write_deployment(adapter: Path, target: str) -> Path:
             f"{adapter} is on the embedded model, which no other engine knows; train on a hub model"
         )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    rank = next((room for room in _RANKS if room >= config["r"]), None)
+    if rank is None:  # Ray's engine is vLLM, too
+        raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")
     file = adapter / TARGETS[target]
     write = _vllm if target == "vllm" else _ray
-    file.write_text(write(base_model, adapter.resolve(), config["r"]), encoding="utf-8")
+    file.write_text(write(base_model, adapter.resolve(), rank), encoding="utf-8")
     return file
 
 
 def _vllm(base_model: str, adapter: Path, rank: int) -> str:
     options = {
+        "--served-model-name": BASE,
         "--tokenizer": str(adapter),  # with the chat template of the training
         "--enable-lora": None,
         "--lora-modules": f"{TUNED}={adapter}",
-        "--max-lora-rank": str(max(8, rank)),
+        "--max-lora-rank": str(rank),
         "--default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
         "--generation-config": "vllm",  # what a request leaves out is not the base's to choose
         "--max-model-len": str(_CONTEXT),
@@ -91,7 +97,7 @@ config = LLMConfig(
     lora_config={{"dynamic_lora_loading_path": ADAPTERS, "max_num_adapters_per_replica": 8}},
     engine_kwargs={{
         "enable_lora": True,
-        "max_lora_rank": {max(8, rank)},
+        "max_lora_rank": {rank},
         "max_model_len": {_CONTEXT},
         "generation_config": "vllm",
     }},

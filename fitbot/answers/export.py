@@ -59,6 +59,7 @@ def export_adapter(
     config.inference_mode = True
     config.save_pretrained(folder)
     load_tokenizer(base_model).save_pretrained(folder)
+    _open_weights(folder)
     provenance = {
         "base_model": base_model,
         "settings": hyper_parameters,
@@ -232,6 +233,7 @@ def export_merged(
     merged = policy.network.unload()  # the layers are merged already
     merged.save_pretrained(folder)
     chat.tokenizer.save_pretrained(folder)
+    _open_weights(folder)
     provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}
     (folder / PROVENANCE_FILE).write_text(
         json.dumps({**provenance, **_training(checkpoint)}, indent=2) + "\n", "utf-8"
@@ -242,6 +244,14 @@ def export_merged(
 def _share(kept: torch.Tensor, whole: torch.Tensor) -> float:
     """Regress one change on another: 1 means all of it, NaN that there was none."""
     return (kept @ whole / (whole @ whole)).item()
+
+
+def _open_weights(folder: Path) -> None:
+    """Let whoever may read the tokenizer read the weights."""
+    # safetensors writes for the owner alone, and a server may be another user, as in a container.
+    mode = (folder / "tokenizer.json").stat().st_mode
+    for file in folder.glob("*.safetensors"):
+        file.chmod(mode)
 
 
 def _peft_name(name: str) -> str:

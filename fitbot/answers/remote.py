@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from fitbot.answers.engine import Chunk, Sampling, Stats, Stream, TokenLogprob, Usage
+from fitbot.answers.engine import TUNED, Chunk, Sampling, Stats, Stream, TokenLogprob, Usage
 from fitbot.answers.text import Thoughts
 from fitbot.errors import BusyError, ConfigError, EngineError, RequestError
 from fitbot.pairs.preferences import Message
@@ -47,7 +47,8 @@ class RemoteEngine:
 
         Args:
             url: Where its OpenAI-compatible routes begin, such as "http://host:8000/v1".
-            models: Names to offer, the default one first; all of the server's own by default.
+            models: Names to offer, the default one first; by default all of the server's own, and
+                "fitbot" before others: vLLM lists the base before its adapters.
             api_key: Sent as bearer token.
             system_prompt: Sent with conversations that have none.
             most: Requests under way at once.
@@ -74,7 +75,7 @@ class RemoteEngine:
             raise ConfigError(
                 f"{url}: no server of OpenAI's kind answers there: {error}"
             ) from error
-        self._models = tuple(models or offered)
+        self._models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
         if missing := set(self._models) - set(offered):
             raise ConfigError(
                 f"{url}: no model {', '.join(sorted(missing))}; it has {', '.join(offered)}"

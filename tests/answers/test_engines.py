@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -639,3 +640,14 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     ]:
         with pytest.raises(AdapterError, match=message):
             open_engine(folder)
+
+
+def test_a_servers_adapter_is_asked_unless_its_base_is_named() -> None:
+    vllm: Any = SimpleNamespace(models=("base", "other", "fitbot"))  # in vLLM's order
+    with serving(vllm) as url:
+        engine, base = RemoteEngine(url), RemoteEngine(url, models=["base"])
+        engine.close()
+        base.close()
+
+    assert engine.models == ("fitbot", "base", "other")
+    assert base.models == ("base",)

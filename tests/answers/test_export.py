@@ -78,6 +78,8 @@ def test_an_export_tells_what_it_was_made_from(
     told = json.loads((tmp_path / "out" / "fitbot.json").read_text())
     card = (tmp_path / "out" / "README.md").read_text()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    modes = {file.stat().st_mode for file in (tmp_path / "out").iterdir()}
+    assert len(modes) == 1  # a server that is another user reads all or nothing
     assert told["base_model"] == base
     assert told["step"] == 4
     assert told["settings"]["beta"] == 0.1
@@ -144,6 +146,19 @@ def test_what_serves_an_adapter_elsewhere_is_written_beside_it(target: str, tmp_
         assert json.loads(words[words.index("--default-chat-template-kwargs") + 1]) == {
             "enable_thinking": False
         }
+
+
+def test_vllm_is_told_a_rank_that_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "Qwen/Qwen3-0.6B"}))
+
+    for rank, told in ((4, "8"), (16, "16"), (24, "32")):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}))
+        words = shlex.split(write_deployment(tmp_path, "vllm").read_text(), comments=True)
+        assert words[words.index("--max-lora-rank") + 1] == told
+
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 1024}))
+    with pytest.raises(ConfigError, match="rank 1024; vLLM takes adapters up to 512"):
+        write_deployment(tmp_path, "vllm")
 
 
 def test_the_embedded_model_cannot_be_served_elsewhere(tmp_path: Path) -> None:
