@@ -10,6 +10,7 @@ from fitbot import __version__
 COMMANDS = {
     "audit": ("fitbot.audit.command", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
     "fit": ("fitbot.cli", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
+    "ray": ("fitbot.ray", "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2"),
     "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
     "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
     "evaluate": ("fitbot.evaluation.command", "say what adapters are worth, and what they say"),

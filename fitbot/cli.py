@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import sys
 import time
 from dataclasses import asdict
@@ -21,10 +22,11 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
-from fitbot.dpo.strategy import use_data_parallel
-from fitbot.errors import ConfigError
+from fitbot.dpo.strategy import register_strategies
+from fitbot.errors import ConfigError, LostError
+from fitbot.launchers import launched_as, placement
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.processes import gather
+from fitbot.processes import gather, is_lost
 from fitbot.run import (
     CONFIG_FILE,
     NOWHERE,
@@ -32,7 +34,6 @@ from fitbot.run import (
     RunSettings,
     best_checkpoint,
     folder_of,
-    launched_as,
     new_run_folder,
     resolve_checkpoint,
     run_loggers,
@@ -44,20 +45,35 @@ logger = logging.getLogger(__name__)
 COMMANDS = ("fit", "validate", "test", "predict")
 
 
-def main(args: list[str]) -> int:
+def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     """Run one of Lightning's commands.
 
     Args:
         args: The command and its options, as typed.
+        placed: Arguments of the trainer by which a launcher says where this process runs; None to
+            ask torchrun and srun. They belong to no config: the same one runs anywhere.
 
     Returns:
         0; a command line that is refused exits with 2 by itself.
+
+    Raises:
+        LostError: Another process of the fit is gone.
     """
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
-    use_data_parallel()
+    register_strategies()
     # None means the process's own arguments; Lightning warns when it is given them as a list.
-    FitbotCLI(None if args == sys.argv[1:] else args)
+    try:
+        FitbotCLI(None if args == sys.argv[1:] else args, placed)
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        raise LostError(
+            f"process {launched_as()} on {socket.gethostname()} waited in vain for another "
+            f"process of this run, which is gone or out of reach; its own host's log says why. "
+            "The same command with --ckpt_path last goes on from the latest checkpoint. "
+            f"({error})"
+        ) from error
     return 0
 
 
@@ -68,8 +84,9 @@ class FitbotParser(SuggestingParser, LightningArgumentParser):
 class FitbotCLI(LightningCLI):
     """Ties module, data and trainer to one run folder."""
 
-    def __init__(self, args: list[str] | None):
+    def __init__(self, args: list[str] | None, placed: dict[str, Any] | None = None):
         """Parse, build, run."""
+        self.placed = placed
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
         self.step_log = StepLog()
@@ -145,7 +162,14 @@ class FitbotCLI(LightningCLI):
             callbacks += [best_checkpoint(self.folder)] if validates else []
         if config.get("enable_progress_bar") is not False:
             callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
-        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        placed = placement(config) if self.placed is None else self.placed
+        if "strategy" in placed and config["strategy"] not in ("auto", "ddp"):
+            raise ConfigError(
+                f"trainer.strategy is {config['strategy']}, but the launcher has one of its own; "
+                "leave it out"
+            )
+        kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
+        return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         """Have the checkpoints carry how the adapter is to be asked and served."""

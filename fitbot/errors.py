@@ -5,6 +5,7 @@ FitbotError
 ├── ConfigError    a setting is wrong, or two contradict each other  (also a ValueError)
 ├── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
 │   └── RoomError  an engine has no room for one adapter more        (also a RuntimeError)
+├── LostError      another process of a fit is gone or silent       (also a RuntimeError)
 ├── RequestError   a question can never be answered as asked         (also a ValueError)
 ├── BusyError      an engine has no room now; try again              (also a RuntimeError)
 └── EngineError    an engine is dead                                 (also a RuntimeError)
@@ -32,6 +33,10 @@ class AdapterError(FitbotError, RuntimeError):
 
 class RoomError(AdapterError):
     """Raised when an engine answers with as many adapters as it has room for."""
+
+
+class LostError(FitbotError, RuntimeError):
+    """Raised when another process of the same fit has died or cannot be reached."""
 
 
 class RequestError(FitbotError, ValueError):

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from fitbot.errors import ConfigError
 
+# What gloo says, in a plain RuntimeError, when another process does not answer any more.
+_GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
+
 Item = TypeVar("Item")
 
 
@@ -36,6 +39,15 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     if _are_several():
         torch.distributed.all_reduce(total)
     return total
+
+
+def largest_over_processes(number: int, device: torch.device) -> int:
+    """Find the largest of the processes' numbers; `device` is where theirs can meet."""
+    if not _are_several():
+        return number
+    found = torch.tensor(number, device=device)
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return int(found)
 
 
 def gather(item: Item) -> list[Item]:
@@ -73,6 +85,13 @@ def check_agreement(**values: object) -> None:
                     f"process {number} of {num_processes()} has another {name} than process "
                     f"{rank()}: files and checkpoints must lie where all hosts read the same ones"
                 )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that another process is gone or cannot be reached."""
+    if isinstance(error, torch.distributed.DistError):  # NCCL's, and those of the rendezvous
+        return True
+    return _are_several() and any(words in str(error) for words in _GLOO_LOST)
 
 
 def _digest(value: object) -> str:

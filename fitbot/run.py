@@ -50,13 +50,6 @@ class RunSettings:
     sample_every_n_steps: int | None = None
 
 
-def launched_as() -> int:
-    """Return the number of this process, before processes know each other: 0 is the first."""
-    # By torchrun, SLURM, and Lightning's own launcher, which starts the others by itself.
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return int(next((os.environ[name] for name in names if name in os.environ), 0))
-
-
 def new_run_folder(run: RunSettings) -> Path:
     """Make the next free folder of the run's name: name, name-2, name-3 …"""
     number = 1
@@ -146,12 +139,20 @@ class LastCheckpoint(Callback):
         step = trainer.global_step
         is_last = step == trainer.estimated_stepping_batches or trainer.should_stop
         if step % self.every_n_steps == 0 or is_last:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what was validated."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        # Lightning copies the file from /tmp, which may be another disk: a process that dies
+        # meanwhile would leave half a checkpoint and no whole one.
+        partial = self.path.with_suffix(".partial")
+        trainer.save_checkpoint(partial, weights_only=False)
+        if trainer.is_global_zero:
+            partial.replace(self.path)
 
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:
@@ -204,6 +205,8 @@ def _quieten() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")  # ours
     warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated")  # Lightning's use of torch
+    # Means over processes are the metrics' own, exact over pairs (dpo/metrics.py).
+    warnings.filterwarnings("ignore", r".*sync_dist=True")
     # A run without validation pairs is a run without validation.
     warnings.filterwarnings("ignore", r"Total length of `list` across ranks is zero")
     # It is: the sampler starts where the step count says.

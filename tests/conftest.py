@@ -16,7 +16,8 @@ if not torch.cuda.is_available():  # then Triton's kernels are tested in its int
 import lightning
 import pytest
 from tiny_model import write_tiny_model
-from transformers import AutoTokenizer
+from torch.distributed.device_mesh import DeviceMesh
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
@@ -38,6 +39,23 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a tiny float32 Qwen3 with a byte tokenizer."""
     return str(write_tiny_model(tmp_path_factory.mktemp("base")))
+
+
+@pytest.fixture
+def prequantised(base: str, tmp_path: Path) -> str:
+    """A checkpoint as hub folders named *-bnb-4bit are: bf16, NF4, one module left out."""
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head", "model.layers.1.mlp.up_proj"],
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.bfloat16, quantization_config=nf4, device_map={"": "cpu"}
+    )
+    model.save_pretrained(tmp_path / "nf4")
+    return str(tmp_path / "nf4")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +91,7 @@ def make_policy(
     adapter: str | None = None,
     dropout: float = 0.0,
     lora: LoraSettings | None = None,
+    mesh: DeviceMesh | None = None,
     **settings: Any,
 ) -> Policy:
     """Build a policy; `moved` gives it an adapter that is not the identity, as after training."""
@@ -82,6 +101,7 @@ def make_policy(
         device=torch.device(device),
         compute_dtype=dtype,
         adapter=adapter,
+        mesh=mesh,
     )
     if moved:
         generator = torch.Generator().manual_seed(1)

@@ -329,9 +329,25 @@ def test_chat_without_an_adapter_asks_the_latest_run_or_else_the_embedded_model(
 # -- the house ------------------------------------------------------------------------------------
 
 FLOORS = {
-    **{"__init__": 0, "errors": 0, "command_line": 1, "embedded": 1, "pairs": 2, "policy": 3},
-    **{"audit": 3},
-    **{"dpo": 4, "answers": 4, "run": 4, "evaluation": 5, "cli": 5, "serve": 5, "__main__": 6},
+    **{
+        "__init__": 0,
+        "errors": 0,
+        "command_line": 1,
+        "embedded": 1,
+        "processes": 1,
+        "launchers": 1,
+    },
+    **{"pairs": 2, "policy": 3, "audit": 3},
+    **{
+        "dpo": 4,
+        "answers": 4,
+        "run": 4,
+        "evaluation": 5,
+        "cli": 5,
+        "serve": 5,
+        "ray": 6,
+        "__main__": 6,
+    },
 }
 
 

@@ -3,12 +3,20 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.run import RunSettings, new_run_folder, resolve_checkpoint, run_loggers
+from fitbot.run import (
+    LastCheckpoint,
+    RunSettings,
+    new_run_folder,
+    resolve_checkpoint,
+    run_loggers,
+)
 
 
 def test_last_is_the_latest_run_of_exactly_that_name(tmp_path: Path) -> None:
@@ -20,6 +28,24 @@ def test_last_is_the_latest_run_of_exactly_that_name(tmp_path: Path) -> None:
 
     assert resolve_checkpoint(settings, "last") == tmp_path / "run-2" / "last.ckpt"
     assert new_run_folder(settings).name == "run-3"
+
+
+def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "last.ckpt").write_text("whole")
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.state.fn = "fit"  # type: ignore[assignment]
+
+    def save_half(path: Path, **settings: Any) -> None:
+        path.write_text("ha")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "save_checkpoint", save_half)
+    with pytest.raises(KeyboardInterrupt):
+        LastCheckpoint(tmp_path, 1).on_validation_end(trainer, None)  # type: ignore[arg-type]
+
+    assert (tmp_path / "last.ckpt").read_text() == "whole"
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.dpo.metrics import PairMeans, means_of
 from fitbot.dpo.objective import DPOTerms, Loss, chosen_nll, dpo_loss
-from fitbot.dpo.strategy import check_strategy
+from fitbot.dpo.strategy import Sharded, check_strategy
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule, Split
@@ -40,7 +40,13 @@ from fitbot.policy.reference import (
     cached_reference_logps,
     open_reference_cache,
 )
-from fitbot.processes import check_agreement, num_processes, rank, sum_over_processes
+from fitbot.processes import (
+    check_agreement,
+    largest_over_processes,
+    num_processes,
+    rank,
+    sum_over_processes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -159,9 +165,14 @@ class DPOModule(LightningModule):
         if self.policy is not None:
             return
         dtype = self.compute_dtype
-        device = self.trainer.strategy.root_device if self._trainer else torch.device("cpu")
+        strategy = self.trainer.strategy if self._trainer else None
         network = load_policy_network(
-            self.base, self.lora, device=device, compute_dtype=dtype, adapter=self.adapter
+            self.base,
+            self.lora,
+            device=strategy.root_device if strategy else torch.device("cpu"),
+            compute_dtype=dtype,
+            adapter=self.adapter,
+            mesh=strategy.mesh if isinstance(strategy, Sharded) else None,
         )
         self.policy = Policy(network, compute_dtype=dtype)
 
@@ -209,16 +220,19 @@ class DPOModule(LightningModule):
         self, batch: list[PairBatch], optimizer: LightningOptimizer
     ) -> list[tuple[DPOTerms, Tensor]]:
         """Run all passes of a step forward and backward; where memory runs out, smaller ones."""
-        num_pairs = self._datamodule().pairs_of_step()
+        num_pairs: int | Tensor = sum(part.num_pairs for part in batch)
+        if num_processes() > 1:
+            num_pairs = sum_over_processes(torch.tensor(num_pairs, device=self.device))
         while True:
             optimizer.zero_grad()
             results = []
             try:
-                for part in batch:
+                for number, part in enumerate(self._joint_passes("train", batch)):
                     terms, logps = self._terms(part)
-                    self.manual_backward(terms.losses.sum() / num_pairs)
+                    counts = number < len(batch)
+                    self.manual_backward(counts * terms.losses.sum() / num_pairs)
                     results.append((terms, logps.detach()))
-                return results
+                return results[: len(batch)]
             except torch.cuda.OutOfMemoryError:
                 results.clear()
             # Only here is what the failed pass held free again.
@@ -231,16 +245,35 @@ class DPOModule(LightningModule):
         """Run passes without backward; where memory runs out, without graphs, then smaller."""
         while True:
             try:
-                return [of(part) for part in batch]
+                return [of(part) for part in self._joint_passes(split, batch)][: len(batch)]
             except torch.cuda.OutOfMemoryError:
                 pass  # only after this is what the failed pass held free again
             # Passes that are not captured cannot use the memory that captured ones hold.
             if not self._policy().release_memory():
                 batch = self._smaller(split, batch)
 
+    def _joint_passes(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:
+        """Add passes that count for nothing until all processes run as many, if they must."""
+        if not self._policy().is_sharded:
+            return batch
+        missing = largest_over_processes(len(batch), self.device) - len(batch)
+        extra = self._datamodule().collate(split, [0]) if missing else []
+        return batch + missing * [to_device(part, self.device) for part in extra]
+
     def _smaller(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:
+        self._check_may_be_smaller()
         smaller = self._datamodule().split_smaller(split, batch)
         return [to_device(part, self.device) for part in smaller]
+
+    def _check_may_be_smaller(self) -> None:
+        """Refuse to try again where the other processes are in the middle of the same pass."""
+        if self._policy().is_sharded:
+            raise ConfigError(
+                f"out of GPU memory in process {rank()}, in a forward pass of at most "
+                f"{self._datamodule().token_budget:,} tokens; with trainer.strategy sharded it "
+                "cannot be tried again in smaller ones: set data.max_tokens_per_pass lower, or "
+                "model.gradient_checkpointing: true, or take more GPUs"
+            )
 
     def close_window(self) -> tuple[dict[str, float], int]:
         """Return the means over the pairs since the last log point and their number; start anew."""
@@ -429,6 +462,7 @@ class DPOModule(LightningModule):
 
         def smaller(longest: int) -> int:
             self._policy().release_memory()
+            self._check_may_be_smaller()
             data.lower_budget(data.token_budget, can_be_smaller=data.token_budget > longest)
             return data.token_budget
 

@@ -20,13 +20,16 @@ from fitbot.dpo.verdict import Figures, Verdict, judge
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.pairs.store import PairStore
 from fitbot.policy.base import count_4bit
 from fitbot.policy.policy import Policy, to_device
+from fitbot.policy.sharding import gathered_bytes, own_part
 
 logger = logging.getLogger(__name__)
 
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 _MIB = 2**20
+_WEIGHED = 10_000  # pairs, evenly spaced, whose mean size the estimate of memory goes by
 
 
 class StartReport(Callback):
@@ -34,14 +37,20 @@ class StartReport(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the report."""
-        if not trainer.is_global_zero:
-            return
         assert isinstance(pl_module, DPOModule)
         assert pl_module.policy is not None
         data = trainer.datamodule  # type: ignore[attr-defined]
+        if not trainer.is_global_zero:
+            if pl_module.policy.is_sharded:  # the first process's measurement needs all of them
+                _describe_memory(pl_module, data.token_budget, data.pairs["train"])
+            return
         logger.info("%s", show_pair(data, data.pairs["train"][0], colours=sys.stderr.isatty()))
-        for line in quick_audit(data.texts["train"], data.texts.get("val", [])):
+        texts = data.some_texts("train")
+        for line in quick_audit(texts, data.some_texts("val")):
             logger.info("%s", line)
+        if len(texts) < len(data.pairs["train"]):
+            looked = f"{len(texts):,} of the {len(data.pairs['train']):,}"
+            logger.info("audit: it looked at %s training pairs; fitbot audit takes all", looked)
         logger.info("%s", _describe_model(pl_module))
         logger.info("%s", _describe_memory(pl_module, data.token_budget, data.pairs["train"]))
         logger.info(
@@ -76,7 +85,7 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
 
 def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
     """Measure what one pair's forward pass keeps for backward, in bytes, weights not counted."""
-    weights = {p.untyped_storage().data_ptr() for p in policy.parameters()}
+    weights = {own_part(p).untyped_storage().data_ptr() for p in policy.parameters()}
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -150,7 +159,7 @@ class RunReport:
     def verdict(self) -> Verdict:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        val = data.texts.get("val", [])
+        val = data.some_texts("val")
         return judge(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
@@ -158,10 +167,10 @@ class RunReport:
                 val_accuracy=self._last("val/rewards/accuracies"),
                 val_margin=self._last("val/rewards/margins"),
                 val_losses=[loss for _, loss in self.curves.get("val/loss", [])],
-                num_val=len(val),
+                num_val=len(data.pairs.get("val", [])),
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
-                shortcut=best_quick_rule(data.texts["train"], val),
+                shortcut=best_quick_rule(data.some_texts("train"), val),
             )
         )
 
@@ -222,15 +231,17 @@ def _describe_model(module: DPOModule) -> str:
     )
 
 
-def _describe_memory(module: DPOModule, token_budget: int, pairs: list[EncodedPair]) -> str:
+def _describe_memory(module: DPOModule, token_budget: int, pairs: PairStore) -> str:
     assert module.policy is not None
-    weights = sum(p.numel() * p.element_size() for p in module.policy.network.parameters())
+    weights = sum(own_part(p).nbytes for p in module.policy.network.parameters())
+    weights += gathered_bytes(module.policy.network.get_base_model().get_decoder())
     # Gradients in float32 and AdamW's two moments.
     moments = 2 if module.optimizer_name == "adamw_8bit" else 8  # bytes a weight
     optimizer = module.policy.adapter.numel() * (4 + moments)
     # A mean pair is measured; a full pass is as many of them as the token budget holds.
-    mean_size = sum(pair.num_tokens for pair in pairs) / len(pairs)
-    typical = min(pairs, key=lambda pair: abs(pair.num_tokens - mean_size))
+    some = pairs[:: -(-len(pairs) // _WEIGHED)]
+    mean_size = sum(pair.num_tokens for pair in some) / len(some)
+    typical = min(some, key=lambda pair: abs(pair.num_tokens - mean_size))
     step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
     activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
     vocabulary = module.policy.network.config.vocab_size

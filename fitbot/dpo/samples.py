@@ -42,10 +42,10 @@ class Samples(Callback):
     def _answer(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, DPOModule)
         assert module.policy is not None
-        if not trainer.is_global_zero:
+        if not (trainer.is_global_zero or module.policy.is_sharded):
             return
         data: PreferenceDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        pairs = data.texts.get("val") or data.texts["train"]
+        pairs = data.pairs["val" if "val" in data.pairs else "train"].texts
         chosen = [pairs[i * (len(pairs) - 1) // (_QUESTIONS - 1)] for i in range(_QUESTIONS)]
         chat = data.chat
         lines = [f"step {trainer.global_step:,}"]
@@ -55,6 +55,8 @@ class Samples(Callback):
             answer = chat.tokenizer.decode(new, skip_special_tokens=True).strip()
             more = " …" if len(new) == _TOKENS else ""
             lines += [f"  {pair.prompt[-1].content}", f"    {answer}{more}"]
+        if not trainer.is_global_zero:
+            return
         text = "\n".join(lines)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n\n")

@@ -113,7 +113,7 @@ class Saturation(Callback):
             100 * last["train/rewards/accuracies"],
             last["train/rewards/margins"],
             100 * last["train/grad_norm"] / largest,
-            why_saturated(trainer.datamodule.texts["train"]),  # type: ignore[attr-defined]
+            why_saturated(trainer.datamodule.some_texts("train")),  # type: ignore[attr-defined]
         )
         left, rest = total - step, "run.stop_when_saturated leaves them out"
         logger.info(

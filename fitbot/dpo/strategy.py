@@ -3,14 +3,18 @@
 All trained weights are one vector (policy/adapter.py), so that data parallelism is one sum over
 processes a step. Which pairs a step has does not depend on how many processes there are: so neither
 does what is learned, but for rounding and dropout.
+
+`ddp` holds the base in every process, `sharded` a part of it.
 """
 
 from lightning.pytorch.strategies import (
     DDPStrategy,
+    ModelParallelStrategy,
     SingleDeviceStrategy,
     Strategy,
     StrategyRegistry,
 )
+from torch.distributed.device_mesh import DeviceMesh
 
 from fitbot.errors import ConfigError
 
@@ -26,9 +30,38 @@ class DataParallel(DDPStrategy):
         """Leave the module as it is."""
 
 
-def use_data_parallel() -> None:
-    """Have Lightning take it wherever it would take its own: for `ddp`, and `auto` with devices."""
+class Sharded(ModelParallelStrategy):
+    """Lightning's strategy for FSDP2 over all processes, with checkpoints like any other's.
+
+    What is trained is whole in every process (policy/sharding.py), so a checkpoint is one file that
+    the first one writes, and loads where there are more processes, fewer, or one.
+    """
+
+    restore_checkpoint_after_setup = False
+    lightning_restore_optimizer = True
+    save_checkpoint = Strategy.save_checkpoint
+    load_checkpoint = Strategy.load_checkpoint
+    lightning_module_state_dict = Strategy.lightning_module_state_dict
+    load_model_state_dict = Strategy.load_model_state_dict
+    optimizer_state = Strategy.optimizer_state
+    load_optimizer_state_dict = Strategy.load_optimizer_state_dict
+
+    def setup_environment(self) -> None:
+        """Form the group of processes; each has another part of the pairs."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
+        super().setup_environment()
+
+    @property
+    def mesh(self) -> DeviceMesh:
+        """The processes that share the base."""
+        return self.device_mesh["data_parallel"]
+
+
+def register_strategies() -> None:
+    """Offer `sharded`, and have Lightning take ours for `ddp`, and for `auto` with devices."""
     StrategyRegistry.register("ddp", DataParallel, override=True)
+    StrategyRegistry.register("sharded", Sharded, override=True)
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -37,8 +70,9 @@ def check_strategy(strategy: Strategy) -> None:
     Raises:
         ConfigError: It is such a one.
     """
-    if not isinstance(strategy, (SingleDeviceStrategy, DataParallel)):
+    if not isinstance(strategy, (SingleDeviceStrategy, DataParallel, Sharded)):
         raise ConfigError(
             f"trainer.strategy {type(strategy).__name__} is not supported: fitbot sums gradients "
-            "over processes by itself; leave it out, or set it to ddp"
+            "over processes by itself; leave it out, or set it to ddp, or to sharded for a base "
+            "that one GPU cannot hold"
         )

@@ -216,6 +216,12 @@ class Chat:
         return tuple(messages)
 
     def _encode_texts(self, texts: list[str]) -> list[list[int]]:
+        # Many conversations begin with one system prompt: a text that comes again is encoded once.
+        different = list(dict.fromkeys(texts))
+        ids = dict(zip(different, self._encode_different(different), strict=True))
+        return [list(ids[text]) for text in texts]
+
+    def _encode_different(self, texts: list[str]) -> list[list[int]]:
         # A control string is broken after its first character, so that the tokenizer cannot see it.
         pieces, owners = [], []
         for owner, text in enumerate(texts):
@@ -228,9 +234,20 @@ class Chat:
             owners.append(owner)
         ids: list[list[int]] = [[] for _ in texts]
         if texts:
-            encoded = self.tokenizer(pieces, add_special_tokens=False)["input_ids"]
-            for owner, piece in zip(owners, encoded, strict=True):
+            for owner, piece in zip(owners, self._encode_pieces(pieces), strict=True):
                 ids[owner] += piece
+        return ids
+
+    def _encode_pieces(self, pieces: list[str]) -> list[list[int]]:
+        # The library underneath, where there is one: twice as fast as all that lies above it.
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            # Some tokenizer files bring a limit of their own, which would cut in silence.
+            backend.no_truncation()
+            backend.no_padding()
+            encoded = backend.encode_batch_fast(pieces, add_special_tokens=False)
+            return [piece.ids for piece in encoded]
+        ids: list[list[int]] = self.tokenizer(pieces, add_special_tokens=False)["input_ids"]
         return ids
 
     def _template_parts(self, roles: tuple[str, ...]) -> list[list[int]]:

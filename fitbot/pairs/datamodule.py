@@ -4,11 +4,10 @@ One batch of the training loader is one optimizer step: a list of `PairBatch`, e
 budget. How the pairs of a step are split into forward passes changes no result.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -18,8 +17,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
-from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, load_tokenizer, report_cuts
-from fitbot.pairs.preferences import PreferencePair, load_pairs
+from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.store import PairStore, open_pairs
 from fitbot.processes import share_of
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ Split = Literal["train", "val", "test"]
 
 # Validation keeps nothing for backward, so the more the better; the token budget splits them.
 PAIRS_MEASURED_AT_ONCE = 256
+LOOKED_AT = 20_000  # texts that a fit's own audit looks at, a split
 
 
 class PreferenceDataModule(LightningDataModule):
@@ -43,6 +44,7 @@ class PreferenceDataModule(LightningDataModule):
         val_limit: int | None = None,
         test_limit: int | None = None,
         skip_bad_records: bool = False,
+        pair_cache: str = "checkpoints/pairs",
         system_prompt: str | None = None,
         max_prompt_length: int = 256,
         max_length: int = 1024,
@@ -55,7 +57,8 @@ class PreferenceDataModule(LightningDataModule):
         """Take the settings; files are read in `setup`.
 
         Args:
-            train_path: JSON, JSONL, CSV or Parquet file, or a hub data set as "owner/name:split".
+            train_path: JSON, JSONL, CSV or Parquet file, also as s3:// or another URL, or a hub
+                data set as "owner/name:split".
             val_path: Likewise; validation runs after every epoch.
             test_path: Likewise; for `fitbot test` and `fitbot predict`.
             base_model: Whose tokenizer encodes the pairs; follows model.base_model.
@@ -63,6 +66,7 @@ class PreferenceDataModule(LightningDataModule):
             val_limit: Likewise.
             test_limit: Likewise.
             skip_bad_records: Leave unusable records out and report them, instead of stopping.
+            pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
             system_prompt: First turn of every conversation that brings none of its own.
             max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
             max_length: Tokens of prompt + completion; longer completions lose their end.
@@ -80,6 +84,7 @@ class PreferenceDataModule(LightningDataModule):
         self.base_model = base_model
         self.record_limits = {"train": train_limit, "val": val_limit, "test": test_limit}
         self.skip_bad_records = skip_bad_records
+        self.pair_cache = Path(pair_cache)
         self.system_prompt = system_prompt
         self.limits = Limits(max_prompt_length, max_length)
         self.pairs_per_step = batch_size * accumulate_batches
@@ -87,11 +92,8 @@ class PreferenceDataModule(LightningDataModule):
         self.max_tokens_per_pass = max_tokens_per_pass
         self._lowered_budget: int | None = None  # once memory has run out
         self.seed = seed
-        self.texts: dict[Split, list[PreferencePair]] = {}  # as read
-        self.pairs: dict[Split, list[EncodedPair]] = {}
+        self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
-        self.cut_reports: dict[Split, CutReport] = {}
-        self._hashes: dict[Split, str] = {}
         self._chat: Chat | None = None
         _check_positive("max_prompt_length", max_prompt_length)
         _check_positive("batch_size", batch_size)
@@ -144,7 +146,8 @@ class PreferenceDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[list[PairBatch]]:
         """One item per optimizer step; every epoch another order, the same for the same seed."""
-        return self._loader("train", EpochSampler(self._num_steps(), self._order, self._position))
+        count, step = len(self.pairs["train"]), self.pairs_per_step
+        return self._loader("train", EpochSampler(self._order, count, step, self._position))
 
     def val_dataloader(self) -> DataLoader[list[PairBatch]] | list[Any]:
         """All pairs in the file's order, each once."""
@@ -174,12 +177,6 @@ class PreferenceDataModule(LightningDataModule):
             )
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
-
-    def pairs_of_step(self) -> int:
-        """Count the pairs of the step that comes next, over all processes."""
-        _, step = self._position()
-        done = step * self.pairs_per_step
-        return min(self.pairs_per_step, len(self.pairs["train"]) - done)
 
     def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch]:
         """Lay a batch out in smaller passes, this time and from now on.
@@ -216,7 +213,7 @@ class PreferenceDataModule(LightningDataModule):
         """Say which pairs were read and how they were rendered; plain values."""
         paths = {"train": self.train_path, "val": self.val_path, "test": self.test_path}
         files: dict[str, Any] = {
-            split: {"path": paths[split], "pairs": len(pairs), "sha256": self._hashes[split]}
+            split: {"path": paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
         return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
@@ -246,26 +243,34 @@ class PreferenceDataModule(LightningDataModule):
         if "train" not in self.pairs:
             return {}
         return {
-            "training pairs": self._hashes["train"],
+            "training pairs": self.pairs["train"].sha256,
             "pairs per step": self.pairs_per_step,
             "data.seed": self.seed,
         }
 
-    def _read(self, split: Split) -> list[EncodedPair]:
+    def some_texts(self, split: Split) -> list[PreferencePair]:
+        """Return a split's texts, evenly spaced ones if they are many; none without such a file."""
+        if split not in self.pairs:
+            return []
+        texts = self.pairs[split].texts
+        return texts[:: -(-len(texts) // LOOKED_AT)]
+
+    def _read(self, split: Split) -> PairStore:
         path = {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
         if path is None:
             raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
-        loaded = load_pairs(
-            path, limit=self.record_limits[split], skip_bad_records=self.skip_bad_records
+        pairs = open_pairs(
+            path,
+            self.chat,
+            self.limits,
+            cache=self.pair_cache,
+            limit=self.record_limits[split],
+            skip_bad_records=self.skip_bad_records,
         )
-        for message in loaded.skipped:
+        for message in pairs.skipped:
             logger.warning("skipped: %s", message)
-        self.texts[split] = loaded.pairs
-        pairs = self.chat.encode_pairs(loaded.pairs, self.limits)
-        self._hashes[split] = _hash_pairs(pairs)
-        self.cut_reports[split] = report_cuts(pairs)
-        skipped = f"; {len(loaded.skipped)} bad records skipped" if loaded.skipped else ""
-        logger.info("%s %s: %s%s", split, path, self.cut_reports[split], skipped)
+        skipped = f"; {len(pairs.skipped)} bad records skipped" if pairs.skipped else ""
+        logger.info("%s %s: %s%s", split, path, pairs.cut, skipped)
         return pairs
 
     def _loader(self, split: Split, batches: "EpochSampler") -> DataLoader[list[PairBatch]]:
@@ -284,15 +289,12 @@ class PreferenceDataModule(LightningDataModule):
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE
-        batches = [list(range(i, min(i + step, count))) for i in range(0, count, step)]
-        return self._loader(split, EpochSampler(len(batches), lambda epoch: batches))
+        return self._loader(split, EpochSampler(lambda epoch: torch.arange(count), count, step))
 
-    def _order(self, epoch: int) -> list[list[int]]:
-        """Batches of one epoch: a permutation that depends on seed and epoch only."""
+    def _order(self, epoch: int) -> Tensor:
+        """Order of one epoch: a permutation that depends on seed and epoch only, (N,)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.pairs["train"]), generator=generator).tolist()
-        step = self.pairs_per_step
-        return [order[start : start + step] for start in range(0, len(order), step)]
+        return torch.randperm(len(self.pairs["train"]), generator=generator)
 
     def _num_steps(self) -> int:
         return -(-len(self.pairs["train"]) // self.pairs_per_step)
@@ -319,27 +321,31 @@ class EpochSampler(Sampler[list[int]]):
 
     def __init__(
         self,
-        num_batches: int,
-        order: Callable[[int], list[list[int]]],
+        order: Callable[[int], Tensor],
+        count: int,
+        step: int,
         position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ):
         """Take what the order is and where to start, asked anew at the start of every epoch.
 
         Args:
-            num_batches: Batches of an epoch.
-            order: Returns an epoch's batches.
+            order: Returns an epoch's order of all pairs, (count,).
+            count: Pairs.
+            step: Pairs of a batch.
             position: Returns the epoch and the batch in it that come next.
         """
-        self.num_batches, self.order, self.position = num_batches, order, position
+        self.order, self.count, self.step, self.position = order, count, step, position
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rest of the epoch."""
         epoch, start = self.position()
-        yield from self.order(epoch)[start:]
+        order = self.order(epoch)
+        for first in range(start * self.step, self.count, self.step):
+            yield order[first : first + self.step].tolist()
 
     def __len__(self) -> int:
         """Count the batches of a whole epoch."""
-        return self.num_batches
+        return -(-self.count // self.step)
 
 
 def default_token_budget(device: torch.device) -> int:
@@ -352,14 +358,6 @@ def default_token_budget(device: torch.device) -> int:
         return 2048
     total = torch.cuda.get_device_properties(device).total_memory
     return max(2048, min(16384, total // 2 // 3_000_000 // 1024 * 1024))
-
-
-def _hash_pairs(pairs: list[EncodedPair]) -> str:
-    """Hash what is trained on: the exact token ids, in the file's order."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(json.dumps([pair.prompt, pair.chosen, pair.rejected]).encode())
-    return digest.hexdigest()
 
 
 def _check_positive(name: str, value: int) -> None:

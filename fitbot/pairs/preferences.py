@@ -1,4 +1,4 @@
-"""A preference file (JSON, JSONL, CSV, Parquet) or hub data set → list of PreferencePair.
+"""A preference file (JSON, JSONL, CSV, Parquet) or hub data set → PreferencePairs.
 
 A record is an object with these keys; any other key is ignored:
 
@@ -20,15 +20,17 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice, zip_longest
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from fitbot.errors import ConfigError, DataError
 
 _Records = Iterator[tuple[int | None, object]]  # (line number, if the format has lines; record)
+NumberedRecord = tuple[int, int | None, object]  # index in the source, and the same
 
 _PROMPT_KEYS = ("question", "prompt", "conversations")
 _KNOWN_KEYS = (*_PROMPT_KEYS, "system", "chosen", "rejected")
@@ -36,9 +38,10 @@ _ROLES = ("system", "user", "assistant")
 _SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(:(?P<split>\S+))?")
 _SOURCES = (
-    "Give a .json, .jsonl, .csv or .parquet file, or a hub data set as owner/name or "
-    "owner/name:split."
+    "Give a .json, .jsonl, .csv or .parquet file, here or as s3://bucket/file or another URL, "
+    "or a hub data set as owner/name or owner/name:split."
 )
+_ROWS_AT_ONCE = 10_000  # of a Parquet file
 _JSON_FORMS = "A .json file holds one list of records, a .jsonl file one record per line."
 
 
@@ -87,9 +90,26 @@ def load_pairs(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
+    records = number_records(source, limit)
+    loaded = parse_records(source, records, skip_bad_records=skip_bad_records)
+    if not loaded.pairs:
+        raise no_pairs(source, loaded.skipped)
+    return loaded
+
+
+def number_records(source: str | Path, limit: int | None = None) -> Iterator[NumberedRecord]:
+    """Read a source's first records, each with its index and its line."""
+    for index, (line, record) in enumerate(islice(read_records(source), limit)):
+        yield index, line, record
+
+
+def parse_records(
+    source: str | Path, records: Iterable[NumberedRecord], *, skip_bad_records: bool
+) -> LoadedPairs:
+    """Turn records into pairs; see `load_pairs`. There may be none."""
     pairs: list[PreferencePair] = []
     skipped: list[str] = []
-    for index, (line, record) in enumerate(islice(read_records(source), limit)):
+    for index, line, record in records:
         try:
             pairs.append(_parse_pair(record, index))
         except DataError as error:
@@ -100,11 +120,29 @@ def load_pairs(
                     f"{message} Fix the record or remove it, or set skip_bad_records."
                 ) from error
             skipped.append(message)
-    if skipped and not pairs:
-        raise DataError(f"All {len(skipped)} records are bad. The first: {skipped[0]}")
-    if not pairs:
-        raise DataError(f"{source}: there are no records in it. {_SOURCES}")
     return LoadedPairs(pairs, skipped)
+
+
+def no_pairs(source: str | Path, skipped: list[str]) -> DataError:
+    """Say why nothing is left."""
+    if skipped:
+        return DataError(f"All {len(skipped)} records are bad. The first: {skipped[0]}")
+    return DataError(f"{source}: there are no records in it. {_SOURCES}")
+
+
+def fingerprint(source: str) -> str:
+    """Name a state of a source, without reading it: where it is, its size, when it changed."""
+    if is_remote(source):
+        with _telling(source):
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(source)
+            return f"{source} {system.ukey(path)}"
+    if _is_on_hub(source):  # its own library keeps it
+        return f"{source} {_load_hub(source)._fingerprint}"
+    path = Path(source)
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
 def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
@@ -116,50 +154,90 @@ def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
     Raises:
         DataError: The source cannot be read or parsed.
     """
-    readers = {
-        ".json": _read_json,
-        ".jsonl": _read_jsonl,
-        ".csv": _read_csv,
-        ".parquet": _read_parquet,
-    }
+    if _is_on_hub(source):
+        return ((None, record) for record in _load_hub(str(source)))
+    return _READERS[Path(source).suffix.lower()](str(source))
+
+
+def is_remote(source: str | Path) -> bool:
+    """Say whether a source lies in object storage, or elsewhere that fsspec knows by a URL."""
+    return "://" in str(source)
+
+
+def _is_on_hub(source: str | Path) -> bool:
+    """Say whether a source is a hub data set and no file.
+
+    Raises:
+        DataError: It can be neither.
+    """
     path = Path(source)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise DataError(f"{source}: is a directory. {_SOURCES}")
-    if not path.exists():
-        hub_id = _HUB_ID.fullmatch(str(source))
-        if hub_id is None or suffix in readers:
-            raise DataError(f"{source}: there is no such file. {_SOURCES}")
-        return _read_hub(hub_id["name"], hub_id["split"] or "train")
-    if suffix not in readers:
+    if not is_remote(source):
+        if path.is_dir():
+            raise DataError(f"{source}: is a directory. {_SOURCES}")
+        if not path.exists():
+            if suffix in _READERS or not _HUB_ID.fullmatch(str(source)):
+                raise DataError(f"{source}: there is no such file. {_SOURCES}")
+            return True
+    if suffix not in _READERS:
         raise DataError(f"{source}: unknown file type {suffix!r}. {_SOURCES}")
-    return readers[suffix](path)
+    return False
 
 
-def _read_json(path: Path) -> _Records:
-    records = _parse_json(_read_text(path), path, first_line=1)
+def _open(source: str) -> BinaryIO:
+    """Open a file, here or in object storage."""
+    with _telling(source):
+        if not is_remote(source):
+            return Path(source).open("rb")
+        import fsspec
+
+        opened: BinaryIO = fsspec.open(source, "rb").open()
+        return opened
+
+
+@contextmanager
+def _telling(source: str) -> Iterator[None]:
+    """Say of which source it is that something could not be done with it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
+    except (ImportError, ValueError) as error:  # fsspec knows it not, or not without a package
+        raise DataError(f"{source}: cannot be opened: {error}. {_SOURCES}") from error
+
+
+def _read_json(source: str) -> _Records:
+    records = _parse_json(_read_text(source), source, first_line=1)
     if not isinstance(records, list):
-        raise DataError(f"{path}: not a list of records: {_shorten(records)}. {_JSON_FORMS}")
+        raise DataError(f"{source}: not a list of records: {_shorten(records)}. {_JSON_FORMS}")
     yield from ((None, record) for record in records)
 
 
-def _read_jsonl(path: Path) -> _Records:
-    # Not splitlines(): JSON strings may hold U+2028 and other characters that it breaks at.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield number, _parse_json(line, path, first_line=number)
+def _read_jsonl(source: str) -> _Records:
+    # Line by line, so that a file may be larger than memory; and by line feeds, not splitlines():
+    # JSON strings may hold U+2028 and other characters that it breaks at.
+    is_empty, read = True, 0
+    with _open(source) as file:
+        for number, line in enumerate(file, start=1):
+            text = _decode(line, source, start=read)
+            read += len(line)
+            if text.strip():
+                is_empty = False
+                yield number, _parse_json(text, source, first_line=number)
+    if is_empty:
+        raise DataError(f"{source}: the file is empty. {_SOURCES}")
 
 
-def _read_csv(path: Path) -> _Records:
+def _read_csv(source: str) -> _Records:
     # newline="" keeps the line breaks inside quoted fields as they are.
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_read_text(source), newline=""), strict=True)
     header: list[str] = []
     line = 1  # where the row starts; reader.line_num is where it ends
     try:
         for row in reader:
             if header and row and len(row) != len(header):
                 raise DataError(
-                    f"{path}: line {line}: {len(row)} fields, but the header has {len(header)}: "
+                    f"{source}: line {line}: {len(row)} fields, but the header has {len(header)}: "
                     f"{_shorten(row)}. Put a text that holds commas or line breaks in quotes."
                 )
             if header and row:
@@ -168,60 +246,77 @@ def _read_csv(path: Path) -> _Records:
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
-            f"{path}: line {line}: the row that starts here is not valid CSV: {error}. "
+            f"{source}: line {line}: the row that starts here is not valid CSV: {error}. "
             'Check its quotes: a quote inside a quoted text is written "".'
         ) from error
 
 
-def _read_parquet(path: Path) -> _Records:
+def _read_parquet(source: str) -> _Records:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            records = file.read().to_pylist()
+        with _open(source) as opened, pq.ParquetFile(opened) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                yield from ((None, record) for record in batch.to_pylist())
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable Parquet file: {error}. Export it anew.") from error
-    yield from ((None, record) for record in records)
+        raise DataError(
+            f"{source}: not a readable Parquet file: {error}. Export it anew."
+        ) from error
 
 
-def _read_hub(name: str, split: str) -> _Records:
+_READERS = {
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
+
+
+def _load_hub(source: str) -> Any:
     import datasets
 
+    found = _HUB_ID.fullmatch(source)
+    assert found is not None
+    name, split = found["name"], found["split"] or "train"
     try:
-        dataset = datasets.load_dataset(name, split=split)
+        return datasets.load_dataset(name, split=split)
     except Exception as error:  # the hub client raises anything from OSError to its own types
         raise DataError(
             f"{name}: there is no such file, and split {split!r} of the hub data set of that name "
             f"could not be loaded: {type(error).__name__}: {error}. {_SOURCES}"
         ) from error
-    yield from ((None, record) for record in dataset)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 at byte {error.start} ({error.object[error.start]:#04x}). "
-            "Save the file as UTF-8."
-        ) from error
+def _read_text(source: str) -> str:
+    with _open(source) as file:
+        text = _decode(file.read(), source)
     if not text.strip():
-        raise DataError(f"{path}: the file is empty. {_SOURCES}")
+        raise DataError(f"{source}: the file is empty. {_SOURCES}")
     return text
 
 
-def _parse_json(text: str, path: Path, *, first_line: int) -> object:
+def _decode(content: bytes, source: str, *, start: int = 0) -> str:
+    """Decode what begins at a byte of a file."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: not UTF-8 at byte {start + error.start} ({content[error.start]:#04x}). "
+            "Save the file as UTF-8."
+        ) from error
+    return text if start else text.removeprefix("\ufeff")
+
+
+def _parse_json(text: str, source: str, *, first_line: int) -> object:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         where = f"line {line}, column {error.colno}"
-        raise DataError(f"{path}: {where}: not JSON: {error.msg}. {_JSON_FORMS}") from error
+        raise DataError(f"{source}: {where}: not JSON: {error.msg}. {_JSON_FORMS}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply; a number of 5,000 digits
-        raise DataError(f"{path}: line {first_line}: unreadable JSON: {error}.") from error
+        raise DataError(f"{source}: line {first_line}: unreadable JSON: {error}.") from error
 
 
 def _parse_pair(record: object, index: int) -> PreferencePair:

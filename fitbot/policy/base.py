@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
 
 from fitbot.embedded import EMBEDDED, resolve_base_model
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.policy.lora import round_once
+from fitbot.policy.sharding import shard_base
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ def load_policy_network(
     device: torch.device,
     compute_dtype: torch.dtype,
     adapter: str | None = None,
+    mesh: DeviceMesh | None = None,
 ) -> Any:
     """Load the base, hold it as the settings say, and put a float32 LoRA adapter on it.
 
@@ -118,6 +121,7 @@ def load_policy_network(
         compute_dtype: What matrix products run in: float32, bfloat16 or float16.
         adapter: Folder of an existing adapter to go on from. It is loaded twice: once to be
             trained, once frozen, as the reference.
+        mesh: Processes that share the base, each holding a part of it; None: it is whole here.
 
     Returns:
         A PEFT model in train mode. Its adapter weights are float32 whatever the compute dtype: in
@@ -128,7 +132,11 @@ def load_policy_network(
         AdapterError: `adapter` is not an adapter of this base.
     """
     if settings.backend == "unsloth":
+        if mesh is not None:
+            raise ConfigError("trainer.strategy sharded needs model.backend: transformers")
         network = _load_unsloth(settings, lora, device=device, dtype=compute_dtype, adapter=adapter)
+    elif mesh is not None:
+        network = _load_sharded(settings, lora, mesh, device, compute_dtype, adapter)
     else:
         base = load_base(settings, device=device, compute_dtype=compute_dtype)
         network = _add_adapter(base, lora, adapter)
@@ -142,6 +150,18 @@ def load_policy_network(
 
 def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
     """Load the frozen base model, 4-bit or not, without an adapter."""
+    model = _read_weights(settings, device, compute_dtype, quantise=settings.load_in_4bit)
+    if settings.load_in_4bit:
+        _prepare_4bit(model, compute_dtype)
+        packed = sum(p.numel() for p in model.parameters() if not p.is_floating_point())
+        if _should_expand(settings, 4 * packed, device):
+            expand_4bit(model, compute_dtype)
+    return model
+
+
+def _read_weights(
+    settings: BaseSettings, device: torch.device, compute_dtype: torch.dtype, *, quantise: bool
+) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     source = resolve_base_model(settings.base_model)
@@ -149,7 +169,7 @@ def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: to
     prequantised = getattr(config, "quantization_config", None) is not None
     _check_settings(settings, config, prequantised)
     quantisation = {}
-    if settings.load_in_4bit and not prequantised:
+    if quantise and not prequantised:
         # A config given for a pre-quantised checkpoint would be ignored, so none is given.
         quantisation["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -165,13 +185,41 @@ def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: to
         **quantisation,
     )
     model.requires_grad_(False)
-    if settings.load_in_4bit:
-        _prepare_4bit(model, compute_dtype)
-        if _should_expand(settings, model, device):
-            expand_4bit(model, compute_dtype)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
+
+
+def _load_sharded(
+    settings: BaseSettings,
+    lora: LoraSettings,
+    mesh: DeviceMesh,
+    device: torch.device,
+    compute_dtype: torch.dtype,
+    adapter: str | None,
+) -> Any:
+    """Map the weight files into the host's memory; layer by layer the device then takes a part."""
+    base = _read_weights(settings, torch.device("cpu"), compute_dtype, quantise=False)
+    stored_in_4bit = settings.load_in_4bit and getattr(base, "is_loaded_in_4bit", False)
+    if stored_in_4bit:
+        _prepare_4bit(base, compute_dtype)
+    # Packed, two numbers are one element; each process will hold its part of the expanded ones.
+    numbers = sum(p.numel() * (1 if p.is_floating_point() else 2) for p in base.parameters())
+    needed = numbers * compute_dtype.itemsize // mesh.size()
+    expand = settings.load_in_4bit and _should_expand(settings, needed, device)
+
+    def prepare(layer: nn.Module) -> None:
+        if settings.load_in_4bit and not stored_in_4bit:
+            _quantise_linears(layer, compute_dtype)
+        if expand:
+            _expand_linears(layer, compute_dtype)
+        elif settings.load_in_4bit:
+            _detach_quant_states(layer)
+
+    network = _add_adapter(base, lora, adapter)
+    round_once(network)
+    shard_base(network, mesh, device, prepare)
+    return network
 
 
 class ExpandedLinear(nn.Linear):
@@ -188,6 +236,16 @@ def count_4bit(network: nn.Module) -> tuple[int, int]:
 
 def expand_4bit(model: nn.Module, dtype: torch.dtype) -> None:
     """Replace every NF4 layer by an ordinary one with the very weights that it stands for."""
+    _expand_linears(model, dtype)
+    # Otherwise PEFT and transformers would go on treating the model as quantised.
+    model.is_loaded_in_4bit = model.is_quantized = False  # type: ignore[assignment]
+    model.hf_quantizer = None  # type: ignore[assignment]
+    model.quantization_method = None  # type: ignore[assignment]
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def _expand_linears(model: nn.Module, dtype: torch.dtype) -> None:
     import bitsandbytes as bnb
 
     for name, module in list(model.named_modules()):
@@ -199,14 +257,41 @@ def expand_4bit(model: nn.Module, dtype: torch.dtype) -> None:
             linear.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
             if module.bias is not None:
                 linear.bias = nn.Parameter(module.bias.data.to(dtype), requires_grad=False)
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, linear)
-    # Otherwise PEFT and transformers would go on treating the model as quantised.
-    model.is_loaded_in_4bit = model.is_quantized = False  # type: ignore[assignment]
-    model.hf_quantizer = None  # type: ignore[assignment]
-    model.quantization_method = None  # type: ignore[assignment]
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+            model.set_submodule(name, linear)
+
+
+def _quantise_linears(layer: nn.Module, dtype: torch.dtype) -> None:
+    """Hold a decoder layer's own linear layers as NF4, as transformers does while it loads."""
+    import bitsandbytes as bnb
+
+    for name, module in list(layer.named_modules()):
+        if isinstance(module, nn.Linear) and ".lora_" not in name:
+            nf4 = bnb.nn.Linear4bit(
+                module.in_features,
+                module.out_features,
+                bias=module.bias is not None,
+                compute_dtype=dtype,
+                quant_type="nf4",
+                device="meta",
+            )
+            weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+            nf4.weight, nf4.bias = weight.to(module.weight.device), module.bias
+            _compute_in(nf4, dtype)
+            layer.set_submodule(name, nf4)
+
+
+def _detach_quant_states(layer: nn.Module) -> None:
+    """Leave NF4 weights as plain bytes beside what says how to read them.
+
+    FSDP2 knows no subclasses of a parameter: it would hand back the bytes alone.
+    """
+    import bitsandbytes as bnb
+
+    for module in layer.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.quant_state = module.weight.quant_state
+            data = module.weight.data.as_subclass(torch.Tensor)
+            module.weight = nn.Parameter(data, requires_grad=False)
 
 
 def adapter_config(lora: LoraSettings, base_model: str) -> Any:
@@ -254,22 +339,27 @@ def _prepare_4bit(model: nn.Module, compute_dtype: torch.dtype) -> None:
     if not layers:
         raise ConfigError("load_in_4bit is true, but no layer of the base model became 4-bit")
     for layer in layers:
-        # A pre-quantised checkpoint brings dtypes of its own; the run's precision decides. Both are
-        # set, or weights dequantised on the fly and expanded once would be rounded differently.
-        layer.compute_dtype = layer.weight.quant_state.dtype = compute_dtype
-        layer.compute_type_is_set = True
-        # On CPUs with AVX512-BF16 the first eval forward would repack the weights for a kernel
-        # that has no gradient: later LoRA gradients come out wrong, with a mere warning.
-        layer.support_avx512bf16_for_cpu = False
+        _compute_in(layer, compute_dtype)
     for parameter in model.parameters():
         if parameter.is_floating_point():  # a checkpoint's own dtype wins over dtype= otherwise
             parameter.data = parameter.data.to(compute_dtype)
 
 
-def _should_expand(settings: BaseSettings, model: nn.Module, device: torch.device) -> bool:
+def _compute_in(layer: Any, dtype: torch.dtype) -> None:
+    """Have a Linear4bit compute, and dequantise, in a dtype."""
+    # A pre-quantised checkpoint brings dtypes of its own; the run's precision decides. Both are
+    # set, or weights dequantised on the fly and expanded once would be rounded differently.
+    layer.compute_dtype = layer.weight.quant_state.dtype = dtype
+    layer.compute_type_is_set = True
+    # On CPUs with AVX512-BF16 the first eval forward would repack the weights for a kernel
+    # that has no gradient: later LoRA gradients come out wrong, with a mere warning.
+    layer.support_avx512bf16_for_cpu = False
+
+
+def _should_expand(settings: BaseSettings, needed: int, device: torch.device) -> bool:
+    """Decide whether to expand NF4 weights that will then take so many bytes of the device."""
     if settings.expand_4bit is not None:
         return settings.expand_4bit
-    needed = sum(p.numel() * 4 for p in model.parameters() if not p.is_floating_point())  # bytes
     if device.type != "cuda":
         return True  # memory of the host: a base small enough to be trained on a CPU fits
     free, total = torch.cuda.mem_get_info(device)

@@ -91,7 +91,7 @@ def _compute_dtype(base: Any) -> torch.dtype:
 def _frozen_weight(base: Any) -> Tensor:
     """(O, I) in the compute dtype; dequantised anew where the layer holds NF4."""
     weight: Tensor = base.weight
-    state = getattr(weight, "quant_state", None)
+    state = getattr(weight, "quant_state", None) or getattr(base, "quant_state", None)
     if state is not None:
         import bitsandbytes as bnb
 

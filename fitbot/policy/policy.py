@@ -28,6 +28,7 @@ from fitbot.policy.logps import (
     sum_by_owner,
     token_logps,
 )
+from fitbot.policy.sharding import is_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Policy(nn.Module):
         causal_lm = self.network.get_base_model()
         self._decoder = [causal_lm.get_decoder()]  # in lists: not registered a second time
         self._head = [causal_lm.get_output_embeddings()]
+        # Then every pass is one of all processes, and all must run as many (policy/sharding.py).
+        self.is_sharded = is_sharded(self._decoder[0])
         self.weights = AdapterVector(network, POLICY_ADAPTER)
         self.adapter = self.weights.vector  # (N,) float32: everything that is trained
         self.has_reference_adapter = REFERENCE_ADAPTER in self.network.peft_config
@@ -222,6 +225,8 @@ class Policy(nn.Module):
             raise ValueError(f"its log-probs differ from the network's by {drift:.2%}")
 
     def _why_not_compiled(self, layout: Layout) -> str | None:
+        if self.is_sharded:
+            return "it needs the whole base, with trainer.strategy sharded each process has a part"
         if self.device.type != "cuda":
             return f"it needs a CUDA GPU, this is a {self.device.type}"
         if torch.cuda.get_device_capability(self.device) < (8, 0):
@@ -309,11 +314,12 @@ class Policy(nn.Module):
                 out = self._decoder[0](input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = out.past_key_values
                 ids = self._head[0](out.last_hidden_state[:, -1:]).argmax(-1)
-                if (token := int(ids)) == end:
+                new.append(int(ids))
+                # Of a sharded base all processes run as many passes, wherever an answer ends.
+                if new[-1] == end and not self.is_sharded:
                     break
-                new.append(token)
         self.train(was_training)
-        return new
+        return new[: new.index(end)] if end in new else new
 
     def _made_up_batch(self, layout: Layout) -> PairBatch:
         """Make up three pairs, to compare one way of computing with another.

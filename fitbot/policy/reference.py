@@ -13,28 +13,35 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from fitbot.embedded import resolve_base_model
 from fitbot.pairs.batch import Layout, collate_pairs
-from fitbot.pairs.chat import EncodedPair
+from fitbot.pairs.store import KEY_BYTES, PairStore
 from fitbot.policy.base import BaseSettings
 from fitbot.policy.policy import Policy, to_device
-from fitbot.processes import from_first, rank, share_of, sum_over_processes
+from fitbot.processes import (
+    from_first,
+    largest_over_processes,
+    rank,
+    share_of,
+    sum_over_processes,
+)
 
 logger = logging.getLogger(__name__)
 
 # Raise it whenever the same ids would be scored differently: another rule, another rendering.
 SCORING_RULE = "sum of completion token log-probs, float32, v1"
 
-_PAIR_KEY_BYTES = 16
 _STORE_EVERY_SECONDS = 60
 
 
@@ -43,41 +50,35 @@ class ReferenceCache(NamedTuple):
 
     file: Path
 
-    def lookup(self, pairs: Sequence[EncodedPair]) -> Tensor:
-        """Find what is known: (N, 2) nats, NaN where a pair has not been computed yet."""
-        known = self._read()
-        missing = torch.full((2,), float("nan"))
-        return torch.stack([known.get(pair_key(pair), missing) for pair in pairs])
+    def lookup(self, keys: NDArray[np.uint64]) -> Tensor:
+        """Find what is known, by the (N, 2) keys of pairs: (N, 2) nats, NaN where nothing is."""
+        known, logps = self._read()
+        found = torch.full((len(keys), 2), float("nan"))
+        if len(known):
+            order = np.argsort(known[:, 0])
+            places = np.searchsorted(known[order, 0], keys[:, 0])
+            places = order[np.minimum(places, len(order) - 1)]
+            hits = (known[places] == keys).all(axis=1)
+            found[torch.from_numpy(hits)] = logps[torch.from_numpy(places[hits])]
+        return found
 
-    def store(self, pairs: Sequence[EncodedPair], logps: Tensor) -> None:
+    def store(self, keys: NDArray[np.uint64], logps: Tensor) -> None:
         """Add pairs to the file, in one atomic replacement."""
-        known = self._read()
-        known.update(zip(map(pair_key, pairs), logps.cpu(), strict=True))
-        keys = torch.frombuffer(bytearray(b"".join(known)), dtype=torch.uint8)
+        known, before = self._read()
+        merged, first = np.unique(np.concatenate([keys, known]), axis=0, return_index=True)
+        values = torch.cat([logps.cpu(), before])[torch.from_numpy(first)]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=self.file.parent, suffix=".partial")
         os.close(handle)
-        save_file(
-            {"keys": keys.view(-1, _PAIR_KEY_BYTES), "logps": torch.stack(list(known.values()))},
-            partial,
-        )
+        as_bytes = torch.from_numpy(merged.view(np.uint8).reshape(len(merged), KEY_BYTES))
+        save_file({"keys": as_bytes, "logps": values}, partial)
         Path(partial).replace(self.file)
 
-    def _read(self) -> dict[bytes, Tensor]:
+    def _read(self) -> tuple[NDArray[np.uint64], Tensor]:
         if not self.file.exists():
-            return {}
+            return np.empty((0, 2), dtype=np.uint64), torch.empty(0, 2)
         content = load_file(self.file)
-        keys = [bytes(key) for key in content["keys"].numpy()]
-        return dict(zip(keys, content["logps"], strict=True))
-
-
-def pair_key(pair: EncodedPair) -> bytes:
-    """Hash the exact ids of one pair."""
-    digest = hashlib.blake2b(digest_size=_PAIR_KEY_BYTES)
-    for ids in (pair.prompt, pair.chosen, pair.rejected):
-        digest.update(len(ids).to_bytes(8, "little"))
-        digest.update(torch.tensor(ids, dtype=torch.int32).numpy().tobytes())
-    return digest.digest()
+        return content["keys"].numpy().view(np.uint64), content["logps"]
 
 
 def open_reference_cache(
@@ -123,7 +124,7 @@ def open_reference_cache(
 
 def cached_reference_logps(
     policy: Policy,
-    pairs: Sequence[EncodedPair],
+    pairs: PairStore,
     cache: ReferenceCache,
     *,
     layout: Layout,
@@ -148,11 +149,12 @@ def cached_reference_logps(
     Returns:
         (N, 2) float32 nats on the CPU: chosen, rejected.
     """
-    logps = from_first(cache.lookup(pairs) if rank() == 0 else torch.empty(0))
+    keys, sizes = pairs.keys(), pairs.num_tokens()
+    logps = from_first(cache.lookup(keys) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
     if missing:
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
-        missing.sort(key=lambda i: pairs[i].num_tokens)
+        missing.sort(key=sizes.__getitem__)
         computed = torch.zeros_like(logps)
         unsaved: list[int] = []
         saved_at = time.perf_counter()
@@ -164,28 +166,30 @@ def cached_reference_logps(
             leave=False,
             delay=1,
         )
-        todo = _Todo(share, [pairs[i].num_tokens for i in share], max_tokens)
-        while indices := todo.next_group():
-            batch = collate_pairs([pairs[i] for i in indices], layout=layout, pad_id=pad_id)
+        todo = _Todo(share, sizes[share].tolist(), max_tokens)
+        while _are_left(policy, indices := todo.next_group()):
+            # Who is done goes on with any pair, if the others need its part of the base.
+            chosen = [pairs[i] for i in indices or missing[:1]]
+            batch = collate_pairs(chosen, layout=layout, pad_id=pad_id)
             try:
                 found = policy.reference_logps(to_device(batch, policy.device)).cpu()
             except torch.cuda.OutOfMemoryError:
                 found = None
             # Only here is what the failed pass held free again.
             if found is None:
-                todo.undo(smaller(max(pairs[i].num_tokens for i in share)))
+                todo.undo(smaller(int(sizes[share].max())))
                 continue
-            computed[indices] = found
+            computed[indices] = found[: len(indices)]
             bar.update(len(indices))
             # Now and then, so that a run that is cut off does not start from nothing again.
             unsaved += indices
             if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS and rank() == 0:
-                cache.store([pairs[i] for i in unsaved], computed[unsaved])
+                cache.store(keys[unsaved], computed[unsaved])
                 unsaved, saved_at = [], time.perf_counter()
         bar.close()
         logps[missing] = sum_over_processes(computed.to(policy.device)).cpu()[missing]
         if rank() == 0:
-            cache.store([pairs[i] for i in missing], logps[missing])
+            cache.store(keys[missing], logps[missing])
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
         len(pairs) - len(missing),
@@ -194,6 +198,13 @@ def cached_reference_logps(
         len(missing),
     )
     return logps
+
+
+def _are_left(policy: Policy, indices: list[int]) -> bool:
+    """Whether pairs are left, here or, where all must run as many passes, in any process."""
+    if policy.is_sharded:
+        return largest_over_processes(len(indices), policy.device) > 0
+    return len(indices) > 0
 
 
 class _Todo:

@@ -24,6 +24,7 @@ from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.store import store_of
 from fitbot.policy.base import BaseSettings, LoraSettings, adapter_config, load_policy_network
 from fitbot.policy.policy import Policy
 
@@ -310,7 +311,7 @@ def train_fitbot(module: DPOModule, pairs: list[EncodedPair], layout: Layout) ->
         layout=layout,
         max_tokens_per_pass=2048,  # splits a step into two or more passes of unequal size
     )
-    data.pairs["train"] = pairs
+    data.pairs["train"] = store_of(pairs)
     history = StepHistory()
     trainer = Trainer(
         accelerator="cpu",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import DEVICES, make_policy
 from torch import Tensor
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
@@ -120,23 +120,6 @@ def test_nf4_expanded_once_is_nf4_dequantised_on_the_fly(
     assert [count_4bit(p) for p in (kept, expanded, full)] == [(14, 0), (0, 14), (0, 0)]
     assert_same(results[0], results[1], 2e-3 if device == "cuda" else 2e-4)
     assert (results[0][0] - results[2][0]).abs().max() > 0.5  # and quantising did change something
-
-
-@pytest.fixture
-def prequantised(base: str, tmp_path: Path) -> str:
-    """A checkpoint as hub folders named *-bnb-4bit are: bf16, NF4, one module left out."""
-    nf4 = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["lm_head", "model.layers.1.mlp.up_proj"],
-    )
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16, quantization_config=nf4, device_map={"": "cpu"}
-    )
-    model.save_pretrained(tmp_path / "nf4")
-    return str(tmp_path / "nf4")
 
 
 def test_a_prequantised_checkpoint_trains_in_the_runs_dtype(

@@ -10,6 +10,7 @@ from tiny_model import write_tiny_model
 
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
+from fitbot.pairs.store import store_of
 from fitbot.policy.base import BaseSettings
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache, cached_reference_logps, open_reference_cache
@@ -29,9 +30,8 @@ def open_cache(base: str, folder: Path, **changed: Any) -> ReferenceCache:
 
 
 def compute(policy: Policy, pairs: list[EncodedPair], cache: ReferenceCache) -> torch.Tensor:
-    return cached_reference_logps(
-        policy, pairs, cache, layout="shared", pad_id=0, max_tokens=900, smaller=lambda tokens: 450
-    )
+    settings: dict[str, Any] = {"layout": "shared", "pad_id": 0, "smaller": lambda tokens: 450}
+    return cached_reference_logps(policy, store_of(pairs), cache, max_tokens=900, **settings)
 
 
 def test_cached_is_online_in_the_order_asked_for(
@@ -73,8 +73,8 @@ def test_a_pair_cut_otherwise_is_another_pair(
     compute(policy, pairs, cache)
     cut = pairs[0]._replace(chosen=pairs[0].chosen[:-3])
 
-    assert cache.lookup([cut]).isnan().all()
-    assert not cache.lookup([pairs[0]]).isnan().any()
+    assert cache.lookup(store_of([cut]).keys()).isnan().all()
+    assert not cache.lookup(store_of(pairs).keys()).isnan().any()
 
 
 def test_the_key_changes_with_everything_that_changes_a_log_prob(base: str, tmp_path: Path) -> None:

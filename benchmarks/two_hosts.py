@@ -1,0 +1,79 @@
+"""What two_hosts.sh has left in a folder → JSON: who said what, after how long; what came of it."""
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FIGURES = ("steps", "train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin")
+
+
+def main() -> None:
+    """Compare every run that lost something with the unbroken one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    runs = sorted(path.parent for path in args.folder.glob("*/lost_at"))
+    result = {
+        "what": "two hosts by torchrun, network namespaces; see benchmarks/two_hosts.sh",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread a process",
+        "versions": {name: version(name) for name in ("torch", "lightning")},
+        "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+        "unbroken": _outcome(args.folder / "whole"),
+        "lost": {run.name: _lost(run, args.folder / "whole") for run in runs},
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _lost(run: Path, whole: Path) -> dict[str, Any]:
+    since = float((run / "lost_at").read_text())
+    ours = _outcome(run)
+    result = {
+        "after_step": _checkpoint(run / "lost.ckpt")["global_step"],
+        **_ends(run, "first", since),
+        "figures_equal": ours == _outcome(whole),
+        "adapter_equal_bit_for_bit": _adapter(run) == _adapter(whole),
+        "figures": ours,
+    }
+    if (run / "apart.1.log").exists():
+        result["resumed_without_shared_storage"] = _ends(run, "apart", None)
+    return result
+
+
+def _ends(run: Path, name: str, since: float | None) -> dict[str, Any]:
+    """Say of both hosts how and when the command `name` ended, and what fitbot said."""
+    ends = {}
+    for number in (1, 2):
+        status, at = (run / f"{name}.{number}.end").read_text().split()
+        log = (run / f"{name}.{number}.log").read_text(errors="replace")
+        ends[f"host {number}"] = {
+            **({"seconds_until_its_end": round(float(at) - since, 1)} if since else {}),
+            "exit_status": int(status),
+            "fitbot_said": re.findall("^fitbot: .*", log, re.MULTILINE),
+        }
+    return ends
+
+
+def _outcome(run: Path) -> dict[str, Any]:
+    summary = json.loads((run / "quickstart" / "summary.json").read_text())
+    return {name: summary[name] for name in FIGURES}
+
+
+def _adapter(run: Path) -> bytes:
+    return (run / "quickstart" / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(path, weights_only=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

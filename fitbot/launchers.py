@@ -1,0 +1,58 @@
+"""How many processes torchrun or srun has started, and which one this is.
+
+Asked before the processes know each other; afterwards processes.py answers.
+"""
+
+import os
+from typing import Any
+
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+from fitbot.errors import ConfigError
+
+
+def launched_as() -> int:
+    """Return the number of this process, before processes know each other: 0 is the first."""
+    if "RANK" in os.environ:  # torchrun and Ray
+        return int(os.environ["RANK"])
+    # Not in the shell of an interactive job, whose variables all of its processes inherit.
+    if SLURMEnvironment.detect():
+        return int(os.environ["SLURM_PROCID"])
+    return int(os.environ.get("LOCAL_RANK", 0))  # Lightning starts the others by itself
+
+
+def placement(config: dict[str, Any]) -> dict[str, int]:
+    """Take how many processes there are from the launcher that has started them.
+
+    Args:
+        config: The settings `trainer.…`.
+
+    Returns:
+        The trainer's devices (a host) and num_nodes; nothing where no launcher is at work.
+
+    Raises:
+        ConfigError: The settings name other numbers, or hosts on which nobody starts processes.
+    """
+    devices, num_nodes = config["devices"], config["num_nodes"]
+    if TorchElasticEnvironment.detect():
+        launcher, total = "torchrun", int(os.environ["WORLD_SIZE"])
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+    elif SLURMEnvironment.detect():
+        launcher, total = "SLURM", int(os.environ["SLURM_NTASKS"])
+        here = int(os.environ.get("SLURM_NTASKS_PER_NODE", 1))
+    elif num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes is {num_nodes}, but nothing has started processes on other hosts; "
+            "use torchrun, srun or fitbot ray (docs/clusters.md)"
+        )
+    else:
+        return {}
+    hosts = total // here
+    # "auto" and 1 are what a config says that thinks of one device.
+    if str(devices) not in ("auto", "1", str(here)) or num_nodes not in (1, hosts):
+        raise ConfigError(
+            f"trainer.devices is {devices} and trainer.num_nodes {num_nodes}, but {launcher} has "
+            f"started {here} processes on each of {hosts} hosts; leave both settings out"
+        )
+    return {"devices": here, "num_nodes": hosts}

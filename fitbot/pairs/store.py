@@ -1,0 +1,391 @@
+"""Encoded pairs, any number of them: in memory if they are few, else memory-mapped from disk.
+
+Many pairs are encoded once, in parallel, into shards of an Arrow file each. The folder's name is a
+hash of what determines the ids (source, tokenizer, limits), so nothing stale is ever read; a shard
+that is there is not made again, so an interrupted run goes on where it was. Reading a pair costs
+the same whatever their number, and start-up does not read them at all.
+"""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, overload
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fitbot.errors import ConfigError, DataError
+from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.preferences import (
+    LoadedPairs,
+    Message,
+    NumberedRecord,
+    PreferencePair,
+    fingerprint,
+    no_pairs,
+    number_records,
+    parse_records,
+)
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+SHARD = 20_000  # records; as many are held in memory
+KEY_BYTES = 16
+_FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
+_DONE = "store.json"
+_IDS = ("prompt", "chosen", "rejected")
+_CUTS = ("prompt_cut", "chosen_cut", "rejected_cut")
+
+
+class ShardFacts(NamedTuple):
+    """What is known of a shard without reading it."""
+
+    records: int  # that were read for it
+    pairs: int
+    sha256: str  # of the ids of its pairs, in order
+    cut: CutReport
+    skipped: list[str]  # a message for each record left out
+
+
+class Lazy(Sequence[Item]):
+    """A list whose items are read when they are asked for."""
+
+    def __init__(self, read: Callable[[int], Item], count: int):
+        """Take what reads an item by its index, and their number."""
+        self._read, self._count = read, count
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        """Read one item, or several."""
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        return self._read(index % self._count)
+
+
+class PairStore(Lazy[EncodedPair]):
+    """Encoded pairs by index; the texts that they were made of beside them."""
+
+    def __init__(self, facts: Sequence[ShardFacts], shards: "list[Shard | Path]"):
+        """Take shards, or the files that hold them."""
+        self._shards = shards
+        self._ends = np.cumsum([one.pairs for one in facts])
+        super().__init__(self._pair, int(self._ends[-1]))
+        self.texts = Lazy(self._text, len(self))
+        self.skipped = [message for one in facts for message in one.skipped]
+        self.cut = CutReport(*map(sum, zip(*(one.cut for one in facts), strict=True)))
+        hashes = "".join(one.sha256 for one in facts)
+        self.sha256 = hashlib.sha256(hashes.encode()).hexdigest()
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return a hash of every pair's exact ids: (N, 2)."""
+        return np.concatenate([self._shard(i).keys() for i in range(len(self._shards))])
+
+    def num_tokens(self) -> NDArray[np.int64]:
+        """Count every pair's tokens, its prompt once: (N,)."""
+        return np.concatenate([self._shard(i).num_tokens() for i in range(len(self._shards))])
+
+    def _pair(self, index: int) -> EncodedPair:
+        shard, row = self._find(index)
+        return shard.pair(row)
+
+    def _text(self, index: int) -> PreferencePair:
+        shard, row = self._find(index)
+        return shard.text(row)
+
+    def _find(self, index: int) -> "tuple[Shard, int]":
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self._shard(number), index - (int(self._ends[number - 1]) if number else 0)
+
+    def _shard(self, number: int) -> "Shard":
+        shard = self._shards[number]
+        if isinstance(shard, Path):
+            shard = self._shards[number] = Shard.open(shard)
+        return shard
+
+
+class Shard:
+    """Up to SHARD pairs in Arrow's memory layout, which numpy reads without copying."""
+
+    def __init__(self, batch: pa.RecordBatch):
+        """Take a batch as `encode_shard` makes it."""
+        self._batch = batch
+        self._ids = {name: batch.column(name).values.to_numpy() for name in _IDS}
+        self._ends = {name: batch.column(name).offsets.to_numpy() for name in _IDS}
+        self._rest = [batch.column(name).to_numpy() for name in (*_CUTS, "record")]
+
+    @classmethod
+    def open(cls, file: Path) -> "Shard":
+        """Map a file into memory."""
+        with pa.memory_map(str(file)) as source:
+            return cls(pa.ipc.open_file(source).get_batch(0))
+
+    def pair(self, row: int) -> EncodedPair:
+        """Read one pair."""
+        ids = (self._ids[name][self._ends[name][row] : self._ends[name][row + 1]] for name in _IDS)
+        prompt, chosen, rejected = (part.tolist() for part in ids)
+        return EncodedPair(prompt, chosen, rejected, *(int(column[row]) for column in self._rest))
+
+    def text(self, row: int) -> PreferencePair:
+        """Read what a pair was made of."""
+        turns, chosen, rejected = json.loads(self._batch.column("text")[row].as_py())
+        prompt = tuple(Message(*turn) for turn in turns)
+        return PreferencePair(prompt, chosen, rejected, int(self._rest[-1][row]))
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return all pairs' hashes: (N, 2)."""
+        buffer = self._batch.column("key").buffers()[1]
+        return np.frombuffer(buffer, dtype=np.uint64).reshape(-1, 2)[: len(self._batch)]
+
+    def num_tokens(self) -> NDArray[np.int64]:
+        """Count all pairs' tokens: (N,)."""
+        ends = np.stack([self._ends[name] for name in _IDS]).astype(np.int64)
+        sizes: NDArray[np.int64] = np.diff(ends).sum(axis=0)
+        return sizes
+
+
+def open_pairs(
+    source: str | Path,
+    chat: Chat,
+    limits: Limits,
+    *,
+    cache: Path,
+    limit: int | None = None,
+    skip_bad_records: bool = False,
+) -> PairStore:
+    """Encode the pairs of a file or data set, or find them encoded.
+
+    Args:
+        source: As `load_pairs` takes it.
+        chat: Renders and encodes.
+        limits: On prompts and completions.
+        cache: Folder for what is too much for memory.
+        limit: Use only the first so many records.
+        skip_bad_records: Leave unusable records out, instead of raising at the first.
+
+    Raises:
+        ConfigError: The limit is below 1, or the cache cannot be written.
+        DataError: A source or record cannot be used.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
+    job = _Job(str(source), chat, limits, skip_bad_records)
+    folder = cache / _name(job, limit)
+    if (folder / _DONE).exists():
+        return _open(folder)
+    shards = _in_shards(number_records(source, limit))
+    first: list[NumberedRecord] = next(shards, [])
+    second = next(shards, None)
+    if second is None:
+        batch, facts = encode_shard(job, first)
+        if facts.pairs == 0:
+            raise no_pairs(source, facts.skipped)
+        return PairStore([facts], [Shard(batch)])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"data.pair_cache {cache}: cannot be written: {error.strerror}; name another folder "
+            "for encoded pairs"
+        ) from error
+    # Whoever comes second finds it done: another run, or another process of this one.
+    with FileLock(folder / "lock"):
+        if not (folder / _DONE).exists():
+            shards.close()
+            _build(job, folder, limit)
+    return _open(folder)
+
+
+def store_of(pairs: Sequence[EncodedPair]) -> PairStore:
+    """Hold pairs that are encoded already; their texts are not known."""
+    nothing = [PreferencePair((), "", "", pair.record) for pair in pairs]
+    batch = _to_arrow(pairs, nothing)
+    return PairStore([_facts(batch, pairs, LoadedPairs(nothing, []), len(pairs))], [Shard(batch)])
+
+
+def key_of(pair: EncodedPair) -> bytes:
+    """Hash the exact ids of one pair."""
+    digest = hashlib.blake2b(digest_size=KEY_BYTES)
+    for ids in (pair.prompt, pair.chosen, pair.rejected):
+        digest.update(len(ids).to_bytes(8, "little"))
+        digest.update(np.array(ids, dtype=np.int32).tobytes())
+    return digest.digest()
+
+
+class _Job(NamedTuple):
+    """What a process must know to encode records."""
+
+    source: str
+    chat: Chat
+    limits: Limits
+    skip_bad_records: bool
+
+
+def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBatch, ShardFacts]:
+    """Encode some records.
+
+    Raises:
+        DataError: One cannot be used.
+    """
+    loaded = parse_records(job.source, records, skip_bad_records=job.skip_bad_records)
+    pairs = job.chat.encode_pairs(loaded.pairs, job.limits)
+    batch = _to_arrow(pairs, loaded.pairs)
+    return batch, _facts(batch, pairs, loaded, len(records))
+
+
+def _facts(
+    batch: pa.RecordBatch, pairs: Sequence[EncodedPair], loaded: LoadedPairs, records: int
+) -> ShardFacts:
+    ids = hashlib.sha256(b"".join(batch.column("key").to_pylist()))
+    return ShardFacts(records, len(pairs), ids.hexdigest(), report_cuts(pairs), loaded.skipped)
+
+
+def _to_arrow(pairs: Sequence[EncodedPair], texts: Sequence[PreferencePair]) -> pa.RecordBatch:
+    written = [json.dumps([text.prompt, text.chosen, text.rejected]) for text in texts]
+    columns = {name: pa.array([getattr(p, name) for p in pairs], _LIST) for name in _IDS}
+    columns |= {name: pa.array([getattr(p, name) for p in pairs], pa.int32()) for name in _CUTS}
+    return pa.RecordBatch.from_pydict(
+        columns
+        | {
+            "record": pa.array([pair.record for pair in pairs], pa.int64()),
+            "key": pa.array([key_of(pair) for pair in pairs], pa.binary(KEY_BYTES)),
+            "text": pa.array(written, pa.large_string()),
+        }
+    )
+
+
+_LIST = pa.list_(pa.int32())
+
+
+def _name(job: _Job, limit: int | None) -> str:
+    """Hash what determines the encoded pairs."""
+    tokenizer = job.chat.tokenizer
+    rules = getattr(tokenizer, "backend_tokenizer", None)
+    identity = [
+        _FORMAT,
+        SHARD,
+        fingerprint(job.source),
+        rules.to_str() if rules is not None else repr(sorted(tokenizer.get_vocab().items())),
+        tokenizer.chat_template,
+        job.chat.system_prompt,
+        job.limits,
+        limit,
+        job.skip_bad_records,
+    ]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _in_shards(
+    records: Iterator[NumberedRecord],
+) -> Generator[list[NumberedRecord], None, None]:
+    while shard := list(islice(records, SHARD)):
+        yield shard
+
+
+def _build(job: _Job, folder: Path, limit: int | None) -> None:
+    """Encode all shards that are not there yet, one process a core."""
+    logger.info("encoding pairs into %s; safe to interrupt, and to delete later", folder)
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[int, ShardFacts] = {}
+    waiting: dict[int, Future[ShardFacts]] = {}
+    bar = tqdm(desc="encoding pairs", unit=" pairs", unit_scale=True, disable=None)
+
+    def take(number: int) -> None:
+        facts[number] = waiting.pop(number).result()
+        bar.update(facts[number].pairs)
+
+    # Spawned, not forked: this process may hold a GPU and threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (job, folder)) as pool, bar:
+        try:
+            for number, records in enumerate(_in_shards(number_records(job.source, limit))):
+                done = _read_facts(folder, number)
+                if done is not None and done.records == len(records):
+                    facts[number] = done
+                    bar.update(done.pairs)
+                else:
+                    waiting[number] = pool.submit(_write_shard, number, records)
+                # No more than the workers need lies in memory.
+                if len(waiting) > 2 * (workers or 1):
+                    take(min(waiting))
+            for number in sorted(waiting):
+                take(number)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if not any(one.pairs for one in facts.values()):
+        raise no_pairs(job.source, [m for one in facts.values() for m in one.skipped])
+    _write(folder / _DONE, json.dumps([facts[number] for number in sorted(facts)]))
+
+
+_worker: tuple[_Job, Path]  # of a process that encodes
+
+
+def _start_worker(job: _Job, folder: Path) -> None:
+    global _worker
+    # As many processes as cores work already.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _worker = job, folder
+
+
+def _write_shard(number: int, records: list[NumberedRecord]) -> ShardFacts:
+    job, folder = _worker
+    batch, facts = encode_shard(job, records)
+    partial = _shard_file(folder, number).with_suffix(".partial")
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    partial.replace(_shard_file(folder, number))
+    _write(_facts_file(folder, number), json.dumps(facts))
+    return facts
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def _read_facts(folder: Path, number: int) -> ShardFacts | None:
+    file = _facts_file(folder, number)
+    return _facts_from(json.loads(file.read_text("utf-8"))) if file.exists() else None
+
+
+def _facts_from(values: list[Any]) -> ShardFacts:
+    records, pairs, sha256, cut, skipped = values
+    return ShardFacts(records, pairs, sha256, CutReport(*cut), skipped)
+
+
+def _open(folder: Path) -> PairStore:
+    facts = [_facts_from(values) for values in json.loads((folder / _DONE).read_text("utf-8"))]
+    files: list[Shard | Path] = [_shard_file(folder, number) for number in range(len(facts))]
+    missing = [file for file in files if isinstance(file, Path) and not file.exists()]
+    if missing:
+        raise DataError(f"{missing[0]}: is gone; delete {folder}, it will be made anew")
+    return PairStore(facts, files)
+
+
+def _shard_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.arrow"
+
+
+def _facts_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.json"

@@ -1,0 +1,62 @@
+"""A base that no single device could hold: every process keeps a part of each decoder layer.
+
+FSDP2 (torch's `fully_shard`) gathers a layer from all processes just before it is computed, forward
+and backward, and lets go of it afterwards. So every pass through the network is a joint one: a
+process that ran fewer than the others would leave them waiting for ever. Embedding, head and final
+norm are whole in every process, and so is the adapter.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+
+def shard_base(
+    network: Any, mesh: DeviceMesh, device: torch.device, prepare: Callable[[nn.Module], None]
+) -> None:
+    """Spread the decoder's layers over the processes of a mesh, one after the other.
+
+    Args:
+        network: A PEFT model in the memory of the host, its base frozen.
+        mesh: Of one dimension: the processes.
+        device: This process's.
+        prepare: Called with every layer when it is whole on the device.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    decoder = network.get_base_model().get_decoder()
+    adapter = {p for name, p in network.named_parameters() if ".lora_" in name}
+    for layer in decoder.layers:
+        layer.to(device)
+        prepare(layer)
+        fully_shard(layer, mesh=mesh, ignored_params=adapter)
+    # Nothing else of the decoder is sharded, but as their root it has its layers gather ahead.
+    fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
+    network.to(device)
+
+
+def is_sharded(decoder: nn.Module) -> bool:
+    """Whether a decoder went through `shard_base`."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return isinstance(decoder, FSDPModule)
+
+
+def own_part(weight: Tensor) -> Tensor:
+    """Return what this process holds of a weight: all of it unless it is sharded."""
+    from torch.distributed.tensor import DTensor
+
+    return weight.to_local() if isinstance(weight, DTensor) else weight
+
+
+def gathered_bytes(decoder: Any) -> int:
+    """Count the bytes of the layers that are whole at once: the one at work and the next."""
+    if not is_sharded(decoder):
+        return 0
+    sizes: list[int] = [
+        sum(p.numel() * p.element_size() for p in layer.parameters()) for layer in decoder.layers
+    ]
+    return 2 * max(sizes)

@@ -1,0 +1,233 @@
+"""Pairs on disk are the pairs in memory; encoded once, found again, gone on with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import LIMITS, ROOT, make_data
+
+from fitbot.errors import ConfigError, DataError
+from fitbot.pairs import store
+from fitbot.pairs.chat import Chat, EncodedPair, Limits
+from fitbot.pairs.preferences import PreferencePair, load_pairs
+from fitbot.pairs.store import PairStore, open_pairs, store_of
+
+RECORDS = json.loads((ROOT / "data" / "fitness_train.json").read_text())[:50]
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight records a shard: seven shards, encoded in this process, for a test need not wait."""
+    monkeypatch.setattr(store, "SHARD", 8)
+    monkeypatch.setattr(store, "ProcessPoolExecutor", HerePool)
+
+
+class HerePool:
+    """Runs at once what a pool of processes would run sometime."""
+
+    ran: list[int] = []
+
+    def __init__(self, workers: int, context: Any, initializer: Any, initargs: Any):
+        assert workers >= 1
+        type(self).ran = []
+        initializer(*initargs)
+
+    def __enter__(self) -> "HerePool":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Any, number: int, records: Any) -> Any:
+        self.ran.append(number)
+        future: Any = store.Future()
+        try:
+            future.set_result(function(number, records))
+        except DataError as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **_: object) -> None: ...
+
+
+def write_jsonl(path: Path, records: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def expected(path: Path, chat: Chat) -> tuple[list[EncodedPair], list[PreferencePair]]:
+    texts = load_pairs(path).pairs
+    return chat.encode_pairs(texts, LIMITS), texts
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "parquet"])
+@pytest.mark.usefixtures("small_shards")
+def test_pairs_on_disk_are_those_in_memory(chat: Chat, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"pairs.{suffix}"
+    keep = [{key: r[key] for key in ("question", "chosen", "rejected")} for r in RECORDS]
+    if suffix == "jsonl":
+        write_jsonl(path, keep)
+    elif suffix == "json":
+        path.write_text(json.dumps(keep))
+    else:
+        pq.write_table(pa.Table.from_pylist(keep), path)
+    pairs, texts = expected(path, chat)
+
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+
+    assert list(found) == pairs
+    assert list(found.texts) == texts
+    assert len(found) == 50
+    assert found[-1] == pairs[-1]
+    assert found[3:20:5] == pairs[3:20:5]
+    assert found.num_tokens().tolist() == [pair.num_tokens for pair in pairs]
+    assert found.keys().tobytes() == b"".join(store.key_of(pair) for pair in pairs)
+    assert found.cut.num_pairs == 50
+    with pytest.raises(IndexError):
+        found[50]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_what_is_encoded_is_found_again_and_nothing_else(chat: Chat, tmp_path: Path) -> None:
+    path, cache = write_jsonl(tmp_path / "pairs.jsonl", RECORDS), tmp_path / "cache"
+    settings: dict[str, Any] = {"cache": cache}
+    first = open_pairs(path, chat, LIMITS, **settings)
+    assert HerePool.ran == [0, 1, 2, 3, 4, 5, 6]
+
+    HerePool.ran = []
+    again = open_pairs(path, chat, LIMITS, **settings)
+    assert HerePool.ran == []
+    assert again.sha256 == first.sha256
+    assert list(again) == list(first)
+
+    for changed in (
+        {"chat": Chat(chat.tokenizer, system_prompt="Be brief.")},
+        {"limits": Limits(300, 350)},
+        {"limit": 40},
+        {"source": write_jsonl(tmp_path / "reversed.jsonl", RECORDS[::-1])},
+    ):
+        HerePool.ran = []
+        open_pairs(**({"source": path, "chat": chat, "limits": LIMITS} | settings | changed))
+        assert HerePool.ran, changed
+    write_jsonl(path, RECORDS[1:])
+    assert open_pairs(path, chat, LIMITS, **settings).sha256 != first.sha256
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_an_interrupted_encoding_goes_on(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = write_jsonl(tmp_path / "pairs.jsonl", RECORDS), tmp_path / "cache"
+    write = store._write_shard
+
+    def fail_at_four(number: int, records: Any) -> Any:
+        if number == 4:
+            raise DataError("power cut")
+        return write(number, records)
+
+    monkeypatch.setattr(store, "_write_shard", fail_at_four)
+    with pytest.raises(DataError, match="power cut"):
+        open_pairs(path, chat, LIMITS, cache=cache)
+    monkeypatch.setattr(store, "_write_shard", write)
+
+    found = open_pairs(path, chat, LIMITS, cache=cache)
+
+    assert HerePool.ran == [4, 5, 6] or HerePool.ran == [4]  # what was under way may be there
+    assert list(found) == expected(path, chat)[0]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_bad_record_is_named_by_its_place_in_the_file(chat: Chat, tmp_path: Path) -> None:
+    records = [*RECORDS[:20], {"question": "Q"}, *RECORDS[20:]]
+    path = write_jsonl(tmp_path / "pairs.jsonl", records)
+
+    with pytest.raises(DataError, match=r"record 20 \(line 21\): 'chosen' is missing"):
+        open_pairs(path, chat, LIMITS, cache=tmp_path)
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path, skip_bad_records=True)
+
+    assert len(found) == 50
+    assert found[20].record == 21
+    assert len(found.skipped) == 1
+    path = write_jsonl(tmp_path / "bad.jsonl", [{"question": "Q"}] * 17)
+    with pytest.raises(DataError, match="All 17 records are bad"):
+        open_pairs(path, chat, LIMITS, cache=tmp_path, skip_bad_records=True)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_damage_is_told(chat: Chat, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"data\.pair_cache .*file: cannot be written"):
+        open_pairs(path, chat, LIMITS, cache=tmp_path / "file")
+
+    open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+    next((tmp_path / "cache").glob("*/000003.arrow")).unlink()
+
+    with pytest.raises(DataError, match=r"000003\.arrow: is gone; delete "):
+        open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+
+
+def test_processes_encode_what_one_does(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SHARD", 30)
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+
+    assert list(found) == expected(path, chat)[0]
+    files = {file.name for file in (tmp_path / "cache").glob("*/*")}
+    assert files >= {"000000.arrow", "000001.arrow", "store.json"}
+    assert not [name for name in files if name.endswith(".partial")]
+
+
+def test_few_pairs_leave_nothing_on_disk(chat: Chat, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache", limit=7)
+
+    assert list(found) == expected(path, chat)[0][:7]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_fit_from_object_storage_sees_the_same_pairs(
+    base: str, chat: Chat, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+    with fsspec.open("memory://bucket/pairs.jsonl", "wb") as file:
+        file.write(path.read_bytes())
+
+    near, far = make_data(base, str(path)), make_data(base, "memory://bucket/pairs.jsonl")
+    near.setup("fit")
+    far.setup("fit")
+
+    assert far.identity() == near.identity()
+    with pytest.raises(DataError, match="memory://bucket/other.jsonl: cannot be read"):
+        make_data(base, "memory://bucket/other.jsonl").setup("fit")
+    with pytest.raises(DataError, match="nowhere://bucket/other.jsonl: cannot be opened"):
+        make_data(base, "nowhere://bucket/other.jsonl").setup("fit")
+
+
+def test_an_epochs_order_is_a_permutation_by_seed(base: str, tmp_path: Path) -> None:
+    path = str(write_jsonl(tmp_path / "pairs.jsonl", RECORDS))
+    orders = {}
+    for seed in (1, 2):
+        data = make_data(base, path, seed=seed, batch_size=8, accumulate_batches=1)
+        data.setup("fit")
+        loader = data.train_dataloader()
+        batches = list(loader)
+        assert [sum(part.num_pairs for part in batch) for batch in batches] == [8] * 6 + [2]
+        orders[seed] = torch.cat([part.records for batch in batches for part in batch]).tolist()
+        assert sorted(orders[seed]) == list(range(50))
+    assert orders[1] != orders[2]
+
+
+def test_a_store_may_be_made_of_encoded_pairs(pairs: list[EncodedPair]) -> None:
+    made = store_of(pairs)
+
+    assert isinstance(made, PairStore)
+    assert list(made) == pairs
