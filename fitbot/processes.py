@@ -89,6 +89,8 @@ def check_agreement(**values: object) -> None:
 
 def is_lost(error: BaseException) -> bool:
     """Tell whether an error means that another process is gone or cannot be reached."""
+    if "EADDRINUSE" in str(error):  # another program of this host has the port
+        return False
     if isinstance(error, torch.distributed.DistError):  # NCCL's, and those of the rendezvous
         return True
     return _are_several() and any(words in str(error) for words in _GLOO_LOST)

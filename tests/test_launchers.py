@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
@@ -93,6 +94,8 @@ def test_hosts_on_which_nobody_starts_processes_are_refused() -> None:
 
 def test_an_error_of_this_process_is_not_a_lost_one() -> None:
     assert not is_lost(RuntimeError("Connection closed by peer"))  # it has no peers
+    assert not is_lost(torch.distributed.DistNetworkError("code: -98, name: EADDRINUSE"))
+    assert is_lost(torch.distributed.DistNetworkError("connection refused"))
 
 
 def test_two_tasks_of_slurm_are_one_fit(base: str, tmp_path: Path) -> None:
