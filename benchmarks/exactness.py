@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from train import command_line
+
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 PAIRS = 8  # a step
 RUNS = {
@@ -213,7 +215,7 @@ def write(results: dict[str, Any], out: Path) -> None:
         )
         for name, run in results.items()
     }
-    command = "python benchmarks/exactness.py " + " ".join(sys.argv[1:])
+    command = command_line("exactness.py")
     report = {"command": command, "rms_away_from_float32_nats": away, "runs": results}
     out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     draw(results, out.with_suffix(".png"))

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from train import describe_machine, write_synthetic
+from train import command_line, describe_machine, write_synthetic
 
 GIB = 2**30
 SIZES: dict[str, dict[str, int]] = {
@@ -248,7 +248,7 @@ def main() -> None:
         write_synthetic(Path(args.data), args.lengths, 4 * args.pairs)
         results: dict[str, dict[str, Any]] = {}
         report = {
-            "command": "python benchmarks/large_base.py " + " ".join(sys.argv[1:]),
+            "command": command_line("large_base.py"),
             "machine": describe_machine(),
             "work": {
                 "size": {args.size: SIZES[args.size]},

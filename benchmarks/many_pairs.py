@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from train import describe_machine
+from train import command_line, describe_machine
 
 STEPS = 60
 
@@ -102,7 +102,7 @@ def main() -> None:
         args.out.write_text(json.dumps(run_one(args.one, args.folder / "cache")))
         return
     report: dict[str, Any] = {
-        "command": "python benchmarks/many_pairs.py " + " ".join(sys.argv[1:]),
+        "command": command_line("many_pairs.py"),
         "machine": describe_machine(),
         "results": [],
     }

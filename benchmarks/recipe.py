@@ -21,7 +21,7 @@ from csv import DictReader
 from pathlib import Path
 from typing import Any
 
-from train import ROOT, describe_machine
+from train import ROOT, command_line, describe_machine, without_folders
 
 Settings = dict[str, Any]
 
@@ -232,6 +232,8 @@ def shorten(evaluation: dict[str, Any]) -> dict[str, Any]:
         model["model"].pop("adapter")
         for rates in model["answers"].values():
             rates["passes_by"].pop("flaw", None)
+    for key in ("path", "rules_learned_from"):
+        evaluation["pairs"][key] = without_folders(evaluation["pairs"][key])
     shown = ("pairs", "machine", "models", "comparisons", "verdicts")
     return {key: evaluation[key] for key in shown} | {"groups": groups}
 
@@ -254,7 +256,7 @@ def main() -> None:
         parser.error("final: --published DIR says where the published pairs lie")
     args.until = time.time() + args.limit
     report: dict[str, Any] = {
-        "command": "python benchmarks/recipe.py " + " ".join(sys.argv[1:]),
+        "command": command_line("recipe.py"),
         "machine": describe_machine(),
         "runs": [],
     }

@@ -19,7 +19,6 @@ import asyncio
 import gc
 import json
 import queue
-import sys
 import tempfile
 import threading
 import time
@@ -42,7 +41,7 @@ from serve_http import (
     write_adapter,
     write_question,
 )
-from train import describe_machine
+from train import command_line, describe_machine
 
 from fitbot.answers.decoder import ADAPTED, Decoder
 from fitbot.answers.engine import BASE, TUNED, Sampling
@@ -64,7 +63,7 @@ def main() -> None:
         parser.error("--beside: needs --http, and no --ranks: the others serve the base alone")
     check_installed(args.beside)
     report: dict[str, Any] = {
-        "command": "python benchmarks/serve.py " + " ".join(sys.argv[1:]),
+        "command": command_line("serve.py"),
         "machine": describe_machine() | {"threads": torch.get_num_threads()},
         "prompt": args.prompt,
         "new": args.new,

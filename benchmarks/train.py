@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -372,6 +373,16 @@ def summary(run: dict[str, Any], pairs: int) -> dict[str, float]:
     }
 
 
+def without_folders(text: str) -> str:
+    """Name files by their last part: where they lay on a machine is nobody's business."""
+    return re.sub(r"(?<![\w.:/])/(?:[\w.-]+/)*([\w.-]+)", r"\1", text)
+
+
+def command_line(script: str) -> str:
+    """Say what was typed, for a result."""
+    return without_folders(" ".join(["python", f"benchmarks/{script}", *sys.argv[1:]]))
+
+
 def describe_machine() -> dict[str, Any]:
     """Say what the figures were measured on."""
     import torch
@@ -423,7 +434,7 @@ def main() -> None:
             write_synthetic(Path(args.data), args.lengths, args.records)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
         report = {
-            "command": "python benchmarks/train.py " + " ".join(sys.argv[1:]),
+            "command": command_line("train.py"),
             "machine": describe_machine(),
             "work": {
                 "pairs_of": args.lengths or Path(args.data).name,

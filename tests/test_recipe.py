@@ -1,5 +1,6 @@
-"""That configs/dpo_v2.yaml and docs/recipe.md say what was measured."""
+"""That configs/dpo_v2.yaml and docs/recipe.md say what was measured; and where results lay."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from conftest import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 import recipe_plot
+from train import without_folders
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -44,3 +46,12 @@ def test_the_document_holds_the_tables_that_the_results_give() -> None:
     lines = [line for line in tables.splitlines() if line]
     assert len(lines) > 60
     assert [line for line in lines if line not in text] == []
+
+
+def test_results_tell_no_paths_of_the_machines_that_made_them() -> None:
+    typed = "python benchmarks/train.py --model /a/b/q06 --out=/r/x.json --data data/fitness.json"
+    shown = "python benchmarks/train.py --model q06 --out=x.json --data data/fitness.json"
+
+    assert without_folders(typed) == shown
+    for file in RESULTS.iterdir():
+        assert not re.findall(r"[\"\s=]/(?:\w[\w.-]*/)+\w[^\s\"]*", file.read_text()), file.name
