@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
@@ -22,7 +23,7 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
-from fitbot.dpo.strategy import register_strategies
+from fitbot.dpo.strategy import check_strategy_name, register_strategies
 from fitbot.errors import ConfigError, LostError
 from fitbot.launchers import launched_as, placement
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -169,7 +170,10 @@ class FitbotCLI(LightningCLI):
                 "leave it out"
             )
         kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:  # more GPUs than there are, and their like
+            raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
 
     def before_fit(self) -> None:
         """Have the checkpoints carry how the adapter is to be asked and served."""
@@ -234,6 +238,7 @@ def _check_contradictions(config: Any) -> None:
             f"data.max_length {data.max_length} exceeds model.max_seq_length "
             f"{model.max_seq_length}; raise the latter or lower the former"
         )
+    check_strategy_name(trainer.strategy)
     if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
         raise ConfigError(
             "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "

@@ -114,9 +114,11 @@ def test_contradictions_between_sections_are_refused(
         "--trainer.accumulate_grad_batches=4": "data.accumulate_batches",
         "--data.max_prompt_length=1024": "must exceed data.max_prompt_length",
         "--data.train_path=nowhere.json": "nowhere.json",
+        "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
+        "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
     }
     for option, message in cases.items():
-        assert main(["fit", *quickstart(tmp_path / "runs", option)]) == 1, option
+        assert main(["fit", *quickstart(tmp_path / "runs", *option.split())]) == 1, option
         assert message in capsys.readouterr().err, option
 
 

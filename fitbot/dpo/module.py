@@ -330,9 +330,13 @@ class DPOModule(LightningModule):
             )
             for split in data.pairs:
                 data.reference_logps[split] = self._cached_reference(split, cache)
-        check_agreement(
-            **data.identity(), step=self.trainer.global_step, adapter=self._policy().adapter
-        )
+        if num_processes() > 1:
+            check_agreement(
+                base=self._policy().base_checksum(),
+                **data.identity(),
+                step=self.trainer.global_step,
+                adapter=self._policy().adapter,
+            )
         self._check_first_loss()
 
     def on_validation_start(self) -> None:

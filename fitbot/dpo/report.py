@@ -20,7 +20,7 @@ from fitbot.dpo.verdict import Figures, Verdict, judge
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.pairs.store import PairStore
+from fitbot.pairs.store import PairStore, some_of
 from fitbot.policy.base import count_4bit
 from fitbot.policy.policy import Policy, to_device
 from fitbot.policy.sharding import gathered_bytes, own_part
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 _MIB = 2**20
-_WEIGHED = 10_000  # pairs, evenly spaced, whose mean size the estimate of memory goes by
+_WEIGHED = 10_000  # pairs, whose mean size the estimate of memory goes by
 
 
 class StartReport(Callback):
@@ -239,7 +239,7 @@ def _describe_memory(module: DPOModule, token_budget: int, pairs: PairStore) -> 
     moments = 2 if module.optimizer_name == "adamw_8bit" else 8  # bytes a weight
     optimizer = module.policy.adapter.numel() * (4 + moments)
     # A mean pair is measured; a full pass is as many of them as the token budget holds.
-    some = pairs[:: -(-len(pairs) // _WEIGHED)]
+    some = some_of(pairs, _WEIGHED)
     mean_size = sum(pair.num_tokens for pair in some) / len(some)
     typical = min(some, key=lambda pair: abs(pair.num_tokens - mean_size))
     step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]

@@ -64,6 +64,20 @@ def register_strategies() -> None:
     StrategyRegistry.register("sharded", Sharded, override=True)
 
 
+def check_strategy_name(name: object) -> None:
+    """Refuse names that Lightning does not know; what it makes of others `check_strategy` sees.
+
+    Raises:
+        ConfigError: It is such a one.
+    """
+    known = ["auto", *StrategyRegistry.available_strategies()]
+    if isinstance(name, str) and name not in known:
+        raise ConfigError(
+            f"trainer.strategy {name!r} is unknown: leave it out, or set it to ddp, or to sharded "
+            "for a base that one GPU cannot hold"
+        )
+
+
 def check_strategy(strategy: Strategy) -> None:
     """Refuse strategies that would reduce gradients in a way of their own, a second time.
 

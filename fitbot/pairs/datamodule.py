@@ -19,8 +19,8 @@ from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
 from fitbot.pairs.preferences import PreferencePair
-from fitbot.pairs.store import PairStore, open_pairs
-from fitbot.processes import share_of
+from fitbot.pairs.store import PairStore, open_pairs, some_of
+from fitbot.processes import balanced_share_of
 
 logger = logging.getLogger(__name__)
 
@@ -249,11 +249,8 @@ class PreferenceDataModule(LightningDataModule):
         }
 
     def some_texts(self, split: Split) -> list[PreferencePair]:
-        """Return a split's texts, evenly spaced ones if they are many; none without such a file."""
-        if split not in self.pairs:
-            return []
-        texts = self.pairs[split].texts
-        return texts[:: -(-len(texts) // LOOKED_AT)]
+        """Return a split's texts, from all over it if they are many; none without such a file."""
+        return some_of(self.pairs[split].texts, LOOKED_AT) if split in self.pairs else []
 
     def _read(self, split: Split) -> PairStore:
         path = {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
@@ -285,7 +282,8 @@ class PreferenceDataModule(LightningDataModule):
 
     def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
         """Collate this process's pairs of a batch; none where a batch has fewer than processes."""
-        return self.collate(split, share_of(indices))
+        sizes = [self.pairs[split].size(index) for index in indices]
+        return self.collate(split, balanced_share_of(indices, sizes))
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE

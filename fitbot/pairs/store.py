@@ -42,6 +42,7 @@ Item = TypeVar("Item")
 
 SHARD = 20_000  # records; as many are held in memory
 KEY_BYTES = 16
+_PLACES = 50
 _FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
 _DONE = "store.json"
 _IDS = ("prompt", "chosen", "rejected")
@@ -82,6 +83,17 @@ class Lazy(Sequence[Item]):
         return self._read(index % self._count)
 
 
+def some_of(items: Sequence[Item], count: int) -> list[Item]:
+    """Take about so many items from all over a list; all of a shorter one.
+
+    They are taken in runs: so few places are read from disk, however long the list is.
+    """
+    if len(items) <= count:
+        return list(items)
+    starts = [place * len(items) // _PLACES for place in range(_PLACES)]
+    return [item for start in starts for item in items[start : start + count // _PLACES]]
+
+
 class PairStore(Lazy[EncodedPair]):
     """Encoded pairs by index; the texts that they were made of beside them."""
 
@@ -100,9 +112,14 @@ class PairStore(Lazy[EncodedPair]):
         """Return a hash of every pair's exact ids: (N, 2)."""
         return np.concatenate([self._shard(i).keys() for i in range(len(self._shards))])
 
-    def num_tokens(self) -> NDArray[np.int64]:
+    def sizes(self) -> NDArray[np.int64]:
         """Count every pair's tokens, its prompt once: (N,)."""
-        return np.concatenate([self._shard(i).num_tokens() for i in range(len(self._shards))])
+        return np.concatenate([self._shard(i).sizes() for i in range(len(self._shards))])
+
+    def size(self, index: int) -> int:
+        """Count the tokens of one pair, its prompt once."""
+        shard, row = self._find(index)
+        return shard.size(row)
 
     def _pair(self, index: int) -> EncodedPair:
         shard, row = self._find(index)
@@ -156,7 +173,11 @@ class Shard:
         buffer = self._batch.column("key").buffers()[1]
         return np.frombuffer(buffer, dtype=np.uint64).reshape(-1, 2)[: len(self._batch)]
 
-    def num_tokens(self) -> NDArray[np.int64]:
+    def size(self, row: int) -> int:
+        """Count the tokens of one pair."""
+        return sum(int(ends[row + 1]) - int(ends[row]) for ends in self._ends.values())
+
+    def sizes(self) -> NDArray[np.int64]:
         """Count all pairs' tokens: (N,)."""
         ends = np.stack([self._ends[name] for name in _IDS]).astype(np.int64)
         sizes: NDArray[np.int64] = np.diff(ends).sum(axis=0)

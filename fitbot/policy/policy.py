@@ -28,7 +28,7 @@ from fitbot.policy.logps import (
     sum_by_owner,
     token_logps,
 )
-from fitbot.policy.sharding import is_sharded
+from fitbot.policy.sharding import is_sharded, own_part
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,20 @@ class Policy(nn.Module):
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return had_graphs
+
+    @torch.no_grad()
+    def base_checksum(self) -> int:
+        """Add up the bits of the frozen weights, as far as this process holds them whole.
+
+        Bases of another seed, revision or training have another sum; it takes one reading of them.
+        """
+        total = 0
+        for weight in self.network.parameters():
+            if not weight.requires_grad and own_part(weight) is weight:
+                bits = weight.detach().contiguous().view(-1).view(torch.uint8)
+                whole = bits.numel() // 8 * 8
+                total += int(bits[:whole].view(torch.int64).sum()) + int(bits[whole:].sum())
+        return total % 2**64
 
     @property
     def tile_elements(self) -> int:

@@ -149,7 +149,7 @@ def cached_reference_logps(
     Returns:
         (N, 2) float32 nats on the CPU: chosen, rejected.
     """
-    keys, sizes = pairs.keys(), pairs.num_tokens()
+    keys, sizes = pairs.keys(), pairs.sizes()
     logps = from_first(cache.lookup(keys) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
     if missing:

@@ -200,3 +200,26 @@ def test_processes_that_start_from_other_states_are_refused(
     monkeypatch.setattr(processes, "gather", lambda ours: [ours, ours | {"step": "7"}])
     with pytest.raises(ConfigError, match="process 1 of 1 has another step than process 0"):
         processes.check_agreement(**state)
+
+
+def test_every_item_is_somebodys_and_all_have_as_much_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = list("abcdefgh")
+    sizes = [900, 100, 120, 800, 130, 110, 700, 90]
+    assert processes.balanced_share_of(items, sizes) == items
+
+    monkeypatch.setattr(processes, "num_processes", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        shares.append(processes.balanced_share_of(items, sizes))
+        assert processes.balanced_share_of([], []) == []
+
+    assert sorted(item for share in shares for item in share) == items
+    assert all(share == sorted(share) for share in shares)  # in the list's order
+    assert sorted(len(share) for share in shares) == [2, 3, 3]
+    loads = [sum(sizes[items.index(item)] for item in share) for share in shares]
+    assert max(loads) - min(loads) < 150  # every third one: 2,400, 320 and 230
+    monkeypatch.setattr(processes, "rank", lambda: 2)
+    assert processes.balanced_share_of(["only"], [5]) == []

@@ -15,7 +15,7 @@ from fitbot.errors import ConfigError, DataError
 from fitbot.pairs import store
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.preferences import PreferencePair, load_pairs
-from fitbot.pairs.store import PairStore, open_pairs, store_of
+from fitbot.pairs.store import PairStore, open_pairs, some_of, store_of
 
 RECORDS = json.loads((ROOT / "data" / "fitness_train.json").read_text())[:50]
 
@@ -84,7 +84,8 @@ def test_pairs_on_disk_are_those_in_memory(chat: Chat, tmp_path: Path, suffix: s
     assert len(found) == 50
     assert found[-1] == pairs[-1]
     assert found[3:20:5] == pairs[3:20:5]
-    assert found.num_tokens().tolist() == [pair.num_tokens for pair in pairs]
+    sizes = [pair.num_tokens for pair in pairs]
+    assert found.sizes().tolist() == [found.size(i) for i in range(50)] == sizes
     assert found.keys().tobytes() == b"".join(store.key_of(pair) for pair in pairs)
     assert found.cut.num_pairs == 50
     with pytest.raises(IndexError):
@@ -231,3 +232,16 @@ def test_a_store_may_be_made_of_encoded_pairs(pairs: list[EncodedPair]) -> None:
 
     assert isinstance(made, PairStore)
     assert list(made) == pairs
+
+
+def test_some_pairs_come_from_all_over_and_from_few_places() -> None:
+    assert some_of(range(300), 300) == list(range(300))
+
+    some = some_of(range(1_000_000), 10_000)
+
+    assert len(set(some)) == 10_000
+    assert some[0] == 0
+    assert some[-1] > 950_000
+    places = {index // 20_000 for index in some}  # shards
+    assert len(places) == 50
+    assert len({index // 20_000 for index in some_of(range(100_000_000), 10_000)}) <= 100

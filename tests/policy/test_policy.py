@@ -286,3 +286,15 @@ def test_settings_that_cannot_work_are_refused(
 def test_a_folder_without_an_adapter_is_refused(base: str, tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match=r"no adapter_config\.json there"):
         make_policy(base, adapter=str(tmp_path))
+
+
+def test_another_base_has_another_checksum_and_another_adapter_has_not(base: str) -> None:
+    policy = make_policy(base)
+    before = policy.base_checksum()
+    policy.adapter.data += 1
+    assert policy.base_checksum() == before
+
+    norm = next(p for n, p in policy.network.named_parameters() if n.endswith("norm.weight"))
+    norm.data[0] = torch.nextafter(norm.data[0], torch.tensor(2.0))  # by one bit
+
+    assert policy.base_checksum() != before
