@@ -22,6 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from work import lengths_of, shape_of, work_of
+
 STARTED = time.perf_counter()
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
@@ -147,30 +149,14 @@ def run_fitbot(args: argparse.Namespace, contender: dict[str, Any]) -> dict[str,
 def work_done(
     trainer: Any, module: Any, records: list[Any], milliseconds: list[float]
 ) -> dict[str, float]:
-    """Compare the arithmetic of the last two thirds of the steps with what the GPU can do.
-
-    Counted is what the objective needs: no padding, and forward and backward once. The frozen
-    weights take no gradient, so they count twice, attention and LoRA three times.
-    """
+    """Compare the arithmetic of the last two thirds of the steps with what the GPU can do."""
     import torch
 
-    config = module.policy.network.config
-    head_size = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
-    width = config.num_attention_heads * head_size
-    key_width = config.num_key_value_heads * head_size
-    per_layer = config.hidden_size * (2 * width + 2 * key_width + 3 * config.intermediate_size)
-    flop = 0.0
     first = 1 + len(milliseconds) // 3  # the first step has no duration
-    for step in records[first:]:
-        for index in torch.cat([part.cpu() for part in step]).tolist():
-            pair = trainer.datamodule.pairs["train"][index]
-            p, c, r = (len(ids) for ids in (pair.prompt, pair.chosen, pair.rejected))
-            seen = p * (p + 1) / 2 + sum(n * p + n * (n + 1) / 2 for n in (c, r))
-            flop += 4 * (p + c + r) * per_layer * config.num_hidden_layers
-            flop += 4 * (c + r) * config.hidden_size * config.vocab_size
-            flop += 12 * seen * width * config.num_hidden_layers
-            flop += 6 * (p + c + r) * module.policy.adapter.numel()
-    reached = flop / sum(milliseconds[first - 1 :]) / 1e9
+    indices = torch.cat([part.cpu() for step in records[first:] for part in step]).tolist()
+    lengths = lengths_of(trainer.datamodule.pairs["train"][index] for index in indices)
+    work = work_of(shape_of(module.policy.network.config), lengths, module.lora.r)
+    reached = sum(work) / sum(milliseconds[first - 1 :]) / 1e9
     peak = peak_tflops()
     return {
         "tflops": round(reached, 1),
