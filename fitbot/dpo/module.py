@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fitbot.dpo.memory import Memory, measure_memory
 from fitbot.dpo.metrics import PairMeans, means_of
 from fitbot.dpo.objective import DPOTerms, Loss, chosen_nll, dpo_loss
 from fitbot.dpo.strategy import Sharded, check_strategy
@@ -150,6 +151,7 @@ class DPOModule(LightningModule):
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
+        self.memory: Memory | None = None  # measured at the start of a fit
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
         self.train_window = PairMeans()  # since the last log point
         # Sums of the windows before it: of the whole run, once the last one is closed.
@@ -317,6 +319,8 @@ class DPOModule(LightningModule):
             layout=data.layout,
             num_steps=int(self.trainer.estimated_stepping_batches),
         )
+        self.memory = self._measured_memory(data)
+        data.choose_budget(self.memory.tokens_that_fit)
         if self._caches_reference():
             cache = open_reference_cache(
                 self.reference_cache,
@@ -493,6 +497,14 @@ class DPOModule(LightningModule):
             f"{len(data.pairs['train']):,}",
         )
         return cached
+
+    def _measured_memory(self, data: PreferenceDataModule) -> Memory:
+        moment = 1 if self.optimizer_name == "adamw_8bit" else 4  # bytes
+        try:
+            return measure_memory(self._policy(), data.pairs["train"], bytes_a_moment=moment)
+        except torch.cuda.OutOfMemoryError:
+            data.lower_budget(data.limits.max_length, can_be_smaller=False)
+            raise
 
     @torch.no_grad()
     def _check_first_loss(self) -> None:

@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from fitbot.audit.quick import best_quick_rule, quick_audit
 from fitbot.dpo.callbacks import StepLog
@@ -20,16 +18,11 @@ from fitbot.dpo.verdict import Figures, Verdict, judge
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.pairs.store import PairStore, some_of
 from fitbot.policy.base import count_4bit
-from fitbot.policy.policy import Policy, to_device
-from fitbot.policy.sharding import gathered_bytes, own_part
 
 logger = logging.getLogger(__name__)
 
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
-_MIB = 2**20
-_WEIGHED = 10_000  # pairs, whose mean size the estimate of memory goes by
 
 
 class StartReport(Callback):
@@ -41,8 +34,6 @@ class StartReport(Callback):
         assert pl_module.policy is not None
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not trainer.is_global_zero:
-            if pl_module.policy.is_sharded:  # the first process's measurement needs all of them
-                _describe_memory(pl_module, data.token_budget, data.pairs["train"])
             return
         logger.info("%s", show_pair(data, data.pairs["train"][0], colours=sys.stderr.isatty()))
         texts = data.some_texts("train")
@@ -52,7 +43,9 @@ class StartReport(Callback):
             looked = f"{len(texts):,} of the {len(data.pairs['train']):,}"
             logger.info("audit: it looked at %s training pairs; fitbot audit takes all", looked)
         logger.info("%s", _describe_model(pl_module))
-        logger.info("%s", _describe_memory(pl_module, data.token_budget, data.pairs["train"]))
+        assert pl_module.memory is not None
+        step_tokens = math.ceil(pl_module.memory.mean_tokens * data.pairs_per_step)
+        logger.info("%s", pl_module.memory.text(min(data.token_budget, step_tokens)))
         logger.info(
             "%s steps of %d pairs, at most %s tokens a forward pass (%s layout)",
             f"{int(trainer.estimated_stepping_batches):,}",
@@ -81,29 +74,6 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
         text = "".join(f"{c}{t}{_PLAIN}" if colours else t for c, t in texts)
         lines.append(f"[{name}: {len(ids)} tokens, {len(ids) - len(rest)} scored] {text}")
     return "\n".join(lines)
-
-
-def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
-    """Measure what one pair's forward pass keeps for backward, in bytes, weights not counted."""
-    weights = {own_part(p).untyped_storage().data_ptr() for p in policy.parameters()}
-    kept: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    batch = to_device(collate_pairs([pair], layout="shared", pad_id=0), policy.device)
-    devices = [policy.device] if policy.device.type == "cuda" else []
-    with (
-        torch.random.fork_rng(devices),
-        torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
-    ):
-        held = policy.kept_by_engine(batch) or [policy.logps(batch)]  # until they were counted
-        for tensor in held:
-            note(tensor)
-    return sum(kept.values())
 
 
 class RunReport:
@@ -228,28 +198,4 @@ def _describe_model(module: DPOModule) -> str:
     return (
         f"{module.base.base_model}: {held}, {trainable:,} trainable of {total:,} stored weights, "
         f"computing in {str(module.compute_dtype).removeprefix('torch.')} on {module.device}"
-    )
-
-
-def _describe_memory(module: DPOModule, token_budget: int, pairs: PairStore) -> str:
-    assert module.policy is not None
-    weights = sum(own_part(p).nbytes for p in module.policy.network.parameters())
-    weights += gathered_bytes(module.policy.network.get_base_model().get_decoder())
-    # Gradients in float32 and AdamW's two moments.
-    moments = 2 if module.optimizer_name == "adamw_8bit" else 8  # bytes a weight
-    optimizer = module.policy.adapter.numel() * (4 + moments)
-    # A mean pair is measured; a full pass is as many of them as the token budget holds.
-    some = some_of(pairs, _WEIGHED)
-    mean_size = sum(pair.num_tokens for pair in some) / len(some)
-    typical = min(some, key=lambda pair: abs(pair.num_tokens - mean_size))
-    step_tokens = min(token_budget, math.ceil(mean_size * module.trainer.datamodule.pairs_per_step))  # type: ignore[attr-defined]
-    activations = activation_bytes(module.policy, typical) * step_tokens / typical.num_tokens
-    vocabulary = module.policy.network.config.vocab_size
-    # A few float32 tiles of logits.
-    head = 3 * 4 * min(module.policy.tile_elements, step_tokens * vocabulary)
-    total = weights + optimizer + activations + head
-    return (
-        f"memory expected: {total / _MIB:,.0f} MiB (weights {weights / _MIB:,.0f}, gradients and "
-        f"optimizer {optimizer / _MIB:,.0f}, activations {activations / _MIB:,.0f} for "
-        f"{step_tokens:,} tokens, head {head / _MIB:,.0f} at most)"
     )

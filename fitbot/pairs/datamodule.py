@@ -90,7 +90,7 @@ class PreferenceDataModule(LightningDataModule):
         self.pairs_per_step = batch_size * accumulate_batches
         self.layout: Layout = layout
         self.max_tokens_per_pass = max_tokens_per_pass
-        self._lowered_budget: int | None = None  # once memory has run out
+        self._budget: int | None = None  # measured, or lower since memory ran out
         self.seed = seed
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
@@ -122,10 +122,24 @@ class PreferenceDataModule(LightningDataModule):
         """Tokens of one forward pass: as set, or by the memory of the device."""
         if self.max_tokens_per_pass is not None:
             return self.max_tokens_per_pass
-        if self._lowered_budget is not None:
-            return self._lowered_budget
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return default_token_budget(device)
+        if self._budget is not None:
+            return self._budget
+        return default_token_budget(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def choose_budget(self, tokens_that_fit: Callable[[int], int]) -> None:
+        """Let the memory that a token takes decide, unless the budget was set by hand.
+
+        Args:
+            tokens_that_fit: Returns the tokens of a forward pass for which a device of so many
+                bytes has room.
+        """
+        if self._device.type == "cuda":
+            total = torch.cuda.get_device_properties(self._device).total_memory
+            self._budget = rounded_budget(tokens_that_fit(total))
 
     def setup(self, stage: str) -> None:
         """Read and encode the files that the stage needs.
@@ -201,12 +215,12 @@ class PreferenceDataModule(LightningDataModule):
                 "data.max_tokens_per_pass (or unset it), or data.max_length, or set "
                 "model.gradient_checkpointing: true and model.expand_4bit: false"
             )
-        self._lowered_budget = num_tokens // 2
+        self._budget = num_tokens // 2
         logger.warning(
             "out of GPU memory in a forward pass of %s tokens: from now on at most %s, which "
             "changes no result",
             f"{num_tokens:,}",
-            f"{self._lowered_budget:,}",
+            f"{self._budget:,}",
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -347,7 +361,7 @@ class EpochSampler(Sampler[list[int]]):
 
 
 def default_token_budget(device: torch.device) -> int:
-    """Choose the tokens of one forward pass by the memory there is.
+    """Choose the tokens of one forward pass before anything is measured, and without backward.
 
     On a GPU about 3 MB a token are reckoned for a model of Qwen3-0.6B's size (activations kept for
     backward, its share of the attention mask), and half of the card is left to everything else.
@@ -355,7 +369,15 @@ def default_token_budget(device: torch.device) -> int:
     if device.type != "cuda":
         return 2048
     total = torch.cuda.get_device_properties(device).total_memory
-    return max(2048, min(16384, total // 2 // 3_000_000 // 1024 * 1024))
+    return max(2048, rounded_budget(total // 2 // 3_000_000))
+
+
+def rounded_budget(num_tokens: int) -> int:
+    """Round the tokens of one forward pass down, for graphs are captured by size, and limit them.
+
+    Where there is room for next to nothing every pair has a pass of its own, and memory may do.
+    """
+    return max(256, min(16384, num_tokens // 256 * 256))
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,72 @@ def test_processes_that_start_from_other_states_are_refused(
     monkeypatch.setattr(processes, "gather", lambda ours: [ours, ours | {"step": "7"}])
     with pytest.raises(ConfigError, match="process 1 of 1 has another step than process 0"):
         processes.check_agreement(**state)
+
+
+def on_gpus(base: str, folder: Path, **settings: Any) -> Path:
+    """Fit by two processes, as two hosts with a GPU each; they share it where there is but one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchruns = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    torchruns |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "gpus"}
+    if torch.cuda.device_count() < 2:  # which NCCL refuses
+        settings["trainer.strategy"] = "fitbot.dpo.strategy.DataParallel"
+        settings["trainer.strategy.process_group_backend"] = "gloo"
+    tasks = [
+        subprocess.Popen(
+            [*PYTHON, *options(base, folder, **settings)],
+            env=os.environ
+            | torchruns
+            | {"RANK": str(rank), "GROUP_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+            | ({"CUDA_VISIBLE_DEVICES": str(rank)} if torch.cuda.device_count() > 1 else {}),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [task.communicate(timeout=200)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], "\n".join(text[-2000:] for text in said)
+    return folder / "quickstart"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "ddp",
+        pytest.param(
+            "sharded",
+            marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs"),
+        ),
+    ],
+)
+def test_two_gpus_learn_what_one_does(base: str, tmp_path: Path, strategy: str) -> None:
+    # In the third epoch sizes of the first come again, and are captured.
+    settings = {
+        "trainer.accelerator": "gpu",
+        "trainer.precision": "bf16-mixed",
+        "trainer.max_epochs": 6,
+        "model.engine": "compiled" if strategy == "ddp" else "eager",
+        "model.lora.dropout": 0,
+    }
+    alone = fit(base, tmp_path / "alone", **settings)
+
+    both = on_gpus(base, tmp_path / "both", **settings, **{"trainer.strategy": strategy})
+
+    assert f"engine: {settings['model.engine']}" in (both / "fit.log").read_text()
+    one, other = summary(alone), summary(both)
+    assert other["steps"] == one["steps"] == 30
+    assert one["train_loss"] < 0.6  # it did learn
+    for name in ("train_loss", "mean_train_loss", "val_loss", "val_margin"):
+        assert other[name] == pytest.approx(one[name], rel=0.02, abs=1e-3), name
+    adapters = [
+        torch.cat([weight.flatten().cpu() for weight in last(run)["state_dict"].values()])
+        for run in (alone, both)
+    ]
+    # Adam gives a gradient of nothing but rounding as large a step as any other.
+    assert (adapters[1] - adapters[0]).norm() < 0.05 * adapters[0].norm()
 
 
 def test_every_item_is_somebodys_and_all_have_as_much_to_do(
