@@ -18,8 +18,6 @@ from typing import Any
 
 from train import command_line, describe_machine
 
-STEPS = 60
-
 
 def write_pairs(path: Path, count: int) -> None:
     """Write pairs that no two of are the same."""
@@ -43,7 +41,7 @@ def anonymous_mib() -> float:
     return round(kib / 1024, 1)
 
 
-def run_one(path: Path, cache: Path) -> dict[str, Any]:
+def run_one(path: Path, cache: Path, num_steps: int) -> dict[str, Any]:
     """Encode or open the pairs, and train on the first of them in the run's order."""
     import lightning
     from fit import fit
@@ -76,15 +74,16 @@ def run_one(path: Path, cache: Path) -> dict[str, Any]:
         "data.train_path": str(path),
         "data.train_limit": "null",
         "data.pair_cache": str(cache),
-        "trainer.max_steps": STEPS,
+        "trainer.max_steps": num_steps,
         "run.sample_every_n_steps": "null",
     }
     fit("quickstart.yaml", settings, Watch())
-    steps = [1000 * (b - a) for a, b in zip(ends, ends[1:], strict=False)][STEPS // 3 :]
+    steps = [1000 * (b - a) for a, b in zip(ends, ends[1:], strict=False)][num_steps // 3 :]
     return result | {
         "first_step_seconds": round(ends[0] - started, 2),
+        "steps": num_steps,
         "step_ms": round(statistics.median(steps), 1),
-        "anonymous_mib": {"third": memory[STEPS // 3], "last": memory[-1]},
+        "anonymous_mib": {"third": memory[num_steps // 3], "last": memory[-1]},
     }
 
 
@@ -94,12 +93,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pairs", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--steps", type=int, default=60, help="the first third is left out")
     parser.add_argument("--folder", type=Path, required=True, help="for pairs and their encoding")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        args.out.write_text(json.dumps(run_one(args.one, args.folder / "cache")))
+        args.out.write_text(json.dumps(run_one(args.one, args.folder / "cache", args.steps)))
         return
     report: dict[str, Any] = {
         "command": command_line("many_pairs.py"),
@@ -113,7 +113,8 @@ def main() -> None:
             write_pairs(path, count)
         one = args.folder / "one.json"
         command = [sys.executable, __file__, "--one", str(path)]
-        subprocess.run([*command, "--folder", str(args.folder), "--out", str(one)], check=True)
+        command += ["--steps", str(args.steps), "--folder", str(args.folder), "--out", str(one)]
+        subprocess.run(command, check=True)
         found = {"file_mib": round(path.stat().st_size / 2**20, 1), **json.loads(one.read_text())}
         report["results"].append(found)
         args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -23,7 +23,8 @@ again() {
 trap 'again "the time is up"; exit 0' USR1
 
 # Without --kill-on-bad-exit the others would wait for a process that is gone.
-srun --kill-on-bad-exit=1 fitbot fit --run.name "slurm-$SLURM_JOB_ID" --ckpt_path last "$@" &
+# The name comes last: a config's own would win, and jobs would go on with each other's runs.
+srun --kill-on-bad-exit=1 fitbot fit "$@" --run.name "slurm-$SLURM_JOB_ID" --ckpt_path last &
 wait $!
 status=$?
 # 2 is a command line that fitbot refuses, which another start will not mend.

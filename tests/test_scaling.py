@@ -83,6 +83,6 @@ def test_the_fit_finds_constants_that_points_were_made_with() -> None:
 def test_steps_are_averaged_without_what_is_no_step() -> None:
     steps = [900.0, 10, 10, 10, 10, 500, 10, 10, 12, 10, 700]  # of the second step and so on
 
-    assert scaling.usual(steps, apart=[7, 12]) == 10.4
+    assert scaling.usual(steps, apart=[7, 12]) == 10.333
     assert cost.duration(0.4) == "0 s"
     assert cost.duration(7200) == "2 h"

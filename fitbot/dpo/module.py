@@ -503,7 +503,8 @@ class DPOModule(LightningModule):
         try:
             return measure_memory(self._policy(), data.pairs["train"], bytes_a_moment=moment)
         except torch.cuda.OutOfMemoryError:
-            data.lower_budget(data.limits.max_length, can_be_smaller=False)
+            self._check_may_be_smaller()
+            data.lower_budget(data.limits.max_length, can_be_smaller=False)  # it was a single pair
             raise
 
     @torch.no_grad()

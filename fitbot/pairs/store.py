@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 
 SHARD = 20_000  # records; as many are held in memory
 KEY_BYTES = 16
-_PLACES = 50
+_PLACES = 50  # on disk that some_of reads
 _FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
 _DONE = "store.json"
 _IDS = ("prompt", "chosen", "rejected")

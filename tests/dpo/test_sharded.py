@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from test_processes import PYTHON, TORCHRUN, fit, last, options, run, summary
 from transformers import AutoTokenizer
 
+from fitbot.dpo import memory
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat
@@ -140,9 +141,15 @@ def test_what_needs_the_whole_base_is_refused(base: str) -> None:
         )
 
 
+@pytest.mark.parametrize("measured", [True, False])
 @pytest.mark.parametrize("reference", ["cached", "online"])
 def test_a_joint_pass_that_ran_out_of_memory_is_not_tried_again(
-    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str
+    base: str,
+    pairs_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: str,
+    measured: bool,
 ) -> None:
     module = make_module(base, tmp_path, reference=reference)
 
@@ -152,5 +159,7 @@ def test_a_joint_pass_that_ran_out_of_memory_is_not_tried_again(
 
     monkeypatch.setattr(Policy, "_network_logps", run_out)
     monkeypatch.setattr(Policy, "check_layout", lambda *_: None)
+    if measured:  # so it is a pass of several pairs that fails
+        monkeypatch.setattr(memory, "activation_bytes", lambda *_: 1)
     with pytest.raises(ConfigError, match=r"process 0, .* set data\.max_tokens_per_pass lower"):
         make_trainer(tmp_path).fit(module, make_data(base, pairs_file))
