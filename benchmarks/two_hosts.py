@@ -23,24 +23,29 @@ def main() -> None:
     runs = sorted(path.parent for path in args.folder.glob("*/lost_at"))
     result = {
         "what": "two hosts by torchrun, network namespaces; see benchmarks/two_hosts.sh",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread a process",
-        "versions": {name: version(name) for name in ("torch", "lightning")},
-        "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
-        "unbroken": _outcome(args.folder / "whole"),
+        **where(),
+        "unbroken": outcome(args.folder / "whole" / "quickstart"),
         "lost": {run.name: _lost(run, args.folder / "whole") for run in runs},
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def where() -> dict[str, Any]:
+    """Say what was run on."""
+    return {
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread a process",
+        "versions": {name: version(name) for name in ("torch", "lightning")},
+        "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+    }
+
+
 def _lost(run: Path, whole: Path) -> dict[str, Any]:
     since = float((run / "lost_at").read_text())
-    ours = _outcome(run)
+    ours, theirs = run / "quickstart", whole / "quickstart"
     result = {
         "after_step": _checkpoint(run / "lost.ckpt")["global_step"],
         **_ends(run, "first", since),
-        "figures_equal": ours == _outcome(whole),
-        "adapter_equal_bit_for_bit": _adapter(run) == _adapter(whole),
-        "figures": ours,
+        **compared(ours, theirs),
     }
     if (run / "apart.1.log").exists():
         result["resumed_without_shared_storage"] = _ends(run, "apart", None)
@@ -61,13 +66,20 @@ def _ends(run: Path, name: str, since: float | None) -> dict[str, Any]:
     return ends
 
 
-def _outcome(run: Path) -> dict[str, Any]:
-    summary = json.loads((run / "quickstart" / "summary.json").read_text())
+def compared(run: Path, whole: Path) -> dict[str, Any]:
+    """Hold what a run's folder has against the unbroken run's."""
+    weights = Path("adapter") / "adapter_model.safetensors"
+    return {
+        "figures_equal": outcome(run) == outcome(whole),
+        "adapter_equal_bit_for_bit": (run / weights).read_bytes() == (whole / weights).read_bytes(),
+        "figures": outcome(run),
+    }
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Read a run's figures that must not depend on what was lost."""
+    summary = json.loads((run / "summary.json").read_text())
     return {name: summary[name] for name in FIGURES}
-
-
-def _adapter(run: Path) -> bytes:
-    return (run / "quickstart" / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:

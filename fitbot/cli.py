@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
@@ -170,6 +171,9 @@ class FitbotCLI(LightningCLI):
                 "leave it out"
             )
         kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
+        if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+            # Lightning would save every epoch's end into the folder of a logger.
+            kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
         try:
             return super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:  # more GPUs than there are, and their like

@@ -134,3 +134,5 @@ def test_two_tasks_of_slurm_are_one_fit(base: str, tmp_path: Path) -> None:
     assert [task.returncode for task in tasks] == [0, 0], said
     assert "MEMBER: 2/2" in said[1]
     assert [path.name for path in tmp_path.iterdir()] == ["quickstart"]
+    # Without validation pairs there is one checkpoint; Lightning would add some of its own.
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
