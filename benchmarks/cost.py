@@ -27,6 +27,7 @@ RESULTS = {
     "H200": ROOT / "benchmarks/results/scaling_h200_2026-11-23.json",
     "CPU": ROOT / "benchmarks/results/scaling_cpu_2026-11-23.json",
 }
+SHARES = ROOT / "benchmarks/results/shares_2026-11-23.json"
 DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
 GIB = 2**30
 # The formula may look at these; all else is held out.
@@ -267,6 +268,23 @@ def processes_table(measured: dict[str, list[Point]]) -> str:
     return "\n".join(lines)
 
 
+def shares_table() -> str:
+    """Say how much longer the busiest process is busy than all are on average, in tokens."""
+    lines = [
+        "| pairs | tokens, mean ± standard deviation | processes | pairs each | as they come | "
+        "by length |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in json.loads(SHARES.read_text(encoding="utf-8"))["results"]:
+        mean, deviation = run["tokens"].values()
+        ways = " | ".join(f"{ratio - 1:+.1%}" for ratio in run["busiest_over_mean"].values())
+        lines.append(
+            f"| {run['pairs_of']} | {mean:.0f} ± {deviation:.0f} | {run['processes']} | "
+            f"{run['pairs_each']} | {ways} |"
+        )
+    return "\n".join(lines)
+
+
 def constants_table(measured: dict[str, list[Point]]) -> str:
     """Say what was fitted, in units that can be compared with data sheets."""
     found = {}
@@ -415,6 +433,7 @@ def tables() -> dict[str, str]:
         "summary": summary(measured),
         "constants": constants_table(measured),
         "processes": processes_table(measured),
+        "shares": shares_table(),
         "speed": speed_table(seconds, memory),
         "runs": run_table(seconds, memory),
         "parts": parts_table(seconds, memory),
