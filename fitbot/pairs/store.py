@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 SHARD = 20_000  # records; as many are held in memory
+MAPPED = 30_000  # shards at a time; Linux allows a process 65,530 mappings, its libraries' included
 KEY_BYTES = 16
 _PLACES = 50  # on disk that some_of reads
 _FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
@@ -100,6 +101,7 @@ class PairStore(Lazy[EncodedPair]):
     def __init__(self, facts: Sequence[ShardFacts], shards: "list[Shard | Path]"):
         """Take shards, or the files that hold them."""
         self._shards = shards
+        self._mapped: dict[int, Shard] = {}  # those of them that are open
         self._ends = np.cumsum([one.pairs for one in facts])
         super().__init__(self._pair, int(self._ends[-1]))
         self.texts = Lazy(self._text, len(self))
@@ -135,9 +137,13 @@ class PairStore(Lazy[EncodedPair]):
 
     def _shard(self, number: int) -> "Shard":
         shard = self._shards[number]
-        if isinstance(shard, Path):
-            shard = self._shards[number] = Shard.open(shard)
-        return shard
+        if not isinstance(shard, Path):
+            return shard
+        if number not in self._mapped:
+            if len(self._mapped) >= MAPPED:
+                self._mapped.clear()
+            self._mapped[number] = Shard.open(shard)
+        return self._mapped[number]
 
 
 class Shard:

@@ -245,3 +245,23 @@ def test_some_pairs_come_from_all_over_and_from_few_places() -> None:
     places = {index // 20_000 for index in some}  # shards
     assert len(places) == 50
     assert len({index // 20_000 for index in some_of(range(100_000_000), 10_000)}) <= 100
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_no_more_files_are_mapped_than_a_process_may(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAPPED", 3)
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+    pairs, _ = expected(path, chat)
+    opened: list[Path] = []
+    original = store.Shard.open
+    monkeypatch.setattr(store.Shard, "open", lambda file: opened.append(file) or original(file))
+
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+
+    assert list(found) == pairs  # seven shards, one after the other
+    assert len(opened) == len(set(opened)) == 7
+    assert found[0] == pairs[0]  # its shard was let go
+    assert len(opened) == 8
+    assert len(found._mapped) <= 3
