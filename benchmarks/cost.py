@@ -27,6 +27,7 @@ RESULTS = {
     "H200": ROOT / "benchmarks/results/scaling_h200_2026-11-23.json",
     "CPU": ROOT / "benchmarks/results/scaling_cpu_2026-11-23.json",
 }
+WAY = {"H200": "compiled", "CPU": "whole"}  # the way to hold a base that the formula is for
 SHARES = ROOT / "benchmarks/results/shares_2026-11-23.json"
 DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
 GIB = 2**30
@@ -87,9 +88,9 @@ class Point(NamedTuple):
         return time_terms(self.shape, share, self.passes)
 
 
-def read_points(file: Path) -> list[Point]:
-    """Read a result of `scaling.py`."""
-    report = json.loads(file.read_text(encoding="utf-8"))
+def read_points(machine: str) -> list[Point]:
+    """Read what `scaling.py` measured."""
+    report = json.loads(RESULTS[machine].read_text(encoding="utf-8"))
     return [
         Point(
             run["size"],
@@ -103,8 +104,13 @@ def read_points(file: Path) -> list[Point]:
             run["peak_gib_of_steps"][0],
         )
         for run in report["results"]
-        if "failed" not in run
+        if "failed" not in run and run["way"] == WAY[machine]
     ]
+
+
+def fitted(machine: str, points: list[Point]) -> list[Point]:
+    """Take the points that the formula may look at."""
+    return [point for point in points if point.is_fitted(machine)]
 
 
 def time_terms(shape: Shape, step: Lengths, passes: float) -> NDArray[np.float64]:
@@ -190,8 +196,9 @@ def tokens_that_fit(shape: Shape, gpu: Gpu, constants: NDArray[np.float64]) -> i
     return min(PASS_TOKENS, int(free / a_token)) if free > 0 else 0
 
 
-def error_table(machine: str, points: list[Point], seconds: NDArray[np.float64]) -> str:
+def error_table(machine: str, points: list[Point]) -> str:
     """Compare formula and measurement, point by point; of a CPU only how steps compare."""
+    seconds = fit_time(fitted(machine, points))
     unit = min(p.seconds for p in points) if machine == "CPU" else 1e-3
     name = "times the shortest" if machine == "CPU" else "ms"
     lines = [
@@ -223,7 +230,7 @@ def summary(measured: dict[str, list[Point]]) -> str:
     """Say how far off the formula is, where it was fitted and where it was not."""
     lines = ["| | points | mean error | largest | bias |", "|---|---|---|---|---|"]
     for machine, points in measured.items():
-        seconds = fit_time([p for p in points if p.is_fitted(machine)])
+        seconds = fit_time(fitted(machine, points))
         kinds: dict[str, list[float]] = {}
         for p in points:
             if p.is_fitted(machine):
@@ -237,11 +244,11 @@ def summary(measured: dict[str, list[Point]]) -> str:
             kinds.setdefault(kind, []).append(predicted(p, seconds) / p.seconds)
         lines += [error_line(f"{machine}, time, {kind}", ratios) for kind, ratios in kinds.items()]
     gpu = [p for p in measured["H200"] if p.is_synthetic]
-    fitted = [p for p in gpu if p.is_fitted("H200")]
-    constants = fit_memory(fitted)
+    known = fitted("H200", gpu)
+    constants = fit_memory(known)
     for kind, some in (
-        ("fitted", fitted),
-        ("**held out: larger bases**", [p for p in gpu if p not in fitted]),
+        ("fitted", known),
+        ("**held out: larger bases**", [p for p in gpu if p not in known]),
     ):
         ratios = [predicted_gib(p, constants) / (p.peak_gib or 1) for p in some]
         lines.append(error_line(f"H200, peak memory, {kind}", ratios))
@@ -419,10 +426,9 @@ def sizes() -> dict[str, Shape]:
 
 def tables() -> dict[str, str]:
     """Make every table of the document."""
-    measured = {machine: read_points(file) for machine, file in RESULTS.items()}
-    h200 = measured["H200"]
-    seconds = fit_time([p for p in h200 if p.is_fitted("H200")])
-    memory = fit_memory([p for p in h200 if p.is_fitted("H200")])
+    measured = {machine: read_points(machine) for machine in RESULTS}
+    known = fitted("H200", measured["H200"])
+    seconds, memory = fit_time(known), fit_memory(known)
     made = {
         "summary": summary(measured),
         "constants": constants_table(seconds),
@@ -434,8 +440,7 @@ def tables() -> dict[str, str]:
         "gpus": gpu_table(seconds, memory),
     }
     for machine, points in measured.items():
-        fitted = fit_time([p for p in points if p.is_fitted(machine)])
-        made[f"points {machine}"] = error_table(machine, points, fitted)
+        made[f"points {machine}"] = error_table(machine, points)
     return made
 
 
@@ -457,9 +462,9 @@ def draw(path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    points = [p for p in read_points(RESULTS["H200"]) if p.is_synthetic and p.processes == 1]
-    fitted = [p for p in points if p.is_fitted("H200")]
-    seconds, memory = fit_time(fitted), fit_memory(fitted)
+    points = [p for p in read_points("H200") if p.is_synthetic and p.processes == 1]
+    known = fitted("H200", points)
+    seconds, memory = fit_time(known), fit_memory(known)
     figure, (speed, room) = plt.subplots(1, 2, figsize=(11.5, 4.8), constrained_layout=True)
     order = sorted(sizes().items(), key=lambda item: item[1].weights)[:-1]
     billions = [shape.weights / 1e9 for _, shape in order]
@@ -481,7 +486,7 @@ def draw(path: Path) -> None:
                         point.pairs * point.pair.tokens / point.seconds / 1e3,
                         colour,
                         marker,
-                        hollow=point not in fitted,
+                        hollow=point not in known,
                     )
     speed.set(xscale="log", yscale="log", title="one H200", xlabel="base, billion weights")
     speed.set_xticks(billions, [name for name, _ in order])
@@ -495,7 +500,7 @@ def draw(path: Path) -> None:
         room.plot(tokens, gib, color=colour, label=name)
         for point in points:
             if point.size == name and point.peak_gib:
-                hollow = point not in fitted
+                hollow = point not in known
                 _mark(room, pass_tokens(point), point.peak_gib, colour, "o", hollow=hollow)
     room.axhline(GPUS["H200"].gib, color="0.7", linewidth=1)
     room.set(title="peak memory", xlabel="tokens of the largest pass", ylabel="GiB", ylim=(0, 150))

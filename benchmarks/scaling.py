@@ -4,10 +4,11 @@
         --models DIR --out benchmarks/results/FILE.json
     python benchmarks/scaling.py --sizes 8b --ways "whole" "in parts" --processes 2 …
 
-Every combination is a few steps of `fitbot fit` in processes of its own, one a GPU, that torchrun
-starts. Bases have random weights and a Qwen3's (or Llama's) shape; they are written to --models,
-file by file, unless they are there. Results are added to --out: `cost.py` fits its formula to them.
-All ways to hold a base see the same pairs; with --dropout 0 they find the same loss and gradient.
+Every combination is a few steps of `fitbot fit` in processes of its own, one a GPU; torchrun starts
+them where they are several. Bases have random weights and a Qwen3's (or Llama's) shape; they are
+written to --models, file by file, unless they are there. Results are added to --out: `cost.py` fits
+its formula to them. All ways to hold a base see the same pairs; with --dropout 0 they find the same
+loss and gradient.
 """
 
 import argparse
@@ -91,20 +92,15 @@ def write_model(folder: Path, size: str) -> None:
         del shapes["lm_head.weight"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    files: dict[str, dict[str, torch.Tensor]] = {}
-    for name in shapes:
-        block = name.split(".")[2] if ".layers." in name else "rest"
-        files.setdefault(f"model-{block}.safetensors", {})
-    index: dict[str, str] = {}
-    for file in files:
+    blocks = {name: name.split(".")[2] if ".layers." in name else "rest" for name in shapes}
+    index = {name: f"model-{block}.safetensors" for name, block in blocks.items()}
+    for file in dict.fromkeys(index.values()):
         tensors = {}
-        for name, weight in shapes.items():
-            block = name.split(".")[2] if ".layers." in name else "rest"
-            if file == f"model-{block}.safetensors":
-                tensor = torch.ones(weight.shape, dtype=torch.bfloat16, device=device)
-                if not name.endswith("norm.weight"):
-                    tensor.normal_(std=config.initializer_range)
-                tensors[name], index[name] = tensor.cpu(), file
+        for name in (name for name in shapes if index[name] == file):
+            tensor = torch.ones(shapes[name].shape, dtype=torch.bfloat16, device=device)
+            if not name.endswith("norm.weight"):
+                tensor.normal_(std=config.initializer_range)
+            tensors[name] = tensor.cpu()
         save_file(tensors, folder / file, metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors.index.json").write_text(

@@ -8,6 +8,7 @@ The process with most tokens decides when a step ends. Nothing is computed but l
 import argparse
 import json
 import statistics
+import tempfile
 from pathlib import Path
 from unittest.mock import patch
 
@@ -38,7 +39,7 @@ def compare(sizes: list[int], num_processes: int, pairs_each: int) -> dict[str, 
         with patch.object(processes, "num_processes", return_value=num_processes):
             for rank in range(num_processes):
                 with patch.object(processes, "rank", return_value=rank):
-                    loads.append(sum(processes.balanced_share_of(step, step)))
+                    loads.append(sum(processes.balanced_share_of(step, int)))
         by_length.append(busiest(loads))
     return {
         "as they come": round(statistics.mean(as_they_come), 3),
@@ -60,8 +61,9 @@ def main() -> None:
     chat = Chat(load_tokenizer(args.model), system_prompt=SYSTEM)
     results = []
     for data in args.data:
-        store = open_pairs(data, chat, Limits(768, MAX_LENGTH), cache=args.out.parent)
-        sizes = store.sizes().tolist()
+        with tempfile.TemporaryDirectory() as folder:
+            store = open_pairs(data, chat, Limits(768, MAX_LENGTH), cache=Path(folder))
+            sizes = store.sizes().tolist()
         for num_processes in args.processes:
             for pairs in args.pairs:
                 found = {

@@ -5,7 +5,7 @@ Nothing here knows about models: it is torch.distributed in the few forms that a
 
 import hashlib
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch.distributed
@@ -34,7 +34,7 @@ def share_of(items: Sequence[Item]) -> list[Item]:
     return list(items[rank() :: num_processes()])
 
 
-def balanced_share_of(items: Sequence[Item], sizes: Sequence[int]) -> list[Item]:
+def balanced_share_of(items: Sequence[Item], size: Callable[[Item], int]) -> list[Item]:
     """Take this process's part of a list that all have, such that all have about as much to do.
 
     The largest first, each to whoever has least so far. All get as many items, but for a rest: who
@@ -42,13 +42,14 @@ def balanced_share_of(items: Sequence[Item], sizes: Sequence[int]) -> list[Item]
 
     Args:
         items: The list, the same in all processes.
-        sizes: What each item costs, the same in all processes.
+        size: Says what an item costs, the same in all processes; not asked with one process.
 
     Returns:
         Our items in the list's order; maybe none.
     """
     if num_processes() == 1:
         return list(items)
+    sizes = [size(item) for item in items]
     most = -(-len(items) // num_processes())
     shares: list[list[int]] = [[] for _ in range(num_processes())]
     lightest = [(0, process) for process in range(num_processes())]  # a heap: size, process

@@ -1,5 +1,6 @@
 """What a fit needs on its device, measured on one pair before the first step."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ class Memory(NamedTuple):
 
     def tokens_that_fit(self, total: int) -> int:
         """Tokens of a forward pass for which a device of so many bytes has room; perhaps 0."""
-        room = _USABLE * total - self.weights - self.optimizer - 12 * self.tile
+        room = _USABLE * total - self.weights - self.optimizer - self.head(math.inf)
         return max(0, int(room / (_SPARE * self.a_token)))
 
     def text(self, num_tokens: int) -> str:

@@ -30,11 +30,10 @@ class StartReport(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the report."""
-        assert isinstance(pl_module, DPOModule)
-        assert pl_module.policy is not None
-        data = trainer.datamodule  # type: ignore[attr-defined]
         if not trainer.is_global_zero:
             return
+        assert isinstance(pl_module, DPOModule)
+        data = trainer.datamodule  # type: ignore[attr-defined]
         logger.info("%s", show_pair(data, data.pairs["train"][0], colours=sys.stderr.isatty()))
         texts = data.some_texts("train")
         for line in quick_audit(texts, data.some_texts("val")):

@@ -296,8 +296,7 @@ class PreferenceDataModule(LightningDataModule):
 
     def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
         """Collate this process's pairs of a batch; none where a batch has fewer than processes."""
-        sizes = [self.pairs[split].size(index) for index in indices]
-        return self.collate(split, balanced_share_of(indices, sizes))
+        return self.collate(split, balanced_share_of(indices, self.pairs[split].size))
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE
