@@ -28,7 +28,7 @@ from fitbot.dpo.strategy import check_strategy_name, register_strategies
 from fitbot.errors import ConfigError, LostError
 from fitbot.launchers import launched_as, placement
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.processes import gather, is_lost
+from fitbot.processes import gather, is_lost, leave
 from fitbot.run import (
     CONFIG_FILE,
     NOWHERE,
@@ -76,6 +76,8 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
             "The same command with --ckpt_path last goes on from the latest checkpoint. "
             f"({error})"
         ) from error
+    if placed is None:  # or the group is the launcher's own
+        leave()
     return 0
 
 

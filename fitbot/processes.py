@@ -115,6 +115,15 @@ def check_agreement(**values: object) -> None:
                 )
 
 
+def leave() -> None:
+    """Say goodbye to the other processes; harmless where there are none.
+
+    gloo's threads, still at work while the interpreter ends, sometimes end it with a signal.
+    """
+    if _are_several():
+        torch.distributed.destroy_process_group()
+
+
 def is_lost(error: BaseException) -> bool:
     """Tell whether an error means that another process is gone or cannot be reached."""
     if "EADDRINUSE" in str(error):  # another program of this host has the port

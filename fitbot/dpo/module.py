@@ -222,9 +222,7 @@ class DPOModule(LightningModule):
         self, batch: list[PairBatch], optimizer: LightningOptimizer
     ) -> list[tuple[DPOTerms, Tensor]]:
         """Run all passes of a step forward and backward; where memory runs out, smaller ones."""
-        num_pairs: int | Tensor = sum(part.num_pairs for part in batch)
-        if num_processes() > 1:
-            num_pairs = sum_over_processes(torch.tensor(num_pairs, device=self.device))
+        num_pairs = self._datamodule().pairs_in_step()
         while True:
             optimizer.zero_grad()
             results = []

@@ -192,6 +192,11 @@ class PreferenceDataModule(LightningDataModule):
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
 
+    def pairs_in_step(self) -> int:
+        """Count the pairs of the optimizer step that is under way, those of all processes."""
+        _, batch = self._position()
+        return min(self.pairs_per_step, len(self.pairs["train"]) - batch * self.pairs_per_step)
+
     def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch]:
         """Lay a batch out in smaller passes, this time and from now on.
 

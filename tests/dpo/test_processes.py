@@ -203,6 +203,19 @@ def test_processes_that_start_from_other_states_are_refused(
         processes.check_agreement(**state)
 
 
+def test_leaving_closes_the_group_and_is_harmless_without_one() -> None:
+    processes.leave()
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        assert processes.num_processes() == 1
+        processes.leave()
+        assert not torch.distributed.is_initialized()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def on_gpus(base: str, folder: Path, **settings: Any) -> Path:
     """Fit by two processes, as two hosts with a GPU each; they share it where there is but one."""
     with socket.socket() as free:
