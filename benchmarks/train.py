@@ -386,6 +386,7 @@ def describe_machine() -> dict[str, Any]:
             versions[package] = "not installed"
     return {
         "gpu": gpu,
+        "gpus": torch.cuda.device_count(),
         "cpu_cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": versions,

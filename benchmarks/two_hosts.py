@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 FIGURES = ("steps", "train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin")
 
@@ -34,8 +36,10 @@ def where() -> dict[str, Any]:
     """Say what was run on."""
     return {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread a process",
+        "gpu": os.environ.get("GPUS") and torch.cuda.get_device_name(),
         "versions": {name: version(name) for name in ("torch", "lightning")},
-        "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+        "commit": os.environ.get("FITBOT_COMMIT")
+        or subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
     }
 
 
@@ -68,10 +72,14 @@ def _ends(run: Path, name: str, since: float | None) -> dict[str, Any]:
 
 def compared(run: Path, whole: Path) -> dict[str, Any]:
     """Hold what a run's folder has against the unbroken run's."""
-    weights = Path("adapter") / "adapter_model.safetensors"
+    file = Path("adapter") / "adapter_model.safetensors"
+    ours, theirs = (load_file(folder / file) for folder in (run, whole))
     return {
         "figures_equal": outcome(run) == outcome(whole),
-        "adapter_equal_bit_for_bit": (run / weights).read_bytes() == (whole / weights).read_bytes(),
+        "adapter_equal_bit_for_bit": (run / file).read_bytes() == (whole / file).read_bytes(),
+        "adapter_differs_by_at_most": max(
+            (weight - theirs[name]).abs().max().item() for name, weight in ours.items()
+        ),
         "figures": outcome(run),
     }
 
