@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 import sys
 import time
 from dataclasses import asdict
@@ -25,10 +24,11 @@ from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.strategy import check_strategy_name, register_strategies
-from fitbot.errors import ConfigError, LostError
+from fitbot.endings import end_when_told, is_lost, lost
+from fitbot.errors import ConfigError
 from fitbot.launchers import launched_as, placement
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.processes import gather, is_lost, leave
+from fitbot.processes import gather, leave
 from fitbot.run import (
     CONFIG_FILE,
     NOWHERE,
@@ -70,12 +70,7 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     except RuntimeError as error:
         if not is_lost(error):
             raise
-        raise LostError(
-            f"process {launched_as()} on {socket.gethostname()} waited in vain for another "
-            f"process of this run, which is gone or out of reach; its own host's log says why. "
-            "The same command with --ckpt_path last goes on from the latest checkpoint. "
-            f"({error})"
-        ) from error
+        raise lost(error) from error
     if placed is None:  # or the group is the launcher's own
         leave()
     return 0
@@ -177,9 +172,11 @@ class FitbotCLI(LightningCLI):
             # Lightning would save every epoch's end into the folder of a logger.
             kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:  # more GPUs than there are, and their like
             raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
+        end_when_told(trainer)
+        return trainer
 
     def before_fit(self) -> None:
         """Have the checkpoints carry how the adapter is to be asked and served."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fitbot.errors import ConfigError
 
-# What gloo says, in a plain RuntimeError, when another process does not answer any more.
+# In a plain RuntimeError.
 _GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
 
 Item = TypeVar("Item")
@@ -124,13 +124,9 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def is_lost(error: BaseException) -> bool:
-    """Tell whether an error means that another process is gone or cannot be reached."""
-    if "EADDRINUSE" in str(error):  # another program of this host has the port
-        return False
-    if isinstance(error, torch.distributed.DistError):  # NCCL's, and those of the rendezvous
-        return True
-    return _are_several() and any(words in str(error) for words in _GLOO_LOST)
+def has_lost(error: BaseException) -> bool:
+    """Tell whether an error is what gloo says when another process does not answer any more."""
+    return any(words in str(error) for words in _GLOO_LOST)
 
 
 def _digest(value: object) -> str:

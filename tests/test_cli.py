@@ -344,6 +344,7 @@ FLOORS = {
         "dpo": 4,
         "answers": 4,
         "run": 4,
+        "endings": 4,
         "evaluation": 5,
         "cli": 5,
         "serve": 5,

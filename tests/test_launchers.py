@@ -12,9 +12,9 @@ import torch
 from conftest import ROOT
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+from fitbot.endings import is_lost
 from fitbot.errors import ConfigError
 from fitbot.launchers import launched_as, placement
-from fitbot.processes import is_lost
 
 UNSAID: dict[str, Any] = {"devices": "auto", "num_nodes": 1}
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
