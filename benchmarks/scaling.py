@@ -181,6 +181,7 @@ def train(args: argparse.Namespace) -> None:
         **WAYS[args.one],
         "model.base_model": args.model,
         "model.reference": "cached",
+        "model.reference_cache": args.models / "reference",
         "model.lora.dropout": args.dropout,
         "model.learning_rate": 1e-4,  # a few steps should move something
         "run.sample_every_n_steps": "null",
@@ -234,6 +235,7 @@ def run_one(args: argparse.Namespace, point: dict[str, Any], folder: Path) -> di
         command += [*launcher.split(), str(point["processes"])]
     command += [__file__, "--one", point["way"], "--out", str(out)]
     options = {
+        "models": args.models,
         "model": args.models / point["size"],
         "data": point["file"],
         "pairs": point["pairs_per_step"],
