@@ -139,7 +139,7 @@ def load_policy_network(
         network = _load_sharded(settings, lora, mesh, device, compute_dtype, adapter)
     else:
         base = load_base(settings, device=device, compute_dtype=compute_dtype)
-        network = _add_adapter(base, lora, adapter)
+        network = add_adapter(base, lora, adapter)
         round_once(network)
     _check_adapter_weights(network)
     network.config.use_cache = False
@@ -216,7 +216,7 @@ def _load_sharded(
         elif settings.load_in_4bit:
             _detach_quant_states(layer)
 
-    network = _add_adapter(base, lora, adapter)
+    network = add_adapter(base, lora, adapter)
     round_once(network)
     shard_base(network, mesh, device, prepare)
     return network
@@ -366,7 +366,13 @@ def _should_expand(settings: BaseSettings, needed: int, device: torch.device) ->
     return free - needed > total // 2
 
 
-def _add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
+def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
+    """Put an adapter on a base: a fresh one, or that of a folder, which is then the reference, too.
+
+    Raises:
+        ConfigError: The base has no layer that the settings name.
+        AdapterError: The folder has no adapter.
+    """
     from peft import PeftModel, get_peft_model
 
     if adapter is not None:
@@ -377,8 +383,10 @@ def _add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
         return network
     if "lm_head" in lora.target_modules:
         raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
-    with torch.random.fork_rng():  # the adapter's seed is its own and leaves the run's alone
-        torch.manual_seed(lora.random_state)
+    # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
+    # device of Lightning's intervenes, it means the same weights whatever holds the base.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(lora.random_state)
         try:
             return get_peft_model(base, adapter_config(lora, str(base.config._name_or_path)))
         except ValueError as error:

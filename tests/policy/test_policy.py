@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.base import count_4bit
+from fitbot.policy.base import BaseSettings, LoraSettings, add_adapter, count_4bit, load_base
 from fitbot.policy.policy import Policy, to_device
 
 WIDTHS = {"cpu": torch.float32, "cuda": torch.bfloat16}
@@ -233,6 +233,24 @@ def test_gradient_checkpointing_runs_and_changes_nothing(
 
     assert len(calls) == 2  # one a layer
     assert_same(checkpointed, plain, 1e-6)
+
+
+def test_a_seed_means_the_same_adapter_whatever_device_is_the_default(base: str) -> None:
+    lora = LoraSettings(r=4, alpha=8, dropout=0.0)
+    settings = BaseSettings(base, load_in_4bit=False)
+    plain, other = (
+        load_base(settings, device=torch.device("cpu"), compute_dtype=torch.float32)
+        for _ in range(2)
+    )
+
+    network = add_adapter(plain, lora, None)
+    with torch.device("meta"):  # in place of the GPU that Lightning builds models on
+        elsewhere = add_adapter(other, lora, None)
+
+    names = [name for name, _ in network.named_parameters() if "lora_A" in name]
+    assert names
+    for name in names:
+        assert torch.equal(network.get_parameter(name), elsewhere.get_parameter(name)), name
 
 
 def test_building_an_adapter_leaves_the_runs_random_numbers_alone(base: str) -> None:
