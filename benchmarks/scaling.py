@@ -256,9 +256,9 @@ def run_one(args: argparse.Namespace, point: dict[str, Any], folder: Path) -> di
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
             said, _ = process.communicate()
-            return {"failed": f"not done after {args.limit} s", "said": said[-3000:]}
-    if process.returncode:
-        return {"failed": f"exit status {process.returncode}", "said": said[-3000:]}
+            return {"failed": f"not done after {args.limit} s", "said": said[-12_000:]}
+    if process.returncode:  # torchrun's own words, some 2,000 of them, come after those of the fit
+        return {"failed": f"exit status {process.returncode}", "said": said[-12_000:]}
     run: dict[str, Any] = json.loads(out.read_text())
     first = run["by_process"][0]
     ms = usual(first["step_ms"], first["steps_apart"])  # processes wait for each other in each

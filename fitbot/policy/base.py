@@ -283,7 +283,8 @@ def _quantise_linears(layer: nn.Module, dtype: torch.dtype) -> None:
 def _detach_quant_states(layer: nn.Module) -> None:
     """Leave NF4 weights as plain bytes beside what says how to read them.
 
-    FSDP2 knows no subclasses of a parameter: it would hand back the bytes alone.
+    FSDP2 knows no subclasses of a parameter: it would hand back the bytes alone. And torch 2.11's
+    takes floating point numbers only, so the bytes pass for some; bitsandbytes reads them as bytes.
     """
     import bitsandbytes as bnb
 
@@ -291,6 +292,7 @@ def _detach_quant_states(layer: nn.Module) -> None:
         if isinstance(module, bnb.nn.Linear4bit):
             module.quant_state = module.weight.quant_state
             data = module.weight.data.as_subclass(torch.Tensor)
+            data = data.reshape(-1).view(torch.bfloat16).unsqueeze(1)
             module.weight = nn.Parameter(data, requires_grad=False)
 
 
