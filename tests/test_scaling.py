@@ -35,6 +35,16 @@ def test_what_was_held_out_is_as_near_as_the_document_says() -> None:
     assert all(cost.predicted(p, seconds) == pytest.approx(p.seconds, rel=0.1) for p in others)
 
 
+def test_another_gpus_steps_follow_from_data_sheets() -> None:
+    measured = {machine: cost.read_points(machine) for machine in ("H200", "H100")}
+
+    seconds = cost.time_constants("H100", measured)
+
+    full = [p for p in measured["H100"] if p.pairs / p.processes >= 8]
+    assert {p.processes for p in full} == {1, 2, 4}
+    assert all(cost.predicted(p, seconds) == pytest.approx(p.seconds, rel=0.1) for p in full)
+
+
 def test_arithmetic_is_counted_as_by_hand() -> None:
     pair = EncodedPair([1] * 3, [1] * 2, [1] * 4, 0, 0, 0, 0)
     lengths = lengths_of([pair, pair])
