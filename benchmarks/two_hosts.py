@@ -5,13 +5,12 @@ import json
 import os
 import platform
 import re
-import subprocess
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from train import describe_machine
 
 FIGURES = ("steps", "train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin")
 
@@ -36,10 +35,8 @@ def where() -> dict[str, Any]:
     """Say what was run on."""
     return {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread a process",
-        "gpu": os.environ.get("GPUS") and torch.cuda.get_device_name(),
-        "versions": {name: version(name) for name in ("torch", "lightning")},
-        "commit": os.environ.get("FITBOT_COMMIT")
-        or subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+        "gpus_used": os.environ.get("GPUS"),
+        **describe_machine(),
     }
 
 

@@ -15,10 +15,12 @@ from lightning import Trainer
 
 from fitbot.errors import LostError
 from fitbot.launchers import launched_as
-from fitbot.processes import has_lost, num_processes
+from fitbot.processes import num_processes
 
 logger = logging.getLogger(__name__)
 
+# What gloo says, in a plain RuntimeError, when another process does not answer any more.
+_GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
 _TOLD_TO_END = 128 + signal.SIGTERM  # exit status, as a shell has it
 _LOOKS_EVERY = 1.0  # seconds
 _WAITS = 5.0  # seconds, for the main thread to end by itself
@@ -30,7 +32,7 @@ def is_lost(error: BaseException) -> bool:
         return False
     if isinstance(error, torch.distributed.DistError):  # NCCL's, and those of the rendezvous
         return True
-    return num_processes() > 1 and has_lost(error)
+    return num_processes() > 1 and any(words in str(error) for words in _GLOO_LOST)
 
 
 def lost(why: object) -> LostError:
@@ -67,8 +69,8 @@ def end_when_told(trainer: Trainer) -> None:
         raise SystemExit(_TOLD_TO_END)
 
     connector.register_signal_handlers = register_ours  # type: ignore[method-assign]
-    ask_nobody = trainer.fit_loop.epoch_loop
-    ask_nobody._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+    epoch_loop = trainer.fit_loop.epoch_loop
+    epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 class Lookout(threading.Thread):

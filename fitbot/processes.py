@@ -13,9 +13,6 @@ from torch import Tensor
 
 from fitbot.errors import ConfigError
 
-# In a plain RuntimeError.
-_GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
-
 Item = TypeVar("Item")
 
 
@@ -122,11 +119,6 @@ def leave() -> None:
     """
     if _are_several():
         torch.distributed.destroy_process_group()
-
-
-def has_lost(error: BaseException) -> bool:
-    """Tell whether an error is what gloo says when another process does not answer any more."""
-    return any(words in str(error) for words in _GLOO_LOST)
 
 
 def _digest(value: object) -> str:

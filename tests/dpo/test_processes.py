@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -257,13 +258,15 @@ def test_leaving_closes_the_group_and_is_harmless_without_one() -> None:
             torch.distributed.destroy_process_group()
 
 
-def on_gpus(base: str, folder: Path, *args: object, **settings: Any) -> list[tuple[int, str]]:
+def on_gpus(
+    base: str, folder: Path, program: Sequence[str] = PYTHON, **settings: Any
+) -> list[tuple[int, str]]:
     """Fit by two processes, as two hosts with a GPU each; they share it where there is but one.
 
     Args:
         base: Folder of the base.
         folder: Of the run.
-        args: A program that is not fitbot's, then more options.
+        program: That takes fitbot's options.
         settings: As for `options`.
 
     Returns:
@@ -277,10 +280,9 @@ def on_gpus(base: str, folder: Path, *args: object, **settings: Any) -> list[tup
     if torch.cuda.device_count() < 2:  # which NCCL refuses
         settings["trainer.strategy"] = "fitbot.dpo.strategy.DataParallel"
         settings["trainer.strategy.process_group_backend"] = "gloo"
-    program = [sys.executable, str(args[0])] if args else PYTHON
     tasks = [
         subprocess.Popen(
-            [*program, *options(base, folder, **settings), *map(str, args[1:])],
+            [*program, *options(base, folder, **settings)],
             env=os.environ
             | torchruns
             | {"RANK": str(rank), "GROUP_RANK": str(rank), "OMP_NUM_THREADS": "1"}
@@ -297,9 +299,8 @@ def on_gpus(base: str, folder: Path, *args: object, **settings: Any) -> list[tup
     return [(task.returncode, text) for task, text in zip(tasks, said, strict=True)]
 
 
-def all_well(ends: list[tuple[int, str]]) -> bool:
+def assert_well(ends: list[tuple[int, str]]) -> None:
     assert [status for status, _ in ends] == [0, 0], "\n".join(text[-2000:] for _, text in ends)
-    return True
 
 
 needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -328,7 +329,7 @@ def test_two_gpus_learn_what_one_does(
     alone = fit(base, tmp_path / "alone", **settings)
 
     both = tmp_path / "both" / "quickstart"
-    assert all_well(on_gpus(base, both.parent, **settings, **{"trainer.strategy": strategy}))
+    assert_well(on_gpus(base, both.parent, **settings, **{"trainer.strategy": strategy}))
 
     assert f"engine: {settings['model.engine']}" in (both / "fit.log").read_text()
     one, other = summary(alone), summary(both)
@@ -353,21 +354,20 @@ def test_a_lost_gpu_is_told_of_and_the_run_goes_on(base: str, tmp_path: Path) ->
         "trainer.accelerator": "gpu",
         "trainer.precision": "bf16-mixed",
         "model.engine": "compiled",
+        "ckpt_path": "last",
     }
-    assert all_well(on_gpus(base, tmp_path / "whole", **settings))
+    assert_well(on_gpus(base, tmp_path / "whole", **settings))
     started = time.perf_counter()
 
-    (status, said), (died, _) = on_gpus(
-        base, tmp_path / "broken", script, "--ckpt_path", "last", **settings
-    )
+    dies = [sys.executable, str(script)]
+    (status, said), (died, _) = on_gpus(base, tmp_path / "broken", dies, **settings)
 
     assert died == 9
     assert status == 1, said[-3000:]
     assert "waited in vain for another process of this run" in said
     assert time.perf_counter() - started < 60  # torch alone would take a minute after the loss
 
-    script.write_text("import sys; from fitbot.__main__ import main; sys.exit(main())")
-    assert all_well(on_gpus(base, tmp_path / "broken", script, "--ckpt_path", "last", **settings))
+    assert_well(on_gpus(base, tmp_path / "broken", **settings))
 
     whole, broken = (summary(tmp_path / name / "quickstart") for name in ("whole", "broken"))
     for name in ("steps", "train_loss", "mean_train_loss", "val_loss"):
