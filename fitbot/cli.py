@@ -24,7 +24,7 @@ from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.strategy import check_strategy_name, register_strategies
-from fitbot.endings import end_when_told, is_lost, lost
+from fitbot.endings import end_lost, end_when_told, is_lost, lost
 from fitbot.errors import ConfigError
 from fitbot.launchers import launched_as, placement
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -56,10 +56,11 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
             ask torchrun and srun. They belong to no config: the same one runs anywhere.
 
     Returns:
-        0; a command line that is refused exits with 2 by itself.
+        0; a command line that is refused exits with 2 by itself, and a process that has lost
+        another one of its fit with 1.
 
     Raises:
-        LostError: Another process of the fit is gone.
+        LostError: The same, where a launcher's own process is not ours to end (`placed`).
     """
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
@@ -70,6 +71,8 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     except RuntimeError as error:
         if not is_lost(error):
             raise
+        if placed is None:
+            end_lost(error)
         raise lost(error) from error
     if placed is None:  # or the group is the launcher's own
         leave()

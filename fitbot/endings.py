@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import NoReturn
 
 import torch.distributed
 from lightning import Trainer
@@ -24,6 +25,7 @@ _GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiti
 _TOLD_TO_END = 128 + signal.SIGTERM  # exit status, as a shell has it
 _LOOKS_EVERY = 1.0  # seconds
 _WAITS = 5.0  # seconds, for the main thread to end by itself
+_ending = threading.Lock()  # two threads may find out
 
 
 def is_lost(error: BaseException) -> bool:
@@ -42,6 +44,18 @@ def lost(why: object) -> LostError:
         f"this run, which is gone or out of reach; its own host's log says why. The same command "
         f"with --ckpt_path last goes on from the latest checkpoint. ({why})"
     )
+
+
+def end_lost(why: object) -> NoReturn:
+    """Say that another process is gone, and end this one at once, with status 1.
+
+    An interpreter that ends as usual waits for NCCL: torch ended a process whose main thread had
+    the error already by SIGABRT, a minute later, in two pages of C++.
+    """
+    with _ending:
+        sys.stderr.write(f"fitbot: {lost(why)}\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def end_when_told(trainer: Trainer) -> None:
@@ -102,10 +116,7 @@ class Lookout(threading.Thread):
                 time.sleep(_WAITS)
                 os._exit(_TOLD_TO_END)
             if why := nccl_error():
-                if threading.main_thread().is_alive():  # or it has said so itself
-                    sys.stderr.write(f"fitbot: {lost(why)}\n")
-                    sys.stderr.flush()
-                os._exit(1)
+                end_lost(why)
 
 
 def nccl_error() -> str:

@@ -308,15 +308,16 @@ needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("strategy", "precision", "tolerance"),
+    ("hosts", "strategy", "precision", "tolerance"),
     [
-        ("ddp", "bf16-mixed", 0.02),
+        (2, "ddp", "bf16-mixed", 0.02),
+        pytest.param(1, "ddp", "bf16-mixed", 0.02, marks=needs_two_gpus),
         # Sums in another order are rounded otherwise, in float32 by less.
-        pytest.param("sharded", "32-true", 1e-3, marks=needs_two_gpus),
+        pytest.param(1, "sharded", "32-true", 1e-3, marks=needs_two_gpus),
     ],
 )
 def test_two_gpus_learn_what_one_does(
-    base: str, tmp_path: Path, strategy: str, precision: str, tolerance: float
+    base: str, tmp_path: Path, hosts: int, strategy: str, precision: str, tolerance: float
 ) -> None:
     # In the third epoch sizes of the first come again, and are captured.
     settings = {
@@ -329,7 +330,11 @@ def test_two_gpus_learn_what_one_does(
     alone = fit(base, tmp_path / "alone", **settings)
 
     both = tmp_path / "both" / "quickstart"
-    assert_well(on_gpus(base, both.parent, **settings, **{"trainer.strategy": strategy}))
+    settings["trainer.strategy"] = strategy
+    if hosts == 2:
+        assert_well(on_gpus(base, both.parent, **settings))
+    else:
+        fit(base, both.parent, processes=2, **settings)
 
     assert f"engine: {settings['model.engine']}" in (both / "fit.log").read_text()
     one, other = summary(alone), summary(both)
