@@ -17,9 +17,11 @@ REQUIREMENTS := pyproject.toml constraints.txt
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
 
-# One thread, and threads that sleep while they wait: torch processes that share cores crawl otherwise.
+# Two at a time, whoever is done takes over from the other. One thread each, and threads that sleep while
+# they wait: torch processes that share cores crawl otherwise.
 test: lint
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(BIN)/pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled \
+		$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff check .

@@ -24,13 +24,15 @@ from work import Lengths, Shape, work_of
 
 ROOT = Path(__file__).parent.parent
 RESULTS = {
-    "H200": ROOT / "benchmarks/results/scaling_h200_2026-11-23.json",
-    "H100": ROOT / "benchmarks/results/scaling_h100_2026-11-28.json",
-    "CPU": ROOT / "benchmarks/results/scaling_cpu_2026-11-23.json",
+    "H200": ("scaling_h200_2026-11-23.json", "scaling_h200s_2026-11-28.json"),
+    "H100": ("scaling_h100_2026-11-28.json",),
+    "CPU": ("scaling_cpu_2026-11-23.json",),
 }
 # The way to hold a base that the formula is for.
 WAY = {"H200": "compiled", "H100": "compiled", "CPU": "whole"}
-SHARES = ROOT / "benchmarks/results/shares_2026-11-23.json"
+FOLDER = ROOT / "benchmarks/results"
+SHARES = FOLDER / "shares_2026-11-23.json"
+SHARDED = FOLDER / "sharded_h200_2026-11-28.json"
 DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
 GIB = 2**30
 # The formula may look at these; all else is held out. An H100's constants are an H200's, by both
@@ -66,6 +68,7 @@ GPUS = {
 class Point(NamedTuple):
     """A measured combination."""
 
+    file: str  # points of one file are of one host, or of two alike
     size: str
     pairs_of: str
     pairs: int  # a step
@@ -93,9 +96,9 @@ class Point(NamedTuple):
 
 def read_points(machine: str) -> list[Point]:
     """Read what `scaling.py` measured."""
-    report = json.loads(RESULTS[machine].read_text(encoding="utf-8"))
     return [
         Point(
+            file,
             run["size"],
             run["pairs_of"],
             run["pairs_per_step"],
@@ -106,7 +109,8 @@ def read_points(machine: str) -> list[Point]:
             run["usual_ms"] / 1000,
             run["peak_gib_of_steps"][0],
         )
-        for run in report["results"]
+        for file in RESULTS[machine]
+        for run in json.loads((FOLDER / file).read_text(encoding="utf-8"))["results"]
         if "failed" not in run and run["way"] == WAY[machine]
     ]
 
@@ -273,10 +277,12 @@ def processes_table(measured: dict[str, list[Point]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for machine, points in measured.items():
-        speed = {(p.size, p.pairs_of, p.pairs, p.processes): p.pairs / p.seconds for p in points}
-        for (size, pairs_of, pairs, n), rate in speed.items():
+        speed = {
+            (p.file, p.size, p.pairs_of, p.pairs, p.processes): p.pairs / p.seconds for p in points
+        }
+        for (file, size, pairs_of, pairs, n), rate in speed.items():
             each = pairs // n
-            same, share = (speed.get((size, pairs_of, count, 1)) for count in (pairs, each))
+            same, share = (speed.get((file, size, pairs_of, count, 1)) for count in (pairs, each))
             if n == 1 or not (same or share):
                 continue
             cells = [
@@ -360,7 +366,7 @@ START_SECONDS = 25
 # Of a step: forward without backward is half of the products.
 REFERENCE_SHARE = 0.5
 LINK = 450e9  # bytes a second into a GPU over NVLink, by the H200's data sheet
-EFFICIENCY = 0.9  # of data parallelism, assumed: 0.98 on one host, more hosts are not measured
+EFFICIENCY = 0.9  # of data parallelism, assumed: 0.93 to 0.99 on one host, more are not measured
 
 
 def run_table(seconds: NDArray[np.float64], memory: NDArray[np.float64]) -> str:
@@ -410,6 +416,27 @@ def parts_table(seconds: NDArray[np.float64], memory: NDArray[np.float64]) -> st
     return "\n".join(lines)
 
 
+def ways_table() -> str:
+    """Say what each way to hold an 8B base on two GPUs takes, and what it has learned."""
+    names = {
+        "compiled": "NF4 expanded, whole on each, compiled engine",
+        "whole": "16 bits, whole on each",
+        "in parts": "16 bits, in parts",
+        "nf4 in parts": "NF4, in parts",
+    }
+    lines = [
+        "| held | ms a step | pairs/s | GiB on each: loaded | at most | mean loss of the steps |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in json.loads(SHARDED.read_text(encoding="utf-8"))["results"]:
+        loaded, peak = (max(run[name]) for name in ("gib_after_loading", "peak_gib_of_steps"))
+        lines.append(
+            f"| {names[run['way']]} | {run['usual_ms']:,.0f} | {run['pairs_per_second']:.1f} | "
+            f"{loaded:.1f} | {peak:.1f} | {run['loss']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
 def three_digits(value: float) -> str:
     """Write a number of any size to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -449,6 +476,7 @@ def tables() -> dict[str, str]:
         "speed": speed_table(seconds, memory),
         "runs": run_table(seconds, memory),
         "parts": parts_table(seconds, memory),
+        "ways": ways_table(),
         "gpus": gpu_table(seconds, memory),
     }
     for machine in measured:

@@ -31,6 +31,9 @@ def test_what_was_held_out_is_as_near_as_the_document_says() -> None:
 
     seconds = cost.fit_time(fitted)
 
+    several = [p for p in points if p.processes > 1]
+    assert {p.processes for p in several} == {2, 4}
+    others += several
     assert max(p.seconds for p in others) > 3 * max(p.seconds for p in fitted)
     assert all(cost.predicted(p, seconds) == pytest.approx(p.seconds, rel=0.1) for p in others)
 
@@ -80,7 +83,7 @@ def test_the_fit_finds_constants_that_points_were_made_with() -> None:
     true = np.array([1e-4, 2e-12, 9e-12, 1e-11])
     lengths = (Lengths(134, 52, 8e3), Lengths(1034, 602, 4e5))
     points = [
-        cost.Point("0.6b", "1x1x1", pairs, 1, shape, pair, 1, 0.0, None)
+        cost.Point("file", "0.6b", "1x1x1", pairs, 1, shape, pair, 1, 0.0, None)
         for pairs in (2, 8, 32)
         for pair in lengths
         for shape in (scaling.SIZES["0.6b"], scaling.SIZES["1.7b"])
