@@ -19,11 +19,12 @@ def main() -> None:
     jobs = {}
     for file in sorted(args.folder.glob("*.job")):
         about, log = file.read_text(), file.with_suffix(".log").read_text(errors="replace")
+        state = re.findall(r"JobState=(\w+)", about)[0]
         jobs[file.stem] = {
-            "state": re.findall(r"JobState=(\w+)", about)[0],
+            "state": state,
             "restarts": int(re.findall(r"Restarts=(\d+)", about)[0]),
             "the_script_said": re.findall(r"^.*: queueing the job again$", log, re.MULTILINE),
-            **compared(args.folder / "runs" / file.stem, whole),
+            **(compared(args.folder / "runs" / file.stem, whole) if state == "COMPLETED" else {}),
         }
     result = {
         "what": "docs/slurm.sh on two nodes that are one machine; see benchmarks/slurm_jobs.sh",

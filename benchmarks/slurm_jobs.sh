@@ -47,4 +47,5 @@ job process_killed kill_process
 job node_down fail_node
 job time_is_up end_time
 job requeued scontrol requeue
+job cancelled scancel
 python benchmarks/slurm_jobs.py "$folder" --out "$out"

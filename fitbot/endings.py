@@ -39,6 +39,8 @@ def is_lost(error: BaseException) -> bool:
 
 def lost(why: object) -> LostError:
     """Say that this process has waited in vain for another one, and what to do."""
+    if isinstance(why, torch.distributed.DistBackendError):  # NCCL names the cause last
+        why = str(why).splitlines()[-1]
     return LostError(
         f"process {launched_as()} on {socket.gethostname()} waited in vain for another process of "
         f"this run, which is gone or out of reach; its own host's log says why. The same command "
