@@ -31,7 +31,7 @@ RESULTS = {
 # The way to hold a base that the formula is for.
 WAY = {"H200": "compiled", "H100": "compiled", "CPU": "whole"}
 FOLDER = ROOT / "benchmarks/results"
-SHARES = FOLDER / "shares_2026-11-23.json"
+SHARES = FOLDER / "shares_2026-11-28.json"
 SHARDED = FOLDER / "sharded_h200_2026-11-28.json"
 DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
 GIB = 2**30
@@ -295,18 +295,19 @@ def processes_table(measured: dict[str, list[Point]]) -> str:
 
 
 def shares_table() -> str:
-    """Say how much longer the busiest process is busy than all are on average, in tokens."""
+    """Say how much longer the busiest process is busy than all are, and how often sizes are new."""
     lines = [
         "| pairs | tokens, mean ± standard deviation | processes | pairs each | as they come | "
-        "by length |",
-        "|---|---|---|---|---|---|",
+        "by length | steps that meet a size: each pads its own | as the largest |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run in json.loads(SHARES.read_text(encoding="utf-8"))["results"]:
         mean, deviation = run["tokens"].values()
-        ways = " | ".join(f"{ratio - 1:+.1%}" for ratio in run["busiest_over_mean"].values())
+        cells = [f"{ratio - 1:+.1%}" for ratio in run["busiest_over_mean"].values()]
+        cells += [str(count) for count in run["steps_that_meet_a_size"].values()]
         lines.append(
             f"| {run['pairs_of']} | {mean:.0f} ± {deviation:.0f} | {run['processes']} | "
-            f"{run['pairs_each']} | {ways} |"
+            f"{run['pairs_each']} | {' | '.join(cells)} |"
         )
     return "\n".join(lines)
 

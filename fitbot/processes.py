@@ -31,8 +31,8 @@ def share_of(items: Sequence[Item]) -> list[Item]:
     return list(items[rank() :: num_processes()])
 
 
-def balanced_share_of(items: Sequence[Item], size: Callable[[Item], int]) -> list[Item]:
-    """Take this process's part of a list that all have, such that all have about as much to do.
+def balanced_shares(items: Sequence[Item], size: Callable[[Item], int]) -> list[list[Item]]:
+    """Deal a list that all processes have out to them, such that all have about as much to do.
 
     The largest first, each to whoever has least so far. All get as many items, but for a rest: who
     has eight pairs in one step and nine in the next would need CUDA graphs for both.
@@ -42,10 +42,10 @@ def balanced_share_of(items: Sequence[Item], size: Callable[[Item], int]) -> lis
         size: Says what an item costs, the same in all processes; not asked with one process.
 
     Returns:
-        Our items in the list's order; maybe none.
+        By process, its items in the list's order; maybe none.
     """
     if num_processes() == 1:
-        return list(items)
+        return [list(items)]
     sizes = [size(item) for item in items]
     most = -(-len(items) // num_processes())
     shares: list[list[int]] = [[] for _ in range(num_processes())]
@@ -55,7 +55,7 @@ def balanced_share_of(items: Sequence[Item], size: Callable[[Item], int]) -> lis
         shares[process].append(i)
         if len(shares[process]) < most:
             heapq.heappush(lightest, (load + sizes[i], process))
-    return [items[i] for i in sorted(shares[rank()])]
+    return [[items[i] for i in sorted(share)] for share in shares]
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:

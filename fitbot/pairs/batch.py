@@ -26,6 +26,13 @@ LAYOUTS: tuple[Layout, ...] = ("shared", "rows")
 PROMPT, CHOSEN, REJECTED = 0, 1, 2
 
 
+class Extent(NamedTuple):
+    """How much there is of a pair or of several, without padding."""
+
+    tokens: int  # the prompt once
+    scored: int
+
+
 class PairBatch(NamedTuple):
     """B pairs ready for the model; what is scored is an index list, never a mask of values."""
 
@@ -59,6 +66,16 @@ def padded_size(count: int, *, minimum: int = 64) -> int:
     return -(-count // step) * step
 
 
+def padded_scored(count: int, num_tokens: int) -> int:
+    """Round scored tokens up to whole eighths of a row of so many: few sizes are what decides.
+
+    >>> [padded_scored(n, num_tokens=1152) for n in (1, 144, 145)]
+    [144, 144, 288]
+    """
+    step = max(8, num_tokens // 8)
+    return -(-count // step) * step
+
+
 def collate_pairs(
     pairs: Sequence[EncodedPair],
     *,
@@ -66,6 +83,7 @@ def collate_pairs(
     pad_id: int,
     records: Sequence[int] | None = None,
     reference_logps: Tensor | None = None,
+    room: Extent | None = None,
 ) -> PairBatch:
     """Lay B pairs out for one forward pass.
 
@@ -75,11 +93,12 @@ def collate_pairs(
         pad_id: Token that fills the row; its value never reaches a scored token.
         records: Each pair's index in the list it was drawn from; 0 to B - 1 by default.
         reference_logps: (B, 2) cached log-probs of the reference, nats.
+        room: Pad as for so much, if that is more; `shared` only.
     """
     index = torch.tensor(range(len(pairs)) if records is None else records)
     if layout == "rows":
         return _collate_rows(pairs, pad_id, index, reference_logps)
-    return _collate_shared(pairs, pad_id, index, reference_logps)
+    return _collate_shared(pairs, pad_id, index, reference_logps, room or Extent(0, 0))
 
 
 def attention_mask(pair_index: Tensor, part: Tensor) -> Tensor:
@@ -115,7 +134,11 @@ def pack_by_tokens(sizes: Sequence[int], max_tokens: int) -> list[list[int]]:
 
 
 def _collate_shared(
-    pairs: Sequence[EncodedPair], pad_id: int, records: Tensor, reference_logps: Tensor | None
+    pairs: Sequence[EncodedPair],
+    pad_id: int,
+    records: Tensor,
+    reference_logps: Tensor | None,
+    room: Extent,
 ) -> PairBatch:
     ids: list[int] = []
     positions: list[int] = []
@@ -143,14 +166,14 @@ def _collate_shared(
                 score_ids += tokens
                 owner += [2 * b + kind - CHOSEN] * len(tokens)
     # Padding is a segment of its own, so that every query sees at least itself.
-    size, used, num_pairs = padded_size(len(ids)), len(ids), len(pairs)
-    fill = size - used
+    size, num_pairs = padded_size(max(len(ids), room.tokens)), len(pairs)
+    fill = size - len(ids)
     return PairBatch(
         input_ids=_tensor(ids + [pad_id] * fill)[None],
         position_ids=_tensor(positions + list(range(fill)))[None],
         pair_index=_tensor(pair_index + [num_pairs] * fill),
         part=_tensor(part + [PROMPT] * fill),
-        **_padded_scores(score_from, score_ids, owner, num_pairs, size),
+        **_padded_scores(score_from, score_ids, owner, num_pairs, size, room.scored),
         reference_logps=reference_logps,
         records=records,
     )
@@ -185,11 +208,14 @@ def _collate_rows(
 
 
 def _padded_scores(
-    score_from: list[int], score_ids: list[int], owner: list[int], num_pairs: int, num_tokens: int
+    score_from: list[int],
+    score_ids: list[int],
+    owner: list[int],
+    num_pairs: int,
+    num_tokens: int,
+    room: int = 0,
 ) -> dict[str, Tensor]:
-    # In eighths of the tokens: how many sizes of batch there are is what decides.
-    step = max(8, num_tokens // 8)
-    fill = -len(score_ids) % step
+    fill = padded_scored(max(len(score_ids), room), num_tokens) - len(score_ids)
     return {
         "score_from": _tensor(score_from + [0] * fill),
         "score_ids": _tensor(score_ids + [0] * fill),

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from fitbot.errors import ConfigError
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.batch import Extent, Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
 from fitbot.pairs.preferences import PreferencePair
 from fitbot.pairs.store import PairStore, open_pairs, some_of
-from fitbot.processes import balanced_share_of
+from fitbot.processes import balanced_shares, num_processes, rank
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +175,16 @@ class PreferenceDataModule(LightningDataModule):
         """All pairs of the test file in its order, each once."""
         return self.test_dataloader()
 
-    def collate(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
-        """Lay pairs of a split out in as many forward passes as the token budget asks for."""
+    def collate(
+        self, split: Split, indices: Sequence[int], room: Extent | None = None
+    ) -> list[PairBatch]:
+        """Lay pairs of a split out in as many forward passes as the token budget asks for.
+
+        Args:
+            split: What the indices are of.
+            indices: Of the pairs.
+            room: What each pass has room for at least; `shared` only.
+        """
         pairs = [self.pairs[split][i] for i in indices]
         reference = self.reference_logps.get(split)
         return [
@@ -188,6 +196,7 @@ class PreferenceDataModule(LightningDataModule):
                 reference_logps=None
                 if reference is None
                 else reference[[indices[j] for j in group]],
+                room=room,
             )
             for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
         ]
@@ -300,8 +309,21 @@ class PreferenceDataModule(LightningDataModule):
         )
 
     def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
-        """Collate this process's pairs of a batch; none where a batch has fewer than processes."""
-        return self.collate(split, balanced_share_of(indices, self.pairs[split].size))
+        """Collate this process's pairs of a batch; none where a batch has fewer than processes.
+
+        All processes pad as the one that has most: who captures a pass of a new size holds up all,
+        and so they do it in the same step.
+        """
+        if num_processes() == 1:
+            return self.collate(split, indices)
+        extents = {i: self.pairs[split].extent(i) for i in indices}
+        shares = balanced_shares(indices, lambda i: extents[i].tokens)
+        most = Extent(
+            max(sum(extents[i].tokens for i in share) for share in shares),
+            max(sum(extents[i].scored for i in share) for share in shares),
+        )
+        one_pass = self.layout == "shared" and most.tokens <= self.token_budget
+        return self.collate(split, shares[rank()], most if one_pass else None)
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE

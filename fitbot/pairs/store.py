@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fitbot.errors import ConfigError, DataError
+from fitbot.pairs.batch import Extent
 from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
 from fitbot.pairs.preferences import (
     LoadedPairs,
@@ -118,10 +119,10 @@ class PairStore(Lazy[EncodedPair]):
         """Count every pair's tokens, its prompt once: (N,)."""
         return np.concatenate([self._shard(i).sizes() for i in range(len(self._shards))])
 
-    def size(self, index: int) -> int:
-        """Count the tokens of one pair, its prompt once."""
+    def extent(self, index: int) -> Extent:
+        """Count the tokens of one pair, without reading it."""
         shard, row = self._find(index)
-        return shard.size(row)
+        return shard.extent(row)
 
     def _pair(self, index: int) -> EncodedPair:
         shard, row = self._find(index)
@@ -179,9 +180,11 @@ class Shard:
         buffer = self._batch.column("key").buffers()[1]
         return np.frombuffer(buffer, dtype=np.uint64).reshape(-1, 2)[: len(self._batch)]
 
-    def size(self, row: int) -> int:
+    def extent(self, row: int) -> Extent:
         """Count the tokens of one pair."""
-        return sum(int(ends[row + 1]) - int(ends[row]) for ends in self._ends.values())
+        prompt, *completions = (int(e[row + 1]) - int(e[row]) for e in self._ends.values())
+        scored = sum(completions)
+        return Extent(prompt + scored, scored)
 
     def sizes(self) -> NDArray[np.int64]:
         """Count all pairs' tokens: (N,)."""

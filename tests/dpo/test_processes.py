@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, make_data
 
 from fitbot import processes
 from fitbot.errors import ConfigError
+from fitbot.pairs import datamodule
+from fitbot.pairs.batch import PairBatch
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
 PYTHON = (sys.executable, "-m", "fitbot")
@@ -135,7 +137,8 @@ def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
         assert other[name] == pytest.approx(one[name], rel=1e-5), name
     assert other["val_accuracy"] == one["val_accuracy"]
     for name, weight in last(alone)["state_dict"].items():
-        torch.testing.assert_close(last(both)["state_dict"][name], weight, atol=1e-5, rtol=1e-4)
+        # Adam gives a gradient of nothing but rounding as large a step as any other: 1e-3 here.
+        torch.testing.assert_close(last(both)["state_dict"][name], weight, atol=5e-5, rtol=1e-4)
     # One process writes, and it writes once.
     assert sorted(path.name for path in both.parent.iterdir()) == ["quickstart", "reference"]
     assert len(list((both.parent / "reference").iterdir())) == 1
@@ -379,24 +382,58 @@ def test_a_lost_gpu_is_told_of_and_the_run_goes_on(base: str, tmp_path: Path) ->
         assert broken[name] == pytest.approx(whole[name], rel=0.02, abs=1e-3), name
 
 
+def test_what_processes_do_in_one_step_has_one_size(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sizes(batch: list[PairBatch]) -> list[tuple[int, int]]:
+        return [(part.input_ids.numel(), part.score_ids.numel()) for part in batch]
+
+    data = make_data(base, str(ROOT / "data" / "fitness_train.json"), train_limit=80)
+    data.setup("fit")
+    alone, together, seen = [], [], []
+    for module in (processes, datamodule):
+        monkeypatch.setattr(module, "num_processes", lambda: 4)
+    for rank in range(4):
+        monkeypatch.setattr(datamodule, "rank", lambda rank=rank: rank)
+        batches = list(data.train_dataloader())
+        records = [[i for part in batch for i in part.records.tolist()] for batch in batches]
+        seen += [i for step in records for i in step]
+        together.append([sizes(batch) for batch in batches])
+        alone.append([sizes(data.collate("train", step)) for step in records])
+
+    assert sorted(seen) == list(range(80))
+    assert together[0] == together[1] == together[2] == together[3]
+    # Nobody has more to do than the one that has most.
+    for step in range(10):
+        of_each = [alone[rank][step][0] for rank in range(4)]
+        tokens, scored = together[0][step][0]
+        assert tokens == max(one[0] for one in of_each)
+        assert abs(scored - max(one[1] for one in of_each)) < tokens // 8  # whole eighths
+    assert alone[0] != alone[1]
+
+    # Of passes that differ in number nobody's are larger for others'.
+    monkeypatch.setattr(data, "_budget", 256)
+    batch = next(iter(data.train_dataloader()))
+    assert sizes(batch) == sizes(
+        data.collate("train", [i for part in batch for i in part.records.tolist()])
+    )
+    assert len(batch) > 1
+
+
 def test_every_item_is_somebodys_and_all_have_as_much_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     items = list("abcdefgh")
     sizes = dict(zip(items, [900, 100, 120, 800, 130, 110, 700, 90], strict=True))
-    assert processes.balanced_share_of(items, sizes.__getitem__) == items
+    assert processes.balanced_shares(items, sizes.__getitem__) == [items]
 
     monkeypatch.setattr(processes, "num_processes", lambda: 3)
-    shares = []
-    for rank in range(3):
-        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
-        shares.append(processes.balanced_share_of(items, sizes.__getitem__))
-        assert processes.balanced_share_of([], len) == []
+    shares = processes.balanced_shares(items, sizes.__getitem__)
 
+    assert processes.balanced_shares([], len) == [[], [], []]
     assert sorted(item for share in shares for item in share) == items
     assert all(share == sorted(share) for share in shares)  # in the list's order
     assert sorted(len(share) for share in shares) == [2, 3, 3]
     loads = [sum(sizes[item] for item in share) for share in shares]
     assert max(loads) - min(loads) < 150  # every third one: 2,400, 320 and 230
-    monkeypatch.setattr(processes, "rank", lambda: 2)
-    assert processes.balanced_share_of(["only"], len) == []
+    assert processes.balanced_shares(["only"], len) == [["only"], [], []]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fitbot.pairs.batch import attention_mask, collate_pairs, pack_by_tokens, padded_size
+from fitbot.pairs.batch import Extent, attention_mask, collate_pairs, pack_by_tokens, padded_size
 from fitbot.pairs.chat import EncodedPair
 
 A = EncodedPair([11, 12, 13], [21, 22], [31, 32, 33], 0, 0, 0, 0)
@@ -42,6 +42,20 @@ def test_scored_tokens_are_padded_to_eighths_of_the_row_and_the_padding_owns_no_
     assert len(batch.score_ids) == 16  # 13 are real, an eighth of the row's 64 tokens is 8
     assert batch.score_owner[:13].tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 5]
     assert batch.score_owner[13:].tolist() == [6, 6, 6]  # 2B: thrown away
+
+
+def test_a_batch_is_padded_as_one_that_has_more() -> None:
+    larger = collate_pairs([A, B, A], layout="shared", pad_id=9)
+
+    # 120 tokens are padded to 120 as well, of which eighths are 15; 40 scored ones to 45.
+    batch = collate_pairs([A, B], layout="shared", pad_id=9, room=Extent(120, 40))
+
+    assert batch.input_ids.shape == (1, 120)
+    assert batch.position_ids[0, :13].tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 0, 1, 2, 1, 0]
+    assert len(batch.score_ids) == 45
+    assert batch.score_owner[8:].unique().tolist() == [4]
+    less = collate_pairs([A, B, A], layout="shared", pad_id=9, room=Extent(12, 8))
+    assert all(torch.equal(x, y) for x, y in zip(less, larger, strict=True) if x is not None)
 
 
 def test_rows_are_chosen_then_rejected_padded_on_the_right() -> None:

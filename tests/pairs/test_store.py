@@ -85,7 +85,9 @@ def test_pairs_on_disk_are_those_in_memory(chat: Chat, tmp_path: Path, suffix: s
     assert found[-1] == pairs[-1]
     assert found[3:20:5] == pairs[3:20:5]
     sizes = [pair.num_tokens for pair in pairs]
-    assert found.sizes().tolist() == [found.size(i) for i in range(50)] == sizes
+    assert found.sizes().tolist() == [found.extent(i).tokens for i in range(50)] == sizes
+    scored = [len(pair.chosen) + len(pair.rejected) for pair in pairs]
+    assert [found.extent(i).scored for i in range(50)] == scored
     assert found.keys().tobytes() == b"".join(store.key_of(pair) for pair in pairs)
     assert found.cut.num_pairs == 50
     with pytest.raises(IndexError):
