@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from fitbot.errors import ConfigError
-from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.pairs.batch import Extent, PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.base import LoraSettings
 from fitbot.policy.engine import Engine, unsupported
@@ -80,6 +80,24 @@ def test_engine_is_network_in_float32(
     engine_reference = policy.reference_logps(batch)
     torch.testing.assert_close(engine_reference, reference, atol=1e-3, rtol=1e-5)
     assert not engine_reference.requires_grad
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_padding_as_for_more_pairs_changes_nothing(
+    base: str, pairs: list[EncodedPair], device: str
+) -> None:
+    policy = make_policy(base, device=device)
+    policy.accelerate(capture=device == "cuda")
+    batch = batch_of(pairs[:2], policy)
+    alone = run(policy, batch)
+    room = Extent(3 * batch.input_ids.numel(), 3 * len(batch.score_ids))
+    larger = collate_pairs(pairs[:2], layout="shared", pad_id=0, room=room)
+    assert larger.input_ids.numel() >= 3 * batch.input_ids.numel()
+
+    for _ in range(3):  # launched, captured, replayed
+        logps, gradient = run(policy, to_device(larger, policy.device))
+        torch.testing.assert_close(logps, alone[0], atol=1e-3, rtol=1e-5)
+        assert_same_gradient(policy, gradient, alone[1], 1e-3 if device == "cuda" else 1e-4)
 
 
 @pytest.mark.parametrize(
