@@ -6,7 +6,7 @@ budget. How the pairs of a step are split into forward passes changes no result.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from fitbot.pairs.batch import Extent, Layout, PairBatch, collate_pairs, pack_by
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
 from fitbot.pairs.preferences import PreferencePair
 from fitbot.pairs.store import PairStore, open_pairs, some_of
-from fitbot.processes import balanced_shares, num_processes, rank
+from fitbot.processes import balanced_shares, rank
 
 logger = logging.getLogger(__name__)
 
@@ -311,19 +311,20 @@ class PreferenceDataModule(LightningDataModule):
     def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
         """Collate this process's pairs of a batch; none where a batch has fewer than processes.
 
-        All processes pad as the one that has most: who captures a pass of a new size holds up all,
-        and so they do it in the same step.
+        Where passes may be captured, all processes pad as the one that has most: who captures a
+        new size holds up all, and so they do it in the same step.
         """
-        if num_processes() == 1:
-            return self.collate(split, indices)
-        extents = {i: self.pairs[split].extent(i) for i in indices}
-        shares = balanced_shares(indices, lambda i: extents[i].tokens)
+        extent = cache(self.pairs[split].extent)
+        shares = balanced_shares(indices, lambda i: extent(i).tokens)
+        ours = shares[rank()]
+        captured = split == "train" and self.layout == "shared" and self._device.type == "cuda"
+        if len(shares) == 1 or not captured:
+            return self.collate(split, ours)
         most = Extent(
-            max(sum(extents[i].tokens for i in share) for share in shares),
-            max(sum(extents[i].scored for i in share) for share in shares),
+            max(sum(extent(i).tokens for i in share) for share in shares),
+            max(sum(extent(i).scored for i in share) for share in shares),
         )
-        one_pass = self.layout == "shared" and most.tokens <= self.token_budget
-        return self.collate(split, shares[rank()], most if one_pass else None)
+        return self.collate(split, ours, most if most.tokens <= self.token_budget else None)
 
     def _in_order(self, split: Split) -> DataLoader[list[PairBatch]]:
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE
