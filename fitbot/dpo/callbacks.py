@@ -16,7 +16,9 @@ from fitbot.processes import gather, num_processes, rank
 
 logger = logging.getLogger(__name__)
 
-_ESTIMATE_FROM, _ESTIMATE_AT = 2, 10  # steps of this process; the first ones are slower
+# Between which two steps of this process to measure how long all take; the first ones are slower.
+# Where the earlier pair is over in a moment, CUDA graphs are still being captured: then the later.
+_ESTIMATES, _A_MOMENT = ((2, 10), (60, 100)), 2.0  # seconds
 
 
 class StepLog(Callback):
@@ -33,6 +35,7 @@ class StepLog(Callback):
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
         self._first_step = 0
         self._window_started = self._estimate_started = 0.0
+        self._estimated = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -49,12 +52,16 @@ class StepLog(Callback):
         if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
         done = step - self._first_step
-        if done in (_ESTIMATE_FROM, _ESTIMATE_AT):
-            _wait_for(pl_module.device)
-            if done == _ESTIMATE_AT:
-                seconds = (time.perf_counter() - self._estimate_started) / (done - _ESTIMATE_FROM)
-                _say_how_long(seconds, total - step)
-            self._estimate_started = time.perf_counter()
+        for first, latest in _ESTIMATES:
+            if done == first:
+                _wait_for(pl_module.device)
+                self._estimate_started = time.perf_counter()
+            elif done == latest and not self._estimated:
+                _wait_for(pl_module.device)
+                seconds = time.perf_counter() - self._estimate_started
+                if seconds > _A_MOMENT or latest == _ESTIMATES[-1][1]:
+                    _say_how_long(seconds / (latest - first), total - step)
+                    self._estimated = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the peak memory; Lightning moves the model off the GPU afterwards."""

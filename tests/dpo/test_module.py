@@ -3,7 +3,9 @@
 import gc
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -13,6 +15,7 @@ from conftest import adapter_of, make_data, make_module, make_trainer
 from tiny_model import write_tiny_model
 from torch import Tensor
 
+from fitbot.dpo import callbacks
 from fitbot.dpo.callbacks import RandomState, StepLog
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
@@ -377,6 +380,41 @@ def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pa
         "train/learning_rate",
         "train/pairs_per_second",
     }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (lambda step: 1.0, "1000 ms a step: about 1 min 35 s for the 95 steps that are left"),
+        # As with CUDA graphs: a size of batch is slow until it is captured.
+        (lambda step: 0.1 if step < 50 else 0.02, "20 ms a step: about 0 min 00 s for the 5 steps"),
+    ],
+)
+def test_once_it_is_known_a_run_says_how_long_it_takes(
+    seconds: Callable[[int], float],
+    said: str,
+    base: str,
+    pairs_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Clock(lightning.Callback):
+        now = 0.0
+
+        def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+            self.now += seconds(trainer.global_step)
+
+    clock, data = Clock(), make_data(base, pairs_file, batch_size=2, accumulate_batches=1)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    caplog.set_level("INFO", logger="fitbot")
+
+    make_trainer(
+        tmp_path, max_epochs=-1, max_steps=105, log_every_n_steps=105, callbacks=[clock, StepLog()]
+    ).fit(make_module(base, tmp_path), data)
+
+    (line,) = (text for text in caplog.messages if "ms a step" in text)
+    assert line.startswith(said)
 
 
 def test_predict_scores_every_pair(base: str, pairs_file: str, tmp_path: Path) -> None:
