@@ -48,6 +48,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "compiled": {**EXPANDED, "model.engine": "compiled"},
     "whole": PLAIN,
     "nf4 whole": KEPT,
+    "nf4 whole, recomputed": {**KEPT, "model.gradient_checkpointing": True},
     "in parts": {**PLAIN, **PARTS},
     "in parts, recomputed": {**PLAIN, **PARTS, "model.gradient_checkpointing": True},
     "nf4 in parts": {**KEPT, **PARTS},
@@ -55,11 +56,22 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_model(folder: Path, size: str) -> None:
-    """Write a random Qwen3 as a hub folder is, one file a layer: no memory ever holds all of it."""
+def write_model(folder: Path, size: str, *, nf4: bool) -> None:
+    """Write a random Qwen3 as a hub folder is, one file a layer: no memory ever holds all of it.
+
+    Args:
+        folder: Where to.
+        size: One of SIZES.
+        nf4: Store linear layers in 4 bits, as the hub's folders named *-bnb-4bit do.
+    """
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        BitsAndBytesConfig,
+        Qwen3Config,
+    )
 
     from fitbot.embedded import resolve_base_model
 
@@ -92,21 +104,41 @@ def write_model(folder: Path, size: str) -> None:
         del shapes["lm_head.weight"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    blocks = {name: name.split(".")[2] if ".layers." in name else "rest" for name in shapes}
-    index = {name: f"model-{block}.safetensors" for name, block in blocks.items()}
-    for file in dict.fromkeys(index.values()):
-        tensors = {}
-        for name in (name for name in shapes if index[name] == file):
+    blocks: dict[str, list[str]] = {}
+    for name in shapes:
+        blocks.setdefault(name.split(".")[2] if ".layers." in name else "rest", []).append(name)
+    files: dict[str, str] = {}
+    for block, names in blocks.items():
+        file, tensors = f"model-{block}.safetensors", {}
+        for name in names:
             tensor = torch.ones(shapes[name].shape, dtype=torch.bfloat16, device=device)
             if not name.endswith("norm.weight"):
                 tensor.normal_(std=config.initializer_range)
-            tensors[name] = tensor.cpu()
+            stored = as_nf4(tensor) if nf4 and "_proj." in name else {"": tensor}
+            tensors |= {f"{name}{part}": value.cpu() for part, value in stored.items()}
         save_file(tensors, folder / file, metadata={"format": "pt"})
+        files |= dict.fromkeys(tensors, file)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {}, "weight_map": index})
+        json.dumps({"metadata": {}, "weight_map": files})
     )
+    if nf4:
+        config.quantization_config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        ).to_dict()
     config.save_pretrained(folder)  # last: a folder that has it is whole
+
+
+def as_nf4(weight: Any) -> dict[str, Any]:
+    """Quantise a weight; returns what bitsandbytes stores of it, by what follows its name."""
+    import bitsandbytes as bnb
+
+    packed, state = bnb.functional.quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+    rest = {f".{part}": value for part, value in state.as_dict(packed=True).items()}
+    return {"": packed, **rest}
 
 
 def allocated(*, peak: bool = False) -> float | None:
@@ -226,6 +258,11 @@ def usual(step_ms: list[float], apart: list[int]) -> float:
     return mean(steps[cut : len(steps) - cut])
 
 
+def folder_of(args: argparse.Namespace, size: str) -> Path:
+    """Say where a base of a size lies."""
+    return args.models / (f"{size}-nf4" if args.nf4_files else size)  # type: ignore[no-any-return]
+
+
 def run_one(args: argparse.Namespace, point: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let one combination train; returns its figures, or why it failed."""
     out = folder / "one.json"
@@ -236,7 +273,7 @@ def run_one(args: argparse.Namespace, point: dict[str, Any], folder: Path) -> di
     command += [__file__, "--one", point["way"], "--out", str(out)]
     options = {
         "models": args.models,
-        "model": args.models / point["size"],
+        "model": folder_of(args, point["size"]),
         "data": point["file"],
         "pairs": point["pairs_per_step"],
         "processes": point["processes"],
@@ -286,6 +323,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=512, help="of them, the first so many")
     parser.add_argument("--pairs", type=int, nargs="+", default=[8], help="pairs a step, of all")
     parser.add_argument("--processes", type=int, nargs="+", default=[1], help="one a GPU")
+    parser.add_argument("--nf4-files", action="store_true", help="bases are stored in 4 bits")
     parser.add_argument("--dropout", type=float, default=0.05, help="of the adapter's inputs")
     parser.add_argument("--tokens", type=int, help="at most, of a forward pass")
     parser.add_argument("--steps", type=int, default=45)
@@ -315,8 +353,8 @@ def main() -> None:
         for size, way, data, pairs, processes in product(
             args.sizes, args.ways, files, args.pairs, args.processes
         ):
-            if not (args.models / size / "config.json").exists():
-                write_model(args.models / size, size)
+            if not (folder_of(args, size) / "config.json").exists():
+                write_model(folder_of(args, size), size, nf4=args.nf4_files)
             point = {
                 "size": size,
                 "way": way,

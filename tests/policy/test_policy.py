@@ -1,6 +1,8 @@
 """What must always hold of log-probs: layouts, batches, storage of the base, the reference."""
 
 import copy
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,14 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.base import BaseSettings, LoraSettings, add_adapter, count_4bit, load_base
+from fitbot.policy.base import (
+    BaseSettings,
+    LoraSettings,
+    add_adapter,
+    count_4bit,
+    expand_4bit,
+    load_base,
+)
 from fitbot.policy.policy import Policy, to_device
 
 WIDTHS = {"cpu": torch.float32, "cuda": torch.bfloat16}
@@ -133,6 +142,22 @@ def test_a_prequantised_checkpoint_trains_in_the_runs_dtype(
     assert_same(
         logps_and_gradient(kept, pairs, "shared"), logps_and_gradient(expanded, pairs, "rows"), 2e-4
     )
+
+
+def test_nothing_stays_of_4_bit_weights_that_were_expanded(prequantised: str) -> None:
+    settings = BaseSettings(base_model=prequantised, expand_4bit=False)
+    base = load_base(settings, device=torch.device("cpu"), compute_dtype=torch.float32)
+    packed = [weakref.ref(p) for p in base.parameters() if p.dtype == torch.uint8]
+
+    gc.disable()  # or it may look for cycles in time, as it seldom does in a run
+    try:
+        expand_4bit(base, torch.float32)
+        left = sum(weight() is not None for weight in packed)
+    finally:
+        gc.enable()
+
+    assert len(packed) == 13
+    assert left == 0
 
 
 def test_a_prequantised_checkpoint_without_4bit_is_refused(prequantised: str) -> None:
