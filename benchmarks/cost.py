@@ -24,7 +24,11 @@ from work import Lengths, Shape, work_of
 
 ROOT = Path(__file__).parent.parent
 RESULTS = {
-    "H200": ("scaling_h200_2026-11-23.json", "scaling_h200s_2026-11-28.json"),
+    "H200": (
+        "scaling_h200_2026-11-23.json",
+        "scaling_h200s_2026-11-28.json",
+        "scaling_h200_large_2026-11-28.json",
+    ),
     "H100": ("scaling_h100_2026-11-28.json",),
     "CPU": ("scaling_cpu_2026-11-23.json",),
 }
@@ -534,7 +538,7 @@ def draw(path: Path) -> None:
     speed.minorticks_off()
     speed.set_ylabel("thousand tokens a second")
     speed.legend(frameon=False, fontsize=8)
-    for number, (name, shape) in enumerate(order[:-1]):
+    for number, (name, shape) in enumerate(order):
         colour = f"C{number}"
         tokens = np.linspace(0, PASS_TOKENS, 50)
         gib = [(base_bytes(shape) + memory_terms(shape, t) @ memory) / GIB for t in tokens]
