@@ -346,6 +346,21 @@ def test_bf16_mixed_trains_with_float32_adapter_weights(
     assert {weight.dtype for weight in adapter_of(module).values()} == {torch.float32}
 
 
+def test_the_base_stays_where_it_is_when_a_fit_is_over(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuse(lightning.Callback):
+        def on_train_end(self, *_: Any) -> None:
+            monkeypatch.setattr(Policy, "_apply", lambda *_: pytest.fail("the base is moved"))
+
+    trainer, data = make_trainer(tmp_path, callbacks=[Refuse()]), make_data(base, pairs_file)
+
+    trainer.fit(module := make_module(base, tmp_path), data)
+
+    with pytest.raises(pytest.fail.Exception, match="the base is moved"):
+        module.to(torch.device("cpu"))  # as Lightning does at a start, and would at an end
+
+
 # -- log points -----------------------------------------------------------------------------------
 
 
