@@ -44,15 +44,17 @@ KEPT = {"model.load_in_4bit": True, "model.expand_4bit": False}
 EXPANDED = {"model.load_in_4bit": True, "model.expand_4bit": True}
 PLAIN = {"model.load_in_4bit": False}
 PARTS = {"trainer.strategy": "sharded"}
+RECOMPUTED = {"model.gradient_checkpointing": True}
 WAYS: dict[str, dict[str, Any]] = {
     "compiled": {**EXPANDED, "model.engine": "compiled"},
     "whole": PLAIN,
     "nf4 whole": KEPT,
-    "nf4 whole, recomputed": {**KEPT, "model.gradient_checkpointing": True},
+    "nf4 whole, recomputed": {**KEPT, **RECOMPUTED},
     "in parts": {**PLAIN, **PARTS},
-    "in parts, recomputed": {**PLAIN, **PARTS, "model.gradient_checkpointing": True},
+    "in parts, recomputed": {**PLAIN, **PARTS, **RECOMPUTED},
     "nf4 in parts": {**KEPT, **PARTS},
     "nf4 expanded in parts": {**EXPANDED, **PARTS},
+    "nf4 expanded in parts, recomputed": {**EXPANDED, **PARTS, **RECOMPUTED},
 }
 
 

@@ -155,7 +155,7 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
 
 
 def test_a_short_run_prefers_right_answers_to_questions_it_has_not_seen(tmp_path: Path) -> None:
-    options = ("--data.train_limit", "640", "--data.val_limit", "160", "--trainer.max_epochs", "1")
+    options = ("--data.train_limit", "448", "--data.val_limit", "160", "--trainer.max_epochs", "1")
 
     assert main(["fit", *quickstart(tmp_path, *options, "--data.accumulate_batches", "4")]) == 0
 

@@ -52,19 +52,19 @@ class StepLog(Callback):
         if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
         done = step - self._first_step
-        for first, latest in _ESTIMATES:
+        for first, latest in () if self._estimated else _ESTIMATES:
+            if done in (first, latest):
+                _wait_for(pl_module.device)
             if done == first:
-                _wait_for(pl_module.device)
                 self._estimate_started = time.perf_counter()
-            elif done == latest and not self._estimated:
-                _wait_for(pl_module.device)
+            elif done == latest:
                 seconds = time.perf_counter() - self._estimate_started
                 if seconds > _A_MOMENT or latest == _ESTIMATES[-1][1]:
                     _say_how_long(seconds / (latest - first), total - step)
                     self._estimated = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the peak memory; Lightning moves the model off the GPU afterwards."""
+        """Read the peak memory of the steps, and of what came between them."""
         if pl_module.device.type == "cuda":
             self.peak_memory_gib = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
 
