@@ -23,7 +23,8 @@ Size = tuple[int, int, int, bool]  # tokens, scored tokens, pairs, dropout
 class Graphs(NamedTuple):
     """Forward and backward pass of one size of batch."""
 
-    batch: PairBatch  # inputs
+    adapter: Tensor  # the vector, (N,); with the batch all inputs
+    batch: PairBatch
     logps: Tensor  # (B, 2), output of forward
     upstream: Tensor  # (B, 2), input of backward
     forward: torch.cuda.CUDAGraph
@@ -68,6 +69,7 @@ class Passes:
             return logps, kept, self._number
         torch._foreach_copy_(_inputs(graphs.batch), _inputs(batch))
         graphs.forward.replay()
+        self.engine.decoder.joined.taken = graphs.adapter
         return graphs.logps.clone(), graphs, self._number
 
     def backward(self, what: Kept | Graphs, upstream: Tensor, number: int) -> Tensor:
@@ -75,6 +77,7 @@ class Passes:
         if isinstance(what, Graphs):
             if number != self._number:
                 raise RuntimeError("backward of a captured pass must come before the next forward")
+            self.engine.take_again(what.adapter)
             what.upstream.copy_(upstream)
             what.backward.replay()
         else:
@@ -101,7 +104,7 @@ class Passes:
         assert kept is not None
         with torch.cuda.graph(backward, pool=self._pool):
             self.engine.backward(kept, upstream)
-        return Graphs(static, logps, upstream, forward, backward)
+        return Graphs(adapter, static, logps, upstream, forward, backward)
 
 
 class _EnginePass(torch.autograd.Function):

@@ -28,6 +28,7 @@ HEAD_SIZES = (16, 32, 64, 128)  # powers of two, as many as a block of the atten
 class Kept(NamedTuple):
     """What a forward pass leaves for its backward pass."""
 
+    adapter: Tensor | None  # the vector that it was computed with
     row: Row
     how: Pass
     layers: list[Saved]
@@ -144,10 +145,12 @@ class Engine:
         logps = sum_by_owner(scores, batch.score_owner, batch.num_pairs)
         if saved is None or gradient is None:
             return logps, None
-        return logps, Kept(row, how, saved, last, gradient, batch.score_from, batch.score_owner)
+        scored = (batch.score_from, batch.score_owner)
+        return logps, Kept(adapter, row, how, saved, last, gradient, *scored)
 
     def backward(self, kept: Kept, upstream: Tensor) -> None:
         """Fill `gradient`, (N,), given the gradient with respect to the log-probs, (B, 2)."""
+        self.take_again(kept.adapter)
         # The slot of the padding's scores gets no gradient.
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
         dnormal = by_owner[kept.score_owner, None] * kept.gradient
@@ -164,6 +167,15 @@ class Engine:
         dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
         dx.index_add_(0, kept.score_from, dlast)
         self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
+
+    def take_again(self, adapter: Tensor | None) -> None:
+        """Have the weights of a forward pass in place for its backward pass.
+
+        A reference that has an adapter of its own may have been asked in between.
+        """
+        taken = self.decoder.joined.taken
+        if adapter is not None and (taken is None or taken.data_ptr() != adapter.data_ptr()):
+            self.decoder.joined.refresh(adapter)
 
     def _dropouts_of(self, probability: float) -> list[list[Dropout]] | None:
         """By layer and group; an adapter with dropout runs the same kernels when it is off."""

@@ -71,6 +71,7 @@ class JoinedWeights:
     def __init__(self, layers: Any, weights: AdapterVector, dtype: torch.dtype):
         """Join; from then on the network's weights are views."""
         self.weights = weights
+        self.taken: Tensor | None = None  # the vector whose weights are in the joined ones
         self._adapted = {layer.name: layer for layer in weights.layers}
         self._names = {module: name for name, module in weights.network.named_modules()}
         self._per_layer = _size_of_one_layer(weights, len(layers))
@@ -81,6 +82,7 @@ class JoinedWeights:
 
     def refresh(self, vector: Tensor) -> None:
         """Take the adapter's weights over, those of its vector or of another of its kind."""
+        self.taken = vector
         self._all_a.copy_(vector[: self.weights.a_size])
         for group in self.groups:
             for member, b in zip(group.members, self._views_of_b(vector, group), strict=True):

@@ -231,6 +231,29 @@ def test_an_adapter_that_is_gone_on_from_is_the_reference(
     assert (policy.logps(batch) - expected).abs().max() > 0.5
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_look_at_a_reference_with_an_adapter_changes_no_gradient(
+    base: str, pairs: list[EncodedPair], tmp_path: Path, device: str
+) -> None:
+    make_policy(base).network.save_pretrained(tmp_path / "adapter")
+    policy = make_policy(base, device=device, moved=False, adapter=str(tmp_path / "adapter"))
+    with torch.no_grad():
+        policy.adapter += 0.05 * torch.randn(policy.adapter.shape).to(device)
+    batch = batch_of(pairs[:3], policy)
+    _, expected = run(policy, batch)
+    policy.accelerate(capture=device == "cuda")
+
+    for _ in range(3):  # launched, captured, replayed
+        policy.adapter.grad = None
+        logps = policy.logps(batch)
+        policy.reference_logps(batch)
+        (logps @ logps.new_tensor([1.0, -2.0])).sum().backward()
+        assert policy.adapter.grad is not None
+        assert_same_gradient(
+            policy, policy.adapter.grad, expected, 1e-3 if device == "cuda" else 1e-4
+        )
+
+
 def test_the_networks_weights_are_views_of_the_joined_ones(
     base: str, pairs: list[EncodedPair]
 ) -> None:
