@@ -44,16 +44,21 @@ KEPT = {"model.load_in_4bit": True, "model.expand_4bit": False}
 EXPANDED = {"model.load_in_4bit": True, "model.expand_4bit": True}
 PLAIN = {"model.load_in_4bit": False}
 PARTS = {"trainer.strategy": "sharded"}
+COMPILED = {"model.engine": "compiled"}
 RECOMPUTED = {"model.gradient_checkpointing": True}
 WAYS: dict[str, dict[str, Any]] = {
-    "compiled": {**EXPANDED, "model.engine": "compiled"},
+    "compiled": {**EXPANDED, **COMPILED},
     "whole": PLAIN,
     "nf4 whole": KEPT,
+    "nf4 whole, compiled": {**KEPT, **COMPILED},
     "nf4 whole, recomputed": {**KEPT, **RECOMPUTED},
     "in parts": {**PLAIN, **PARTS},
+    "in parts, compiled": {**PLAIN, **PARTS, **COMPILED},
     "in parts, recomputed": {**PLAIN, **PARTS, **RECOMPUTED},
     "nf4 in parts": {**KEPT, **PARTS},
+    "nf4 in parts, compiled": {**KEPT, **PARTS, **COMPILED},
     "nf4 expanded in parts": {**EXPANDED, **PARTS},
+    "nf4 expanded in parts, compiled": {**EXPANDED, **PARTS, **COMPILED},
     "nf4 expanded in parts, recomputed": {**EXPANDED, **PARTS, **RECOMPUTED},
 }
 

@@ -19,6 +19,7 @@ from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.base import count_4bit
+from fitbot.processes import num_processes
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,8 @@ def _describe_model(module: DPOModule) -> str:
     held = f"{kept} linear layers held as NF4" if kept else "no 4-bit layers"
     if expanded:
         held = f"{expanded} 4-bit linear layers, expanded once to the compute dtype"
+    if module.policy.is_sharded:
+        held += f", in parts over {num_processes()} processes"
     return (
         f"{module.base.base_model}: {held}, {trainable:,} trainable of {total:,} stored weights, "
         f"computing in {str(module.compute_dtype).removeprefix('torch.')} on {module.device}"

@@ -87,7 +87,8 @@ class Decoder:
             saved: Filled with what backward needs; None when there will be none.
         """
         for layer in range(len(self.norms)):
-            x, kept = self._layer(layer, x, row, how)
+            weights = self.joined.of_layer(layer, then=layer + 1)
+            x, kept = self._layer(layer, weights, x, row, how)
             if saved is not None:
                 saved.append(kept)
         return x
@@ -103,8 +104,9 @@ class Decoder:
         aside = Aside(dx.device)
         try:
             for layer in reversed(range(len(self.norms))):
+                weights = self.joined.of_layer(layer, then=layer - 1)
                 dx = self._layer_backward(
-                    layer, dx, row, how, saved.pop(), gradients, wide_b, aside
+                    layer, weights, dx, row, how, saved.pop(), gradients, wide_b, aside
                 )
                 aside.end_layer()
         finally:
@@ -114,9 +116,12 @@ class Decoder:
                 if wide is not None:
                     torch.mul(wide[:, member.rows, member.ranks], group.scaling, out=target)
 
-    def _layer(self, layer: int, x: Tensor, row: Row, how: Pass) -> tuple[Tensor, Saved]:
+    def _layer(
+        self, layer: int, weights: list[Tensor], x: Tensor, row: Row, how: Pass
+    ) -> tuple[Tensor, Saved]:
         shape, norms = self.shape, self.norms[layer]
         qkv_w, o_w, gate_up_w, down_w = self.joined.groups
+        w_qkv, w_o, w_gate_up, w_down = weights
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens, hidden = x.shape
         turned_heads = shape.heads + shape.key_heads
@@ -127,7 +132,7 @@ class Decoder:
             x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden], middle
         )
         _add_h(normal_1, dropped_1, qkv_w, layer, how)
-        qkv = normal_1 @ qkv_w.weight[layer].T
+        qkv = normal_1 @ w_qkv.T
         heads = qkv.view(tokens, -1, shape.head_size)
         turned = torch.empty_like(heads[:, :turned_heads])
         fused.rotate(heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin, turned)
@@ -145,7 +150,7 @@ class Decoder:
         if drops[1] is not None:
             dropped_2 = fused.drop(dropped_2, drops[1])
         _add_h(attended, dropped_2, o_w, layer, how)
-        middle.addmm_(attended, o_w.weight[layer].T)
+        middle.addmm_(attended, w_o.T)
 
         normal_3 = x.new_empty(tokens, hidden + gate_up_w.ranks)
         out = torch.empty_like(x)
@@ -153,11 +158,11 @@ class Decoder:
             middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden], out
         )
         _add_h(normal_3, dropped_3, gate_up_w, layer, how)
-        gate_up = normal_3 @ gate_up_w.weight[layer].T
+        gate_up = normal_3 @ w_gate_up.T
         product = x.new_empty(tokens, down_w.width + down_w.ranks)
         dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_w.width])
         _add_h(product, dropped_4, down_w, layer, how)
-        out.addmm_(product, down_w.weight[layer].T)
+        out.addmm_(product, w_down.T)
         return out, Saved(
             x, normal_1, dropped_1, qkv, turned, attended, lse, dropped_2,
             middle, normal_3, dropped_3, gate_up, product, dropped_4,
@@ -166,6 +171,7 @@ class Decoder:
     def _layer_backward(
         self,
         layer: int,
+        weights: list[Tensor],
         dx: Tensor,
         row: Row,
         how: Pass,
@@ -175,14 +181,13 @@ class Decoder:
         aside: "Aside",
     ) -> Tensor:
         shape, norms = self.shape, self.norms[layer]
-        qkv_w, o_w, gate_up_w, down_w = self.joined.groups
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens = dx.shape[0]
         turned_heads = shape.heads + shape.key_heads
 
         def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> JoinedGradient:
             return _linear_backward(
-                dy, joined_x, dropped, self.joined.groups[index], layer,
+                dy, joined_x, dropped, self.joined.groups[index], layer, weights[index],
                 gradients[index], wide_b[index], aside,
             )  # fmt: skip
 
@@ -199,7 +204,7 @@ class Decoder:
         dheads = dqkv.view(tokens, -1, shape.head_size)
         dturned = torch.empty_like(saved.turned)
         heads = saved.qkv.view(tokens, -1, shape.head_size)
-        width = o_w.width
+        width = shape.heads * shape.head_size
         attend_backward(
             dattended.view(tokens, shape.heads, -1),
             saved.turned[:, : shape.heads],
@@ -282,12 +287,13 @@ def _linear_backward(
     dropped: Tensor,
     group: Group,
     layer: int,
+    weight: Tensor,
     gradient: Gradients,
     wide_b: Tensor | None,
     aside: Aside,
 ) -> JoinedGradient:
     """Go back through one group: dy (T, O) → the gradient of [x | h], and those of A and B."""
-    djoined = dy @ group.weight[layer]  # (T, I + g)
+    djoined = dy @ weight  # (T, I + g)
     dx, dh = djoined[:, : group.width], djoined[:, group.width :]
     if wide_b is not None:
         aside.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
@@ -297,9 +303,9 @@ def _linear_backward(
 
 def _wide_b(group: Group) -> Tensor | None:
     """Make room for dy^T h of all layers, (L, O, g), whose blocks are the gradients of B."""
-    layers, height, _ = group.weight.shape
     if not group.ranks:
         return None
+    layers, height = len(group.a), group.weight.shape[1]
     return torch.empty(layers, height, group.ranks, device=group.weight.device)
 
 

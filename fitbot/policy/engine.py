@@ -19,6 +19,7 @@ from fitbot.policy.fused import Dropout, JoinedGradient
 from fitbot.policy.joined import GROUPS, JoinedWeights
 from fitbot.policy.logps import LARGE_TILE_ELEMENTS, score_tokens, sum_by_owner
 from fitbot.policy.packed_attention import visibility
+from fitbot.policy.sharding import is_sharded, whole_of
 
 FAMILIES = ("qwen3", "llama")  # transformers' model_type of decoders that `Decoder` computes
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
@@ -69,7 +70,9 @@ class Engine:
             attention.scaling,
         )
         norms = [_norms_of(layer, self.shape) for layer in model.layers]
-        joined = JoinedWeights(model.layers, weights, dtype)
+        joined = JoinedWeights(
+            model.layers, weights, dtype, one_at_a_time=not holds_weights(causal_lm)
+        )
         self.decoder = Decoder(self.shape, norms, joined)
         self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
         self._gradients = joined.gradients(self.gradient)
@@ -186,11 +189,14 @@ class Engine:
         return [[Dropout(self.seeds, site, threshold, scale) for site in row] for row in rows]
 
 
+def holds_weights(causal_lm: Any) -> bool:
+    """Say whether a network's weights are there whole, and in the dtype that they compute in."""
+    return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
+
+
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config
-    if count_4bit(causal_lm)[0]:
-        return "it computes with expanded weights, these are kept as NF4"
     if causal_lm.is_gradient_checkpointing:
         return "it does not recompute activations, model.gradient_checkpointing asks for it"
     if config.model_type not in FAMILIES:
@@ -212,10 +218,14 @@ def unsupported(causal_lm: Any) -> str | None:
 def _norms_of(layer: Any, shape: Shape) -> LayerNorms:
     attention, heads = layer.self_attn, None
     if hasattr(attention, "q_norm"):
-        per_head = [attention.q_norm.weight] * shape.heads
-        per_head += [attention.k_norm.weight] * shape.key_heads
+        per_head = [whole_of(attention.q_norm.weight)] * shape.heads
+        per_head += [whole_of(attention.k_norm.weight)] * shape.key_heads
         heads = torch.stack(per_head).detach()
-    return LayerNorms(layer.input_layernorm.weight, layer.post_attention_layernorm.weight, heads)
+    return LayerNorms(
+        whole_of(layer.input_layernorm.weight).detach(),
+        whole_of(layer.post_attention_layernorm.weight).detach(),
+        heads,
+    )
 
 
 def _dropout_of(causal_lm: Any) -> float:

@@ -6,7 +6,8 @@ update are one product (see `policy.lora` for why it is one, and is rounded once
     y = [x | h] [W | s·B]^T,   h = dropout(x) A^T
 
 L decoder layers, I and O a group's widths, g the ranks of its adapted layers added up. The network
-keeps its own layers, whose weights become views of the joined ones: nothing is held twice.
+keeps its own layers, whose weights become views of the joined ones: nothing is held twice. Where it
+holds them as NF4, or a part of each, one layer is joined at a time, when its turn comes.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.base import POLICY_ADAPTER
+from fitbot.policy.lora import frozen_weight
+from fitbot.policy.sharding import Gathering, is_sharded
 
 GROUPS = (
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -36,7 +39,7 @@ class Member(NamedTuple):
 class Group(NamedTuple):
     """Linear layers with one input, in all L decoder layers."""
 
-    weight: Tensor  # (L, O, I + g): [W | s·B] in the compute dtype
+    weight: Tensor  # (L, O, I + g): [W | s·B] in the compute dtype; L is 1 for one at a time
     a: Tensor  # (L, g, I) in the compute dtype, a view of all A matrices
     a_offset: int  # of the first layer's A in the adapter's vector
     members: list[Member]
@@ -62,15 +65,24 @@ class Gradients(NamedTuple):
 
 
 class JoinedWeights:
-    """Joins the layers of a network with an adapter of the shape that it has in all of them.
+    """Joins the layers of a network with an adapter of the shape that it has in all of them."""
 
-    Raises:
-        ValueError: The network's layers are not alike, or have what cannot be joined.
-    """
+    def __init__(
+        self, layers: Any, weights: AdapterVector, dtype: torch.dtype, *, one_at_a_time: bool
+    ):
+        """Join; from then on the network's weights are views, unless it is one layer at a time.
 
-    def __init__(self, layers: Any, weights: AdapterVector, dtype: torch.dtype):
-        """Join; from then on the network's weights are views."""
-        self.weights = weights
+        Args:
+            layers: The network's decoder layers.
+            weights: Its adapter's vector.
+            dtype: What matrix products run in.
+            one_at_a_time: Join a layer when its turn comes, of whatever the network holds.
+
+        Raises:
+            ValueError: The network's layers are not alike, or have what cannot be joined.
+        """
+        self.weights, self._layers, self._one_at_a_time = weights, layers, one_at_a_time
+        self._gathering = Gathering(layers) if is_sharded(layers[0]) else None
         self.taken: Tensor | None = None  # the vector whose weights are in the joined ones
         self._adapted = {layer.name: layer for layer in weights.layers}
         self._names = {module: name for name, module in weights.network.named_modules()}
@@ -84,10 +96,40 @@ class JoinedWeights:
         """Take the adapter's weights over, those of its vector or of another of its kind."""
         self.taken = vector
         self._all_a.copy_(vector[: self.weights.a_size])
+        if not self._one_at_a_time:
+            self._join_adapter(vector, slice(None))
+
+    def of_layer(self, layer: int, then: int) -> list[Tensor]:
+        """Return a layer's joined matrices, (O, I + g), one a group.
+
+        Args:
+            layer: Its number.
+            then: The number that is asked for next; the matrices hold until it is.
+        """
+        if not self._one_at_a_time:
+            return [group.weight[layer] for group in self.groups]
+        if self._gathering is None:
+            self._join_frozen(self._layers[layer])
+        else:
+            with self._gathering.whole(layer, then) as whole:
+                self._join_frozen(whole)
+        if self.taken is not None:
+            self._join_adapter(self.taken, slice(layer, layer + 1))
+        return [group.weight[0] for group in self.groups]
+
+    def _join_frozen(self, layer: Any) -> None:
+        for group, (block, names) in zip(self.groups, GROUPS, strict=True):
+            start = 0
+            for name in names:
+                weight = frozen_weight(_base_of(getattr(getattr(layer, block), name)))
+                group.weight[0, start : start + len(weight), : group.width].copy_(weight)
+                start += len(weight)
+
+    def _join_adapter(self, vector: Tensor, layers: slice) -> None:
         for group in self.groups:
             for member, b in zip(group.members, self._views_of_b(vector, group), strict=True):
                 joined = group.weight[:, member.rows, group.width :][..., member.ranks]
-                torch.mul(b, group.scaling, out=joined)
+                torch.mul(b[layers], group.scaling, out=joined)
 
     def gradients(self, vector: Tensor) -> list[Gradients]:
         """Find where each group's gradients lie in the gradient of the adapter's vector."""
@@ -104,7 +146,7 @@ class JoinedWeights:
     def _views_of_b(self, vector: Tensor, group: Group) -> list[Tensor]:
         views = []
         for member in group.members:
-            shape = (len(group.weight), member.rows.stop - member.rows.start, group.rank)
+            shape = (len(group.a), member.rows.stop - member.rows.start, group.rank)
             strides = (self._per_layer[1], group.rank, 1)
             views.append(vector.as_strided(shape, strides, member.b_offset))
         return views
@@ -115,8 +157,7 @@ class JoinedWeights:
         bases = [[_base_of(linear) for linear in row] for row in linears]
         if any(base.bias is not None for row in bases for base in row):
             raise ValueError("its linear layers have biases")
-        heights = [base.weight.shape[0] for base in bases[0]]
-        width = bases[0][0].weight.shape[1]
+        heights, width = [base.out_features for base in bases[0]], bases[0][0].in_features
         members: list[Member] = []
         start, ranks, first_a, rank, scaling = 0, 0, 0, 0, 1.0
         for linear, height in zip(linears[0], heights, strict=True):
@@ -128,13 +169,14 @@ class JoinedWeights:
                 members.append(Member(rows, columns, found.b_offset))
                 ranks += rank
             start += height
+        joined_layers = 1 if self._one_at_a_time else len(layers)
         weight = torch.zeros(
-            len(layers), start, width + ranks, dtype=dtype, device=self._all_a.device
+            joined_layers, start, width + ranks, dtype=dtype, device=self._all_a.device
         )
         strides = (self._per_layer[0], width, 1)
         a = self._all_a.as_strided((len(layers), ranks, width), strides, first_a)
         group = Group(weight, a, first_a, members, rank, scaling)
-        for joined, row in zip(weight, bases, strict=True):
+        for joined, row in () if self._one_at_a_time else zip(weight, bases, strict=True):
             for view, base in zip(joined[:, :width].split(heights), row, strict=True):
                 view.copy_(base.weight.data)
                 base.weight.data = view

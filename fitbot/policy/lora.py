@@ -51,7 +51,7 @@ class _BasePlusUpdate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, b: Tensor, base: nn.Module) -> Tensor:
-        weight = _frozen_weight(base)
+        weight = frozen_weight(base)
         ctx.base = base
         ctx.save_for_backward(h, b)
         joined = torch.cat([weight, b.to(weight.dtype)], dim=-1)  # (O, I + r)
@@ -61,7 +61,7 @@ class _BasePlusUpdate(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = upstream  # (…, O)
         h, b = ctx.saved_tensors
-        weight = _frozen_weight(ctx.base)
+        weight = frozen_weight(ctx.base)
         dx = dy @ weight if ctx.needs_input_grad[0] else None
         dh = dy @ b.to(dy.dtype)
         db = dy.flatten(0, -2).T @ h.flatten(0, -2)
@@ -88,8 +88,8 @@ def _compute_dtype(base: Any) -> torch.dtype:
     return dtype
 
 
-def _frozen_weight(base: Any) -> Tensor:
-    """(O, I) in the compute dtype; dequantised anew where the layer holds NF4."""
+def frozen_weight(base: Any) -> Tensor:
+    """Read a linear layer's (O, I) in the compute dtype; dequantised anew where it holds NF4."""
     weight: Tensor = base.weight
     state = getattr(weight, "quant_state", None) or getattr(base, "quant_state", None)
     if state is not None:

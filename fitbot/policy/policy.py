@@ -20,7 +20,7 @@ from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
-from fitbot.policy.engine import Engine, unsupported
+from fitbot.policy.engine import Engine, holds_weights, unsupported
 from fitbot.policy.logps import (
     LARGE_TILE_ELEMENTS,
     TILE_ELEMENTS,
@@ -203,8 +203,11 @@ class Policy(nn.Module):
             logger.info("engine: eager")
             return
         reason = self._why_not_compiled(layout)
-        if setting == "auto" and not reason and num_steps < COMPILED_FROM_STEPS:
-            reason = f"{num_steps} steps are over before compiling pays"
+        if setting == "auto" and not reason:
+            if num_steps < COMPILED_FROM_STEPS:
+                reason = f"{num_steps} steps are over before compiling pays"
+            elif not holds_weights(self.network.get_base_model()):
+                reason = "what compiled gains where layers are gathered or NF4 was not measured yet"
         if not reason:
             try:
                 self.accelerate(capture=True)
@@ -214,6 +217,10 @@ class Policy(nn.Module):
             raise ConfigError(f"model.engine compiled cannot run here: {reason}; set it to auto")
         if reason:
             logger.info("engine: eager (%s)", reason)
+        elif self.is_sharded:
+            logger.info(
+                "engine: compiled, kernel by kernel, each layer gathered when its turn comes"
+            )
         else:
             logger.info("engine: compiled, a CUDA graph for each size of batch that comes twice")
 
@@ -221,7 +228,8 @@ class Policy(nn.Module):
         """Compute with the engine from now on, wherever a batch is in the shared layout.
 
         Args:
-            capture: Replay training passes from CUDA graphs.
+            capture: Replay training passes from CUDA graphs; of a sharded base they are launched
+                kernel by kernel, for its layers are gathered in between.
 
         Raises:
             ValueError: With the reason why the engine cannot run this network.
@@ -231,7 +239,7 @@ class Policy(nn.Module):
         if self.device.type == "cuda":
             engine.compile_kernels(batch)
         by_network = self.logps_without_gradient(batch)
-        self._passes = Passes(engine, capture=capture)
+        self._passes = Passes(engine, capture=capture and not self.is_sharded)
         by_engine = self.logps_without_gradient(batch)
         drift = _drift(by_engine, by_network)
         if not drift < self._same_within:
@@ -239,8 +247,6 @@ class Policy(nn.Module):
             raise ValueError(f"its log-probs differ from the network's by {drift:.2%}")
 
     def _why_not_compiled(self, layout: Layout) -> str | None:
-        if self.is_sharded:
-            return "it needs the whole base, with trainer.strategy sharded each process has a part"
         if self.device.type != "cuda":
             return f"it needs a CUDA GPU, this is a {self.device.type}"
         if torch.cuda.get_device_capability(self.device) < (8, 0):

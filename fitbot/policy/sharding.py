@@ -6,7 +6,8 @@ process that ran fewer than the others would leave them waiting for ever. Embedd
 norm are whole in every process, and so is the adapter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,6 +51,32 @@ def own_part(weight: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return weight.to_local() if isinstance(weight, DTensor) else weight
+
+
+def whole_of(weight: Tensor) -> Tensor:
+    """Gather a weight of which each process may hold a part; all of them must ask for it."""
+    from torch.distributed.tensor import DTensor
+
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
+
+
+class Gathering:
+    """Layers one after the other as they are whole: the next is gathered while one is at work."""
+
+    def __init__(self, layers: Any):
+        """Take a sharded decoder's layers."""
+        self._layers = layers
+        self._coming: dict[int, Any] = {}
+
+    @contextmanager
+    def whole(self, layer: int, then: int) -> Iterator[Any]:
+        """Have a layer whole, and `then` on its way, if there is one of that number."""
+        coming = self._coming.pop(layer, None) or self._layers[layer].unshard(async_op=True)
+        coming.wait()
+        if 0 <= then < len(self._layers):
+            self._coming[then] = self._layers[then].unshard(async_op=True)
+        yield self._layers[layer]
+        self._layers[layer].reshard()
 
 
 def gathered_bytes(decoder: Any) -> int:

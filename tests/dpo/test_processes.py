@@ -316,23 +316,31 @@ needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    ("hosts", "strategy", "precision", "tolerance"),
+    ("hosts", "strategy", "engine", "precision", "tolerance"),
     [
-        (2, "ddp", "bf16-mixed", 0.02),
-        pytest.param(1, "ddp", "bf16-mixed", 0.02, marks=needs_two_gpus),
+        (2, "ddp", "compiled", "bf16-mixed", 0.02),
+        pytest.param(1, "ddp", "compiled", "bf16-mixed", 0.02, marks=needs_two_gpus),
         # Sums in another order are rounded otherwise, in float32 by less.
-        pytest.param(1, "sharded", "32-true", 1e-3, marks=needs_two_gpus),
+        pytest.param(1, "sharded", "eager", "32-true", 1e-3, marks=needs_two_gpus),
+        pytest.param(1, "sharded", "compiled", "32-true", 1e-3, marks=needs_two_gpus),
+        pytest.param(1, "sharded", "compiled", "bf16-mixed", 0.02, marks=needs_two_gpus),
     ],
 )
 def test_two_gpus_learn_what_one_does(
-    base: str, tmp_path: Path, hosts: int, strategy: str, precision: str, tolerance: float
+    base: str,
+    tmp_path: Path,
+    hosts: int,
+    strategy: str,
+    engine: str,
+    precision: str,
+    tolerance: float,
 ) -> None:
     # In the third epoch sizes of the first come again, and are captured.
     settings = {
         "trainer.accelerator": "gpu",
         "trainer.precision": precision,
         "trainer.max_epochs": 6,
-        "model.engine": "compiled" if strategy == "ddp" else "eager",
+        "model.engine": engine,
         "model.lora.dropout": 0,
     }
     alone = fit(base, tmp_path / "alone", **settings)
@@ -344,7 +352,7 @@ def test_two_gpus_learn_what_one_does(
     else:
         fit(base, both.parent, processes=2, **settings)
 
-    assert f"engine: {settings['model.engine']}" in (both / "fit.log").read_text()
+    assert f"engine: {engine}" in (both / "fit.log").read_text()
     one, other = summary(alone), summary(both)
     assert other["steps"] == one["steps"] == 30
     assert one["train_loss"] < 0.6  # it did learn
