@@ -47,19 +47,21 @@ PARTS = {"trainer.strategy": "sharded"}
 COMPILED = {"model.engine": "compiled"}
 RECOMPUTED = {"model.gradient_checkpointing": True}
 WAYS: dict[str, dict[str, Any]] = {
-    "compiled": {**EXPANDED, **COMPILED},
+    "compiled": EXPANDED | COMPILED,
     "whole": PLAIN,
+    "compiled, recomputed": EXPANDED | COMPILED | RECOMPUTED,
     "nf4 whole": KEPT,
-    "nf4 whole, compiled": {**KEPT, **COMPILED},
-    "nf4 whole, recomputed": {**KEPT, **RECOMPUTED},
-    "in parts": {**PLAIN, **PARTS},
-    "in parts, compiled": {**PLAIN, **PARTS, **COMPILED},
-    "in parts, recomputed": {**PLAIN, **PARTS, **RECOMPUTED},
-    "nf4 in parts": {**KEPT, **PARTS},
-    "nf4 in parts, compiled": {**KEPT, **PARTS, **COMPILED},
-    "nf4 expanded in parts": {**EXPANDED, **PARTS},
-    "nf4 expanded in parts, compiled": {**EXPANDED, **PARTS, **COMPILED},
-    "nf4 expanded in parts, recomputed": {**EXPANDED, **PARTS, **RECOMPUTED},
+    "nf4 whole, compiled": KEPT | COMPILED,
+    "nf4 whole, recomputed": KEPT | RECOMPUTED,
+    "in parts": PLAIN | PARTS,
+    "in parts, compiled": PLAIN | PARTS | COMPILED,
+    "in parts, recomputed": PLAIN | PARTS | RECOMPUTED,
+    "nf4 in parts": KEPT | PARTS,
+    "nf4 in parts, compiled": KEPT | PARTS | COMPILED,
+    "nf4 expanded in parts": EXPANDED | PARTS,
+    "nf4 expanded in parts, compiled": EXPANDED | PARTS | COMPILED,
+    "nf4 expanded in parts, compiled, recomputed": EXPANDED | PARTS | COMPILED | RECOMPUTED,
+    "nf4 expanded in parts, recomputed": EXPANDED | PARTS | RECOMPUTED,
 }
 
 

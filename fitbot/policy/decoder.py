@@ -73,11 +73,13 @@ class Saved(NamedTuple):
 class Decoder:
     """The layers between embedding and final norm."""
 
-    def __init__(self, shape: Shape, norms: list[LayerNorms], joined: JoinedWeights):
-        """Take the weights."""
-        self.shape, self.norms, self.joined = shape, norms, joined
+    def __init__(
+        self, shape: Shape, norms: list[LayerNorms], joined: JoinedWeights, *, recompute: bool
+    ):
+        """Take the weights; to `recompute` is to save a layer's input and run it again."""
+        self.shape, self.norms, self.joined, self.recompute = shape, norms, joined, recompute
 
-    def forward(self, x: Tensor, row: Row, how: Pass, saved: list[Saved] | None) -> Tensor:
+    def forward(self, x: Tensor, row: Row, how: Pass, saved: list[Saved | Tensor] | None) -> Tensor:
         """Run all layers: (T, H) → (T, H).
 
         Args:
@@ -87,14 +89,28 @@ class Decoder:
             saved: Filled with what backward needs; None when there will be none.
         """
         for layer in range(len(self.norms)):
-            weights = self.joined.of_layer(layer, then=layer + 1)
+            weights, before = self.joined.of_layer(layer, then=layer + 1), x
             x, kept = self._layer(layer, weights, x, row, how)
             if saved is not None:
-                saved.append(kept)
+                saved.append(before if self.recompute else kept)
+            del kept  # or it would be held until the next layer has its own
         return x
 
+    def again(
+        self, layer: int, weights: list[Tensor], saved: Saved | Tensor, row: Row, how: Pass
+    ) -> Saved:
+        """Return what backward needs of a layer, if need be by running it once more."""
+        if isinstance(saved, Saved):
+            return saved
+        return self._layer(layer, weights, saved, row, how)[1]
+
     def backward(
-        self, dx: Tensor, row: Row, how: Pass, saved: list[Saved], gradients: list[Gradients]
+        self,
+        dx: Tensor,
+        row: Row,
+        how: Pass,
+        saved: list[Saved | Tensor],
+        gradients: list[Gradients],
     ) -> None:
         """Run all layers backward from dx, (T, H), and write the adapter's gradients.
 
@@ -105,9 +121,11 @@ class Decoder:
         try:
             for layer in reversed(range(len(self.norms))):
                 weights = self.joined.of_layer(layer, then=layer - 1)
+                kept = self.again(layer, weights, saved.pop(), row, how)
                 dx = self._layer_backward(
-                    layer, weights, dx, row, how, saved.pop(), gradients, wide_b, aside
+                    layer, weights, dx, row, how, kept, gradients, wide_b, aside
                 )
+                del kept
                 aside.end_layer()
         finally:
             aside.join()  # after an error, too: no stream may be left when a capture ends

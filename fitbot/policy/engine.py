@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     adapter: Tensor | None  # the vector that it was computed with
     row: Row
     how: Pass
-    layers: list[Saved]
+    layers: list[Saved | Tensor]  # of each layer, or its input
     last: Tensor  # (S, H) hidden states that are scored, before the final norm
     gradient: Tensor  # (S, H) float32: of a token's log-prob with respect to its normed state
     score_from: Tensor
@@ -73,7 +73,9 @@ class Engine:
         joined = JoinedWeights(
             model.layers, weights, dtype, one_at_a_time=not holds_weights(causal_lm)
         )
-        self.decoder = Decoder(self.shape, norms, joined)
+        self.decoder = Decoder(
+            self.shape, norms, joined, recompute=causal_lm.is_gradient_checkpointing
+        )
         self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
         self._gradients = joined.gradients(self.gradient)
         covered = sum(part.numel() for group in self._gradients for part in (group.a, *group.b))
@@ -133,7 +135,7 @@ class Engine:
         sin[..., : sin.shape[-1] // 2].neg_()
         row = Row(visibility(batch.pair_index, batch.part), cos[0], sin[0])
         how = Pass(adapter is not None, self._dropouts if training else self._no_dropouts)
-        saved: list[Saved] | None = [] if backward else None
+        saved: list[Saved | Tensor] | None = [] if backward else None
         hidden = self.decoder.forward(x, row, how, saved)
         last = hidden[batch.score_from]  # (S, H)
         normal = torch.empty_like(last)
@@ -171,6 +173,13 @@ class Engine:
         dx.index_add_(0, kept.score_from, dlast)
         self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
 
+    def held(self, kept: Kept) -> list[Tensor]:
+        """List what lies in memory when backward begins, with that of one layer that runs again."""
+        weights = self.decoder.joined.of_layer(0, then=-1)
+        first = self.decoder.again(0, weights, kept.layers[0], kept.row, kept.how)
+        each = [[saved] if isinstance(saved, Tensor) else saved for saved in kept.layers]
+        return [*first, *(tensor for saved in each for tensor in saved), kept.last, kept.gradient]
+
     def take_again(self, adapter: Tensor | None) -> None:
         """Have the weights of a forward pass in place for its backward pass.
 
@@ -194,11 +203,16 @@ def holds_weights(causal_lm: Any) -> bool:
     return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
 
 
+def untimed(causal_lm: Any) -> str | None:
+    """Say what nobody has timed yet of how the engine would run a network; None if nothing."""
+    if causal_lm.is_gradient_checkpointing:
+        return "activations are recomputed"
+    return None if holds_weights(causal_lm) else "layers are gathered, or dequantised"
+
+
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config
-    if causal_lm.is_gradient_checkpointing:
-        return "it does not recompute activations, model.gradient_checkpointing asks for it"
     if config.model_type not in FAMILIES:
         return f"it knows the families {', '.join(FAMILIES)}, this is {config.model_type}"
     if config.hidden_act != "silu":

@@ -20,7 +20,7 @@ from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
-from fitbot.policy.engine import Engine, holds_weights, unsupported
+from fitbot.policy.engine import Engine, unsupported, untimed
 from fitbot.policy.logps import (
     LARGE_TILE_ELEMENTS,
     TILE_ELEMENTS,
@@ -206,8 +206,8 @@ class Policy(nn.Module):
         if setting == "auto" and not reason:
             if num_steps < COMPILED_FROM_STEPS:
                 reason = f"{num_steps} steps are over before compiling pays"
-            elif not holds_weights(self.network.get_base_model()):
-                reason = "what compiled gains where layers are gathered or NF4 was not measured yet"
+            elif untimed_way := untimed(self.network.get_base_model()):
+                reason = f"{untimed_way}, for which compiled has not been timed yet"
         if not reason:
             try:
                 self.accelerate(capture=True)
@@ -266,8 +266,7 @@ class Policy(nn.Module):
             batch, self.adapter.data, training=True, backward=True
         )
         assert kept is not None
-        layers = [tensor for saved in kept.layers for tensor in saved]
-        return [*layers, kept.last, kept.gradient]
+        return self._passes.engine.held(kept)
 
     @torch.no_grad()
     def logps_without_gradient(self, batch: PairBatch) -> Tensor:

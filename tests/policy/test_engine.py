@@ -10,6 +10,7 @@ from conftest import DEVICES, adapter_of, make_data, make_module, make_policy, m
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from fitbot.dpo.memory import activation_bytes
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Extent, PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
@@ -328,10 +329,40 @@ def test_what_it_does_not_know_is_told(base: str, name: str, value: Any, told: s
     assert told in str(unsupported(changed(policy, name, value)))
 
 
-def test_recomputed_activations_stay_with_the_network(base: str) -> None:
-    recomputed = make_policy(base, gradient_checkpointing=True)
+@pytest.mark.parametrize("device", DEVICES)
+def test_recomputed_activations_are_those_that_were_not_kept(
+    base: str, pairs: list[EncodedPair], device: str
+) -> None:
+    found, bytes_a_token = [], []
+    for recomputes in (False, True):
+        policy = make_policy(base, device=device, dropout=0.3, gradient_checkpointing=recomputes)
+        policy.accelerate(capture=device == "cuda")
+        bytes_a_token.append(activation_bytes(policy, pairs[0]))
+        batch = batch_of(pairs[:3], policy)
+        torch.manual_seed(1)
+        found.append([run(policy, batch) for _ in range(3)])  # launched, captured, replayed
 
-    assert "recompute" in str(unsupported(recomputed.network.get_base_model()))
+    for (logps, gradient), (again, recomputed) in zip(*found, strict=True):
+        assert torch.equal(logps, again)
+        assert torch.equal(gradient, recomputed)
+    assert bytes_a_token[1] < 0.7 * bytes_a_token[0]  # of three layers one is whole
+
+
+def test_what_was_never_timed_is_left_to_the_network(
+    base: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Policy, "_why_not_compiled", lambda *_: None)
+    for settings in (
+        {"gradient_checkpointing": True},
+        {"load_in_4bit": True, "expand_4bit": False},
+    ):
+        policy = make_policy(base, **settings)
+        policy.use_engine("auto", layout="shared", num_steps=1000)
+        assert policy.engine_name == "eager"
+        assert "compiled has not been timed" in caplog.messages[-1]
+        policy.use_engine("compiled", layout="shared", num_steps=1000)
+        assert policy.engine_name == "compiled"
 
 
 def test_an_engine_that_computes_something_else_is_not_used(
