@@ -73,10 +73,15 @@ class Passes:
         return graphs.logps.clone(), graphs, self._number
 
     def backward(self, what: Kept | Graphs, upstream: Tensor, number: int) -> Tensor:
-        """Run backward: (B, 2) → the gradient of the adapter's vector, (N,)."""
+        """Run backward: (B, 2) → the gradient of the adapter's vector, (N,).
+
+        Raises:
+            RuntimeError: Another forward pass has come in between. It drew other dropout masks, and
+                may have been captured, into the same memory.
+        """
+        if number != self._number:
+            raise RuntimeError("backward of a pass must come before the next forward")
         if isinstance(what, Graphs):
-            if number != self._number:
-                raise RuntimeError("backward of a captured pass must come before the next forward")
             self.engine.take_again(what.adapter)
             what.upstream.copy_(upstream)
             what.backward.replay()
