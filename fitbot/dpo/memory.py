@@ -60,7 +60,7 @@ def measure_memory(policy: Policy, pairs: PairStore, *, bytes_a_moment: int) -> 
         bytes_a_moment: Of each of AdamW's two moments, a weight.
     """
     weights = sum(own_part(p).nbytes for p in policy.network.parameters())
-    weights += gathered_bytes(policy.network.get_base_model().get_decoder())
+    weights += gathered_bytes(policy.network.get_base_model().get_decoder()) + policy.buffer_bytes
     some = some_of(pairs, _WEIGHED)
     mean_tokens = sum(pair.num_tokens for pair in some) / len(some)
     typical = min(some, key=lambda pair: abs(pair.num_tokens - mean_tokens))

@@ -92,6 +92,11 @@ class JoinedWeights:
         )  # every A in the compute dtype
         self.groups = [self._join(layers, block, names, dtype) for block, names in GROUPS]
 
+    @property
+    def buffer_bytes(self) -> int:
+        """Weigh what a layer is joined in when its turn comes; 0 if all are joined for good."""
+        return sum(group.weight.nbytes for group in self.groups) if self._one_at_a_time else 0
+
     def refresh(self, vector: Tensor) -> None:
         """Take the adapter's weights over, those of its vector or of another of its kind."""
         self.taken = vector

@@ -109,6 +109,11 @@ class Policy(nn.Module):
         return TILE_ELEMENTS if self._passes is None else LARGE_TILE_ELEMENTS
 
     @property
+    def buffer_bytes(self) -> int:
+        """Weigh what the engine holds of the base besides the network."""
+        return 0 if self._passes is None else self._passes.engine.decoder.joined.buffer_bytes
+
+    @property
     def engine_name(self) -> str:
         """What computes the log-probs: eager or compiled."""
         return "eager" if self._passes is None else "compiled"

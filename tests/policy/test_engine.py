@@ -55,6 +55,11 @@ def run(policy: Policy, batch: PairBatch) -> tuple[Tensor, Tensor]:
     return logps.detach(), policy.adapter.grad.clone()
 
 
+def linears_of_a_layer(policy: Policy) -> list[Any]:
+    layer = policy.network.get_base_model().get_decoder().layers[0]
+    return [module.base_layer for module in layer.modules() if hasattr(module, "base_layer")]
+
+
 def assert_same_gradient(policy: Policy, one: Tensor, other: Tensor, tolerance: float) -> None:
     for (name, a), b in zip(
         policy.weights.split(one).items(), policy.weights.split(other).values(), strict=True
@@ -167,6 +172,8 @@ def test_kept_nf4_weights_are_joined_layer_by_layer(
         assert_same_gradient(policy, run(policy, batch)[1], gradient, tolerance)
     torch.testing.assert_close(policy.reference_logps(batch), reference, atol=1e-3, rtol=1e-5)
     assert sum(p.nbytes for p in policy.network.parameters()) == held
+    layer = sum(base.in_features * base.out_features for base in linears_of_a_layer(policy))
+    assert 4 * layer < policy.buffer_bytes < 1.5 * 4 * layer  # in float32, with room for B
 
 
 @pytest.mark.parametrize("device", DEVICES)
