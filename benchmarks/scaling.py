@@ -49,7 +49,6 @@ RECOMPUTED = {"model.gradient_checkpointing": True}
 WAYS: dict[str, dict[str, Any]] = {
     "compiled": EXPANDED | COMPILED,
     "whole": PLAIN,
-    "compiled, recomputed": EXPANDED | COMPILED | RECOMPUTED,
     "nf4 whole": KEPT,
     "nf4 whole, compiled": KEPT | COMPILED,
     "nf4 whole, recomputed": KEPT | RECOMPUTED,
@@ -59,7 +58,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "nf4 in parts": KEPT | PARTS,
     "nf4 in parts, compiled": KEPT | PARTS | COMPILED,
     "nf4 expanded in parts": EXPANDED | PARTS,
-    "nf4 expanded in parts, compiled": EXPANDED | PARTS | COMPILED,
     "nf4 expanded in parts, compiled, recomputed": EXPANDED | PARTS | COMPILED | RECOMPUTED,
     "nf4 expanded in parts, recomputed": EXPANDED | PARTS | RECOMPUTED,
 }
@@ -269,7 +267,8 @@ def usual(step_ms: list[float], apart: list[int]) -> float:
 
 def folder_of(args: argparse.Namespace, size: str) -> Path:
     """Say where a base of a size lies."""
-    return args.models / (f"{size}-nf4" if args.nf4_files else size)  # type: ignore[no-any-return]
+    models: Path = args.models
+    return models / (f"{size}-nf4" if args.nf4_files else size)
 
 
 def run_one(args: argparse.Namespace, point: dict[str, Any], folder: Path) -> dict[str, Any]:

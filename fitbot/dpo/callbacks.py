@@ -16,9 +16,9 @@ from fitbot.processes import gather, num_processes, rank
 
 logger = logging.getLogger(__name__)
 
-# Between which two steps of this process to measure how long all take; the first ones are slower.
-# Where the earlier pair is over in a moment, CUDA graphs are still being captured: then the later.
-_ESTIMATES, _A_MOMENT = ((2, 10), (60, 100)), 2.0  # seconds
+# Step of this process at which to say how long all take: the step since when that is measured, for
+# the first are slower. What is over in a moment still captures CUDA graphs: then at the later one.
+_ESTIMATES, _MOMENT_SECONDS = {10: 2, 100: 60}, 2.0
 
 
 class StepLog(Callback):
@@ -51,22 +51,25 @@ class StepLog(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
-        done = step - self._first_step
-        for first, latest in () if self._estimated else _ESTIMATES:
-            if done in (first, latest):
-                _wait_for(pl_module.device)
-            if done == first:
-                self._estimate_started = time.perf_counter()
-            elif done == latest:
-                seconds = time.perf_counter() - self._estimate_started
-                if seconds > _A_MOMENT or latest == _ESTIMATES[-1][1]:
-                    _say_how_long(seconds / (latest - first), total - step)
-                    self._estimated = True
+        if not self._estimated:
+            self._estimate(step - self._first_step, total - step, pl_module.device)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the peak memory of the steps, and of what came between them."""
         if pl_module.device.type == "cuda":
             self.peak_memory_gib = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
+
+    def _estimate(self, done: int, left: int, device: torch.device) -> None:
+        if done not in (*_ESTIMATES, *_ESTIMATES.values()):
+            return
+        _wait_for(device)
+        now = time.perf_counter()
+        if done in _ESTIMATES:
+            seconds = now - self._estimate_started
+            if seconds > _MOMENT_SECONDS or done == max(_ESTIMATES):
+                _say_how_long(seconds / (done - _ESTIMATES[done]), left)
+                self._estimated = True
+        self._estimate_started = now
 
     def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
         values, num_pairs = module.close_window()

@@ -69,7 +69,7 @@ class Passes:
             return logps, kept, self._number
         torch._foreach_copy_(_inputs(graphs.batch), _inputs(batch))
         graphs.forward.replay()
-        self.engine.decoder.joined.taken = graphs.adapter
+        self.engine.decoder.joined.adapter = graphs.adapter
         return graphs.logps.clone(), graphs, self._number
 
     def backward(self, what: Kept | Graphs, upstream: Tensor, number: int) -> Tensor:
@@ -82,7 +82,7 @@ class Passes:
         if number != self._number:
             raise RuntimeError("backward of a pass must come before the next forward")
         if isinstance(what, Graphs):
-            self.engine.take_again(what.adapter)
+            self.engine.restore(what.adapter)
             what.upstream.copy_(upstream)
             what.backward.replay()
         else:

@@ -89,14 +89,15 @@ class Decoder:
             saved: Filled with what backward needs; None when there will be none.
         """
         for layer in range(len(self.norms)):
-            weights, before = self.joined.of_layer(layer, then=layer + 1), x
-            x, kept = self._layer(layer, weights, x, row, how)
+            weights = self.joined.of_layer(layer, then=layer + 1)
+            out, kept = self._layer(layer, weights, x, row, how)
             if saved is not None:
-                saved.append(before if self.recompute else kept)
+                saved.append(x if self.recompute else kept)
+            x = out
             del kept  # or it would be held until the next layer has its own
         return x
 
-    def again(
+    def saved_by(
         self, layer: int, weights: list[Tensor], saved: Saved | Tensor, row: Row, how: Pass
     ) -> Saved:
         """Return what backward needs of a layer, if need be by running it once more."""
@@ -121,7 +122,7 @@ class Decoder:
         try:
             for layer in reversed(range(len(self.norms))):
                 weights = self.joined.of_layer(layer, then=layer - 1)
-                kept = self.again(layer, weights, saved.pop(), row, how)
+                kept = self.saved_by(layer, weights, saved.pop(), row, how)
                 dx = self._layer_backward(
                     layer, weights, dx, row, how, kept, gradients, wide_b, aside
                 )
@@ -138,24 +139,24 @@ class Decoder:
         self, layer: int, weights: list[Tensor], x: Tensor, row: Row, how: Pass
     ) -> tuple[Tensor, Saved]:
         shape, norms = self.shape, self.norms[layer]
-        qkv_w, o_w, gate_up_w, down_w = self.joined.groups
+        qkv_group, o_group, gate_up_group, down_group = self.joined.groups
         w_qkv, w_o, w_gate_up, w_down = weights
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens, hidden = x.shape
         turned_heads = shape.heads + shape.key_heads
 
-        normal_1 = x.new_empty(tokens, hidden + qkv_w.ranks)
+        normal_1 = x.new_empty(tokens, hidden + qkv_group.ranks)
         middle = torch.empty_like(x)
         dropped_1 = fused.norm(
             x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden], middle
         )
-        _add_h(normal_1, dropped_1, qkv_w, layer, how)
+        _add_h(normal_1, dropped_1, qkv_group, layer, how)
         qkv = normal_1 @ w_qkv.T
         heads = qkv.view(tokens, -1, shape.head_size)
         turned = torch.empty_like(heads[:, :turned_heads])
         fused.rotate(heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin, turned)
         width = shape.heads * shape.head_size
-        attended = x.new_empty(tokens, width + o_w.ranks)
+        attended = x.new_empty(tokens, width + o_group.ranks)
         lse = attend(
             turned[:, : shape.heads],
             turned[:, shape.heads :],
@@ -167,19 +168,19 @@ class Decoder:
         dropped_2 = attended[:, :width]
         if drops[1] is not None:
             dropped_2 = fused.drop(dropped_2, drops[1])
-        _add_h(attended, dropped_2, o_w, layer, how)
+        _add_h(attended, dropped_2, o_group, layer, how)
         middle.addmm_(attended, w_o.T)
 
-        normal_3 = x.new_empty(tokens, hidden + gate_up_w.ranks)
+        normal_3 = x.new_empty(tokens, hidden + gate_up_group.ranks)
         out = torch.empty_like(x)
         dropped_3 = fused.norm(
             middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden], out
         )
-        _add_h(normal_3, dropped_3, gate_up_w, layer, how)
+        _add_h(normal_3, dropped_3, gate_up_group, layer, how)
         gate_up = normal_3 @ w_gate_up.T
-        product = x.new_empty(tokens, down_w.width + down_w.ranks)
-        dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_w.width])
-        _add_h(product, dropped_4, down_w, layer, how)
+        product = x.new_empty(tokens, down_group.width + down_group.ranks)
+        dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_group.width])
+        _add_h(product, dropped_4, down_group, layer, how)
         out.addmm_(product, w_down.T)
         return out, Saved(
             x, normal_1, dropped_1, qkv, turned, attended, lse, dropped_2,

@@ -29,7 +29,7 @@ HEAD_SIZES = (16, 32, 64, 128)  # powers of two, as many as a block of the atten
 class Kept(NamedTuple):
     """What a forward pass leaves for its backward pass."""
 
-    adapter: Tensor | None  # the vector that it was computed with
+    adapter: Tensor | None  # (N,): the vector that it was computed with
     row: Row
     how: Pass
     layers: list[Saved | Tensor]  # of each layer, or its input
@@ -155,7 +155,7 @@ class Engine:
 
     def backward(self, kept: Kept, upstream: Tensor) -> None:
         """Fill `gradient`, (N,), given the gradient with respect to the log-probs, (B, 2)."""
-        self.take_again(kept.adapter)
+        self.restore(kept.adapter)
         # The slot of the padding's scores gets no gradient.
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
         dnormal = by_owner[kept.score_owner, None] * kept.gradient
@@ -173,21 +173,26 @@ class Engine:
         dx.index_add_(0, kept.score_from, dlast)
         self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
 
-    def held(self, kept: Kept) -> list[Tensor]:
-        """List what lies in memory when backward begins, with that of one layer that runs again."""
-        weights = self.decoder.joined.of_layer(0, then=-1)
-        first = self.decoder.again(0, weights, kept.layers[0], kept.row, kept.how)
-        each = [[saved] if isinstance(saved, Tensor) else saved for saved in kept.layers]
-        return [*first, *(tensor for saved in each for tensor in saved), kept.last, kept.gradient]
+    def tensors_for_backward(self, kept: Kept) -> list[Tensor]:
+        """List what backward begins with: what layers saved, or their inputs and one run again."""
+        tensors = [kept.last, kept.gradient]
+        for saved in kept.layers:
+            tensors += [saved] if isinstance(saved, Tensor) else saved
+        if self.decoder.recompute:
+            weights = self.decoder.joined.of_layer(0, then=-1)
+            tensors += self.decoder.saved_by(0, weights, kept.layers[0], kept.row, kept.how)
+        return tensors
 
-    def take_again(self, adapter: Tensor | None) -> None:
-        """Have the weights of a forward pass in place for its backward pass.
+    def restore(self, adapter: Tensor | None) -> None:
+        """Have a forward pass's adapter, (N,), in the joined weights for its backward pass.
 
         A reference that has an adapter of its own may have been asked in between.
         """
-        taken = self.decoder.joined.taken
-        if adapter is not None and (taken is None or taken.data_ptr() != adapter.data_ptr()):
-            self.decoder.joined.refresh(adapter)
+        joined = self.decoder.joined
+        if adapter is not None and (
+            joined.adapter is None or joined.adapter.data_ptr() != adapter.data_ptr()
+        ):
+            joined.refresh(adapter)
 
     def _dropouts_of(self, probability: float) -> list[list[Dropout]] | None:
         """By layer and group; an adapter with dropout runs the same kernels when it is off."""

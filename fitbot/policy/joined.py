@@ -10,6 +10,7 @@ keeps its own layers, whose weights become views of the joined ones: nothing is 
 holds them as NF4, or a part of each, one layer is joined at a time, when its turn comes.
 """
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -81,9 +82,10 @@ class JoinedWeights:
         Raises:
             ValueError: The network's layers are not alike, or have what cannot be joined.
         """
-        self.weights, self._layers, self._one_at_a_time = weights, layers, one_at_a_time
+        self.weights, self._one_at_a_time = weights, one_at_a_time
         self._gathering = Gathering(layers) if is_sharded(layers[0]) else None
-        self.taken: Tensor | None = None  # the vector whose weights are in the joined ones
+        self._bases: list[list[list[Any]]] = []  # by group and layer: its linear layers
+        self.adapter: Tensor | None = None  # the vector, (N,), whose weights are joined
         self._adapted = {layer.name: layer for layer in weights.layers}
         self._names = {module: name for name, module in weights.network.named_modules()}
         self._per_layer = _size_of_one_layer(weights, len(layers))
@@ -94,12 +96,12 @@ class JoinedWeights:
 
     @property
     def buffer_bytes(self) -> int:
-        """Weigh what a layer is joined in when its turn comes; 0 if all are joined for good."""
+        """Bytes in which one layer is joined at a time; 0 if all are joined for good."""
         return sum(group.weight.nbytes for group in self.groups) if self._one_at_a_time else 0
 
     def refresh(self, vector: Tensor) -> None:
         """Take the adapter's weights over, those of its vector or of another of its kind."""
-        self.taken = vector
+        self.adapter = vector
         self._all_a.copy_(vector[: self.weights.a_size])
         if not self._one_at_a_time:
             self._join_adapter(vector, slice(None))
@@ -113,22 +115,12 @@ class JoinedWeights:
         """
         if not self._one_at_a_time:
             return [group.weight[layer] for group in self.groups]
-        if self._gathering is None:
-            self._join_frozen(self._layers[layer])
-        else:
-            with self._gathering.whole(layer, then) as whole:
-                self._join_frozen(whole)
-        if self.taken is not None:
-            self._join_adapter(self.taken, slice(layer, layer + 1))
+        with nullcontext() if self._gathering is None else self._gathering.whole(layer, then):
+            for group, bases in zip(self.groups, self._bases, strict=True):
+                _join_frozen(group.weight[0], bases[layer])
+        if self.adapter is not None:
+            self._join_adapter(self.adapter, slice(layer, layer + 1))
         return [group.weight[0] for group in self.groups]
-
-    def _join_frozen(self, layer: Any) -> None:
-        for group, (block, names) in zip(self.groups, GROUPS, strict=True):
-            start = 0
-            for name in names:
-                weight = frozen_weight(_base_of(getattr(getattr(layer, block), name)))
-                group.weight[0, start : start + len(weight), : group.width].copy_(weight)
-                start += len(weight)
 
     def _join_adapter(self, vector: Tensor, layers: slice) -> None:
         for group in self.groups:
@@ -181,10 +173,11 @@ class JoinedWeights:
         strides = (self._per_layer[0], width, 1)
         a = self._all_a.as_strided((len(layers), ranks, width), strides, first_a)
         group = Group(weight, a, first_a, members, rank, scaling)
-        for joined, row in () if self._one_at_a_time else zip(weight, bases, strict=True):
-            for view, base in zip(joined[:, :width].split(heights), row, strict=True):
-                view.copy_(base.weight.data)
-                base.weight.data = view
+        self._bases.append(bases)
+        if not self._one_at_a_time:
+            for joined, row in zip(weight, bases, strict=True):
+                for base, view in zip(row, _join_frozen(joined, row), strict=True):
+                    base.weight.data = view
         self._check(linears, group)
         return group
 
@@ -199,6 +192,15 @@ class JoinedWeights:
             ]  # fmt: skip
             if [(layer.a_offset, layer.b_offset) for layer in found] != expected:
                 raise ValueError("the adapter is not of one shape in all layers")
+
+
+def _join_frozen(joined: Tensor, bases: list[Any]) -> tuple[Tensor, ...]:
+    """Copy the weights of linear layers into (O, I + g), one below the other; returns where."""
+    heights = [base.out_features for base in bases]
+    views = torch.split(joined[:, : bases[0].in_features], heights)
+    for view, base in zip(views, bases, strict=True):
+        view.copy_(frozen_weight(base))
+    return views
 
 
 def _base_of(linear: Any) -> Any:

@@ -110,7 +110,7 @@ class Policy(nn.Module):
 
     @property
     def buffer_bytes(self) -> int:
-        """Weigh what the engine holds of the base besides the network."""
+        """Bytes in which the engine joins one layer at a time; 0 where it need not."""
         return 0 if self._passes is None else self._passes.engine.decoder.joined.buffer_bytes
 
     @property
@@ -197,7 +197,7 @@ class Policy(nn.Module):
 
         Args:
             setting: eager (the network's own modules), compiled (the engine), or auto: compiled
-                where it can run and the run is long enough to pay for it.
+                where it can run, has been timed, and the run is long enough to pay for it.
             layout: Of the batches; the engine takes shared ones.
             num_steps: Optimizer steps of the run.
 
@@ -271,7 +271,7 @@ class Policy(nn.Module):
             batch, self.adapter.data, training=True, backward=True
         )
         assert kept is not None
-        return self._passes.engine.held(kept)
+        return self._passes.engine.tensors_for_backward(kept)
 
     @torch.no_grad()
     def logps_without_gradient(self, batch: PairBatch) -> Tensor:

@@ -3,7 +3,8 @@
 FSDP2 (torch's `fully_shard`) gathers a layer from all processes just before it is computed, forward
 and backward, and lets go of it afterwards. So every pass through the network is a joint one: a
 process that ran fewer than the others would leave them waiting for ever. Embedding, head and final
-norm are whole in every process, and so is the adapter.
+norm are whole in every process, and so is the adapter. The engine, which does not run the layers as
+modules, gathers them by `Gathering`.
 """
 
 from collections.abc import Callable, Iterator
@@ -61,7 +62,10 @@ def whole_of(weight: Tensor) -> Tensor:
 
 
 class Gathering:
-    """Layers one after the other as they are whole: the next is gathered while one is at work."""
+    """Has layers whole one after the other, for who does not run them as modules.
+
+    The next one is gathered while one is at work.
+    """
 
     def __init__(self, layers: Any):
         """Take a sharded decoder's layers."""
@@ -69,14 +73,16 @@ class Gathering:
         self._coming: dict[int, Any] = {}
 
     @contextmanager
-    def whole(self, layer: int, then: int) -> Iterator[Any]:
+    def whole(self, layer: int, then: int) -> Iterator[None]:
         """Have a layer whole, and `then` on its way, if there is one of that number."""
         coming = self._coming.pop(layer, None) or self._layers[layer].unshard(async_op=True)
         coming.wait()
         if 0 <= then < len(self._layers):
             self._coming[then] = self._layers[then].unshard(async_op=True)
-        yield self._layers[layer]
-        self._layers[layer].reshard()
+        try:
+            yield
+        finally:
+            self._layers[layer].reshard()
 
 
 def gathered_bytes(decoder: Any) -> int:
