@@ -52,6 +52,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "nf4 whole": KEPT,
     "nf4 whole, compiled": KEPT | COMPILED,
     "nf4 whole, recomputed": KEPT | RECOMPUTED,
+    "nf4 whole, compiled, recomputed": KEPT | COMPILED | RECOMPUTED,
     "in parts": PLAIN | PARTS,
     "in parts, compiled": PLAIN | PARTS | COMPILED,
     "in parts, recomputed": PLAIN | PARTS | RECOMPUTED,

@@ -285,9 +285,6 @@ def on_gpus(
         port = free.getsockname()[1]
     torchruns = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     torchruns |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "gpus"}
-    if torch.cuda.device_count() < 2:  # which NCCL refuses
-        settings["trainer.strategy"] = "fitbot.dpo.strategy.DataParallel"
-        settings["trainer.strategy.process_group_backend"] = "gloo"
     tasks = [
         subprocess.Popen(
             [*program, *options(base, folder, **settings)],
@@ -319,6 +316,9 @@ needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs
     ("hosts", "strategy", "engine", "precision", "tolerance"),
     [
         (2, "ddp", "compiled", "bf16-mixed", 0.02),
+        (2, "sharded", "eager", "32-true", 1e-3),
+        (2, "sharded", "compiled", "32-true", 1e-3),
+        (2, "sharded", "compiled", "bf16-mixed", 0.02),
         pytest.param(1, "ddp", "compiled", "bf16-mixed", 0.02, marks=needs_two_gpus),
         # Sums in another order are rounded otherwise, in float32 by less.
         pytest.param(1, "sharded", "eager", "32-true", 1e-3, marks=needs_two_gpus),
@@ -367,7 +367,6 @@ def test_two_gpus_learn_what_one_does(
 
 
 @pytest.mark.gpu
-@needs_two_gpus
 def test_a_lost_gpu_is_told_of_and_the_run_goes_on(base: str, tmp_path: Path) -> None:
     script = tmp_path / "dies.py"
     script.write_text(DIES)
