@@ -379,7 +379,7 @@ def main() -> None:
                 f"{run['usual_ms']} ms, {run['pairs_per_second']} pairs/s, peak GiB "
                 f"{run['peak_gib_of_steps']}, loss {run['loss']:.6f}, {run['seconds']} s"
             )
-            print(f"{' '.join(str(word) for word in point.values()):48}{line}", flush=True)  # noqa: T201
+            print(f"{' '.join(str(word) for word in point.values()):48} {line}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

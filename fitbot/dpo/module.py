@@ -107,7 +107,7 @@ class DPOModule(LightningModule):
             lora: The adapter's shape; with adapter, that one's.
             adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
             engine: eager (transformers' own modules), compiled (fused kernels, CUDA graphs), or
-                auto: compiled where that can run, has been timed, and the run is long enough.
+                auto: compiled where that can run and the run is long enough.
             reference: cached (log-probs computed once and kept on disk), online (adapter off, in
                 every step), or auto: cached if the run sees its pairs more than once.
             reference_cache: Folder of the cached log-probs; runs share it.

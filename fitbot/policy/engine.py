@@ -208,13 +208,6 @@ def holds_weights(causal_lm: Any) -> bool:
     return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
 
 
-def untimed(causal_lm: Any) -> str | None:
-    """Say what nobody has timed yet of how the engine would run a network; None if nothing."""
-    if causal_lm.is_gradient_checkpointing:
-        return "activations are recomputed"
-    return None if holds_weights(causal_lm) else "layers are gathered, or dequantised"
-
-
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config

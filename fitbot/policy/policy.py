@@ -20,7 +20,7 @@ from fitbot.policy.adapter import AdapterVector
 from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.policy.capture import Passes
-from fitbot.policy.engine import Engine, unsupported, untimed
+from fitbot.policy.engine import Engine, unsupported
 from fitbot.policy.logps import (
     LARGE_TILE_ELEMENTS,
     TILE_ELEMENTS,
@@ -197,7 +197,7 @@ class Policy(nn.Module):
 
         Args:
             setting: eager (the network's own modules), compiled (the engine), or auto: compiled
-                where it can run, has been timed, and the run is long enough to pay for it.
+                where it can run and the run is long enough to pay for it.
             layout: Of the batches; the engine takes shared ones.
             num_steps: Optimizer steps of the run.
 
@@ -208,11 +208,8 @@ class Policy(nn.Module):
             logger.info("engine: eager")
             return
         reason = self._why_not_compiled(layout)
-        if setting == "auto" and not reason:
-            if num_steps < COMPILED_FROM_STEPS:
-                reason = f"{num_steps} steps are over before compiling pays"
-            elif untimed_way := untimed(self.network.get_base_model()):
-                reason = f"{untimed_way}, for which compiled has not been timed yet"
+        if setting == "auto" and not reason and num_steps < COMPILED_FROM_STEPS:
+            reason = f"{num_steps} steps are over before compiling pays"
         if not reason:
             try:
                 self.accelerate(capture=True)

@@ -355,23 +355,6 @@ def test_recomputed_activations_are_those_that_were_not_kept(
     assert bytes_a_token[1] < 0.7 * bytes_a_token[0]  # of three layers one is whole
 
 
-def test_what_was_never_timed_is_left_to_the_network(
-    base: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    monkeypatch.setattr(Policy, "_why_not_compiled", lambda *_: None)
-    for settings in (
-        {"gradient_checkpointing": True},
-        {"load_in_4bit": True, "expand_4bit": False},
-    ):
-        policy = make_policy(base, **settings)
-        policy.use_engine("auto", layout="shared", num_steps=1000)
-        assert policy.engine_name == "eager"
-        assert "compiled has not been timed" in caplog.messages[-1]
-        policy.use_engine("compiled", layout="shared", num_steps=1000)
-        assert policy.engine_name == "compiled"
-
-
 def test_an_engine_that_computes_something_else_is_not_used(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +370,19 @@ def test_an_engine_that_computes_something_else_is_not_used(
     with pytest.raises(ValueError, match=r"differ from the network's by 1\.00%"):
         policy.accelerate(capture=False)
     assert policy.engine_name == "eager"
+
+
+def test_auto_takes_the_engine_however_the_base_is_held(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Policy, "_why_not_compiled", lambda *_: None)
+    for settings in (
+        {"gradient_checkpointing": True},
+        {"load_in_4bit": True, "expand_4bit": False},
+    ):
+        policy = make_policy(base, **settings)
+        policy.use_engine("auto", layout="shared", num_steps=1000)
+        assert policy.engine_name == "compiled"
 
 
 def test_auto_says_why_it_stays_eager_and_compiled_insists(
