@@ -37,6 +37,7 @@ WAY = {"H200": "compiled", "H100": "compiled", "CPU": "whole"}
 FOLDER = ROOT / "benchmarks/results"
 SHARES = FOLDER / "shares_2026-11-28.json"
 SHARDED = FOLDER / "sharded_h200_2026-11-28.json"
+WAYS = FOLDER / "ways_h200_2026-11-28.json"
 DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
 GIB = 2**30
 # The formula may look at these; all else is held out. An H100's constants are an H200's, by both
@@ -442,6 +443,33 @@ def ways_table() -> str:
     return "\n".join(lines)
 
 
+def engines_table() -> str:
+    """Compare network and engine where the base is not there whole in 16 bits, call by call."""
+    lines = [
+        "| base | pairs, a step | held | ms a step: the network's modules | the engine "
+        "| times as fast | GiB at most: the network's modules | the engine |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    runs = json.loads(WAYS.read_text(encoding="utf-8"))["results"]
+    by_engine = {
+        (run["call"], run["size"], run["way"].replace(", compiled", "")): run
+        for run in runs
+        if run["engine"] == "compiled"
+    }
+    for run in runs:
+        other = by_engine.get((run["call"], run["size"], run["way"]))
+        if run["engine"] == "compiled" or other is None:
+            continue
+        way = run["way"].replace("nf4", "NF4").replace("in parts", "16 bits, gathered from itself")
+        lines.append(
+            f"| {run['size']} | {run['pairs_of']}, {run['pairs_per_step']} | {way} | "
+            f"{run['usual_ms']:,.0f} | {other['usual_ms']:,.0f} | "
+            f"{run['usual_ms'] / other['usual_ms']:.1f} | {run['peak_gib_of_steps'][0]:.1f} | "
+            f"{other['peak_gib_of_steps'][0]:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 def three_digits(value: float) -> str:
     """Write a number of any size to three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -482,6 +510,7 @@ def tables() -> dict[str, str]:
         "runs": run_table(seconds, memory),
         "parts": parts_table(seconds, memory),
         "ways": ways_table(),
+        "engines": engines_table(),
         "gpus": gpu_table(seconds, memory),
     }
     for machine in measured:

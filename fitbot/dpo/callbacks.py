@@ -51,7 +51,7 @@ class StepLog(Callback):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
-        if not self._estimated:
+        if not self._estimated and step < total:
             self._estimate(step - self._first_step, total - step, pl_module.device)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

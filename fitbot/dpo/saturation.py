@@ -116,6 +116,8 @@ class Saturation(Callback):
             why_saturated(trainer.datamodule.some_texts("train")),  # type: ignore[attr-defined]
         )
         left, rest = total - step, "run.stop_when_saturated leaves them out"
+        if not left:
+            return
         logger.info(
             "the other %s steps (about %.0f s, %.0f %% of the run) can only %s; %s",
             f"{left:,}",

@@ -5,18 +5,21 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, make_module
 
 from fitbot.__main__ import main
 from fitbot.audit.score import RuleScore
+from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import Curve
 from fitbot.dpo.objective import Loss, dpo_loss, margin_sought
-from fitbot.dpo.saturation import saturated_at
+from fitbot.dpo.saturation import Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, judge
+from fitbot.pairs.preferences import Message, PreferencePair
 
 
 def curves(**values: list[float]) -> dict[str, Curve]:
@@ -42,6 +45,7 @@ OURS = curves(
 )
 
 
+SATURATED = curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5])
 TOLD_APART = curves(margin=[0.1, 1.0, 2.1], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5])
 
 
@@ -50,7 +54,7 @@ TOLD_APART = curves(margin=[0.1, 1.0, 2.1], accuracy=[0.7, 0.99, 1.0], norm=[8, 
     [
         (PUBLISHED, 200),
         (OURS, None),
-        (curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 0.5]), 150),
+        (SATURATED, 150),
         # Told apart, but not by much; by much, but not all; all by much, and the gradient is large.
         (TOLD_APART, None),
         (curves(margin=[0.1, 3, 4], accuracy=[0.7, 0.9, 0.98], norm=[8, 0.5, 0.5]), None),
@@ -149,6 +153,35 @@ def fit(root: Path, base: str, data: Path, *options: str) -> Path:
     ]
     assert main(["fit", *map(str, args)]) == 0
     return root / "quickstart"
+
+
+@pytest.mark.parametrize(("total", "left"), [(300, ["the other 150 steps"]), (150, [])])
+def test_saturated_at_the_last_step_there_is_nothing_to_leave_out(
+    total: int, left: list[str], base: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="fitbot")
+    log, module = StepLog(), make_module(base, tmp_path)
+    trainer: Any = SimpleNamespace(
+        estimated_stepping_batches=total,
+        datamodule=SimpleNamespace(
+            some_texts=lambda _: [
+                PreferencePair((Message("user", "Is it good?"),), "Yes. " * 12, "No.", n)
+                for n in range(8)
+            ]
+        ),
+        should_stop=False,
+        global_step=0,
+    )
+    saturation = Saturation(log, stop=False)
+    saturation.on_train_start(trainer, module)
+
+    for n, step in enumerate((50, 100, 150)):
+        trainer.global_step = log.last_step = step
+        log.last = {name: curve[n][1] for name, curve in SATURATED.items()}
+        saturation.on_train_batch_end(trainer, module, None, None, 0)
+
+    assert caplog.messages[0].startswith(f"saturated at step 150 of {total}")
+    assert [text[: len("the other 150 steps")] for text in caplog.messages[1:]] == left
 
 
 def test_a_saturated_fit_says_when_why_and_what_the_rest_costs_and_may_stop_there(
