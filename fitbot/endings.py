@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import torch.distributed
 from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from fitbot.errors import LostError
 from fitbot.launchers import launched_as
@@ -79,7 +80,9 @@ def end_when_told(trainer: Trainer) -> None:
             Lookout.begin()
 
     def end(number: int, frame: FrameType | None) -> None:
-        logger.warning("told to end (SIGTERM); --ckpt_path last goes on from the latest checkpoint")
+        fits = trainer.state.fn is TrainerFn.FITTING
+        how = "; --ckpt_path last goes on from the latest checkpoint" if fits else ""
+        logger.warning("told to end (SIGTERM)%s", how)
         if trainer.strategy.launcher is not None:  # it has started the other processes
             trainer.strategy.launcher.kill(number)
         raise SystemExit(_TOLD_TO_END)

@@ -75,6 +75,23 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
     assert "Traceback" not in said
 
 
+def test_only_a_fit_is_said_to_go_on(base: str) -> None:
+    told = """
+import os, signal, sys
+from fitbot.dpo.module import DPOModule
+DPOModule.on_validation_epoch_start = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+    options = ("--model.base_model", base, "--model.load_in_4bit", "false")
+    validate = start(sys.executable, "-c", told, "validate", *FIT[4:], *options)
+
+    _, said = validate.communicate(timeout=60)
+
+    assert validate.returncode == 128 + signal.SIGTERM, said
+    assert "told to end (SIGTERM)\n" in said
+
+
 def test_a_process_that_waits_for_a_lost_one_can_be_told_to_end() -> None:
     waiting = start(sys.executable, "-c", WAITS.format(setting=""))
     assert waiting.stdout is not None

@@ -196,7 +196,8 @@ def _describe_model(module: DPOModule) -> str:
     if expanded:
         held = f"{expanded} 4-bit linear layers, expanded once to the compute dtype"
     if module.policy.is_sharded:
-        held += f", in parts over {num_processes()} processes"
+        count = num_processes()
+        held += f", in parts over {count} process{'es' if count > 1 else ''}"
     return (
         f"{module.base.base_model}: {held}, {trainable:,} trainable of {total:,} stored weights, "
         f"computing in {str(module.compute_dtype).removeprefix('torch.')} on {module.device}"
