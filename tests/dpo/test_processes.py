@@ -291,7 +291,7 @@ def on_gpus(
             env=os.environ
             | torchruns
             | {"RANK": str(rank), "GROUP_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-            # As on two machines, NCCL talks by sockets.
+            # As on two machines NCCL talks by sockets; on one it refuses a GPU that is shared.
             | {"NCCL_HOSTID": f"host{rank}", "NCCL_SOCKET_IFNAME": "lo"}
             | ({"CUDA_VISIBLE_DEVICES": str(rank)} if torch.cuda.device_count() > 1 else {}),
             cwd=ROOT,
