@@ -157,7 +157,14 @@ class LastCheckpoint(Callback):
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:
     """Write best.ckpt whenever validation loss is lowest."""
-    return ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False)
+    return ModelCheckpoint(
+        folder,
+        "best",
+        monitor="val/loss",
+        # Not after an epoch: a limit of steps may cut it short, before it was validated.
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
 
 
 def start_logging(level: str, log_file: Path | None, process: int = 0) -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from conftest import make_data, make_module, make_trainer
 from lightning import Trainer
+from lightning.pytorch.callbacks import model_checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.run import (
     LastCheckpoint,
     RunSettings,
+    best_checkpoint,
     new_run_folder,
     resolve_checkpoint,
     run_loggers,
@@ -46,6 +50,22 @@ def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint_whole(
         LastCheckpoint(tmp_path, 1).on_validation_end(trainer, None)  # type: ignore[arg-type]
 
     assert (tmp_path / "last.ckpt").read_text() == "whole"
+
+
+def test_the_best_checkpoint_is_of_a_validation_and_an_epoch_cut_short_has_none(
+    base: str, pairs_file: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    model_checkpoint.warning_cache.clear()
+    best = best_checkpoint(tmp_path)
+    data = make_data(base, pairs_file, batch_size=2, accumulate_batches=1)  # five steps an epoch
+
+    for steps, saved in ((3, []), (7, [5])):
+        settings = {"max_steps": steps, "callbacks": [best], "enable_checkpointing": True}
+        make_trainer(tmp_path, **settings).fit(make_module(base, tmp_path), data)
+
+        found = [torch.load(path, weights_only=True) for path in tmp_path.glob("*.ckpt")]
+        assert [checkpoint["global_step"] for checkpoint in found] == saved
+    assert not [said for said in recwarn if "monitored key" in str(said.message)]
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
