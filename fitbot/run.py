@@ -220,6 +220,10 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", r".*your dataloader is not resumable")
     # It does: every pair once, in order.
     warnings.filterwarnings("ignore", r"You are using a custom batch sampler")
+    # Log points are counted over the whole run, and its last step is one.
+    warnings.filterwarnings("ignore", r".*is smaller than the logging interval")
+    # They are a fit's; what measures its checkpoint does without.
+    warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks")
     # Batches are made in memory in a millisecond; worker processes would slow them down.
     warnings.filterwarnings("ignore", r".*does not have many workers")
 

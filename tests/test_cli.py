@@ -203,6 +203,7 @@ def test_validate_and_predict_measure_the_checkpoint_alike(
     assert len(rows) == 4
     assert margin == pytest.approx(summary["val_margin"], abs=1e-3)
     assert f"{summary['val_margin']:.4f}"[:5] in shown
+    assert "step" not in shown  # it is the checkpoint's, which measuring does not count
 
 
 def test_resuming_by_last_goes_on_in_the_runs_folder(tmp_path: Path) -> None:

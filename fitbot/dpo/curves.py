@@ -55,7 +55,8 @@ def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
         axes.set_xlabel("optimizer step")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
         if name == "rewards/accuracies":
             axes.set_ylim(-0.03, 1.03)
     figure.savefig(path, dpi=120)

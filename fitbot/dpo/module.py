@@ -464,9 +464,13 @@ class DPOModule(LightningModule):
 
     def _log_means(self, stage: str, means: PairMeans) -> None:
         # The metric has summed over processes by itself; averaging again would be wrong.
-        values = {f"{stage}/{name}": value for name, value in means.compute().items()}
-        # Lightning would count steps from 0 here; this is its way of being told the step.
-        self.log_dict({**values, "step": float(self.trainer.global_step)})
+        values: dict[str, Tensor | float] = {
+            f"{stage}/{name}": value for name, value in means.compute().items()
+        }
+        if self.trainer.global_step:  # of a fit, that is: what only measures takes no steps
+            # Lightning would count steps from 0 here; this is its way of being told the step.
+            values["step"] = float(self.trainer.global_step)
+        self.log_dict(values)
         means.reset()
 
     def _cached_reference(self, split: Split, cache: ReferenceCache) -> Tensor:
