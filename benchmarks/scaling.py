@@ -55,10 +55,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "nf4 whole, compiled, recomputed": KEPT | COMPILED | RECOMPUTED,
     "in parts": PLAIN | PARTS,
     "in parts, compiled": PLAIN | PARTS | COMPILED,
-    "in parts, recomputed": PLAIN | PARTS | RECOMPUTED,
     "nf4 in parts": KEPT | PARTS,
     "nf4 in parts, compiled": KEPT | PARTS | COMPILED,
-    "nf4 expanded in parts": EXPANDED | PARTS,
     "nf4 expanded in parts, compiled, recomputed": EXPANDED | PARTS | COMPILED | RECOMPUTED,
     "nf4 expanded in parts, recomputed": EXPANDED | PARTS | RECOMPUTED,
 }

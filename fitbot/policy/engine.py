@@ -71,7 +71,7 @@ class Engine:
         )
         norms = [_norms_of(layer, self.shape) for layer in model.layers]
         joined = JoinedWeights(
-            model.layers, weights, dtype, one_at_a_time=not holds_weights(causal_lm)
+            model.layers, weights, dtype, one_at_a_time=not _holds_weights(causal_lm)
         )
         self.decoder = Decoder(
             self.shape, norms, joined, recompute=causal_lm.is_gradient_checkpointing
@@ -203,11 +203,6 @@ class Engine:
         return [[Dropout(self.seeds, site, threshold, scale) for site in row] for row in rows]
 
 
-def holds_weights(causal_lm: Any) -> bool:
-    """Say whether a network's weights are there whole, and in the dtype that they compute in."""
-    return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
-
-
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config
@@ -225,6 +220,11 @@ def unsupported(causal_lm: Any) -> str | None:
     if head_size not in HEAD_SIZES:
         return f"it knows heads of {HEAD_SIZES} elements, these have {head_size}"
     return None
+
+
+def _holds_weights(causal_lm: Any) -> bool:
+    """Say whether a network's weights are there whole, and in the dtype that they compute in."""
+    return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
 
 
 def _norms_of(layer: Any, shape: Shape) -> LayerNorms:
