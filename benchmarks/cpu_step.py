@@ -58,7 +58,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
     )
     from trl import DPOConfig, DPOTrainer
 
-    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
+    from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
 
     class PlainHead:
         @staticmethod

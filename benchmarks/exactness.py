@@ -74,8 +74,9 @@ def run_trl(args: argparse.Namespace, order: list[int]) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
+    from fitbot.base_model.adapter_files import adapter_config
+    from fitbot.base_model.settings import LoraSettings
     from fitbot.pairs.preferences import load_pairs
-    from fitbot.policy.base import LoraSettings, adapter_config
 
     class InOrder(DPOTrainer):  # type: ignore[misc]
         def _get_train_sampler(self, dataset: Any = None) -> Any:

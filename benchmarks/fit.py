@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning
 
-from fitbot import cli
+from fitbot.commands import fit as cli
 from fitbot.dpo.callbacks import StepLog
 
 ROOT = Path(__file__).parent.parent

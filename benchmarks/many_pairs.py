@@ -46,7 +46,7 @@ def run_one(path: Path, cache: Path, num_steps: int) -> dict[str, Any]:
     import lightning
     from fit import fit
 
-    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
+    from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
     from fitbot.pairs.chat import Chat, Limits, load_tokenizer
     from fitbot.pairs.store import open_pairs
 

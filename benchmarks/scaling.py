@@ -79,7 +79,7 @@ def write_model(folder: Path, size: str, *, nf4: bool) -> None:
         Qwen3Config,
     )
 
-    from fitbot.embedded import resolve_base_model
+    from fitbot.base_model.embedded import resolve_base_model
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(resolve_base_model("embedded"))
@@ -163,7 +163,7 @@ def train(args: argparse.Namespace) -> None:
     import torch
     from fit import fit, last_log
 
-    from fitbot.processes import gather, rank
+    from fitbot.cluster.processes import gather, rank
 
     clock, on_gpu = Clock(), torch.cuda.is_available()
 

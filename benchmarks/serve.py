@@ -43,11 +43,12 @@ from serve_http import (
 )
 from train import command_line, describe_machine
 
-from fitbot.answers.decoder import ADAPTED, Decoder
-from fitbot.answers.engine import BASE, TUNED, Sampling
-from fitbot.answers.gguf_file import FILE_TYPES, Kind, write_base
-from fitbot.answers.loading import decoder_for, open_engine, precision_for
-from fitbot.answers.local import LocalEngine
+from fitbot.base_model.adapter_files import ADAPTED
+from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
+from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.loading import decoder_for, open_engine, precision_for
+from fitbot.generation.messages import BASE, TUNED, Sampling
+from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
 
 _PLACES = {"cpu": 16, "cuda": 64}  # requests that a server takes at once, being soaked
@@ -158,7 +159,7 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def _llama_decoder(model: Any, chat: Chat, kind: Kind, **size: int) -> Decoder:
-    from fitbot.answers.llama import LlamaDecoder
+    from fitbot.generation.decoders.llama_decoder import LlamaDecoder
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "base.gguf"

@@ -65,7 +65,7 @@ def start(name: str, model: str, log: Path) -> Process:
 
 def client_of(name: str, server: Process, question: str) -> Client:
     """Ask it with the prompt that fitbot makes of a question."""
-    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
+    from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
 
     more = {"chat_template_kwargs": {"enable_thinking": False}} | CONTENDERS[name].more
     told = EMBEDDED_SYSTEM_PROMPT

@@ -198,8 +198,8 @@ def number(question: str) -> str:
 
 def asking_engine(engine: Any, question: str, model: str | None) -> Ask:
     """Ask an engine in process, as the server's worker does."""
-    from fitbot.answers.engine import Sampling
-    from fitbot.pairs.preferences import Message
+    from fitbot.generation.messages import Sampling
+    from fitbot.pairs.formats import Message
 
     async def ask(new: int) -> Answer:
         answer = Answer(status=200)
@@ -339,9 +339,10 @@ def write_adapter(folder: Path, model: str, rank: int) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from fitbot.answers.export import export_adapter
-    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
-    from fitbot.policy.base import POLICY_ADAPTER, LoraSettings
+    from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
+    from fitbot.base_model.lora import POLICY_ADAPTER
+    from fitbot.base_model.settings import LoraSettings
+    from fitbot.export.adapter import export_adapter
 
     base, lora = str(Path(model).resolve()), LoraSettings(r=rank)
     with torch.device("meta"):
@@ -360,9 +361,9 @@ def write_adapter(folder: Path, model: str, rank: int) -> Path:
 
 def write_question(model: str, tokens: int) -> str:
     """Write one that has so many tokens with its number and all around it, or as few as can be."""
-    from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT
+    from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
     from fitbot.pairs.chat import Chat, load_tokenizer
-    from fitbot.pairs.preferences import Message
+    from fitbot.pairs.formats import Message
 
     chat = Chat(load_tokenizer(model), system_prompt=EMBEDDED_SYSTEM_PROMPT)
     text = "I train three times a week and eat no meat. How do I plan my meals and my sets? "
@@ -515,7 +516,7 @@ def free_port() -> int:
 
 
 def _serve_without_health_layer() -> int:
-    from fitbot.serve import app
+    from fitbot.serving import app
 
     app.health_layer = lambda: None
     return int(app.main(["serve", *sys.argv[1:]]))

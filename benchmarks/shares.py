@@ -21,7 +21,7 @@ from unittest.mock import patch
 import torch
 from train import MAX_LENGTH, SYSTEM, command_line, describe_machine
 
-from fitbot import processes
+from fitbot.cluster import processes
 from fitbot.pairs.batch import Extent, padded_scored, padded_size
 from fitbot.pairs.chat import Chat, Limits, load_tokenizer
 from fitbot.pairs.store import open_pairs

@@ -129,7 +129,7 @@ for lost in "$@"; do
         unset TORCH_DISABLE_SHARE_RDZV_TCP_STORE
         ;;
     cut)
-        options="--trainer.strategy fitbot.dpo.strategy.DataParallel --trainer.strategy.timeout 0:00:20"
+        options="--trainer.strategy fitbot.cluster.strategy.DataParallel --trainer.strategy.timeout 0:00:20"
         both cut first && lose cut cut_cable && wait
         ;;
     *)

@@ -8,16 +8,22 @@ from fitbot import __version__
 
 # command → (module with main(args), what it does)
 COMMANDS = {
-    "audit": ("fitbot.audit.command", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
-    "fit": ("fitbot.cli", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
-    "ray": ("fitbot.ray", "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2"),
-    "validate": ("fitbot.cli", "measure a checkpoint on the validation pairs"),
-    "test": ("fitbot.cli", "measure a checkpoint on the test pairs"),
-    "evaluate": ("fitbot.evaluation.command", "say what adapters are worth, and what they say"),
-    "predict": ("fitbot.cli", "write log-probs, rewards and margin of every test pair"),
-    "chat": ("fitbot.answers.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
-    "serve": ("fitbot.serve.app", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
-    "export": ("fitbot.answers.export", "write a checkpoint's adapter, or merged weights"),
+    "audit": ("fitbot.commands.audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
+    "fit": (
+        "fitbot.commands.fit",
+        "train an adapter with DPO: fitbot fit --config configs/dpo.yaml",
+    ),
+    "ray": (
+        "fitbot.commands.ray",
+        "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2",
+    ),
+    "validate": ("fitbot.commands.fit", "measure a checkpoint on the validation pairs"),
+    "test": ("fitbot.commands.fit", "measure a checkpoint on the test pairs"),
+    "evaluate": ("fitbot.commands.evaluate", "say what adapters are worth, and what they say"),
+    "predict": ("fitbot.commands.fit", "write log-probs, rewards and margin of every test pair"),
+    "chat": ("fitbot.commands.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
+    "serve": ("fitbot.commands.serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
+    "export": ("fitbot.commands.export", "write a checkpoint's adapter, or merged weights"),
 }
 
 

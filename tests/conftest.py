@@ -15,18 +15,19 @@ if not torch.cuda.is_available():  # then Triton's kernels are tested in its int
 
 import lightning
 import pytest
-from tiny_model import write_tiny_model
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from fitbot.base_model.loading import load_policy_network
+from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
-from fitbot.policy.base import BaseSettings, LoraSettings, load_policy_network
 from fitbot.policy.policy import Policy
+from tests.tiny_model import write_tiny_model
 
-pytest_plugins = ["serve_fixtures"]
+pytest_plugins = ["tests.serve_fixtures"]
 
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant."

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-TOY_SERVER = Path(__file__).parent / "serve" / "toy_server.py"
+ROOT = Path(__file__).parents[1]
 
 
 class ServerProcess:
@@ -27,7 +27,7 @@ class ServerProcess:
         host: str = "127.0.0.1",
         port: int | None = None,
         wait: bool = True,
-        program: tuple[str, ...] = (str(TOY_SERVER),),
+        program: tuple[str, ...] = ("-m", "tests.serving.toy_server"),
         cwd: Path | None = None,
         **environment: str,
     ):
@@ -41,7 +41,7 @@ class ServerProcess:
                 [*arguments, *options],
                 stderr=stderr,
                 cwd=cwd,
-                env={**clean, "OMP_NUM_THREADS": "1", **environment},
+                env={**clean, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
                 start_new_session=True,
             )
         if wait:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fitbot.answers.checks import passes
+from fitbot.evaluation.checks import passes
 
 HERE = Path(__file__).parent
 T = TypeVar("T")

@@ -31,9 +31,9 @@ from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
-from fitbot.embedded import EMBEDDED_SYSTEM_PROMPT  # noqa: E402
+from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT  # noqa: E402
 from fitbot.pairs.chat import Chat, Limits  # noqa: E402
-from fitbot.pairs.preferences import Message, PreferencePair  # noqa: E402
+from fitbot.pairs.formats import Message, PreferencePair  # noqa: E402
 
 SEED = 7
 VOCABULARY = 8000  # tokens at most

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fitbot.audit.text import excerpt, normalise, sentences, words
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 _MOST = 5  # how many of the most frequent are listed
 _SENTENCE = 4  # words from which on a line counts as a sentence; "Sure!" and "2." do not

@@ -9,10 +9,10 @@ from html import escape
 from fitbot.audit.diversity import Repeated
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.leaks import LeakReport
-from fitbot.audit.page import sentence, table, whole_page
 from fitbot.audit.plots import plot_leaks, plot_lengths, plot_rules
 from fitbot.audit.report import Audit, FileReport
 from fitbot.audit.shortcuts import ShortcutReport
+from fitbot.report.page import sentence, table, whole_page
 
 
 def html_page(audit: Audit) -> str:

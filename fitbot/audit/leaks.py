@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fitbot.audit.near import NearIndex, count_holders, word_sets
 from fitbot.audit.records import MAX_EXAMPLES, prompt_text, texts_of
 from fitbot.audit.text import excerpt, mask_template, normalise
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,11 @@
 """Figures of an Audit → SVG that stands inside a page and takes its colours and font."""
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore
 from fitbot.audit.tokens import Lengths, TokenReport
-
-# Matplotlib knows no currentColor: ink is drawn in this colour and renamed afterwards.
-INK, _CURRENT = "#010203", "currentColor"
-BLUE, ORANGE, GREY, GREEN = "#4a90d9", "#e08a3c", "#8a8f98", "#3fa37a"  # on light and on dark
+from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
 
 def plot_lengths(tokens: TokenReport) -> str:
@@ -57,31 +52,3 @@ def plot_leaks(report: LeakReport) -> str:
     axes.set_xlabel("share that stands in the training file")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK)
     return as_svg(figure, "Share of prompts and answers that stand in the training file")
-
-
-def new_figure(*, height: float) -> tuple[Any, Any]:
-    """Begin a picture as wide as a page's column and so many inches high: figure and axes."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.8, height), layout="constrained")
-    axes = figure.subplots()
-    axes.tick_params(colors=INK)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(INK)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    return figure, axes
-
-
-def as_svg(figure: Any, label: str) -> str:
-    """Write the figure as an svg element; `label` says what it shows to who cannot see it."""
-    from matplotlib import rc_context
-
-    file = io.StringIO()
-    # The same figure gives the same bytes; text stays text.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    text = file.getvalue()
-    text = text[text.index("<svg") :].replace(INK, _CURRENT)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

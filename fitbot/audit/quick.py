@@ -6,7 +6,7 @@ from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import seen_rule
 from fitbot.audit.score import RuleScore, score_rule
 from fitbot.audit.text import normalise
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 _SEEN_SHARE = 0.01  # of VAL's texts that may stand in TRAIN without a word
 

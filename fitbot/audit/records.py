@@ -9,7 +9,8 @@ from functools import cache
 
 from fitbot.audit.near import near_groups
 from fitbot.audit.text import excerpt, normalise
-from fitbot.pairs.preferences import LoadedPairs, PreferencePair
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.preferences import LoadedPairs
 
 MAX_EXAMPLES = 3
 

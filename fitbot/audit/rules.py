@@ -16,7 +16,7 @@ from scipy import sparse
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.text import normalise, words
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 RulePreferences = NDArray[np.float64]  # (N,)
 Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.text import normalise
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 SHORTCUT_ABOVE = 0.55  # where a rule's whole interval must lie to be called a shortcut
 _Z = 1.959964  # 95 % of a normal distribution, both sides

@@ -17,7 +17,7 @@ from fitbot.audit.rules import (
 )
 from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore, score_rule
 from fitbot.audit.text import normalise
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 _FOLDS = 5
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure

@@ -1,17 +1,15 @@
 """An Audit → text for a terminal of 100 columns."""
 
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from fitbot.audit.leaks import LeakReport, Overlap
 from fitbot.audit.report import Audit, FileReport
 from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.audit.tokens import Lengths
-from fitbot.embedded import EMBEDDED
+from fitbot.base_model.embedded import EMBEDDED
+from fitbot.report.terminal import WIDTH, sparkline, wrap
 
-WIDTH = 100
 _LABEL = 20
-_BARS = " ▁▂▃▄▅▆▇█"
 
 
 def show_audit(audit: Audit) -> str:
@@ -137,32 +135,9 @@ def _findings(audit: Audit) -> Iterator[str]:
             yield f"{'':13}{_fit(f'record {example.record}: {example.text}', 13)}"
 
 
-def sparkline(counts: Sequence[int]) -> str:
-    """Draw a histogram in one line; a bin that is not empty is never drawn so.
-
-    >>> sparkline([0, 1, 40, 80])
-    ' ▁▄█'
-    """
-    most = max(counts)
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
-
-
 def _row(label: str, values: Iterable[str]) -> Iterator[str]:
     text = ", ".join(values) or "none"
     yield from wrap(f"{label:<{_LABEL}}{text}", "  ", " " * (_LABEL + 2))
-
-
-def wrap(text: str, first: str, later: str) -> list[str]:
-    """Break a text into lines of the terminal's width, the first indented as `first` says."""
-    # Spaces inside the text are columns.
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-    )
 
 
 def _fit(text: str, indent: int = _LABEL + 2) -> str:

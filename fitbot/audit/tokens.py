@@ -9,7 +9,7 @@ import numpy as np
 from fitbot.errors import DataError
 from fitbot.pairs.batch import padded_size
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, report_cuts
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 _BINS = 20
 _SEED = 42  # of the order that batches are drawn in

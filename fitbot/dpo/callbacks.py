@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
+from fitbot.cluster.processes import gather, num_processes, rank
 from fitbot.dpo.module import DPOModule
-from fitbot.processes import gather, num_processes, rank
 
 logger = logging.getLogger(__name__)
 

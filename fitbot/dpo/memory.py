@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fitbot.base_model.sharding import gathered_bytes, own_part
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.store import PairStore, some_of
 from fitbot.policy.policy import Policy, to_device
-from fitbot.policy.sharding import gathered_bytes, own_part
 
 _MIB = 2**20
 _WEIGHED = 10_000  # pairs whose mean size is taken

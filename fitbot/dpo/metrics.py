@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fitbot.dpo.objective import DPOTerms
+from fitbot.dpo.losses import DPOTerms
 
 # Spelt as TRL and the original implementation spell them, so that any DPO reader knows the plots.
 NAMES = (

@@ -20,33 +20,30 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fitbot.dpo.memory import Memory, measure_memory
-from fitbot.dpo.metrics import PairMeans, means_of
-from fitbot.dpo.objective import DPOTerms, Loss, chosen_nll, dpo_loss
-from fitbot.dpo.strategy import Sharded, check_strategy
-from fitbot.errors import AdapterError, ConfigError
-from fitbot.pairs.batch import PairBatch
-from fitbot.pairs.datamodule import PreferenceDataModule, Split
-from fitbot.policy.base import (
-    POLICY_ADAPTER,
-    BaseSettings,
-    LoraSettings,
-    count_4bit,
-    load_policy_network,
-    lora_settings_of,
-)
-from fitbot.policy.policy import EngineSetting, Policy, to_device
-from fitbot.policy.reference import (
-    ReferenceCache,
-    cached_reference_logps,
-    open_reference_cache,
-)
-from fitbot.processes import (
+from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.loading import load_policy_network
+from fitbot.base_model.lora import POLICY_ADAPTER
+from fitbot.base_model.nf4 import count_4bit
+from fitbot.base_model.settings import BaseSettings, LoraSettings
+from fitbot.cluster.processes import (
     check_agreement,
     largest_over_processes,
     num_processes,
     rank,
     sum_over_processes,
+)
+from fitbot.cluster.strategy import Sharded, check_strategy
+from fitbot.dpo.losses import DPOTerms, Loss, chosen_nll, dpo_loss
+from fitbot.dpo.memory import Memory, measure_memory
+from fitbot.dpo.metrics import PairMeans, means_of
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.pairs.batch import PairBatch
+from fitbot.pairs.datamodule import PreferenceDataModule, Split
+from fitbot.policy.policy import EngineSetting, Policy, to_device
+from fitbot.policy.reference import (
+    ReferenceCache,
+    cached_reference_logps,
+    open_reference_cache,
 )
 
 logger = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.audit.quick import best_quick_rule, quick_audit
+from fitbot.base_model.nf4 import count_4bit
+from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.metrics import means_of
@@ -18,8 +20,6 @@ from fitbot.dpo.verdict import Figures, Verdict, judge
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.policy.base import count_4bit
-from fitbot.processes import num_processes
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from lightning import Callback, LightningModule, Trainer
 from fitbot.audit.quick import length_rule
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import Curve
+from fitbot.dpo.losses import margin_sought
 from fitbot.dpo.module import DPOModule
-from fitbot.dpo.objective import margin_sought
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
 
 logger = logging.getLogger(__name__)
 

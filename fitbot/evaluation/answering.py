@@ -13,17 +13,20 @@ import torch
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from fitbot.answers.decoder import Precision, rank_of
-from fitbot.answers.engine import BASE, Sampling, Stream
-from fitbot.answers.loading import add_adapter, decoder_for, precision_for, read_adapter
-from fitbot.answers.local import LocalEngine
-from fitbot.embedded import resolve_base_model
+from fitbot.base_model.adapter_files import rank_of, read_adapter
+from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.loading import load_base
+from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError, EngineError
-from fitbot.evaluation.faults import faults_of
+from fitbot.evaluation.answer_errors import faults_of
 from fitbot.evaluation.models import Lineup
 from fitbot.evaluation.scoring import compute_dtype_on
+from fitbot.generation.decoders.torch_decoder import Precision
+from fitbot.generation.engine import Stream
+from fitbot.generation.loading import add_adapter, decoder_for, precision_for
+from fitbot.generation.messages import BASE, Sampling
+from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat
-from fitbot.policy.base import BaseSettings, load_base
 
 GREEDY, SAMPLED, PLAIN = "greedy", "sampled", "plain"
 

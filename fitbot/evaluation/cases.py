@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from fitbot.answers.checks import passes
 from fitbot.audit.records import prompt_text
 from fitbot.audit.shortcuts import linked
 from fitbot.audit.text import normalise
 from fitbot.errors import DataError
-from fitbot.pairs.preferences import PreferencePair, load_pairs, read_records
+from fitbot.evaluation.checks import passes
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.sources import read_records
 
 LABELS = ("category", "flaw", "split")
 
@@ -87,7 +89,7 @@ def _try_check(check: Any, pair: PreferencePair, where: str) -> None:
         right, wrong = (passes(answer, check) for answer in (pair.chosen, pair.rejected))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{where} cannot be used, {type(error).__name__}: {error}. fitbot/answers/checks.py "
+            f"{where} cannot be used, {type(error).__name__}: {error}. fitbot/evaluation/checks.py "
             "says what may stand in a check; mend it or leave it out."
         ) from error
     if not right or wrong:

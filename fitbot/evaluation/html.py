@@ -6,13 +6,13 @@ Every text that comes from a file or a model passes through `escape`.
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from fitbot.audit.page import sentence, table, whole_page
 from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.groups import ALL, Group
 from fitbot.evaluation.overview import main_figure, measure_label, overview
 from fitbot.evaluation.plots import Line, plot_changes, plot_rates
 from fitbot.evaluation.preference import LIKELIER
 from fitbot.evaluation.report import JUDGED, Evaluation, Exchange, ModelReport, Shown
+from fitbot.report.page import sentence, table, whole_page
 
 _SHOWN = 40  # exchanges of each outcome
 _STYLE = """<style>

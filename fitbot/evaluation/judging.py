@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fitbot.answers.checks import passes
+from fitbot.evaluation.answer_errors import FAULTS
 from fitbot.evaluation.answering import Answer
 from fitbot.evaluation.cases import Case, groups_of
-from fitbot.evaluation.faults import FAULTS
+from fitbot.evaluation.checks import passes
 from fitbot.evaluation.intervals import Estimate, estimate_mean, estimate_rate
 
 PASSES = "passes"

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitbot.answers.engine import Sampling
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, Answer, Answers
 from fitbot.evaluation.models import Lineup, Model
 from fitbot.evaluation.neutral import passages
 from fitbot.evaluation.scoring import Positions, Scorer
+from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
 
 KINDS = (GREEDY, SAMPLED, PLAIN)

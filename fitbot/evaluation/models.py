@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fitbot.answers.engine import BASE
-from fitbot.answers.loading import read_adapter
-from fitbot.answers.provenance import PROVENANCE_FILE, provenance_of
-from fitbot.dpo.objective import Loss
-from fitbot.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
+from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
+from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
+from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
+from fitbot.dpo.losses import Loss
 from fitbot.errors import AdapterError, ConfigError
+from fitbot.generation.messages import BASE
 from fitbot.pairs.chat import Limits
-from fitbot.policy.base import lora_settings_of
 
 _LIMITS = Limits(max_prompt_length=256, max_length=1024)  # of a base that no run has set any for
 _NEEDED = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fitbot.evaluation.faults import FAULTS
+from fitbot.evaluation.answer_errors import FAULTS
 from fitbot.evaluation.groups import Group
 from fitbot.evaluation.intervals import Estimate
 from fitbot.evaluation.preference import (

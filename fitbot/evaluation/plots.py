@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitbot.audit.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 from fitbot.evaluation.intervals import Estimate
+from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
 _COLOURS = (GREY, BLUE, GREEN, "#a06cc8", "#c85c7c")  # of models, the base first; then again
 _BINS = 40

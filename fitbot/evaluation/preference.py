@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitbot.dpo.losses import DPOTerms, chosen_nll, dpo_loss
 from fitbot.dpo.metrics import NAMES, pair_figures
-from fitbot.dpo.objective import DPOTerms, chosen_nll, dpo_loss
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
 from fitbot.evaluation.models import Model, Objective
 

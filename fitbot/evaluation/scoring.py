@@ -15,18 +15,15 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.utils import logging
 
+from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.loading import load_policy_network
+from fitbot.base_model.lora import POLICY_ADAPTER
+from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
-from fitbot.pairs.datamodule import default_token_budget
-from fitbot.policy.base import (
-    POLICY_ADAPTER,
-    BaseSettings,
-    LoraSettings,
-    load_policy_network,
-    lora_settings_of,
-)
 from fitbot.policy.policy import Policy, to_device
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from fitbot.audit.score import RuleScore
-from fitbot.audit.terminal import WIDTH, wrap
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import ALL, Group
 from fitbot.evaluation.judging import PASSES
 from fitbot.evaluation.overview import main_figure, measure_label, overview
 from fitbot.evaluation.report import Evaluation
+from fitbot.report.terminal import WIDTH, wrap
 
 _LABEL = 28
 _CELL = 24

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from fitbot.answers.engine import BASE
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import Group
 from fitbot.evaluation.judging import PASSES, Rates
 from fitbot.evaluation.preference import ACCURACY, LIKELIER
 from fitbot.evaluation.report import ModelReport
+from fitbot.generation.messages import BASE
 
 
 def say_what_it_means(

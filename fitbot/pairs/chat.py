@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from fitbot.embedded import resolve_base_model
+from fitbot.base_model.embedded import resolve_base_model
 from fitbot.errors import ConfigError, DataError
-from fitbot.pairs.preferences import Message, PreferencePair
+from fitbot.pairs.formats import Message, PreferencePair
 
 # Two private-use characters that no template and no font gives a meaning to, around a number.
 _SLOT = "\ue0f0{}\ue0f1"

@@ -5,7 +5,7 @@ budget. How the pairs of a step are split into forward passes changes no result.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,16 @@ from typing import Any, Literal
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
+from fitbot.cluster.processes import balanced_shares, rank
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Extent, Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.budget import default_token_budget, rounded_budget
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
-from fitbot.pairs.preferences import PreferencePair
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.store import PairStore, open_pairs, some_of
-from fitbot.processes import balanced_shares, rank
 
 logger = logging.getLogger(__name__)
 
@@ -353,58 +355,6 @@ class PreferenceDataModule(LightningDataModule):
         return [
             2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))) for pair in pairs
         ]
-
-
-class EpochSampler(Sampler[list[int]]):
-    """Batches of one epoch, starting where the run is; its length is that of a whole epoch."""
-
-    def __init__(
-        self,
-        order: Callable[[int], Tensor],
-        count: int,
-        step: int,
-        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
-    ):
-        """Take what the order is and where to start, asked anew at the start of every epoch.
-
-        Args:
-            order: Returns an epoch's order of all pairs, (count,).
-            count: Pairs.
-            step: Pairs of a batch.
-            position: Returns the epoch and the batch in it that come next.
-        """
-        self.order, self.count, self.step, self.position = order, count, step, position
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rest of the epoch."""
-        epoch, start = self.position()
-        order = self.order(epoch)
-        for first in range(start * self.step, self.count, self.step):
-            yield order[first : first + self.step].tolist()
-
-    def __len__(self) -> int:
-        """Count the batches of a whole epoch."""
-        return -(-self.count // self.step)
-
-
-def default_token_budget(device: torch.device) -> int:
-    """Choose the tokens of one forward pass before anything is measured, and without backward.
-
-    On a GPU about 3 MB a token are reckoned for a model of Qwen3-0.6B's size (activations kept for
-    backward, its share of the attention mask), and half of the card is left to everything else.
-    """
-    if device.type != "cuda":
-        return 2048
-    total = torch.cuda.get_device_properties(device).total_memory
-    return max(2048, rounded_budget(total // 2 // 3_000_000))
-
-
-def rounded_budget(num_tokens: int) -> int:
-    """Round the tokens of one forward pass down, for graphs are captured by size, and limit them.
-
-    Where there is room for next to nothing every pair has a pass of its own, and memory may do.
-    """
-    return max(256, min(16384, num_tokens // 256 * 256))
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -26,16 +26,15 @@ from tqdm import tqdm
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.batch import Extent
 from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.formats import Message, PreferencePair
 from fitbot.pairs.preferences import (
     LoadedPairs,
-    Message,
     NumberedRecord,
-    PreferencePair,
-    fingerprint,
     no_pairs,
     number_records,
     parse_records,
 )
+from fitbot.pairs.sources import fingerprint
 
 logger = logging.getLogger(__name__)
 

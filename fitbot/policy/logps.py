@@ -50,7 +50,7 @@ def score_tile(
         (S,) float32 log-probs of the targets, and the softmax (S, V) or None.
     """
     if logits.is_cuda and _triton_is_installed():
-        from fitbot.policy import fused_kernels
+        from fitbot.policy.compiled import pointwise_kernels as fused_kernels
 
         result: tuple[Tensor, Tensor | None] = fused_kernels.score_tile(logits, targets, dtype)
         return result

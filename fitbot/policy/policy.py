@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER
+from fitbot.base_model.sharding import is_sharded, own_part
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, attention_mask, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.adapter import AdapterVector
-from fitbot.policy.attention import BY_PAIR, attend_by_pair, segments_of
-from fitbot.policy.base import POLICY_ADAPTER, REFERENCE_ADAPTER
-from fitbot.policy.capture import Passes
-from fitbot.policy.engine import Engine, unsupported
+from fitbot.policy.adapter_vector import AdapterVector
+from fitbot.policy.compiled.graphs import Passes
+from fitbot.policy.compiled.passes import Engine, unsupported
+from fitbot.policy.cpu_attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.logps import (
     LARGE_TILE_ELEMENTS,
     TILE_ELEMENTS,
@@ -28,7 +29,6 @@ from fitbot.policy.logps import (
     sum_by_owner,
     token_logps,
 )
-from fitbot.policy.sharding import is_sharded, own_part
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Policy(nn.Module):
         causal_lm = self.network.get_base_model()
         self._decoder = [causal_lm.get_decoder()]  # in lists: not registered a second time
         self._head = [causal_lm.get_output_embeddings()]
-        # Then every pass is one of all processes, and all must run as many (policy/sharding.py).
+        # Then every pass is one of all processes: all run as many (base_model/sharding.py).
         self.is_sharded = is_sharded(self._decoder[0])
         self.weights = AdapterVector(network, POLICY_ADAPTER)
         self.adapter = self.weights.vector  # (N,) float32: everything that is trained
@@ -320,7 +320,7 @@ class Policy(nn.Module):
     def answer_greedily(self, prompt: Sequence[int], max_new_tokens: int, end: int) -> list[int]:
         """Let the policy as it is answer a prompt, without dropout and without a draw.
 
-        For a look at a few answers; `answers.local` is what answers fast.
+        For a look at a few answers; `generation.scheduler` is what answers fast.
 
         Args:
             prompt: Token ids.

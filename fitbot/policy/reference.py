@@ -25,18 +25,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from fitbot.embedded import resolve_base_model
-from fitbot.pairs.batch import Layout, collate_pairs
-from fitbot.pairs.store import KEY_BYTES, PairStore
-from fitbot.policy.base import BaseSettings
-from fitbot.policy.policy import Policy, to_device
-from fitbot.processes import (
+from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.settings import BaseSettings
+from fitbot.cluster.processes import (
     from_first,
     largest_over_processes,
     rank,
     share_of,
     sum_over_processes,
 )
+from fitbot.pairs.batch import Layout, collate_pairs
+from fitbot.pairs.store import KEY_BYTES, PairStore
+from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
 

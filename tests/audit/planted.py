@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fitbot.pairs.preferences import Message, PreferencePair
+from fitbot.pairs.formats import Message, PreferencePair
 
 Record = dict[str, Any]
 

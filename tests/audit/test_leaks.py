@@ -1,9 +1,8 @@
 """Leaks between files: exact, near and by template, each counted once."""
 
-from audit.planted import clean_records, pairs_of
-
 from fitbot.audit.findings import leak_findings
 from fitbot.audit.leaks import audit_leaks
+from tests.audit.planted import clean_records, pairs_of
 
 
 def test_files_without_a_shared_text_have_no_leak() -> None:

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from audit.planted import clean_records, pairs_of
 
 from fitbot.audit.diversity import audit_diversity
 from fitbot.audit.findings import diversity_findings, record_findings
@@ -11,6 +10,7 @@ from fitbot.audit.near import NEAR, NearIndex, count_holders, near_groups, word_
 from fitbot.audit.records import RecordReport, audit_records, main_script
 from fitbot.audit.text import excerpt, mask_template
 from fitbot.pairs.preferences import LoadedPairs
+from tests.audit.planted import clean_records, pairs_of
 
 
 def audit(records: list[dict[str, str]]) -> RecordReport:

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from audit.planted import Record, clean_records, pairs_of
 
 from fitbot.audit.quick import quick_audit
 from fitbot.audit.score import score_rule, wilson_interval
 from fitbot.audit.shortcuts import ShortcutReport, audit_alone, audit_shortcuts, linked_groups
+from tests.audit.planted import Record, clean_records, pairs_of
 
 
 def mirrored(count: int = 200) -> list[Record]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fitbot.answers.checks import passes
+from fitbot.evaluation.checks import passes
 
 DATA = Path(__file__).parents[2] / "data"
 SPLITS = ("train", "val", "test")

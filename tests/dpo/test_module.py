@@ -11,20 +11,20 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from conftest import adapter_of, make_data, make_module, make_trainer
-from tiny_model import write_tiny_model
 from torch import Tensor
 
+from fitbot.base_model.settings import LoraSettings
 from fitbot.dpo import callbacks
 from fitbot.dpo.callbacks import RandomState, StepLog
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
+from fitbot.dpo.run import LastCheckpoint
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch, collate_pairs
-from fitbot.policy.base import LoraSettings
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache
-from fitbot.run import LastCheckpoint
+from tests.conftest import adapter_of, make_data, make_module, make_trainer
+from tests.tiny_model import write_tiny_model
 
 
 class Recorder(lightning.Callback):

@@ -13,11 +13,13 @@ import pytest
 import torch
 from datasets import Dataset
 from lightning import LightningModule, Trainer
-from tiny_model import write_tiny_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer
 
+from fitbot.base_model.adapter_files import adapter_config
+from fitbot.base_model.loading import load_policy_network
+from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.batch import Layout, collate_pairs
@@ -25,8 +27,8 @@ from fitbot.pairs.chat import Chat, EncodedPair, Limits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
 from fitbot.pairs.store import store_of
-from fitbot.policy.base import BaseSettings, LoraSettings, adapter_config, load_policy_network
 from fitbot.policy.policy import Policy
+from tests.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "data" / "fitness_train.json"

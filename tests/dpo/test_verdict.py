@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, make_module
 
 from fitbot.__main__ import main
 from fitbot.audit.score import RuleScore
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import Curve
-from fitbot.dpo.objective import Loss, dpo_loss, margin_sought
+from fitbot.dpo.losses import Loss, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, judge
-from fitbot.pairs.preferences import Message, PreferencePair
+from fitbot.pairs.formats import Message, PreferencePair
+from tests.conftest import ROOT, make_module
 
 
 def curves(**values: list[float]) -> dict[str, Curve]:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import SYSTEM, make_module
 
-from fitbot.answers.export import export_adapter
+from fitbot.export.adapter import export_adapter
+from tests.conftest import SYSTEM, make_module
 
 
 def write_adapter(folder: Path, base: str, *, seed: int = 0, **settings: Any) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 
 from fitbot.errors import DataError
 from fitbot.evaluation.cases import dependent_groups, groups_of, load_cases
+from tests.conftest import ROOT
 
 RECORD = {"question": "Rest?", "chosen": "Yes, rest.", "rejected": "No, run."}
 

@@ -7,7 +7,7 @@ import pytest
 from fitbot.evaluation.answering import Answer
 from fitbot.evaluation.cases import Case
 from fitbot.evaluation.judging import judge, passed, verdicts_on
-from fitbot.pairs.preferences import Message, PreferencePair
+from fitbot.pairs.formats import Message, PreferencePair
 
 
 def case(number: int, check: dict[str, Any] | None, category: str = "diet") -> Case:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from fitbot.dpo.losses import dpo_loss
 from fitbot.dpo.metrics import NAMES, PairMeans
-from fitbot.dpo.objective import dpo_loss
 from fitbot.evaluation.models import Model, Objective
 from fitbot.evaluation.preference import (
     ACCURACY,

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SYSTEM
-from evaluation.exported import write_adapter
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from fitbot.answers.engine import Sampling
 from fitbot.errors import AdapterError
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, Answer, Answers
 from fitbot.evaluation.measure import encode_answer
 from fitbot.evaluation.models import Lineup, Wanted, line_up
 from fitbot.evaluation.neutral import passages, perplexity
 from fitbot.evaluation.scoring import Scorer
+from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
+from tests.conftest import SYSTEM
+from tests.evaluation.exported import write_adapter
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.chat import Chat, Limits, report_cuts
-from fitbot.pairs.preferences import Message, PreferencePair
+from fitbot.pairs.formats import Message, PreferencePair
 
 SHARED = Path(__file__).parents[3] / "shared"
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fitbot.errors import ConfigError, DataError, FitbotError
-from fitbot.pairs.preferences import LoadedPairs, Message, PreferencePair, load_pairs
+from fitbot.pairs.formats import Message, PreferencePair
+from fitbot.pairs.preferences import LoadedPairs, load_pairs
 
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import LIMITS, ROOT, make_data
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs import store
 from fitbot.pairs.chat import Chat, EncodedPair, Limits
-from fitbot.pairs.preferences import PreferencePair, load_pairs
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.preferences import load_pairs
 from fitbot.pairs.store import PairStore, open_pairs, some_of, store_of
+from tests.conftest import LIMITS, ROOT, make_data
 
 RECORDS = json.loads((ROOT / "data" / "fitness_train.json").read_text())[:50]
 

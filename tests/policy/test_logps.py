@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import DEVICES
 
 from fitbot.policy import logps
 from fitbot.policy.logps import sum_by_owner, token_logps
+from tests.conftest import DEVICES
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -7,22 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DEVICES, make_policy
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from fitbot.base_model.loading import add_adapter, load_base
+from fitbot.base_model.nf4 import count_4bit, expand_4bit
+from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.base import (
-    BaseSettings,
-    LoraSettings,
-    add_adapter,
-    count_4bit,
-    expand_4bit,
-    load_base,
-)
 from fitbot.policy.policy import Policy, to_device
+from tests.conftest import DEVICES, make_policy
 
 WIDTHS = {"cpu": torch.float32, "cuda": torch.bfloat16}
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import make_policy
-from tiny_model import write_tiny_model
 
+from fitbot.base_model.settings import BaseSettings
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.store import store_of
-from fitbot.policy.base import BaseSettings
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache, cached_reference_logps, open_reference_cache
+from tests.conftest import make_policy
+from tests.tiny_model import write_tiny_model
 
 
 def open_cache(base: str, folder: Path, **changed: Any) -> ReferenceCache:

@@ -1,1 +1,0 @@
-"""Adapter → text: export a trained adapter, and ask it questions."""

@@ -1,0 +1,38 @@
+"""fitbot-tiny: the small model that fitbot brings along, for `make quickstart` and the tests.
+
+It has Qwen3's architecture and chat format, and was trained from scratch on the project's own text;
+checkpoints/fitbot-tiny/README.md says how, and what it is for.
+"""
+
+from pathlib import Path
+
+from fitbot.errors import ConfigError
+
+EMBEDDED = "embedded"  # the base_model setting that means it
+EMBEDDED_SYSTEM_PROMPT = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
+
+
+def resolve_base_model(base_model: str) -> str:
+    """Turn a base model's name into what transformers can load: a hub id or an existing folder.
+
+    Raises:
+        ConfigError: It is written like a path, and no such folder is there.
+    """
+    if base_model == EMBEDDED:
+        return str(embedded_model())
+    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
+        folder = Path(base_model).expanduser()
+        if not (folder / "config.json").is_file():
+            raise ConfigError(
+                f"base_model {base_model!r}: no config.json there; give a folder with a model that "
+                "transformers can load, a hub id such as 'Qwen/Qwen3-0.6B', or 'embedded'"
+            )
+        return str(folder)
+    return base_model
+
+
+def embedded_model() -> Path:
+    """Return the folder of the embedded model."""
+    package = Path(__file__).parents[1]
+    installed, in_checkout = package / "tiny", package.parent / "checkpoints" / "fitbot-tiny"
+    return installed if installed.is_dir() else in_checkout

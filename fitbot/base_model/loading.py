@@ -1,0 +1,219 @@
+"""A base model by hub id or folder → the frozen 4-bit network with a trainable LoRA adapter.
+
+The only module that names bitsandbytes, LoraConfig and Unsloth. What it returns is a PEFT model
+whose adapter "default" is the policy; with the adapter off it is the reference.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from fitbot.base_model.adapter_files import adapter_config, check_adapter_folder
+from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
+from fitbot.base_model.nf4 import (
+    detach_quant_states,
+    expand_4bit,
+    expand_linears,
+    prepare_4bit,
+    quantise_linears,
+)
+from fitbot.base_model.settings import BaseSettings, LoraSettings
+from fitbot.base_model.sharding import shard_base
+from fitbot.base_model.unsloth import load_unsloth
+from fitbot.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def load_policy_network(
+    settings: BaseSettings,
+    lora: LoraSettings,
+    *,
+    device: torch.device,
+    compute_dtype: torch.dtype,
+    adapter: str | None = None,
+    mesh: DeviceMesh | None = None,
+) -> Any:
+    """Load the base, hold it as the settings say, and put a float32 LoRA adapter on it.
+
+    Args:
+        settings: Which base and how it is held.
+        lora: The adapter's shape; ignored when `adapter` brings its own.
+        device: Where the weights go.
+        compute_dtype: What matrix products run in: float32, bfloat16 or float16.
+        adapter: Folder of an existing adapter to go on from. It is loaded twice: once to be
+            trained, once frozen, as the reference.
+        mesh: Processes that share the base, each holding a part of it; None: it is whole here.
+
+    Returns:
+        A PEFT model in train mode. Its adapter weights are float32 whatever the compute dtype: in
+        bfloat16, at a learning rate of 5e-6, most of lora_A would never move.
+
+    Raises:
+        ConfigError: The settings contradict the checkpoint, the device or each other.
+        AdapterError: `adapter` is not an adapter of this base.
+    """
+    if settings.backend == "unsloth":
+        if mesh is not None:
+            raise ConfigError("trainer.strategy sharded needs model.backend: transformers")
+        network = load_unsloth(settings, lora, device=device, dtype=compute_dtype, adapter=adapter)
+    elif mesh is not None:
+        network = _load_sharded(settings, lora, mesh, device, compute_dtype, adapter)
+    else:
+        base = load_base(settings, device=device, compute_dtype=compute_dtype)
+        network = add_adapter(base, lora, adapter)
+        round_once(network)
+    _check_adapter_weights(network)
+    network.config.use_cache = False
+    # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
+    network.train()
+    return network
+
+
+def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
+    """Load the frozen base model, 4-bit or not, without an adapter."""
+    model = _read_weights(settings, device, compute_dtype, quantise=settings.load_in_4bit)
+    if settings.load_in_4bit:
+        prepare_4bit(model, compute_dtype)
+        packed = sum(p.numel() for p in model.parameters() if not p.is_floating_point())
+        if _should_expand(settings, 4 * packed, device):
+            expand_4bit(model, compute_dtype)
+    return model
+
+
+def _read_weights(
+    settings: BaseSettings, device: torch.device, compute_dtype: torch.dtype, *, quantise: bool
+) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+
+    source = resolve_base_model(settings.base_model)
+    config = AutoConfig.from_pretrained(source)
+    prequantised = getattr(config, "quantization_config", None) is not None
+    _check_settings(settings, config, prequantised)
+    quantisation = {}
+    if quantise and not prequantised:
+        # A config given for a pre-quantised checkpoint would be ignored, so none is given.
+        quantisation["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype,
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        dtype=compute_dtype,
+        device_map={"": str(device)},
+        attn_implementation="sdpa",
+        **quantisation,
+    )
+    model.requires_grad_(False)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def _load_sharded(
+    settings: BaseSettings,
+    lora: LoraSettings,
+    mesh: DeviceMesh,
+    device: torch.device,
+    compute_dtype: torch.dtype,
+    adapter: str | None,
+) -> Any:
+    """Map the weight files into the host's memory; layer by layer the device then takes a part."""
+    base = _read_weights(settings, torch.device("cpu"), compute_dtype, quantise=False)
+    stored_in_4bit = settings.load_in_4bit and getattr(base, "is_loaded_in_4bit", False)
+    if stored_in_4bit:
+        prepare_4bit(base, compute_dtype)
+    # Packed, two numbers are one element; each process will hold its part of the expanded ones.
+    numbers = sum(p.numel() * (1 if p.is_floating_point() else 2) for p in base.parameters())
+    needed = numbers * compute_dtype.itemsize // mesh.size()
+    expand = settings.load_in_4bit and _should_expand(settings, needed, device)
+
+    def prepare(layer: nn.Module) -> None:
+        if settings.load_in_4bit and not stored_in_4bit:
+            quantise_linears(layer, compute_dtype)
+        if expand:
+            expand_linears(layer, compute_dtype)
+        elif settings.load_in_4bit:
+            detach_quant_states(layer)
+
+    network = add_adapter(base, lora, adapter)
+    round_once(network)
+    shard_base(network, mesh, device, prepare)
+    return network
+
+
+def _check_settings(settings: BaseSettings, config: Any, prequantised: bool) -> None:
+    name = settings.base_model
+    if prequantised and not settings.load_in_4bit:
+        raise ConfigError(
+            f"load_in_4bit is false, but the weights of {name!r} are stored in 4 bits; set "
+            "load_in_4bit: true (expand_4bit: true computes without 4-bit kernels), or name the "
+            "unquantised base"
+        )
+    if prequantised:
+        kind = dict(config.quantization_config)
+        if kind.get("quant_method") != "bitsandbytes" or not kind.get("load_in_4bit"):
+            raise ConfigError(
+                f"{name!r} is quantised as {kind.get('quant_method')!r}; fitbot trains on "
+                "bitsandbytes 4-bit or unquantised weights"
+            )
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and settings.max_seq_length > positions:
+        raise ConfigError(
+            f"max_seq_length {settings.max_seq_length} exceeds {name!r}'s {positions} positions"
+        )
+
+
+def _should_expand(settings: BaseSettings, needed: int, device: torch.device) -> bool:
+    """Decide whether to expand NF4 weights that will then take so many bytes of the device."""
+    if settings.expand_4bit is not None:
+        return settings.expand_4bit
+    if device.type != "cuda":
+        return True  # memory of the host: a base small enough to be trained on a CPU fits
+    free, total = torch.cuda.mem_get_info(device)
+    return free - needed > total // 2
+
+
+def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
+    """Put an adapter on a base: a fresh one, or that of a folder, which is then the reference, too.
+
+    Raises:
+        ConfigError: The base has no layer that the settings name.
+        AdapterError: The folder has no adapter.
+    """
+    from peft import PeftModel, get_peft_model
+
+    if adapter is not None:
+        check_adapter_folder(adapter)
+        network = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+        network.load_adapter(adapter, adapter_name=REFERENCE_ADAPTER, is_trainable=False)
+        network.set_adapter(POLICY_ADAPTER)
+        return network
+    if "lm_head" in lora.target_modules:
+        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
+    # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
+    # device of Lightning's intervenes, it means the same weights whatever holds the base.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(lora.random_state)
+        try:
+            return get_peft_model(base, adapter_config(lora, str(base.config._name_or_path)))
+        except ValueError as error:
+            raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
+
+
+def _check_adapter_weights(network: nn.Module) -> None:
+    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    foreign = [name for name in trainable if ".lora_" not in name]
+    if foreign or not trainable:
+        raise ConfigError(
+            f"only LoRA weights may be trainable, found {foreign or 'none'}: with the adapter off, "
+            "the model must be the reference again"
+        )
+    for parameter in trainable.values():
+        parameter.data = parameter.data.float()

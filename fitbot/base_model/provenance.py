@@ -1,0 +1,74 @@
+"""What an exported adapter says of itself, read without loading torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
+from fitbot.base_model.settings import AnswerSettings, ServeSettings
+from fitbot.errors import AdapterError
+
+PROVENANCE_FILE = "fitbot.json"
+
+Settings = TypeVar("Settings")
+
+# The embedded model alone has no export to say how it was trained.
+_OF_EMBEDDED: dict[str, Any] = {
+    "base_model": EMBEDDED,
+    "settings": {"load_in_4bit": True},
+    "data": {"system_prompt": EMBEDDED_SYSTEM_PROMPT},
+}
+
+
+def latest_adapter(root: Path) -> Path | None:
+    """Return the adapter that a run in this folder exported last, if any has."""
+    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
+    return latest.parent if latest else None
+
+
+def provenance_of(adapter: Path | None) -> dict[str, Any]:
+    """Read what an export says of its training; None stands for the embedded model.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's.
+    """
+    if adapter is None:
+        return _OF_EMBEDDED
+    file = adapter / PROVENANCE_FILE
+    if not file.is_file():
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdapterError(f"{file} is damaged; export the adapter anew: {error}") from error
+    if not isinstance(told, dict):
+        raise AdapterError(f"{file} is no export's; export the adapter anew")
+    return told
+
+
+def answer_settings(adapter: Path | None) -> AnswerSettings:
+    """Return how the run says that its adapter is to be asked."""
+    return _settings(AnswerSettings, adapter, "answers")
+
+
+def serve_settings(adapter: Path | None) -> ServeSettings:
+    """Return where the run says that its adapter is to be served."""
+    return _settings(ServeSettings, adapter, "serve")
+
+
+def _settings(kind: type[Settings], adapter: Path | None, key: str) -> Settings:
+    # A run from Python, without the command line, has no such settings: the defaults hold.
+    try:
+        return kind(**provenance_of(adapter).get(key, {}))
+    except TypeError as error:
+        raise AdapterError(
+            f"{adapter}/{PROVENANCE_FILE}: {key} cannot be read; export the adapter anew: {error}"
+        ) from error
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

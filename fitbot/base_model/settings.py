@@ -1,0 +1,100 @@
+"""Settings that a run records: the base, its adapter, how it is asked and served."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fitbot.base_model.embedded import EMBEDDED
+
+# How long, in turns of a loop, a thread of llama.cpp's waits for another before it sleeps: about 10
+# microseconds. A token has a thousand such waits: sleeping at once makes it take 1.5 times as long,
+# and spinning for long takes cores from whoever else is there.
+LLAMA_SPINS = "1000"
+
+
+@dataclass
+class AnswerSettings:
+    """How answers are generated.
+
+    Args:
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Sample among the likeliest tokens that together hold this probability, in (0, 1].
+        do_sample: Sample, instead of always taking the likeliest token.
+        max_new_tokens: Tokens of one answer at most.
+        adaptive_below_gib: With less free GPU memory than this, answers get half of
+            max_new_tokens, but at least 512.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    do_sample: bool = True
+    max_new_tokens: int = 1024
+    adaptive_below_gib: float = 10.0
+
+
+@dataclass
+class ServeSettings:
+    """Where the HTTP endpoint listens.
+
+    Args:
+        host: Address to bind.
+        port: TCP port.
+        endpoint: Path of the plain question-and-answer endpoint.
+        max_request_length: Characters of one question at most.
+    """
+
+    host: str = "0.0.0.0"
+    port: int = 8000
+    endpoint: str = "/predict/"
+    max_request_length: int = 1024
+
+
+Backend = Literal["transformers", "unsloth"]
+
+
+@dataclass
+class LoraSettings:
+    """What the adapter looks like.
+
+    Args:
+        r: Rank of the update.
+        alpha: The update is scaled by alpha / r, or alpha / sqrt(r) with use_rslora.
+        dropout: Probability of dropping an adapter's input while training, in [0, 1).
+        bias: Only "none": a trained bias would change the reference, which is the adapter off.
+        target_modules: Names of the linear layers that get an adapter; never the head.
+        use_rslora: Scale by alpha / sqrt(r), https://arxiv.org/abs/2312.03732.
+        random_state: Seed of the adapter's initial weights.
+    """
+
+    r: int = 16
+    alpha: int = 64
+    dropout: float = 0.05
+    bias: Literal["none"] = "none"
+    target_modules: list[str] = field(
+        default_factory=lambda: [
+            *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+        ]
+    )
+    use_rslora: bool = False
+    random_state: int = 3407
+
+
+@dataclass
+class BaseSettings:
+    """Which base model, and how its weights are held.
+
+    Args:
+        base_model: Hub id or folder; "embedded" is the small model that fitbot brings along.
+        load_in_4bit: Hold the linear layers as NF4, as QLoRA does.
+        expand_4bit: Expand the NF4 weights once to the compute dtype: identical values, no
+            dequantisation in every step, four times the memory. null: when memory allows.
+        max_seq_length: Tokens of the longest sequence the model is set up for.
+        gradient_checkpointing: Recompute activations in backward: less memory, a third slower.
+        backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
+    """
+
+    base_model: str = EMBEDDED
+    load_in_4bit: bool = True
+    expand_4bit: bool | None = None
+    max_seq_length: int = 2048
+    gradient_checkpointing: bool = False
+    backend: Backend = "transformers"

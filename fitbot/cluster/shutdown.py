@@ -1,0 +1,135 @@
+"""How a run ends before its end: another process is gone, or it is told to end (SIGTERM)."""
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from types import FrameType
+from typing import NoReturn
+
+import torch.distributed
+from lightning import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from fitbot.cluster.launchers import launched_as
+from fitbot.cluster.processes import num_processes
+from fitbot.errors import LostError
+
+logger = logging.getLogger(__name__)
+
+# What gloo says, in a plain RuntimeError, when another process does not answer any more.
+_GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
+_TOLD_TO_END = 128 + signal.SIGTERM  # exit status, as a shell has it
+_LOOKS_EVERY = 1.0  # seconds
+_WAITS = 5.0  # seconds, for the main thread to end by itself
+_ending = threading.Lock()  # two threads may find out
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that another process is gone or cannot be reached."""
+    if "EADDRINUSE" in str(error):  # another program of this host has the port
+        return False
+    if isinstance(error, torch.distributed.DistError):  # NCCL's, and those of the rendezvous
+        return True
+    return num_processes() > 1 and any(words in str(error) for words in _GLOO_LOST)
+
+
+def lost(why: object) -> LostError:
+    """Say that this process has waited in vain for another one, and what to do."""
+    if isinstance(why, torch.distributed.DistBackendError):  # NCCL names the cause last
+        why = str(why).splitlines()[-1]
+    return LostError(
+        f"process {launched_as()} on {socket.gethostname()} waited in vain for another process of "
+        f"this run, which is gone or out of reach; its own host's log says why. The same command "
+        f"with --ckpt_path last goes on from the latest checkpoint. ({why})"
+    )
+
+
+def end_lost(why: object) -> NoReturn:
+    """Say that another process is gone, and end this one at once, with status 1.
+
+    An interpreter that ends as usual waits for NCCL: torch ended a process whose main thread had
+    the error already by SIGABRT, a minute later, in two pages of C++.
+    """
+    with _ending:
+        sys.stderr.write(f"fitbot: {lost(why)}\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def end_when_told(trainer: Trainer) -> None:
+    """Have SIGTERM end a run of this trainer, with the status of a program that it ended.
+
+    Lightning's own answer ends with status 0, as if all were done; it has several processes ask
+    each other before every batch, for which each waits until its GPU is done; and they wait for
+    each other for ever if the signal comes in the middle of a step.
+    """
+    connector = trainer._signal_connector
+    register = connector.register_signal_handlers
+
+    def register_ours() -> None:
+        register()
+        if threading.current_thread() is not threading.main_thread():
+            return  # one of Ray's workers, which Ray ends
+        signal.signal(signal.SIGTERM, end)
+        if trainer.world_size > 1:
+            Lookout.begin()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        fits = trainer.state.fn is TrainerFn.FITTING
+        how = "; --ckpt_path last goes on from the latest checkpoint" if fits else ""
+        logger.warning("told to end (SIGTERM)%s", how)
+        if trainer.strategy.launcher is not None:  # it has started the other processes
+            trainer.strategy.launcher.kill(number)
+        raise SystemExit(_TOLD_TO_END)
+
+    connector.register_signal_handlers = register_ours  # type: ignore[method-assign]
+    epoch_loop = trainer.fit_loop.epoch_loop
+    epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+class Lookout(threading.Thread):
+    """Ends this process where its main thread cannot, for it waits for a process that is gone.
+
+    Signals reach Python in the main thread only. What NCCL knows of a lost process it tells nobody
+    who waits for the GPU: torch ends such a program by a signal, a minute later, in many words of
+    which none says what to do.
+    """
+
+    @classmethod
+    def begin(cls) -> None:
+        """Start, once; only the main thread may do so."""
+        if not any(isinstance(thread, cls) for thread in threading.enumerate()):
+            cls().start()
+
+    def __init__(self) -> None:
+        """Have signals noted where this thread can read them."""
+        super().__init__(daemon=True, name="lookout")
+        self._signals, noted = os.pipe()
+        os.set_blocking(noted, False)
+        signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Look for signals and lost processes until the program ends."""
+        while True:
+            noted, _, _ = select.select([self._signals], [], [], _LOOKS_EVERY)
+            if noted and signal.SIGTERM in os.read(self._signals, 1024):
+                time.sleep(_WAITS)
+                os._exit(_TOLD_TO_END)
+            if why := nccl_error():
+                end_lost(why)
+
+
+def nccl_error() -> str:
+    """Ask all groups of processes that talk by NCCL whether they are whole; "" if so."""
+    groups = torch.distributed.distributed_c10d._world.pg_map
+    for group in list(groups):
+        if torch.distributed.get_backend(group) == "nccl":
+            error = group._get_backend(torch.device("cuda")).get_error()
+            if error.name != "SUCCESS":
+                return f"NCCL: {error.name}"
+    return ""

@@ -1,0 +1,1 @@
+"""The commands: argv → settings → one call into the package. No command holds logic of its own."""

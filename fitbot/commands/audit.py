@@ -1,0 +1,149 @@
+"""The command `fitbot audit`: files and settings → report, page, exit status."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fitbot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fitbot.audit.report import RunSettings
+    from fitbot.pairs.chat import Chat
+
+_RECIPE = "unsloth/Qwen3-0.6B-unsloth-bnb-4bit"
+
+
+def main(args: list[str]) -> int:
+    """Run `fitbot audit`: say what is wrong with preference files.
+
+    Args:
+        args: The command and its options, as typed.
+
+    Returns:
+        1 if there is a finding of a kind that --fail-on names, else 0.
+    """
+    from jsonargparse import DefaultHelpFormatter
+
+    from fitbot.audit.kinds import KINDS
+    from fitbot.commands.command_line import SuggestingParser
+
+    class LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        """Keeps the lines of the list of kinds."""
+
+    kinds = "".join(f"\n  {kind:<11} {what}" for kind, what in KINDS.items())
+    parser = SuggestingParser(
+        prog="fitbot audit",
+        usage="fitbot audit TRAIN [VAL ...] [options]",
+        allow_abbrev=False,
+        description="Say what is wrong with preference pairs before a run learns it.",
+        epilog=f"kinds of findings:{kinds}",
+        formatter_class=LineKeeping,
+    )
+    parser.add_argument("train", help="pairs to learn from: a file, or a hub data set")
+    parser.add_argument(
+        "val", nargs="*", default=[], help="pairs to measure on; leaks are looked for there"
+    )
+    parser.add_argument("--html", help="write the report as one HTML page")
+    parser.add_argument("--json", help="write the report as JSON")
+    parser.add_argument(
+        "--fail-on",
+        "--fail_on",
+        default="",
+        help="exit with status 1 on a finding of these kinds, separated by commas, or all",
+    )
+    parser.add_argument(
+        "--base_model",
+        default="embedded",
+        help=f"whose tokenizer counts; the recipe's is {_RECIPE}",
+    )
+    parser.add_argument("--system_prompt", help="first turn of conversations that bring none")
+    parser.add_argument("--max_prompt_length", type=int, default=256, help="tokens of a prompt")
+    parser.add_argument(
+        "--max_length", type=int, default=1024, help="tokens of prompt and one completion"
+    )
+    parser.add_argument(
+        "--pairs_per_step",
+        type=int,
+        default=8,
+        help="data.batch_size x data.accumulate_batches: pairs that are padded together",
+    )
+    parser.add_argument("--max_epochs", type=int, default=5, help="epochs whose cost is told")
+    parser.add_argument("--train_limit", type=int, help="read the first so many records of TRAIN")
+    parser.add_argument("--val_limit", type=int, help="read the first so many records of each VAL")
+    options = parser.parse_args(args[1:])
+    fail_on = {word.strip() for word in options.fail_on.split(",") if word.strip()}
+    fail_on = set(KINDS) if fail_on == {"all"} else fail_on
+    if unknown := sorted(fail_on - set(KINDS)):
+        parser.error(
+            f"--fail-on: no kind of finding {', '.join(map(repr, unknown))}; "
+            f"kinds: all, or some of {', '.join(KINDS)}"
+        )
+    _check(options)
+    return _run(options, fail_on)
+
+
+def _run(options: Any, fail_on: set[str]) -> int:
+    from fitbot.audit.report import NamedPairs, RunSettings, audit_files
+    from fitbot.audit.terminal import show_audit
+    from fitbot.commands.command_line import say, write_file
+    from fitbot.pairs.preferences import load_pairs
+
+    sources = [options.train, *options.val]
+    limits = [options.train_limit, *(options.val_limit for _ in options.val)]
+    train, *val = [
+        NamedPairs(name, load_pairs(source, limit=limit, skip_bad_records=True))
+        for name, source, limit in zip(_short_names(sources), sources, limits, strict=True)
+    ]
+    settings = RunSettings(
+        base_model=options.base_model,
+        system_prompt=options.system_prompt,
+        max_prompt_length=options.max_prompt_length,
+        max_length=options.max_length,
+        pairs_per_step=options.pairs_per_step,
+        max_epochs=options.max_epochs,
+    )
+    audit = audit_files(train, val, _load_chat(settings), settings)
+    say(show_audit(audit))
+    if options.json:
+        write_file(Path(options.json), audit.to_json())
+    if options.html:
+        from fitbot.audit.html import html_page
+
+        write_file(Path(options.html), html_page(audit))
+    failed = {finding.kind: None for finding in audit.findings if finding.kind in fail_on}
+    if failed:
+        say(f"failed on: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _short_names(sources: list[str]) -> list[str]:
+    """Call files by their last name where that tells them apart."""
+    last = [Path(source).name for source in sources]
+    shared = Counter(last)
+    return [
+        name if shared[name] == 1 else source for name, source in zip(last, sources, strict=True)
+    ]
+
+
+def _load_chat(settings: RunSettings) -> Chat:
+    from transformers.utils import logging
+
+    from fitbot.pairs.chat import Chat, load_tokenizer
+
+    logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
+    return Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
+
+
+def _check(options: Any) -> None:
+    for name in ("max_prompt_length", "pairs_per_step", "max_epochs"):
+        value = getattr(options, name)
+        if value < 1:
+            raise ConfigError(f"--{name} must be at least 1, got {value}")
+    if options.max_length <= options.max_prompt_length:
+        raise ConfigError(
+            f"--max_length {options.max_length} must exceed --max_prompt_length "
+            f"{options.max_prompt_length}: it counts the prompt and its completion"
+        )

@@ -1,0 +1,207 @@
+"""Ask a trained adapter, or its base, at the terminal: the command `chat`.
+
+The base is held and the question rendered as they were in training; what the model writes is shown
+as it comes.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fitbot.base_model.provenance import latest_adapter
+from fitbot.base_model.settings import LLAMA_SPINS
+from fitbot.commands.command_line import SuggestingParser
+from fitbot.errors import RequestError
+from fitbot.generation.engine import Engine, Stream
+from fitbot.generation.messages import Sampling, sampling_of
+from fitbot.health.layer import AnswerFilter, Verdict, judge
+from fitbot.pairs.formats import Message
+
+_HELP = """\
+/reset          forget the conversation
+/system TEXT    answer by another system prompt, and forget the conversation
+/compare        let base and tuned model answer side by side, or no more
+/help           this; an empty line or Ctrl-D ends, Ctrl-C stops an answer
+"""
+
+
+def main(args: list[str]) -> int:
+    """Run `fitbot chat`.
+
+    Args:
+        args: The command and its options, as typed.
+
+    Returns:
+        0.
+    """
+    parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
+        "embedded model alone",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=["torch", "llama"],
+        default="torch",
+        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
+    )
+    parser.add_argument("--ask", help="one question; its answer is all that is printed")
+    parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
+    parser.add_argument(
+        "--compare", action="store_true", help="let base and tuned model answer side by side"
+    )
+    parser.add_argument(
+        "--max_new_tokens", type=int, help="tokens of an answer; default: the run's"
+    )
+    parser.add_argument(
+        "--temperature", type=float, help="0 takes the likeliest; default: the run's"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="of the sampling")
+    parser.add_argument(
+        "--raw", action="store_true", help="without the health layer, see docs/health.md"
+    )
+    options = parser.parse_args(args[1:])
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if options.backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
+    from fitbot.generation.loading import open_engine, open_llama_engine
+
+    adapter = options.adapter or latest_adapter(Path("checkpoints"))
+    if options.adapter is None:
+        part = "the base of " if options.base else ""
+        who = f"{part}{adapter}" if adapter else "the embedded model"
+        sys.stderr.write(f"no --adapter named: {who} answers\n")
+    wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
+    sampling = replace(sampling_of(adapter), **{k: v for k, v in wanted.items() if v is not None})
+    opener = open_llama_engine if options.backend == "llama" else open_engine
+    engine = opener(adapter, slots=2)
+    try:
+        chosen = engine.models[-1] if options.base else engine.models[0]
+        both = [engine.models[-1], engine.models[0]]
+        models = both if options.compare else [chosen]
+        conversation = Conversation(engine, sampling, models, raw=options.raw)
+        if options.ask is not None:
+            conversation.ask(options.ask)
+            return 0
+        _write("Ask something; /help lists what else there is, an empty line ends.\n")
+        while line := _read():
+            if not conversation.obey(line):
+                conversation.ask(line)
+    finally:
+        engine.close()
+    return 0
+
+
+class Conversation:
+    """What was said so far, and who answers."""
+
+    def __init__(self, engine: Engine, sampling: Sampling, models: list[str], *, raw: bool = False):
+        """Take who answers: one model, or two side by side.
+
+        Args:
+            engine: Computes the answers.
+            sampling: How they are drawn.
+            models: One name, or two.
+            raw: Without the health layer.
+        """
+        self.engine, self.sampling, self.models, self.raw = engine, sampling, models, raw
+        self.system: list[Message] = []
+        self.turns: list[Message] = []
+
+    def obey(self, line: str) -> bool:
+        """Do what a line that begins with a slash says; False if it is a question."""
+        word, _, text = line.partition(" ")
+        if word == "/reset":
+            self.turns = []
+        elif word == "/system" and text:
+            self.system, self.turns = [Message("system", text)], []
+        elif word == "/compare":
+            base, tuned = self.engine.models[-1], self.engine.models[0]
+            self.models = [tuned] if len(self.models) > 1 else [base, tuned]
+        elif word.startswith("/"):
+            _write(_HELP)
+        else:
+            return False
+        return True
+
+    def ask(self, question: str) -> None:
+        """Show the answer as it comes; with two models, one below the other.
+
+        The last model's answer goes into the conversation.
+        """
+        self.turns.append(Message("user", question))
+        verdict = Verdict("ok") if self.raw else judge(self.turns)
+        answer = verdict.message
+        if not verdict.model_answers:
+            _write(f"{answer}\n")
+        else:
+            for model in self.models:
+                if len(self.models) > 1:
+                    _write(f"{model}: ")
+                answer = self._show(
+                    self._submit(model), None if self.raw else AnswerFilter(verdict)
+                )
+        self.turns.append(Message("assistant", answer))
+
+    def _submit(self, model: str) -> Stream:
+        """Send the conversation; as many old turns as do not fit are left out, and it is said."""
+        dropped = 0
+        # Or else a question asked again would be answered word for word as before.
+        sampling = replace(self.sampling, seed=(self.sampling.seed or 0) + len(self.turns) // 2)
+        while True:
+            try:
+                stream = self.engine.submit([*self.system, *self.turns], sampling, model=model)
+            except RequestError:
+                if len(self.turns) < 3:
+                    self.turns.pop()
+                    raise
+                self.turns, dropped = self.turns[2:], dropped + 1
+                continue
+            if dropped:
+                sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
+            return stream
+
+    def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
+        answer, reason, error = "", None, None
+        with _interrupting(stream):
+            for chunk in stream:
+                text = chunk.text if health is None else health.feed(chunk.text)
+                if chunk.finish_reason and health is not None:
+                    text += health.finish()
+                if health is not None and health.intervened:
+                    stream.cancel()
+                _write(text)
+                answer += text
+                reason, error = chunk.finish_reason, chunk.error
+        if health is not None and health.intervened:
+            reason = None  # the filter has said why
+        notes = {"length": " […]", "cancelled": " [stopped]", "error": f" [failed: {error}]"}
+        _write(notes.get(reason or "", "") + "\n")
+        return answer
+
+
+@contextmanager
+def _interrupting(stream: Stream) -> Iterator[None]:
+    """Let Ctrl-C stop the answer, not the program."""
+    before = signal.signal(signal.SIGINT, lambda *_: stream.cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _read() -> str:
+    _write("> ")
+    return sys.stdin.readline().strip()
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

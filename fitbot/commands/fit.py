@@ -1,0 +1,252 @@
+"""LightningCLI for fit, validate, test and predict: settings → run folder → trainer → summary."""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from fitbot.base_model.settings import AnswerSettings, ServeSettings
+from fitbot.cluster.launchers import launched_as, placement
+from fitbot.cluster.processes import gather, leave
+from fitbot.cluster.shutdown import end_lost, end_when_told, is_lost, lost
+from fitbot.cluster.strategy import check_strategy_name, register_strategies
+from fitbot.commands.command_line import SuggestingParser
+from fitbot.dpo.callbacks import Bar, RandomState, StepLog
+from fitbot.dpo.module import DPOModule
+from fitbot.dpo.report import RunReport, StartReport
+from fitbot.dpo.run import (
+    CONFIG_FILE,
+    NOWHERE,
+    LastCheckpoint,
+    RunSettings,
+    best_checkpoint,
+    folder_of,
+    new_run_folder,
+    resolve_checkpoint,
+    run_loggers,
+    start_logging,
+)
+from fitbot.dpo.samples import Samples
+from fitbot.dpo.saturation import Saturation
+from fitbot.errors import ConfigError
+from fitbot.export.adapter import export_adapter
+from fitbot.pairs.datamodule import PreferenceDataModule
+
+logger = logging.getLogger(__name__)
+
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
+    """Run one of Lightning's commands.
+
+    Args:
+        args: The command and its options, as typed.
+        placed: Arguments of the trainer by which a launcher says where this process runs; None to
+            ask torchrun and srun. They belong to no config: the same one runs anywhere.
+
+    Returns:
+        0; a command line that is refused exits with 2 by itself, and a process that has lost
+        another one of its fit with 1.
+
+    Raises:
+        LostError: The same, where a launcher's own process is not ours to end (`placed`).
+    """
+    # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
+    torch.set_flush_denormal(True)
+    register_strategies()
+    # None means the process's own arguments; Lightning warns when it is given them as a list.
+    try:
+        FitbotCLI(None if args == sys.argv[1:] else args, placed)
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        if placed is None:
+            end_lost(error)
+        raise lost(error) from error
+    if placed is None:  # or the group is the launcher's own
+        leave()
+    return 0
+
+
+class FitbotParser(SuggestingParser, LightningArgumentParser):
+    """Lightning's parser, with suggestions."""
+
+
+class FitbotCLI(LightningCLI):
+    """Ties module, data and trainer to one run folder."""
+
+    def __init__(self, args: list[str] | None, placed: dict[str, Any] | None = None):
+        """Parse, build, run."""
+        self.placed = placed
+        self.started = time.perf_counter()
+        self.folder: Path | None = None  # of the run; only fit has one
+        self.step_log = StepLog()
+        super().__init__(
+            DPOModule,
+            PreferenceDataModule,
+            args=args,
+            parser_class=FitbotParser,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=42,
+            trainer_defaults={
+                # The data module's own order is exact on resume and in validation; Lightning would
+                # wrap it in a sampler of its own that pads.
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 50,
+            },
+            parser_kwargs={
+                name: {"usage": f"fitbot {name} --config FILE [options]"} for name in COMMANDS
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what belongs to the run, and let every shared value be said once."""
+        parser.add_class_arguments(RunSettings, "run")
+        parser.add_class_arguments(AnswerSettings, "answers")
+        parser.add_class_arguments(ServeSettings, "serve")
+        parser.link_arguments("model.base_model", "data.base_model")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def _parse_ckpt_path(self) -> None:
+        """Let config and command line win over a checkpoint's own settings, not the reverse."""
+
+    def before_instantiate_classes(self) -> None:
+        """Find or make the run's folder, and start to log."""
+        config = self.config[self.subcommand]
+        run = RunSettings(**config.run)
+        asked, checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
+        _check_contradictions(config)
+        config.ckpt_path = checkpoint and str(checkpoint)
+        process = launched_as()
+        if self.subcommand == "fit" and process == 0:
+            self.folder = (checkpoint and folder_of(checkpoint)) or new_run_folder(run)
+            saved = self._parser("fit").dump(config, skip_none=False)
+            (self.folder / CONFIG_FILE).write_text(saved, encoding="utf-8")
+        elif self.subcommand == "fit":
+            self.folder = NOWHERE
+        start_logging(run.log_level, self.folder and self.folder / "fit.log", process)
+        if checkpoint:
+            logger.info("from checkpoint %s", checkpoint)
+        elif asked:
+            logger.info("--ckpt_path last: run %r has no checkpoint yet, starting it", run.name)
+        if self.folder:
+            logger.info("run folder %s", self.folder)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the run's loggers and callbacks to those that the config names."""
+        config = self._get(self.config_init, "trainer")
+        run: RunSettings = self._get(self.config_init, "run")
+        callbacks: list[Callback] = list(config.get("callbacks") or [])
+        loggers: list[Logger] = [x for x in _as_list(config.get("logger")) if isinstance(x, Logger)]
+        if self.folder:
+            validates = self._get(self.config_init, "data").val_path is not None
+            loggers = [*run_loggers(self.folder, run), *loggers]
+            self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
+            callbacks += [self.step_log, self.saturation, StartReport(), RandomState()]
+            if run.sample_every_n_steps:
+                callbacks.append(Samples(self.folder, run.sample_every_n_steps))
+            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
+            callbacks += [best_checkpoint(self.folder)] if validates else []
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
+        placed = placement(config) if self.placed is None else self.placed
+        if "strategy" in placed and config["strategy"] not in ("auto", "ddp"):
+            raise ConfigError(
+                f"trainer.strategy is {config['strategy']}, but the launcher has one of its own; "
+                "leave it out"
+            )
+        kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
+        if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+            # Lightning would save every epoch's end into the folder of a logger.
+            kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:  # more GPUs than there are, and their like
+            raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
+        end_when_told(trainer)
+        return trainer
+
+    def before_fit(self) -> None:
+        """Have the checkpoints carry how the adapter is to be asked and served."""
+        config = self.config_init[self.subcommand]
+        self.model.run_settings = {name: asdict(config[name]) for name in ("answers", "serve")}
+
+    def after_fit(self) -> None:
+        """Export the adapter, draw the curves, and say what came of it."""
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        assert self.folder is not None
+        assert isinstance(self.model, DPOModule)
+        # A limit of steps may end the fit between two validations.
+        if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
+            self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
+        if not self.trainer.is_global_zero:
+            return
+        report = RunReport(self.folder, self.trainer, self.model, self.step_log, self.saturation)
+        summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.draw()
+        adapter = export_adapter(
+            self.folder / "adapter",
+            self.model.state_dict(),
+            dict(self.model.hparams),
+            training={
+                "metrics": summary,
+                "data": self.datamodule.provenance(),
+                **self.model.run_settings,
+            },
+        )
+        logger.info("%s", report.text(summary, adapter))
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write one line of JSON a test pair: predictions.jsonl beside the checkpoint."""
+        batches: Any = self.trainer.predict(**kwargs)
+        rows = [row for share in gather(batches) for batch in share for row in batch]
+        if not self.trainer.is_global_zero:
+            return
+        rows.sort(key=lambda row: row["pair"])
+        checkpoint = self.config[self.subcommand].ckpt_path
+        path = (Path(checkpoint).parent if checkpoint else Path()) / "predictions.jsonl"
+        lines = [json.dumps(row) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        logger.info("wrote %s: %d pairs", path, len(lines))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_contradictions(config: Any) -> None:
+    """Refuse settings that contradict each other across the sections of a config."""
+    model, data, trainer = config.model, config.data, config.trainer
+    if model.backend == "unsloth" and data.layout != "rows":
+        raise ConfigError(
+            "model.backend unsloth runs its own attention, which cannot express the packed row; "
+            "set data.layout: rows"
+        )
+    if data.max_length > model.max_seq_length:
+        raise ConfigError(
+            f"data.max_length {data.max_length} exceeds model.max_seq_length "
+            f"{model.max_seq_length}; raise the latter or lower the former"
+        )
+    check_strategy_name(trainer.strategy)
+    if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "
+            "data.accumulate_batches and model.max_grad_norm"
+        )

@@ -1,0 +1,1 @@
+"""A trained adapter → files that other programs load."""

@@ -1,0 +1,113 @@
+"""How an exported adapter is served by engines for many machines: vLLM, Ray Serve LLM.
+
+fitbot stays in front, for keys, limits and the health layer: `fitbot serve --remote URL`.
+"""
+
+import json
+import shlex
+from pathlib import Path
+
+from fitbot.base_model.provenance import provenance_of
+from fitbot.errors import ConfigError
+from fitbot.generation.messages import BASE, TUNED
+
+TARGETS = {"vllm": "serve_vllm.sh", "ray": "serve_ray.py"}
+_PORT = 8001  # fitbot's own server has 8000
+_CONTEXT = 2048
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM takes no other --max-lora-rank
+
+
+def write_deployment(adapter: Path, target: str) -> Path:
+    """Write what starts an engine with this adapter into its folder.
+
+    Args:
+        adapter: Folder that `fitbot export` wrote.
+        target: "vllm" or "ray".
+
+    Returns:
+        The file.
+
+    Raises:
+        AdapterError: The folder holds no adapter of fitbot's.
+        ConfigError: Its base lies in this installation, its rank is more than vLLM takes, or
+            there is no such target.
+    """
+    if target not in TARGETS:
+        raise ConfigError(f"--target {target}: there are {', '.join(TARGETS)}")
+    base_model = provenance_of(adapter)["base_model"]
+    if base_model == "embedded":
+        raise ConfigError(
+            f"{adapter} is on the embedded model, which no other engine knows; train on a hub model"
+        )
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    rank = next((room for room in _RANKS if room >= config["r"]), None)
+    if rank is None:  # Ray's engine is vLLM, too
+        raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")
+    file = adapter / TARGETS[target]
+    write = _vllm if target == "vllm" else _ray
+    file.write_text(write(base_model, adapter.resolve(), rank), encoding="utf-8")
+    return file
+
+
+def _vllm(base_model: str, adapter: Path, rank: int) -> str:
+    options = {
+        "--served-model-name": BASE,
+        "--tokenizer": str(adapter),  # with the chat template of the training
+        "--enable-lora": None,
+        "--lora-modules": f"{TUNED}={adapter}",
+        "--max-lora-rank": str(rank),
+        "--default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
+        "--generation-config": "vllm",  # what a request leaves out is not the base's to choose
+        "--max-model-len": str(_CONTEXT),
+        "--host": "127.0.0.1",
+        "--port": str(_PORT),
+    }
+    words = [
+        name if value is None else f"{name} {shlex.quote(value)}" for name, value in options.items()
+    ]
+    command = " \\\n  ".join([f"exec vllm serve {shlex.quote(base_model)}", *words])
+    return (
+        "#!/bin/sh\n"
+        "# Then, on this machine or another that reaches it:\n"
+        f"#   fitbot serve --adapter {shlex.quote(str(adapter))} "
+        f"--remote http://127.0.0.1:{_PORT}/v1\n"
+        f"{command}\n"
+    )
+
+
+def _ray(base_model: str, adapter: Path, rank: int) -> str:
+    return f'''"""Serve with Ray: `serve run serve_ray:app`.
+
+Every replica holds the base and takes adapters from ADAPTERS, a bucket (s3:// or gs://) that holds
+this folder as {TUNED}/. In front of it, from a checkout of fitbot:
+
+    fitbot serve --adapter {adapter} --remote http://HOST:8000/v1 \\
+      --remote_model {base_model}:{TUNED} \\
+      --remote_fields '{{"chat_template_kwargs": {{"enable_thinking": false}}}}'
+"""
+
+import os
+
+from ray.serve.llm import LLMConfig, build_openai_app
+
+ADAPTERS = os.environ["ADAPTERS"]  # such as s3://bucket/adapters
+
+config = LLMConfig(
+    model_loading_config={{"model_id": {base_model!r}, "model_source": {base_model!r}}},
+    lora_config={{"dynamic_lora_loading_path": ADAPTERS, "max_num_adapters_per_replica": 8}},
+    engine_kwargs={{
+        "enable_lora": True,
+        "max_lora_rank": {rank},
+        "max_model_len": {_CONTEXT},
+        "generation_config": "vllm",
+    }},
+    deployment_config={{
+        "autoscaling_config": {{
+            "min_replicas": 1,
+            "max_replicas": 8,
+            "target_ongoing_requests": 64,
+        }}
+    }},
+)
+app = build_openai_app({{"llm_configs": [config]}})
+'''

@@ -1,0 +1,164 @@
+"""An adapter beside a network's weights → the adapter in them, if they are fine enough to hold it.
+
+Merged weights need no product for the adapter, but they are rounded after it was added: what it
+adds to a weight may be less than the weight's precision. So the merged model is compared with the
+unmerged one, on a few texts and at every token of them.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fitbot.base_model.adapter_files import ADAPTED, rank_of
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.export.merged import WORTH_MERGING
+from fitbot.generation.decoders.torch_decoder import Decoder, Precision
+from fitbot.pairs.chat import Chat
+from fitbot.pairs.formats import Message
+
+logger = logging.getLogger(__name__)
+
+Text = tuple[list[int], list[int]]  # tokens of the prompt, and of what answers it
+
+_LONGEST = 1 << 20  # tokens of a prompt: these are as long as they are
+TEXTS = (
+    (
+        "How much protein is in 100 g of tofu?",
+        "About 12 g, with all the amino acids that a muscle needs.",
+    ),
+    (
+        "My knee hurts when I squat. What now?",
+        "Stop for today, and see a doctor if it still hurts after a few days.",
+    ),
+    (
+        "Name three exercises for the back.",
+        "Rows, pull-ups and deadlifts.",
+    ),
+    (
+        "Is it fine to train on an empty stomach?",
+        "Yes, for an easy session; eat something small before a hard one.",
+    ),
+)
+
+
+class Merge(NamedTuple):
+    """How near a merged model is to the unmerged one.
+
+    Args:
+        tokens: Positions compared.
+        same_token: Share of them at which both take the same token to be likeliest.
+        divergence: Mean KL divergence of the merged from the unmerged model, nats.
+        effect: Mean KL divergence of the base from the unmerged model, nats.
+    """
+
+    tokens: int
+    same_token: float
+    divergence: float
+    effect: float
+
+    @property
+    def kept(self) -> float:
+        """Share of the adapter's effect that the merged model shows; 1 is all of it.
+
+        Unlike a regression of one change on the other it counts what rounding adds by chance, too.
+        """
+        return 1 - self.divergence / max(self.effect, 1e-12)
+
+
+def merge_checked(
+    model: Any, weights: dict[str, tuple[Tensor, Tensor]], chat: Chat, precision: Precision
+) -> Merge:
+    """Merge an adapter and compare, in the precision of the answers' products.
+
+    Args:
+        model: transformers' causal LM; its weights change, and become float32 where merged.
+        weights: See `Decoder.adapt`.
+        chat: Renders the texts that are compared on.
+        precision: What merged weights are going to be rounded to.
+
+    Raises:
+        AdapterError: The adapter does not fit the model.
+        ConfigError: Too much of what the adapter changes is lost.
+    """
+    texts = [encode(chat, question, answer) for question, answer in TEXTS]
+    base, tuned = _score_beside(model, weights, texts, precision)
+    merge(model, weights)
+    merged = score(_decoder(model, texts, precision), texts, None)
+    found = compare(base, tuned, merged)
+    logger.info(
+        "merged in %s: at %d tokens the merged model is %.6f nats from the unmerged one, the base "
+        "%.6f; %.1f %% of what the adapter changes is kept, %.1f %% of the likeliest tokens agree",
+        *(precision, found.tokens, found.divergence, found.effect),
+        *(100 * found.kept, 100 * found.same_token),
+    )
+    if not found.kept > WORTH_MERGING:
+        raise ConfigError(
+            f"--merged: weights in {precision} keep {max(0, found.kept):.0%} of what the adapter "
+            f"changes, {WORTH_MERGING:.0%} is the least; leave --merged out, and the adapter is "
+            "answered with unmerged"
+        )
+    return found
+
+
+@torch.no_grad()
+def merge(model: Any, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """Add B A to each weight, in float32, in which it stays: whoever takes it rounds it once."""
+    for number, layer in enumerate(model.model.layers):
+        for name in ADAPTED:
+            if f"{number}.{name}" in weights:
+                linear = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
+                a, b = (
+                    part.to(linear.weight.device).float() for part in weights[f"{number}.{name}"]
+                )
+                linear.weight.data = torch.addmm(linear.weight.data.float(), b, a)
+
+
+def compare(base: Tensor, tuned: Tensor, merged: Tensor) -> Merge:
+    """Compare three models by their log-probabilities at the same N tokens, (N, V) each."""
+
+    def divergence(other: Tensor) -> float:
+        return (tuned.exp() * (tuned - other)).sum(-1).mean().item()
+
+    same = (merged.argmax(-1) == tuned.argmax(-1)).double().mean().item()
+    return Merge(len(tuned), same, divergence(merged), divergence(base))
+
+
+def _score_beside(
+    model: Any,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    texts: Sequence[Text],
+    precision: Precision,
+) -> tuple[Tensor, Tensor]:
+    """Score with the adapter off, and on but unmerged."""
+    ranks = slice(0, rank_of(weights))
+    decoder = _decoder(model, texts, precision, ranks.stop)
+    try:
+        decoder.adapt(ranks, weights)
+    except (ConfigError, RuntimeError) as error:
+        raise AdapterError(str(error)) from error
+    return score(decoder, texts, None), score(decoder, texts, ranks)
+
+
+def _decoder(model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0) -> Decoder:
+    longest = max(len(prompt) + len(answer) for prompt, answer in texts)
+    return Decoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
+
+
+def score(decoder: Decoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
+    """Return the log-probabilities of what follows each prompt and each answer's token, (N, V)."""
+    logits = []
+    for prompt, answer in texts:
+        logits.append(decoder.prefill(0, prompt, ranks))
+        for length, token in enumerate(answer[:-1], start=len(prompt)):
+            logits.append(decoder.step(torch.tensor([token]), [0], [length], [ranks])[0])
+    # In double precision: these differences are small, and there are many of them.
+    return torch.stack(logits).double().log_softmax(-1)
+
+
+def encode(chat: Chat, question: str, answer: str) -> Text:
+    """Render a question and encode what answers it."""
+    prompt, _ = chat.encode_prompt([Message("user", question)], _LONGEST)
+    return prompt, chat.encode_text(answer)

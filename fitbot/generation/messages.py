@@ -1,0 +1,139 @@
+"""What goes into an engine and comes out of it: how an answer is drawn, its chunks, its cost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fitbot.base_model.provenance import answer_settings
+from fitbot.errors import RequestError
+
+TUNED, BASE = "fitbot", "base"  # names of the model with an adapter, and of that without
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one answer is drawn.
+
+    Args:
+        max_new_tokens: Tokens asked for; what is granted may be less, see `Usage`.
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Draw among the likeliest tokens that together hold this probability, in (0, 1].
+        top_k: Draw among this many likeliest tokens; 0 for all.
+        min_p: Leave out tokens less probable than this share of the likeliest one's probability.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens that stand in
+            prompt or answer already (arXiv:1909.05858, section 4.1); 1 does nothing.
+        stop: Strings that end the answer; they are not part of it.
+        seed: The same request with the same seed has the same answer, whoever else is asking. None
+            draws a seed.
+        logprobs: With each token its own log-probability and those of this many likeliest; None
+            leaves them out.
+        reasoning: Tell what the model thinks, between <think> and </think>, apart from the text;
+            otherwise it is dropped.
+
+    Raises:
+        RequestError: A value is out of range.
+    """
+
+    max_new_tokens: int = 1024
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: int | None = None
+    reasoning: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        ranges = {
+            "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
+            "temperature": (0 <= self.temperature <= 2, "from 0 to 2"),
+            "top_p": (0 < self.top_p <= 1, "above 0, at most 1"),
+            "top_k": (self.top_k >= 0, "0 or more"),
+            "min_p": (0 <= self.min_p < 1, "from 0, below 1"),
+            "repetition_penalty": (0.1 <= self.repetition_penalty <= 10, "from 0.1 to 10"),
+            "stop": (all(self.stop), "without empty strings"),
+            "seed": (self.seed is None or 0 <= self.seed < 2**63, "from 0, below 2^63"),
+            "logprobs": (self.logprobs is None or 0 <= self.logprobs <= 20, "from 0 to 20"),
+        }
+        for name, (fits, wanted) in ranges.items():
+            if not fits:
+                raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token of an answer: its text, its log-probability in nats, the likeliest and theirs.
+
+    Before temperature and the other filters: what the model itself thinks.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a request cost, in tokens; `granted` is how many new ones it could have had."""
+
+    prompt: int
+    completion: int
+    granted: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer. The last one alone has a finish reason and the usage.
+
+    Args:
+        text: New text; may be empty. A thought is never part of it.
+        logprobs: Of its tokens, when asked for. Text may lag behind its tokens: characters of
+            several tokens, and what may become a stop string, come when they are sure.
+        finish_reason: "stop" the answer is complete; "length" it had all tokens it was granted;
+            "cancelled", "deadline"; "error" the engine failed.
+        usage: Tokens, in the last chunk.
+        error: What failed, for finish reason "error".
+        reasoning: New text of a thought, when asked for.
+    """
+
+    text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    error: str | None = None
+    reasoning: str = ""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How busy an engine is.
+
+    Args:
+        active: Requests being answered.
+        waiting: Requests accepted but not begun.
+        slots: Requests it can answer at once.
+        kv_tokens_used: Tokens held in the cache for active requests.
+        kv_tokens: Tokens it can hold.
+        tokens_out: New tokens since it started.
+    """
+
+    active: int
+    waiting: int
+    slots: int
+    kv_tokens_used: int
+    kv_tokens: int
+    tokens_out: int
+
+
+def sampling_of(adapter: Path | None) -> Sampling:
+    """Return the same as an engine takes it."""
+    settings = answer_settings(adapter)
+    return Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature if settings.do_sample else 0.0,
+        top_p=settings.top_p,
+    )

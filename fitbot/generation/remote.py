@@ -1,0 +1,289 @@
+"""An engine that is somewhere else: any server that speaks OpenAI's chat completions.
+
+This is the way beyond one machine: vLLM, SGLang or llama.cpp compute, fitbot stays in front. A
+thread for each request forwards what comes. The server renders the conversation by its own
+template: let it serve the adapter with the template that its export brought along. The system
+prompt is sent with every conversation that has none.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from fitbot.errors import BusyError, ConfigError, EngineError, RequestError
+from fitbot.generation.detokenize import Thoughts
+from fitbot.generation.engine import Stream
+from fitbot.generation.messages import TUNED, Chunk, Sampling, Stats, TokenLogprob, Usage
+from fitbot.pairs.formats import Message
+
+_CONNECT_SECONDS = 5.0
+_SILENCE_SECONDS = 120.0  # without a byte, before a server counts as dead
+
+
+@dataclass
+class _Counts:
+    active: int = 0
+    tokens_out: int = 0
+
+
+class RemoteEngine:
+    """See `engine.Engine`; the weights are held by a server."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        models: Sequence[str] | None = None,
+        api_key: str | None = None,
+        system_prompt: str | None = None,
+        most: int = 64,
+        more: dict[str, Any] | None = None,
+    ):
+        """Connect.
+
+        Args:
+            url: Where its OpenAI-compatible routes begin, such as "http://host:8000/v1".
+            models: Names to offer, the default one first; by default all of the server's own, and
+                "fitbot" before others: vLLM lists the base before its adapters.
+            api_key: Sent as bearer token.
+            system_prompt: Sent with conversations that have none.
+            most: Requests under way at once.
+            more: Further fields of every request, such as {"chat_template_kwargs":
+                {"enable_thinking": False}} for a vLLM that was started without that default.
+
+        Raises:
+            ConfigError: The server does not answer, or does not have a model that is named.
+        """
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
+        limits = httpx.Limits(max_connections=most + 1)
+        self._client = httpx.Client(
+            base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout, limits=limits
+        )
+        self.system_prompt, self.most, self.more = system_prompt, most, more or {}
+        self._counts, self._lock = _Counts(), threading.Lock()
+        self._under_way: set[Stream] = set()
+        self._closed = False
+        try:
+            answer = self._client.get("models").raise_for_status().json()
+            offered = [str(model["id"]) for model in answer["data"]]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{url}: no server of OpenAI's kind answers there: {error}"
+            ) from error
+        self._models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
+        if missing := set(self._models) - set(offered):
+            raise ConfigError(
+                f"{url}: no model {', '.join(sorted(missing))}; it has {', '.join(offered)}"
+            )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """See `Engine`."""
+        return self._models
+
+    def submit(
+        self,
+        prompt: Sequence[Message] | Sequence[int],
+        sampling: Sampling,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+    ) -> Stream:
+        """See `Engine`; token ids are refused, for the routes take text."""
+        name = self.models[0] if model is None else model
+        if name not in self.models:
+            raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+        body = self._body(name, prompt, sampling)
+        with self._lock:
+            if self._closed:
+                raise EngineError("the engine is closed")
+            if self._counts.active >= self.most:
+                raise BusyError(f"{self.most} requests are under way")
+            self._counts.active += 1
+        try:
+            response = self._open(body, deadline)
+        except BaseException:
+            self._count(-1, 0)
+            raise
+        stream = Stream()
+        self._under_way.add(stream)
+        threading.Thread(
+            target=self._forward,
+            args=(response, stream, sampling, deadline),
+            name="fitbot-remote",
+            daemon=True,
+        ).start()
+        return stream
+
+    def stats(self) -> Stats:
+        """See `Engine`; what the server holds in its cache is not known here."""
+        return Stats(self._counts.active, 0, self.most, 0, 0, self._counts.tokens_out)
+
+    def health(self) -> str | None:
+        """See `Engine`."""
+        return "the engine is closed" if self._closed else None
+
+    def close(self) -> None:
+        """See `Engine`."""
+        with self._lock:
+            self._closed = True
+        for stream in list(self._under_way):
+            stream.cancel()
+        while self._under_way:
+            time.sleep(0.01)
+        self._client.close()
+
+    def _body(
+        self, model: str, prompt: Sequence[Message] | Sequence[int], sampling: Sampling
+    ) -> dict[str, Any]:
+        turns = [message for message in prompt if isinstance(message, Message)]
+        if not turns or len(turns) != len(prompt):
+            raise RequestError("a remote engine takes a conversation, not token ids or nothing")
+        if self.system_prompt and turns[0].role != "system":
+            turns.insert(0, Message("system", self.system_prompt))
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
+        # What is at its default is not sent: not every server knows these.
+        if sampling.top_k:
+            body["top_k"] = sampling.top_k
+        if sampling.min_p:
+            body["min_p"] = sampling.min_p
+        if sampling.repetition_penalty != 1:
+            body["repetition_penalty"] = sampling.repetition_penalty
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if sampling.logprobs is not None:
+            body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if sampling.reasoning:
+            body["include_reasoning"] = True
+        return body | self.more
+
+    def _open(self, body: dict[str, Any], deadline: float | None) -> httpx.Response:
+        """Send a request; a refusal is an error now, not in the stream."""
+        left = _SILENCE_SECONDS if deadline is None else max(0.001, deadline - time.monotonic())
+        timeout = httpx.Timeout(min(left, _SILENCE_SECONDS), connect=_CONNECT_SECONDS)
+        request = self._client.build_request("POST", "chat/completions", json=body, timeout=timeout)
+        try:
+            response = self._client.send(request, stream=True)
+            if response.is_success:
+                return response
+            response.read()
+        except httpx.HTTPError as error:
+            raise EngineError(f"the server does not answer: {error}") from error
+        said = response.text[:500]
+        response.close()
+        if response.status_code in (429, 503):
+            wait = response.headers.get("Retry-After", "1")
+            raise BusyError(f"the server is full: {said}", float(wait) if wait.isdigit() else 1.0)
+        if response.status_code < 500:
+            raise RequestError(f"the server refuses ({response.status_code}): {said}")
+        raise EngineError(f"the server failed ({response.status_code}): {said}")
+
+    def _forward(
+        self,
+        response: httpx.Response,
+        stream: Stream,
+        sampling: Sampling,
+        deadline: float | None,
+    ) -> None:
+        """Turn events into chunks until the answer ends, whatever ends it."""
+        last, drawn = Chunk(finish_reason="error", error="the server ended in mid-answer"), 0
+        thoughts = Thoughts()
+        try:
+            for event in _events(response):
+                if stream.cancelled or (deadline and time.monotonic() > deadline):
+                    last = Chunk(finish_reason="cancelled" if stream.cancelled else "deadline")
+                    break
+                chunk = _set_apart(_chunk_of(event), thoughts)
+                if chunk.usage:
+                    last = replace(last, usage=chunk.usage)
+                elif chunk.finish_reason:
+                    last = chunk
+                else:
+                    stream.put(chunk if sampling.reasoning else replace(chunk, reasoning=""))
+                drawn += 1
+        except httpx.ReadTimeout:
+            late = deadline is not None and time.monotonic() >= deadline
+            silent = Chunk(finish_reason="error", error="the server has fallen silent")
+            last = Chunk(finish_reason="deadline") if late else silent
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            last = Chunk(finish_reason="error", error=f"the server failed: {error}")
+        finally:
+            response.close()
+        said, thought = thoughts.finish()
+        thought = last.reasoning + thought if sampling.reasoning else ""
+        last = replace(last, text=last.text + said, reasoning=thought)
+        # A server that was left in mid-answer has not said what it cost.
+        usage = last.usage or Usage(0, drawn, 0)
+        usage = replace(usage, granted=usage.granted or sampling.max_new_tokens)
+        self._count(-1, usage.completion)
+        stream.put(replace(last, usage=usage))
+        self._under_way.discard(stream)
+
+    def _count(self, active: int, tokens: int) -> None:
+        with self._lock:
+            self._counts.active += active
+            self._counts.tokens_out += tokens
+
+
+def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in response.iter_lines():
+        if line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
+                return
+            event = json.loads(data)
+            if "error" in event:
+                raise ValueError(event["error"])
+            yield event
+
+
+def _set_apart(chunk: Chunk, thoughts: Thoughts) -> Chunk:
+    """Take thoughts out of the text, where a server leaves them, and out of the log-probs."""
+    was_inside = thoughts.inside
+    text, thought = thoughts.feed(chunk.text)
+    only_thought = bool(chunk.reasoning) and not chunk.text
+    logprobs = () if was_inside or thoughts.inside or only_thought else chunk.logprobs
+    return replace(chunk, text=text, logprobs=logprobs, reasoning=chunk.reasoning + thought)
+
+
+def _chunk_of(event: dict[str, Any]) -> Chunk:
+    """Read one event: text, or the end and why, or, without a choice, the usage."""
+    if not event["choices"]:
+        usage = event["usage"]
+        granted = usage.get("granted_tokens", 0)  # only fitbot's own server tells it
+        return Chunk(usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], granted))
+    (choice,) = event["choices"]
+    told = (choice.get("logprobs") or {}).get("content") or []
+    logprobs = tuple(
+        TokenLogprob(
+            one["token"],
+            one["logprob"],
+            tuple((top["token"], top["logprob"]) for top in one.get("top_logprobs", [])),
+        )
+        for one in told
+    )
+    reason = choice.get("finish_reason")
+    if reason == "content_filter":  # what came is all there will be
+        reason = "stop"
+    if reason not in (None, "stop", "length"):
+        raise ValueError(f"it ended with {reason!r}")
+    delta = choice["delta"]
+    # The second name is what vLLM called it once, and others do.
+    reasoning = delta.get("reasoning") or delta.get("reasoning_content") or ""
+    return Chunk(delta.get("content") or "", logprobs, reason, reasoning=reasoning)

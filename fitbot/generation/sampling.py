@@ -1,0 +1,153 @@
+"""Logits → one token for each request of a step, each drawn as that request wants it.
+
+A draw is the inverse of the distribution function at a number between 0 and 1 that depends on the
+request's seed and on how many tokens it has drawn, and on nothing else: the same request with the
+same seed has the same answer, alone or among others. Nothing is sorted: a token that top_p or
+min_p leaves out is drawn again, among those that are likelier (as in FlashInfer,
+arXiv:2501.01005, section 3.4), which is the same distribution.
+
+B requests, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fitbot.generation.messages import Sampling
+from fitbot.generation.random_numbers import MASK, SEED_STEP, STEP, signed, uniform
+
+
+@dataclass
+class Draw:
+    """How one request draws, and what it has drawn."""
+
+    sampling: Sampling
+    seed: int
+    drawn: int = 0  # tokens
+    seen: Tensor | None = None  # (V,) bool, tokens of prompt and answer; for a repetition penalty
+
+    def see(self, prompt: Sequence[int], vocabulary: int, device: torch.device) -> None:
+        """Remember a prompt's tokens, if they will matter."""
+        if self.sampling.repetition_penalty != 1:
+            self.seen = torch.zeros(vocabulary, dtype=torch.bool)
+            self.seen[list(prompt)] = True
+            self.seen = self.seen.to(device)
+
+
+class Drawn(NamedTuple):
+    """One token; what the model itself thought of it and of the likeliest ones, if asked for."""
+
+    token: int
+    logprob: float | None
+    top: list[tuple[int, float]]
+
+
+class Pending:
+    """Tokens that a GPU may still be drawing."""
+
+    def __init__(self, tokens: Tensor, logits: Tensor, draws: Sequence[Draw]):
+        """Take (B,) tokens, drawn from (B, V) logits before any penalty; does not wait.
+
+        Whoever drew them goes on: his count, and what he has seen.
+        """
+        self.tokens = tokens  # (B,)
+        self._ready: Any = None
+        self._told = tokens.clone()  # they may lie where the next step writes
+        if tokens.is_cuda:
+            self._told = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            self._told.copy_(tokens, non_blocking=True)
+        self._thoughts: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        for row, draw in enumerate(draws):
+            draw.drawn += 1
+            if draw.seen is not None:
+                draw.seen.index_fill_(0, tokens[row : row + 1], True)
+            if draw.sampling.logprobs is not None:
+                logps = logits[row].float().log_softmax(-1)
+                top = logps.topk(draw.sampling.logprobs)
+                self._thoughts[row] = logps.gather(0, tokens[row : row + 1]), *top
+        if tokens.is_cuda:
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record()
+
+    def drawn(self) -> list[Drawn]:
+        """Wait for them."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        drawn = [Drawn(token, None, []) for token in self._told.tolist()]
+        for row, (own, values, tokens) in self._thoughts.items():
+            top = list(zip(tokens.tolist(), values.tolist(), strict=True))
+            drawn[row] = Drawn(drawn[row].token, own.item(), top)
+        return drawn
+
+
+def draw(logits: Tensor, draws: Sequence[Draw]) -> Pending:
+    """Draw a token from each row of (B, V) logits; does not wait for a GPU."""
+    return Pending(choose(_punish(logits, draws), draws), logits, draws)
+
+
+def choose(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """Return the token, (B,), that each row of (B, V) logits has for its draw."""
+    if logits.is_cuda:
+        from fitbot.generation.decoders.choice_kernel import choose_rows
+
+        numbers = torch.tensor([numbers_of(draw) for draw in draws], device=logits.device)
+        states = torch.tensor([state_of(draw) for draw in draws], device=logits.device)
+        found = torch.empty_like(states)
+        choose_rows(logits, numbers, states, found)
+        return found
+    return torch.tensor([_choose(row, draw) for row, draw in zip(logits, draws, strict=True)])
+
+
+def _choose(logits: Tensor, draw: Draw) -> int:
+    """Draw from one row; `choice_kernel` does the same on a GPU."""
+    wanted = draw.sampling
+    if wanted.temperature == 0:
+        return int(logits.argmax())
+    weights = logits.float() - logits.max()
+    weights.div_(wanted.temperature).exp_()
+    if 0 < wanted.top_k < len(logits):
+        least = weights.topk(wanted.top_k).values[-1]
+        weights = F.threshold(weights, least.nextafter(-least).item(), 0.0)
+    sums = weights.cumsum(0, dtype=torch.float64)
+    whole = left = sums[-1].item()
+    for attempt in count():
+        goal = left * uniform(draw.seed, draw.drawn, attempt)
+        token = int(torch.searchsorted(sums, goal, right=True))
+        own = weights[token].item()
+        weights = F.threshold(weights, own, 0.0)  # of those that are likelier
+        left = weights.sum(dtype=torch.float64).item()
+        if left < wanted.top_p * whole and own >= wanted.min_p:
+            return token
+        sums = weights.cumsum(0, dtype=torch.float64)
+    raise AssertionError  # the likeliest token is never left out
+
+
+def _punish(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """Apply the repetition penalty where there is one."""
+    if all(draw.seen is None for draw in draws):
+        return logits
+    rows = []
+    for row, draw in zip(logits, draws, strict=True):
+        if draw.seen is not None:
+            penalty = draw.sampling.repetition_penalty
+            punished = torch.where(row > 0, row / penalty, row * penalty)
+            row = torch.where(draw.seen, punished, row)
+        rows.append(row)
+    return torch.stack(rows)
+
+
+def numbers_of(draw: Draw) -> list[float]:
+    """List what `choice_kernel` must know: temperature, top_p, top_k, min_p."""
+    wanted = draw.sampling
+    return [wanted.temperature, wanted.top_p, float(wanted.top_k), wanted.min_p]
+
+
+def state_of(draw: Draw) -> int:
+    """Return the state of splitmix64 that a draw begins with, as a signed number of 64 bits."""
+    state = (draw.seed * SEED_STEP + (draw.drawn + 1) * STEP) & MASK
+    return signed(state)

@@ -1,0 +1,419 @@
+"""The embedded engine: one thread that answers many requests at once, by fitbot's own decoder.
+
+Requests join and leave between two steps: each turn of the loop drops who is cancelled or late,
+reads new prompts into free slots, and draws the next token for everybody active. On a GPU the turn
+then tells what the turn before has drawn, while its own step is computed.
+"""
+
+import logging
+import re
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fitbot.base_model.adapter_files import rank_of
+from fitbot.errors import (
+    BusyError,
+    ConfigError,
+    DataError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
+from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.detokenize import AnswerText, TokenBytes
+from fitbot.generation.engine import Stream
+from fitbot.generation.messages import (
+    BASE,
+    Chunk,
+    FinishReason,
+    Sampling,
+    Stats,
+    TokenLogprob,
+    Usage,
+)
+from fitbot.generation.sampling import Draw, Drawn, Pending
+from fitbot.generation.token_budget import Policy, Room, grant
+from fitbot.pairs.chat import Chat
+from fitbot.pairs.formats import Message
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PROMPTS = 4  # read between two steps of a GPU: others wait some milliseconds for them
+
+
+@dataclass
+class Request:
+    """One request, from being accepted to its last chunk."""
+
+    prompt: list[int]
+    draw: Draw
+    granted: int
+    ranks: slice | None  # of its adapter; None for the base
+    deadline: float | None
+    stream: Stream
+    text: AnswerText
+    slot: int = -1
+    drawn: int = 0  # tokens that it was told; `draw` may be a token ahead
+    ended: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens in its slot."""
+        return len(self.prompt) + max(0, self.draw.drawn - 1)
+
+    def usage(self) -> Usage:
+        """Say what it has cost so far."""
+        return Usage(len(self.prompt), self.drawn, self.granted)
+
+    def over(self) -> FinishReason | None:
+        """Say why it should not go on, if there is a reason outside of it."""
+        if self.stream.cancelled:
+            return "cancelled"
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return "deadline"
+        return None
+
+
+UnderWay = tuple[list[Request], Pending | None]  # None if there was no memory for it
+
+
+class LocalEngine:
+    """See `engine.Engine`; the weights are held here."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        chat: Chat,
+        *,
+        name: str = BASE,
+        rank: int = 0,
+        max_waiting: int = 64,
+        policy: Policy = "room",
+        below_gib: float = 10.0,
+    ):
+        """Start answering.
+
+        Args:
+            decoder: Weights and cache.
+            chat: Renders conversations as in training.
+            name: What requests call the decoder's weights without an adapter.
+            rank: Of the adapters that there is room for in the decoder.
+            max_waiting: Requests accepted beyond those that are active.
+            policy: How many tokens a request is granted.
+            below_gib: For policy "published": free GPU memory below which it grants less.
+        """
+        self.decoder, self.chat, self.rank = decoder, chat, rank
+        self.adapters: dict[str, slice | None] = {name: None}  # their ranks in the decoder
+        self.slots, self.max_waiting = decoder.slots, max_waiting
+        self.policy, self.below_gib = policy, below_gib
+        self._bytes = TokenBytes(chat.tokenizer)
+        self._ends = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
+        self._free = list(range(self.slots))
+        self._waiting: deque[Request] = deque()
+        self._active: list[Request] = []
+        self._under_way: list[UnderWay] = []
+        self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
+        self._tokens_out = 0
+        self._dead: str | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._loop, name="fitbot-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """See `Engine`."""
+        return tuple(self.adapters)
+
+    def submit(
+        self,
+        prompt: Sequence[Message] | Sequence[int],
+        sampling: Sampling,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+    ) -> Stream:
+        """See `Engine`."""
+        name = self.models[0] if model is None else model
+        if name not in self.adapters:
+            raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+        ids = self._encode(prompt)
+        with self._changed:
+            if self._dead or self._closed:
+                raise EngineError(self._dead or "the engine is closed")
+            busy = len(self._active) + len(self._waiting)
+            if busy >= self.slots + self.max_waiting:
+                raise BusyError(f"{busy} requests are being answered or waiting")
+            granted = grant(
+                sampling.max_new_tokens, len(ids), self._room(busy), self.policy, self.below_gib
+            )
+            if granted < 1:
+                raise RequestError(
+                    f"a prompt of {len(ids)} tokens leaves no room for an answer in "
+                    f"{self.decoder.context}; shorten it"
+                )
+            request = Request(
+                prompt=ids,
+                draw=Draw(
+                    sampling, secrets.randbits(63) if sampling.seed is None else sampling.seed
+                ),
+                granted=granted,
+                ranks=self.adapters[name],
+                deadline=deadline,
+                stream=Stream(),
+                text=AnswerText(
+                    self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning
+                ),
+            )
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.stream
+
+    def add(self, name: str, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+        """Answer with one adapter more, from the next step on; nobody is held up for longer.
+
+        Args:
+            name: What requests call it.
+            weights: See `Decoder.adapt`.
+
+        Raises:
+            RequestError: The name is taken, or is none.
+            RoomError: There is no room for one more.
+            ConfigError: It is not for this base, or its rank is too large.
+        """
+        if not _NAME.fullmatch(name):
+            raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_' and '-'")
+        rank = rank_of(weights)
+        if rank > self.rank:
+            raise ConfigError(f"its rank is {rank}; there is room for rank {self.rank}")
+
+        def put() -> None:
+            if name in self.adapters:
+                raise RequestError(f"there is a model {name!r} already; remove it first")
+            # Who was removed may still be answering.
+            taken = [*self.adapters.values(), *(request.ranks for request in self._requests())]
+            starts = {ranks.start for ranks in taken if ranks}
+            free = set(range(0, self.decoder.ranks, max(1, self.rank))) - starts
+            if not free:
+                raise RoomError(f"there is no room for more than {len(starts)} adapters")
+            start = min(free)
+            self.decoder.adapt(slice(start, start + rank), weights)
+            self.adapters[name] = slice(start, start + rank)
+
+        self._between_steps(put)
+
+    def prefer(self, name: str) -> None:
+        """Answer with this model where a request names none."""
+        self.adapters = {name: self.adapters[name], **self.adapters}
+
+    def remove(self, name: str) -> None:
+        """Take no more requests for an adapter; those that have begun are answered.
+
+        Raises:
+            RequestError: There is none of that name, or it is the base or the default.
+        """
+
+        def take() -> None:
+            if name not in self.adapters:
+                raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+            if name in (BASE, self.models[0]):
+                raise RequestError(f"{name!r} cannot be removed")
+            del self.adapters[name]
+
+        self._between_steps(take)
+
+    def stats(self) -> Stats:
+        """See `Engine`."""
+        active = list(self._active)
+        return Stats(
+            active=len(active),
+            waiting=len(self._waiting),
+            slots=self.slots,
+            kv_tokens_used=sum(request.length for request in active),
+            kv_tokens=self.slots * self.decoder.context,
+            tokens_out=self._tokens_out,
+        )
+
+    def health(self) -> str | None:
+        """See `Engine`."""
+        if self._dead is None and not self._closed and not self._thread.is_alive():
+            return "the engine's thread has ended"
+        return self._dead or ("the engine is closed" if self._closed else None)
+
+    def close(self) -> None:
+        """See `Engine`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _requests(self) -> list[Request]:
+        return [*self._active, *self._waiting]
+
+    def _between_steps(self, task: Callable[[], None]) -> None:
+        """Have the engine's thread do something that a step must not see half done."""
+        done: Future[None] = Future()
+        with self._changed:
+            if self._dead or self._closed:
+                raise EngineError(self._dead or "the engine is closed")
+            self._tasks.append((task, done))
+            self._changed.notify()
+        done.result()
+
+    def _encode(self, prompt: Sequence[Message] | Sequence[int]) -> list[int]:
+        if not prompt:
+            raise RequestError("the prompt is empty")
+        ids = [token for token in prompt if isinstance(token, int)]
+        if len(ids) == len(prompt):
+            size = self.decoder.vocabulary
+            if not all(0 <= token < size for token in ids):
+                raise RequestError(f"token ids must be from 0, below {size}")
+            return ids
+        try:
+            ids, cut = self.chat.encode_prompt(prompt, self.decoder.context - 1)  # type: ignore[arg-type]
+        except DataError as error:
+            raise RequestError(str(error)) from error
+        if cut:
+            raise RequestError(
+                f"the conversation has {len(ids) + cut} tokens, {self.decoder.context - 1} are the "
+                "most; leave out old turns"
+            )
+        return ids
+
+    def _room(self, busy: int) -> Room:
+        device, free = self.decoder.device, None
+        if self.policy == "published" and device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0] / 2**30
+        # A slot is as long as the context: whoever gets one has the cache that goes with it.
+        context = self.decoder.context
+        return Room(context, context, self.slots, busy, free)
+
+    def _loop(self) -> None:
+        try:
+            while self._wait():
+                self._do_tasks()
+                self._drop()
+                self._turn()
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            logger.exception("the engine failed")
+            self._dead = f"the engine failed: {type(error).__name__}: {error}"
+        with self._changed:
+            everybody, tasks = self._requests(), self._tasks
+            self._active, self._waiting, self._tasks = [], deque(), deque()
+        for request in everybody:
+            reason: FinishReason = "error" if self._dead else "cancelled"
+            request.stream.put(Chunk(finish_reason=reason, usage=request.usage(), error=self._dead))
+        for _, done in tasks:
+            done.set_exception(EngineError(self._dead or "the engine is closed"))
+
+    def _wait(self) -> bool:
+        """Wait for work; False once the engine is closed."""
+        with self._changed:
+            while not (self._closed or self._active or self._waiting or self._tasks):
+                self._changed.wait()
+            return not self._closed
+
+    def _do_tasks(self) -> None:
+        while self._tasks:
+            task, done = self._tasks.popleft()
+            try:
+                task()
+            except Exception as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def _drop(self) -> None:
+        """End whoever is cancelled or late."""
+        for request in self._requests():
+            if reason := request.over():
+                self._end(request, reason)
+
+    def _turn(self) -> None:
+        """Read new prompts and take a step; tell what was drawn once nothing waits for it."""
+        overlaps = self.decoder.overlaps
+        some = min(len(self._waiting), len(self._free), _PROMPTS if overlaps else 1)
+        under_way = [self._begin(self._waiting.popleft()) for _ in range(some)]
+        if not overlaps:
+            self._tell(under_way)
+            under_way = []
+        # Whose last token is not known yet may have ended with it: then nobody is told this one.
+        going = [request for request in self._active if request.draw.drawn < request.granted]
+        if going:
+            slots = [request.slot for request in going]
+            under_way.append((going, self.decoder.advance(slots)))
+        if overlaps:
+            under_way, self._under_way = self._under_way, under_way
+        self._tell(under_way)
+
+    def _begin(self, request: Request) -> UnderWay:
+        """Read a prompt into a free slot and draw the first token."""
+        request.slot = self._free.pop()
+        self._active.append(request)
+        try:
+            drawn = self.decoder.begin(request.slot, request.prompt, request.ranks, request.draw)
+        except torch.OutOfMemoryError as error:
+            # The others have their memory already.
+            self._end(request, "error", error=f"out of memory: {error}")
+            return [], None
+        return [request], drawn
+
+    def _tell(self, under_way: list[UnderWay]) -> None:
+        """Tell everybody what was drawn for him; waits until it is."""
+        for requests, drawn in under_way:
+            for request, token in zip(requests, drawn.drawn() if drawn else [], strict=True):
+                if not request.ended:
+                    self._take(request, token)
+
+    def _take(self, request: Request, drawn: Drawn) -> None:
+        """Add a token to an answer; ends the answer if it is complete."""
+        request.drawn += 1
+        self._tokens_out += 1
+        logprobs = self._logprobs(drawn)
+        if drawn.token in self._ends:
+            self._end(request, "stop", logprobs=logprobs)
+            return
+        text = request.text.add(drawn.token)
+        if request.text.in_thought:
+            logprobs = ()  # they would tell it
+        if request.text.stopped:
+            self._end(request, "stop", text, logprobs)
+        elif request.drawn >= request.granted:
+            self._end(request, "length", text, logprobs)
+        elif text or logprobs or request.text.reasoning:
+            reasoning = request.text.take_reasoning()
+            request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
+
+    def _logprobs(self, drawn: Drawn) -> tuple[TokenLogprob, ...]:
+        if drawn.logprob is None:
+            return ()
+        top = tuple((self._bytes.text(token), logprob) for token, logprob in drawn.top)
+        return (TokenLogprob(self._bytes.text(drawn.token), drawn.logprob, top),)
+
+    def _end(
+        self,
+        request: Request,
+        reason: FinishReason,
+        text: str = "",
+        logprobs: tuple[TokenLogprob, ...] = (),
+        error: str | None = None,
+    ) -> None:
+        request.ended = True
+        with self._changed:
+            if request.slot >= 0:
+                self._active.remove(request)
+                self._free.append(request.slot)
+            else:
+                self._waiting.remove(request)
+        text += request.text.finish()
+        reasoning = request.text.take_reasoning()
+        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error, reasoning))

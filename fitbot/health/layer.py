@@ -1,0 +1,312 @@
+"""A conversation → a verdict before the model is asked; its answer → the text that may be shown.
+
+    verdict = judge(messages)
+    if not verdict.model_answers:  # emergency, refuse, support
+        return verdict.message
+    answer = AnswerFilter(verdict)
+    for chunk in chunks:
+        show(answer.feed(chunk))
+    show(answer.finish())  # answer.intervened says what was cut, or None
+
+Under `refer` the filter puts the verdict's sentence of care in front by itself. The rules, concepts
+and fixed texts are data: rules.json. They find words near each other; they understand nothing, see
+docs/health.md for how far that goes.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+
+from fitbot.health.match import STOPS, Span, Vocabulary, covered, together, within
+from fitbot.pairs.formats import Message
+
+Kind = Literal["ok", "refer", "refuse", "support", "emergency"]
+
+DISCLAIMER = "General fitness information, not medical advice."
+
+_GRAVITY: tuple[Kind, ...] = ("ok", "refer", "refuse", "support", "emergency")  # the gravest wins
+_NEGATION_REACH = 9  # tokens after "no": no chest pain, dizziness or shortness of breath
+_MENTION_REACH = 7  # tokens after "signs of"
+_PAST_REACH = 10  # tokens before "two years ago"
+_UNLESS_REACH = 9  # tokens around a finding in which an exception may stand
+_OR = frozenset(("or", "nor", "no", "oder", "o", "ou", "ni"))  # no pain, dizziness or fainting
+_SHORT_FOLLOW_UP = 14  # words of a last turn that may lean on the one before it
+_WINDOW = 8  # tokens that the concepts of a rule span at most, where it does not say
+_SEGMENT = 400  # characters held back at most while a sentence has not ended
+_CONTEXT = 60  # tokens of text already shown that a sentence is read together with
+_SENTENCE_END = re.compile(r"(?:[.!?\u2026][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
+
+
+class Verdict(NamedTuple):
+    """What is to happen with a question.
+
+    `kind` is "ok": the model answers. "refer": it answers, `message` goes in front. "refuse",
+    "support" (eating disorder, self-harm) and "emergency": `message` is the whole answer.
+    """
+
+    kind: Kind
+    sign: str | None = None  # what was found, such as "chest pain"; None when ok
+    message: str = ""  # for the user; empty when ok
+
+    @property
+    def model_answers(self) -> bool:
+        """Whether the model may be asked at all."""
+        return self.kind in ("ok", "refer")
+
+
+class Rule(NamedTuple):
+    """Concepts that mean something when they stand near each other."""
+
+    kind: str  # a verdict's kind, or for answers why they are cut
+    sign: str
+    all: tuple[str, ...]
+    window: int  # tokens that the concepts span at most
+    unless: tuple[str, ...]  # concepts near it that make it harmless,
+    but: tuple[str, ...]  # unless one of these is near as well
+
+
+class Finding(NamedTuple):
+    """A rule that fired; `mentioned` if the text only speaks about it: signs of a heart attack."""
+
+    rule: Rule
+    mentioned: bool
+
+
+class Rules(NamedTuple):
+    """rules.json, ready for use."""
+
+    vocabulary: Vocabulary
+    questions: tuple[Rule, ...]
+    answers: tuple[Rule, ...]
+    messages: Mapping[str, str]
+    care: Mapping[str, str]
+
+
+def judge(messages: Sequence[Message]) -> Verdict:
+    """Say what is to happen with the last user turn, earlier user turns in mind.
+
+    Emergencies, support and referral stay for the conversation. An emergency is lifted, to a
+    referral, when the last turn says that a doctor has looked at it. A refused wish is refused
+    again when the last turn is short and presses on ("how many mg then?").
+
+    Args:
+        messages: The conversation; only user turns are read. None at all is ok.
+    """
+    turns = [message.content for message in messages if message.role == "user"]
+    if not turns:
+        return Verdict("ok")
+    rules = load_rules()
+    last = _judge_turn(turns[-1], rules)
+    earlier = [_judge_turn(turn, rules) for turn in turns[:-1]]
+    if earlier and earlier[-1].kind == "refuse" and not _presses_on(turns[-1], rules):
+        earlier[-1] = Verdict("ok")
+    stays = [verdict for verdict in earlier[:-1] if verdict.kind != "refuse"] + earlier[-1:]
+    gravest = max([last, *stays], key=lambda verdict: _GRAVITY.index(verdict.kind))
+    if gravest.kind == "emergency" and last.kind != "emergency" and _is_cleared(turns[-1], rules):
+        return Verdict("refer", gravest.sign, rules.care["cleared"])
+    return gravest
+
+
+def _judge_turn(text: str, rules: Rules) -> Verdict:
+    worst = Verdict("ok")
+    tokens = rules.vocabulary.tokens(text)
+    for rule, mentioned in _findings(tokens, rules.vocabulary, rules.questions):
+        kind, message = _consequence(rule, mentioned, rules)
+        if _GRAVITY.index(kind) > _GRAVITY.index(worst.kind):
+            worst = Verdict(kind, rule.sign, message)
+    return worst
+
+
+def _consequence(rule: Rule, mentioned: bool, rules: Rules) -> tuple[Kind, str]:
+    if mentioned and rule.kind == "emergency":
+        return "refer", rules.care["mentioned"]
+    if rule.kind == "refer":
+        return "refer", rules.care.get(rule.sign, rules.care["default"])
+    kind = next(kind for kind in _GRAVITY if kind == rule.kind)
+    return kind, rules.messages.get(rule.sign, rules.messages[kind])
+
+
+def _presses_on(text: str, rules: Rules) -> bool:
+    tokens = rules.vocabulary.tokens(text)
+    found = rules.vocabulary.find(tokens)
+    return len(tokens) <= _SHORT_FOLLOW_UP and "presses on" in found and "food" not in found
+
+
+def _is_cleared(text: str, rules: Rules) -> bool:
+    return "cleared" in rules.vocabulary.find(rules.vocabulary.tokens(text))
+
+
+def _findings(
+    tokens: Sequence[str], vocabulary: Vocabulary, rules: Sequence[Rule], since: int = 0
+) -> Iterator[Finding]:
+    """Yield each rule that fires on a text's tokens, and does not end before token `since`."""
+    found = vocabulary.find(tokens)
+    harmless = covered(found.get("harmless", ()), len(tokens))
+    denied = _denied(tokens, found)
+    spoken_of = _spoken_of(tokens, found)
+    for rule in rules:
+        if not all(concept in found for concept in rule.all):
+            continue
+        lists = [_meant(found[concept], tokens, harmless, denied) for concept in rule.all]
+        spots = [
+            spot
+            for spot in together(lists, rule.window)
+            if spot.end > since and _counts(spot, rule, found)
+        ]
+        if spots:
+            yield Finding(rule, all(spoken_of[spot.end - 1] for spot in spots))
+
+
+def _counts(spot: Span, rule: Rule, found: Mapping[str, Sequence[Span]]) -> bool:
+    def near(concepts: Sequence[str]) -> bool:
+        start, end = spot.start - _UNLESS_REACH, spot.end + _UNLESS_REACH
+        return any(within(found.get(concept, ()), start, end) for concept in concepts)
+
+    return not near(rule.unless) or near(rule.but)
+
+
+def _meant(
+    spans: Sequence[Span], tokens: Sequence[str], harmless: Sequence[bool], denied: Sequence[bool]
+) -> list[Span]:
+    """Leave out what is part of an idiom, or denied without a "not" of its own: can not breathe."""
+    return [
+        span
+        for span in spans
+        if not any(harmless[span.start : span.end])
+        and (not denied[span.start] or "not" in tokens[span.start : span.end])
+    ]
+
+
+def _denied(tokens: Sequence[str], found: Mapping[str, Sequence[Span]]) -> list[bool]:
+    """Mark the tokens that a "no" or "without" before them denies."""
+    denied = [False] * len(tokens)
+    turns = {span.start for span in found.get("new clause", ())}
+    excused = covered(found.get("no denial", ()), len(tokens))
+    for concept, reach in (("denies a list", _NEGATION_REACH), ("denies one", 2)):
+        for span in found.get(concept, ()):
+            # "No idea why" denies nothing, and neither does "no, my chest hurts".
+            if excused[span.start] or tokens[span.end : span.end + 1] == [","]:
+                continue
+            end = _clause_end(tokens, span.end, reach, turns)
+            if not within(found.get("takes denial back", ()), span.end, end + 3):
+                denied[span.end : end] = [True] * (end - span.end)
+    return denied
+
+
+def _spoken_of(tokens: Sequence[str], found: Mapping[str, Sequence[Span]]) -> list[bool]:
+    """Mark the tokens after "signs of" and before "two years ago"."""
+    marked = [False] * len(tokens)
+    turns = {span.start for span in found.get("new clause", ())}
+    for span in found.get("speaks of", ()):
+        end = _clause_end(tokens, span.end, _MENTION_REACH, turns)
+        if within(found.get("happens now", ()), span.start - 3, end + _MENTION_REACH):
+            continue
+        marked[span.end : end] = [True] * (end - span.end)
+    for span in found.get("past", ()):
+        start = max(0, span.start - _PAST_REACH)
+        if not within(found.get("present", ()), start, span.end + _PAST_REACH):
+            marked[start : span.start] = [True] * (span.start - start)
+    return marked
+
+
+def _clause_end(tokens: Sequence[str], start: int, reach: int, turns: Set[int]) -> int:
+    """Return where what a word governs ends: at a full stop, a "but", or a new subject."""
+    for index in range(start, min(start + reach, len(tokens))):
+        ends_list = tokens[index] == "," and _OR.isdisjoint(tokens[index : index + 6])
+        if tokens[index] in STOPS or index in turns or ends_list:
+            return index
+    return min(start + reach, len(tokens))
+
+
+class AnswerFilter:
+    """Let a model's answer through sentence by sentence, up to the first that must not be shown.
+
+    How the text is cut into pieces makes no difference to the result. A sentence is held back until
+    the next one begins, a longer stretch for 400 characters.
+
+    Args:
+        verdict: Of the question. If it leaves nothing to the model, its message is the output.
+    """
+
+    def __init__(self, verdict: Verdict) -> None:
+        """Begin an answer."""
+        self.intervened: str | None = None  # why the answer was cut, such as "drug dose"
+        self._rules = load_rules()
+        self._held = ""  # not yet judged
+        self._context: list[str] = []  # the last tokens that were let through
+        self._has_shown = False
+        self._in_front = verdict.message
+        if not verdict.model_answers:
+            self.intervened = verdict.kind
+
+    def feed(self, text: str) -> str:
+        """Take the next piece of the answer, of any length; return what may be shown by now."""
+        if self.intervened:
+            return self._take_front("")
+        self._held += text
+        released = ""
+        while (end := self._segment_end()) and not self.intervened:
+            segment, self._held = self._held[:end], self._held[end:]
+            released += self._pass(segment)
+        return self._take_front(released)
+
+    def finish(self) -> str:
+        """Say that the answer is complete; return what is still to be shown."""
+        rest, self._held = self._held, ""
+        return self._take_front("" if self.intervened else self._pass(rest))
+
+    def _take_front(self, released: str) -> str:
+        # Not before the first text: a stream that fails at once shows no half an answer.
+        if self._in_front and (released or self.intervened):
+            separator = "\n\n" if released else ""
+            released, self._in_front = self._in_front + separator + released, ""
+        return released
+
+    def _segment_end(self) -> int:
+        """Return how many characters of the held text may be judged now; 0 for none."""
+        for match in _SENTENCE_END.finditer(self._held[:_SEGMENT]):
+            if match.end():
+                return match.end()
+        if len(self._held) <= _SEGMENT:
+            return 0
+        return self._held.rfind(" ", 1, _SEGMENT) if " " in self._held[1:_SEGMENT] else _SEGMENT
+
+    def _pass(self, segment: str) -> str:
+        if reason := self._objection(segment):
+            self.intervened = reason
+            self._held = ""
+            message = self._rules.messages.get(reason, self._rules.messages["answer"])
+            return ("\n\n" if self._has_shown else "") + message
+        self._has_shown = self._has_shown or bool(segment.strip())
+        return segment
+
+    def _objection(self, segment: str) -> str | None:
+        vocabulary, rules = self._rules.vocabulary, self._rules.answers
+        tokens = self._context + vocabulary.tokens(segment)
+        for rule, mentioned in _findings(tokens, vocabulary, rules, len(self._context)):
+            if not mentioned:
+                return rule.sign
+        self._context = tokens[-_CONTEXT:]
+        return None
+
+
+@cache
+def load_rules() -> Rules:
+    """Read rules.json; every later call returns the same object."""
+    text = files(__package__).joinpath("rules.json").read_text(encoding="utf-8")
+    data = json.loads(text)
+    return Rules(
+        Vocabulary(data["concepts"], data["not_typing_errors"]),
+        tuple(map(_rule, data["questions"])),
+        tuple(map(_rule, data["answers"])),
+        data["messages"],
+        data["care"],
+    )
+
+
+def _rule(entry: dict[str, Any]) -> Rule:
+    concepts = {key: tuple(entry.get(key, ())) for key in ("all", "unless", "but")}
+    return Rule(entry["kind"], entry["sign"], window=entry.get("window", _WINDOW), **concepts)

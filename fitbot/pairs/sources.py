@@ -1,0 +1,211 @@
+"""Where records come from: JSON, JSONL, CSV and Parquet files, object storage, hub data sets."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fitbot.errors import DataError
+from fitbot.pairs.formats import shorten
+
+_Records = Iterator[tuple[int | None, object]]  # (line number, if the format has lines; record)
+_HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(:(?P<split>\S+))?")
+SOURCES = (
+    "Give a .json, .jsonl, .csv or .parquet file, here or as s3://bucket/file or another URL, "
+    "or a hub data set as owner/name or owner/name:split."
+)
+_ROWS_AT_ONCE = 10_000  # of a Parquet file
+_JSON_FORMS = "A .json file holds one list of records, a .jsonl file one record per line."
+
+
+def fingerprint(source: str) -> str:
+    """Name a state of a source, without reading it: where it is, its size, when it changed."""
+    if is_remote(source):
+        with _telling(source):
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(source)
+            return f"{source} {system.ukey(path)}"
+    if _is_on_hub(source):  # its own library keeps it
+        return f"{source} {_load_hub(source)._fingerprint}"
+    path = Path(source)
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
+    """Read the records of a file or hub data set as they stand, whatever keys they have.
+
+    Yields:
+        The record's line, where the format has lines, and the record.
+
+    Raises:
+        DataError: The source cannot be read or parsed.
+    """
+    if _is_on_hub(source):
+        return ((None, record) for record in _load_hub(str(source)))
+    return _READERS[Path(source).suffix.lower()](str(source))
+
+
+def is_remote(source: str | Path) -> bool:
+    """Say whether a source lies in object storage, or elsewhere that fsspec knows by a URL."""
+    return "://" in str(source)
+
+
+def _is_on_hub(source: str | Path) -> bool:
+    """Say whether a source is a hub data set and no file.
+
+    Raises:
+        DataError: It can be neither.
+    """
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if not is_remote(source):
+        if path.is_dir():
+            raise DataError(f"{source}: is a directory. {SOURCES}")
+        if not path.exists():
+            if suffix in _READERS or not _HUB_ID.fullmatch(str(source)):
+                raise DataError(f"{source}: there is no such file. {SOURCES}")
+            return True
+    if suffix not in _READERS:
+        raise DataError(f"{source}: unknown file type {suffix!r}. {SOURCES}")
+    return False
+
+
+def _open(source: str) -> BinaryIO:
+    """Open a file, here or in object storage."""
+    with _telling(source):
+        if not is_remote(source):
+            return Path(source).open("rb")
+        import fsspec
+
+        opened: BinaryIO = fsspec.open(source, "rb").open()
+        return opened
+
+
+@contextmanager
+def _telling(source: str) -> Iterator[None]:
+    """Say of which source it is that something could not be done with it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
+    except (ImportError, ValueError) as error:  # fsspec knows it not, or not without a package
+        raise DataError(f"{source}: cannot be opened: {error}. {SOURCES}") from error
+
+
+def _read_json(source: str) -> _Records:
+    records = _parse_json(_read_text(source), source, first_line=1)
+    if not isinstance(records, list):
+        raise DataError(f"{source}: not a list of records: {shorten(records)}. {_JSON_FORMS}")
+    yield from ((None, record) for record in records)
+
+
+def _read_jsonl(source: str) -> _Records:
+    # Line by line, so that a file may be larger than memory; and by line feeds, not splitlines():
+    # JSON strings may hold U+2028 and other characters that it breaks at.
+    is_empty, read = True, 0
+    with _open(source) as file:
+        for number, line in enumerate(file, start=1):
+            text = _decode(line, source, start=read)
+            read += len(line)
+            if text.strip():
+                is_empty = False
+                yield number, _parse_json(text, source, first_line=number)
+    if is_empty:
+        raise DataError(f"{source}: the file is empty. {SOURCES}")
+
+
+def _read_csv(source: str) -> _Records:
+    # newline="" keeps the line breaks inside quoted fields as they are.
+    reader = csv.reader(io.StringIO(_read_text(source), newline=""), strict=True)
+    header: list[str] = []
+    line = 1  # where the row starts; reader.line_num is where it ends
+    try:
+        for row in reader:
+            if header and row and len(row) != len(header):
+                raise DataError(
+                    f"{source}: line {line}: {len(row)} fields, but the header has {len(header)}: "
+                    f"{shorten(row)}. Put a text that holds commas or line breaks in quotes."
+                )
+            if header and row:
+                yield line, dict(zip(header, row, strict=True))
+            header = header or row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{source}: line {line}: the row that starts here is not valid CSV: {error}. "
+            'Check its quotes: a quote inside a quoted text is written "".'
+        ) from error
+
+
+def _read_parquet(source: str) -> _Records:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with _open(source) as opened, pq.ParquetFile(opened) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                yield from ((None, record) for record in batch.to_pylist())
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{source}: not a readable Parquet file: {error}. Export it anew."
+        ) from error
+
+
+_READERS = {
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
+
+
+def _load_hub(source: str) -> Any:
+    import datasets
+
+    found = _HUB_ID.fullmatch(source)
+    assert found is not None
+    name, split = found["name"], found["split"] or "train"
+    try:
+        return datasets.load_dataset(name, split=split)
+    except Exception as error:  # the hub client raises anything from OSError to its own types
+        raise DataError(
+            f"{name}: there is no such file, and split {split!r} of the hub data set of that name "
+            f"could not be loaded: {type(error).__name__}: {error}. {SOURCES}"
+        ) from error
+
+
+def _read_text(source: str) -> str:
+    with _open(source) as file:
+        text = _decode(file.read(), source)
+    if not text.strip():
+        raise DataError(f"{source}: the file is empty. {SOURCES}")
+    return text
+
+
+def _decode(content: bytes, source: str, *, start: int = 0) -> str:
+    """Decode what begins at a byte of a file."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: not UTF-8 at byte {start + error.start} ({content[error.start]:#04x}). "
+            "Save the file as UTF-8."
+        ) from error
+    return text if start else text.removeprefix("\ufeff")
+
+
+def _parse_json(text: str, source: str, *, first_line: int) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = first_line + error.lineno - 1
+        where = f"line {line}, column {error.colno}"
+        raise DataError(f"{source}: {where}: not JSON: {error.msg}. {_JSON_FORMS}") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply; a number of 5,000 digits
+        raise DataError(f"{source}: line {first_line}: unreadable JSON: {error}.") from error

@@ -1,0 +1,1 @@
+"""What audit, evaluation and benchmarks draw with: pages, plots, text for a terminal."""

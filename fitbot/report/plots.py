@@ -1,0 +1,37 @@
+"""Figures in one style."""
+
+import io
+from typing import Any
+
+
+def new_figure(*, height: float) -> tuple[Any, Any]:
+    """Begin a picture as wide as a page's column and so many inches high: figure and axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.8, height), layout="constrained")
+    axes = figure.subplots()
+    axes.tick_params(colors=INK)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def as_svg(figure: Any, label: str) -> str:
+    """Write the figure as an svg element; `label` says what it shows to who cannot see it."""
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    # The same figure gives the same bytes; text stays text.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, _CURRENT)
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+# Matplotlib knows no currentColor: ink is drawn in this colour and renamed afterwards.
+INK, _CURRENT = "#010203", "currentColor"
+BLUE, ORANGE, GREY, GREEN = "#4a90d9", "#e08a3c", "#8a8f98", "#3fa37a"  # on light and on dark

@@ -1,0 +1,290 @@
+"""What every request passes before the routes: names, headers, keys, sizes, time; and the log line.
+
+Plain ASGI, outermost first: Envelope, Doorkeeper, Intake.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import socket
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import h11
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fitbot.serving.http_errors import Refused
+from fitbot.serving.keys import KeyRing
+from fitbot.serving.limits import Limits
+from fitbot.serving.logs import describe
+from fitbot.serving.metrics import Metrics
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SECURITY = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/livez", "/readyz"})
+ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
+_QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_DISCARDED = 64  # times the limit that a too large body is read on, so that its sender can listen
+_SEND_BUFFER_BYTES = 65_536
+_CLIENT_LEFT = 499  # as nginx logs it; nobody receives it
+
+log = logging.getLogger(__name__)
+
+
+class Envelope:
+    """Gives a request its id and a response its headers; counts, times and logs both."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, routes: frozenset[str]):
+        """Take the app, and the paths by which requests are counted."""
+        self._app = app
+        self._limits = limits
+        self._metrics = metrics
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get("x-request-id", "")
+        identifier = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
+        facts: dict[str, Any] = {"request_id": identifier}
+        scope.setdefault("state", {}).update(request_id=identifier, facts=facts)
+        begun = time.monotonic()
+        status = _CLIENT_LEFT
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-Id"] = identifier
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
+            async with asyncio.timeout(self._limits.send_seconds):
+                await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except TimeoutError:
+            facts["gave_up"] = "the client does not read"
+        except Exception as error:
+            log.error("a request failed", extra={**facts, "exception": describe(error)})
+            if status == _CLIENT_LEFT:
+                internal = Refused(500, "internal_error", "the server has made a mistake")
+                await internal.response()(scope, receive, send_on)
+        finally:
+            self._account(scope, status, time.monotonic() - begun, facts)
+
+    def _account(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
+        route = scope["path"] if scope["path"] in self._routes else "other"
+        self._metrics.requests[route, status] += 1
+        if route in _QUIET_PATHS:
+            return
+        self._metrics.seconds.observe(seconds)
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other"
+        facts |= {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
+        log.info("request", extra=facts)
+
+
+class Doorkeeper:
+    """Asks for a key, except on the open paths, and says who the client is."""
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, admin_keys: KeyRing, only_local_names: bool):
+        """Take the keys.
+
+        Args:
+            app: Where requests go on to.
+            keys: If there are none, everybody may ask.
+            admin_keys: They alone open the admin paths; if there are none, nothing does.
+            only_local_names: Refuse hosts other than this machine's own names: a web page that has
+                its own name resolve to 127.0.0.1 cannot ask a server that needs no key.
+        """
+        self._app = app
+        self._keys = keys
+        self._admin_keys = admin_keys
+        self._only_local_names = only_local_names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope["state"]["client"] = self._identify(scope)
+        except Refused as refused:
+            await refused.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _identify(self, scope: Scope) -> str:
+        headers = Headers(scope=scope)
+        if self._only_local_names and _host(headers.get("host", "")) not in _LOOPBACK_NAMES:
+            raise Refused(421, "wrong_host", "this server goes by the name of localhost only")
+        is_admins = scope["path"] in ADMIN_PATHS
+        if is_admins and not self._admin_keys:
+            raise Refused(403, "no_admin", "the server was started without an admin key")
+        if scope["path"] in OPEN_PATHS or not (self._keys or is_admins):
+            return scope["client"][0] if scope["client"] else "unknown"
+        presented = _presented_key(headers)
+        name = (self._admin_keys if is_admins else self._keys).name_of(presented)
+        if name is None and is_admins and self._keys.name_of(presented):
+            raise Refused(403, "not_admin", "an admin key is needed; this is an API key")
+        if name is None:
+            kind = "admin" if is_admins else "API"
+            problem = f"the {kind} key is wrong" if presented else f"an {kind} key is needed"
+            raise Refused(401, "invalid_api_key", problem, headers={"WWW-Authenticate": "Bearer"})
+        scope["state"]["facts"]["key"] = name
+        return name
+
+
+def _presented_key(headers: Headers) -> str:
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    return (presented if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
+
+
+class Intake:
+    """Reads a request's body within its limits, and ends the request when the client leaves."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits):
+        """Take the app."""
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with its body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._limits.receive_seconds):
+                body = await self._read(receive)
+        except TimeoutError:
+            slow = Refused(408, "slow_request", "the body did not come in time")
+            await _refuse_and_close(slow, scope, receive, send)
+            return
+        except Refused as refused:
+            await _refuse_and_close(refused, scope, receive, send)
+            return
+        if body is None:
+            return
+        with ExitStack() as exits:
+            scope["state"]["exits"] = exits
+            await self._answer(scope, body, receive, send)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        replay: Receive = _Replay(body).receive
+        answering = asyncio.ensure_future(self._app(scope, replay, send))
+        leaving = asyncio.ensure_future(_disconnect(receive))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                scope["state"]["facts"]["left"] = True
+                answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+        finally:
+            leaving.cancel()
+            answering.cancel()
+        if not answering.cancelled():
+            answering.result()
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """Return the body, or None if the client left."""
+        limit, size, parts = self._limits.max_body_bytes, 0, []
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size <= limit:
+                parts.append(part)
+            if size > limit * _DISCARDED or not message.get("more_body"):
+                break
+        if size > limit:
+            raise Refused(413, "too_large", f"the body is larger than {limit} bytes")
+        return b"".join(parts)
+
+
+class _Replay:
+    """A body that has been read, to be received once more."""
+
+    def __init__(self, body: bytes):
+        self._message: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def receive(self) -> Message:
+        if self._message:
+            message, self._message = self._message, None
+            return message
+        await asyncio.Event().wait()  # Intake watches for the client's leaving
+        raise AssertionError
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse_and_close(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    refused.headers["Connection"] = "close"  # what is left of the body is not read
+    await refused.response()(scope, receive, send)
+
+
+def _host(header: str) -> str:
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].lower()
+
+
+class PatientProtocol(H11Protocol):
+    """uvicorn's protocol, but for clients that begin a request and never finish its headers."""
+
+    RECEIVE_SECONDS = Limits.receive_seconds
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        # The kernel would take megabytes for a client that does not read.
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
+        )
+        self._patience: asyncio.TimerHandle | None = None
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait no more when the headers are complete."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        self._rest()
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._rest()
+        elif self._patience is None:
+            self._patience = self.loop.call_later(self.RECEIVE_SECONDS, self.transport.close)
+
+    def _rest(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None

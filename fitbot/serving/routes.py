@@ -1,0 +1,264 @@
+"""The routes that ask no engine: page, health, models, metrics; and the documentation of all."""
+
+import html
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from fitbot import __version__
+from fitbot.serving.http_errors import Json, Refused
+from fitbot.serving.limits import Limits
+from fitbot.serving.metrics import Metrics
+from fitbot.serving.middleware import ADMIN_PATHS
+from fitbot.serving.request_schemas import (
+    ChatRequest,
+    LoadRequest,
+    PredictRequest,
+    UnloadRequest,
+    describe_limits,
+)
+from fitbot.serving.shared_state import Board
+
+_PAGE = Path(__file__).parent / "page"
+_PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+_BODIES: dict[str, type[BaseModel]] = {
+    "/predict/": PredictRequest,
+    "/predict": PredictRequest,
+    "/v1/chat/completions": ChatRequest,
+    "/v1/load_lora_adapter": LoadRequest,
+    "/v1/unload_lora_adapter": UnloadRequest,
+}
+PATHS = frozenset(
+    {*_PAGE_FILES, *_BODIES, "/livez", "/readyz", "/v1/models", "/metrics", "/docs"}
+    | {"/openapi.json"}
+)
+_ANSWER_STATUSES = {
+    400: "The body is not JSON, or the engine cannot answer it.",
+    401: "An API key is needed, or the one that was sent is wrong.",
+    404: "There is no such model.",
+    408: "The body did not come in time.",
+    413: "The body is too large.",
+    415: "The body is not called application/json.",
+    421: "The server goes by another name.",
+    422: "A field is wrong, too large or not known.",
+    429: "Too many requests; Retry-After says when to try again.",
+    500: "The engine failed on this request.",
+    503: "There is no engine now: it is starting, has died, or the server shuts down.",
+    504: "The answer was not complete in time.",
+}
+_CHANGE_STATUSES = _ANSWER_STATUSES | {
+    400: "The body is not JSON, or the adapter cannot be served.",
+    401: "An admin key is needed, or the one that was sent is wrong.",
+    403: "The key is no admin's, the adapter lies elsewhere, or the server was started with it.",
+    404: "There is no such adapter.",
+    409: "There is a model of that name, or no room for one more adapter.",
+    504: "It was not done in time.",
+}
+Endpoint = tuple[str, Callable[..., Any], list[str]]
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Error(BaseModel):
+    """Every answer with a status of 400 or more."""
+
+    error: ErrorDetail
+
+
+class PredictAnswer(BaseModel):
+    """An answer."""
+
+    response: str
+    disclaimer: str
+
+
+class LoadAnswer(BaseModel):
+    """A model that can be asked now."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class UnloadAnswer(BaseModel):
+    """A model that can be asked no more."""
+
+    id: str
+    object: Literal["model"]
+    deleted: bool
+
+
+_ANSWERS: dict[type[BaseModel], type[BaseModel]] = {  # all but a chat's, which may be a stream
+    PredictRequest: PredictAnswer,
+    LoadRequest: LoadAnswer,
+    UnloadRequest: UnloadAnswer,
+}
+
+
+def add_routes(
+    app: FastAPI, board: Board, metrics: Metrics, limits: Limits, endpoints: Sequence[Endpoint]
+) -> None:
+    """Register all routes and the shape of errors.
+
+    Args:
+        app: LitServe's.
+        board: Health and models are read from it.
+        metrics: Shown under /metrics.
+        limits: Part of the documentation.
+        endpoints: The spec's, which answer questions.
+    """
+    app.title, app.version = "fitbot", __version__
+    app.router.redirect_slashes = False
+    for path, (name, media_type) in _PAGE_FILES.items():
+        app.add_route(path, _file(_PAGE / name, media_type), ["GET"], include_in_schema=False)
+    for path, endpoint, methods in endpoints:
+        _add_answering(app, path, endpoint, methods)
+    _add_watching(app, board, metrics)
+    _add_documentation(app, limits)
+
+    @app.exception_handler(Refused)
+    async def refuse(request: Request, refused: Refused) -> Response:
+        if refused.status in (429, 503):
+            metrics.rejected[refused.code] += 1
+        return refused.response()
+
+    @app.exception_handler(HTTPException)
+    async def refuse_plainly(request: Request, error: HTTPException) -> Response:
+        names = {404: "not_found", 405: "method_not_allowed"}
+        code = names.get(error.status_code, "http_error")
+        headers = dict(error.headers or {})
+        return Refused(error.status_code, code, str(error.detail), headers=headers).response()
+
+
+def _add_answering(
+    app: FastAPI, path: str, endpoint: Callable[..., Any], methods: list[str]
+) -> None:
+    kind = _BODIES[path]
+    body = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    answer: dict[str, Any] = {"model": _ANSWERS.get(kind)}
+    if kind is ChatRequest:
+        shape = {"schema": {"type": "object"}}
+        answer = {"content": {"application/json": shape, "text/event-stream": {}}}
+    statuses = _CHANGE_STATUSES if path in ADMIN_PATHS else _ANSWER_STATUSES
+    app.add_api_route(
+        path,
+        endpoint,
+        methods=methods,
+        response_class=Response,
+        responses={
+            200: {"description": "The answer.", **answer},
+            **{status: {"model": Error, "description": text} for status, text in statuses.items()},
+        },
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
+        },
+    )
+
+
+def _add_watching(app: FastAPI, board: Board, metrics: Metrics) -> None:
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": Error, "description": _ANSWER_STATUSES[status]} for status in (401, 421)
+    }
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"model": Error, "description": _ANSWER_STATUSES[503]}
+    }
+
+    @app.get("/livez", response_class=PlainTextResponse, responses={421: refusals[421]})
+    async def livez() -> Response:
+        """Say that the server runs."""
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses={421: refusals[421], **unready})
+    async def readyz() -> Response:
+        """Say whether questions can be answered now."""
+        trouble = board.trouble()
+        if trouble:
+            raise Refused(503, "unavailable", trouble, retry_after=5)
+        return PlainTextResponse("ok")
+
+    @app.get("/v1/models", responses=refusals)
+    async def models() -> dict[str, Any]:
+        """List the models, the default one first."""
+        return {"object": "list", "data": [model_entry(name) for name in board.models]}
+
+    @app.get("/metrics", response_class=PlainTextResponse, responses=refusals)
+    async def prometheus() -> Response:
+        """Show the counters, for Prometheus."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def model_entry(name: str) -> dict[str, Any]:
+    """Describe a model as OpenAI's servers do."""
+    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fitbot"}
+
+
+def _add_documentation(app: FastAPI, limits: Limits) -> None:
+    def openapi() -> dict[str, Any]:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        bodies = [(body, "validation") for body in set(_BODIES.values())]
+        _, definitions = models_json_schema(
+            bodies,  # type: ignore[arg-type]
+            ref_template="#/components/schemas/{model}",
+        )
+        components = schema.setdefault("components", {})
+        describe_limits(definitions["$defs"], limits)
+        components.setdefault("schemas", {}).update(definitions["$defs"])
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{}, {"key": []}]  # keys are an option of the server's
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi_json() -> Response:
+        return Json(app.openapi())
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(_as_page(app.openapi()))
+
+
+def _as_page(schema: dict[str, Any]) -> str:
+    """Write a schema as a page without scripts: FastAPI's own loads one from another host."""
+    rows = [
+        f"<dt><code>{method.upper()} {html.escape(path)}</code></dt>"
+        f"<dd>{html.escape(operation.get('description', ''))}</dd>"
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>fitbot: API</title>'
+        '<link rel="stylesheet" href="/page.css"><main class="docs"><h1>fitbot\'s API</h1>'
+        f"<dl>{''.join(rows)}</dl>"
+        '<p>In full: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1)</p></main></html>'
+    )
+
+
+def _file(path: Path, media_type: str) -> Callable[[Request], Any]:
+    content = path.read_bytes()
+
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return send

@@ -1,0 +1,292 @@
+"""LitServe's server, made to survive: it replaces dead workers, drains, and leaves nothing behind.
+
+The process that runs it is called main; see the package's docstring for the others.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from multiprocessing.connection import wait
+from multiprocessing.managers import SyncManager
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import litserve
+from fastapi import FastAPI
+from litserve.utils import WorkerSetupStatus
+
+from fitbot.errors import ConfigError, EngineError
+from fitbot.serving.keys import KeyRing
+from fitbot.serving.limits import Limits
+from fitbot.serving.logs import set_up_logging
+from fitbot.serving.metrics import Metrics
+from fitbot.serving.middleware import Doorkeeper, Envelope, Intake, PatientProtocol
+from fitbot.serving.routes import PATHS, add_routes
+from fitbot.serving.shared_state import CLOSING, DRAINING, Board, die_with_parent
+from fitbot.serving.spec import AnswerSpec
+from fitbot.serving.transport import BundlingTransport
+from fitbot.serving.worker import POLL_SECONDS, AnswerAPI
+
+_TICK_SECONDS = 0.1
+_HUNG_SECONDS = 60.0  # a worker that has not moved for so long is killed
+_DEATHS = 5  # in so many minutes, and the server gives up
+_DEATHS_SECONDS = 120.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+log = logging.getLogger(__name__)
+
+
+class FitbotServer(litserve.LitServer):  # type: ignore[misc]
+    """One worker, one API process, and a main process that looks after both."""
+
+    def __init__(
+        self,
+        api: AnswerAPI,
+        spec: AnswerSpec,
+        metrics: Metrics,
+        limits: Limits,
+        keys: KeyRing,
+        admin_keys: KeyRing,
+        *,
+        only_local_names: bool,
+    ):
+        """Put the parts together.
+
+        Args:
+            api: The worker's side.
+            spec: The routes that answer; the same that `api` was made with.
+            metrics: What is counted.
+            limits: Of requests, and of patience.
+            keys: Who may ask.
+            admin_keys: Who may change what is served.
+            only_local_names: See `Doorkeeper`.
+        """
+        self.board: Board = api.board
+        self._api = api
+        self._answer_spec = spec
+        self._metrics = metrics
+        self._limits = limits
+        self._signals = 0  # that asked to end
+        self._deaths: list[float] = []
+        self._failed = False
+        doorkeeping = {
+            "keys": keys,
+            "admin_keys": admin_keys,
+            "only_local_names": only_local_names,
+        }
+        gates: list[tuple[type, dict[str, Any]]] = [
+            (Intake, {"limits": limits}),
+            (Doorkeeper, doorkeeping),
+            (Envelope, {"limits": limits, "metrics": metrics, "routes": PATHS}),
+        ]
+        # "cpu" makes it one worker; the engine looks for its device itself.
+        super().__init__(
+            api, accelerator="cpu", timeout=False, disable_openapi_url=True, middlewares=gates
+        )
+        self._monitor_workers = False  # main does it itself
+        self.uvicorn_graceful_timeout = 3
+
+    def serve(self, host: str, port: int) -> int:
+        """Serve until a signal says otherwise.
+
+        Returns:
+            The exit status: 0, or 1 if the engine could not be kept alive.
+
+        Raises:
+            ConfigError: The port is taken, or not one to be had.
+            EngineError: The engine did not start.
+        """
+        set_up_logging()
+        with self._signals_counted(), _bind_errors(host, port):
+            self.run(
+                host=host,
+                port=port,
+                num_api_servers=1,
+                generate_client_file=False,
+                log_level="warning",
+                log_config=None,
+                access_log=False,
+                http=_protocol(self._limits),
+                ws="none",
+                proxy_headers=False,
+                server_header=False,
+                h11_max_incomplete_event_size=self._limits.max_header_bytes,
+                limit_concurrency=self._limits.max_connections,
+            )
+        return int(self._failed)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Set up the API process."""
+        die_with_parent()
+        self._heed_main_only()
+        switchboard = self._answer_spec.switchboard
+        jobs = self._get_request_queue(self._answer_spec.api_path)
+        consumer: int = app.response_queue_id  # type: ignore[attr-defined]  # LitServe sets it
+        switchboard.connect(jobs, self.response_buffer, consumer)
+        async with super().lifespan(app):
+            watching = asyncio.create_task(switchboard.watch())
+            yield
+            watching.cancel()
+        with suppress(OSError, EOFError):  # the thread that LitServe leaves waiting may go now
+            self._transport.send(None, consumer)
+
+    def _heed_main_only(self) -> None:
+        """Let signals to the whole group pass: main gets them too, and says when it is time."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            uvicorns: Any = signal.getsignal(number)
+
+            def heed(number: int, frame: FrameType | None, uvicorns: Any = uvicorns) -> None:
+                if self.board.state == CLOSING:
+                    uvicorns(number, frame)
+
+            signal.signal(number, heed)
+
+    def _register_internal_endpoints(self) -> None:
+        add_routes(self.app, self.board, self._metrics, self._limits, self._answer_spec.endpoints)
+
+    def _register_spec_endpoints(self, lit_api: AnswerAPI) -> None:
+        """Do nothing: `add_routes` has registered them, with their documentation."""
+
+    def _init_manager(self, num_api_servers: int) -> SyncManager:
+        set_up_logging()  # run has just set up LitServe's own
+        manager = SyncManager(ctx=multiprocessing.get_context("fork"))
+        manager.start(_begin_manager)
+        self._manager = manager
+        self.transport_config.manager = manager
+        self.transport_config.num_consumers = num_api_servers
+        self.workers_setup_status = manager.dict()
+        # run waits on this event until the server is to end.
+        self._shutdown_event = SimpleNamespace(wait=self._supervise)
+        self.litapi_request_queues[self._api.api_path] = manager.Queue()
+        self._transport = BundlingTransport(manager, [manager.Queue()])
+        return manager
+
+    def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
+        processes: dict[int, Any] = super()._start_server(*args, **kwargs)
+        self._api_processes = processes
+        return processes
+
+    def verify_worker_status(self) -> None:
+        """Wait until the engine is open.
+
+        Raises:
+            EngineError: It cannot be opened, or the wait was ended by a signal.
+        """
+        worker = self.inference_workers[0]
+        while WorkerSetupStatus.READY not in self.workers_setup_status.values():
+            if self._signals or not worker.is_alive():
+                worker.kill()
+                self._manager.shutdown()
+                raise EngineError(
+                    "ended before the engine had started"
+                    if self._signals
+                    else "the engine did not start; the log says why"
+                )
+            wait([worker.sentinel], timeout=_TICK_SECONDS)
+        log.info("ready", extra={"models": list(self.board.models)})
+
+    def _supervise(self) -> None:
+        """Keep a worker alive until a signal comes, then let running answers finish."""
+        manager = self._manager._process  # type: ignore[attr-defined]
+        while not self._signals:
+            worker, api = self.inference_workers[0], self._api_processes[0]
+            wait([worker.sentinel, api.sentinel, manager.sentinel], timeout=_TICK_SECONDS)
+            if not (api.is_alive() and manager.is_alive()):
+                log.error("the API process or the manager died")
+                self._failed = True
+                break
+            if worker.is_alive() and self.board.worker and self.board.silence() > _HUNG_SECONDS:
+                log.error("the worker does not move; it is killed")
+                worker.kill()
+                worker.join()
+            if not worker.is_alive() and not self._replace_worker():
+                self._failed = True
+                break
+        self._drain()
+
+    def _replace_worker(self) -> bool:
+        """Start a new worker; False when too many have died."""
+        self.board.worker = 0
+        now = time.monotonic()
+        self._deaths = [when for when in self._deaths if when > now - _DEATHS_SECONDS] + [now]
+        log.error("the worker died", extra={"exit_code": self.inference_workers[0].exitcode})
+        if len(self._deaths) >= _DEATHS:
+            log.error("the worker died %d times; giving up", len(self._deaths))
+            return False
+        # By then a read of the queue that the dead worker has left behind is over.
+        self._sleep(2 * POLL_SECONDS * 2 ** (len(self._deaths) - 1))
+        if not self._signals:
+            self.board.restarts += 1
+            self.inference_workers[0] = self.launch_single_inference_worker(self._api, 0)
+        return True
+
+    def _drain(self) -> None:
+        """Let running answers finish; a second signal, or too long a wait, ends them."""
+        log.info("shutting down", extra={"in_flight": self.board.active})
+        self.board.state = DRAINING
+        until = time.monotonic() + self._limits.drain_seconds
+        can_answer = self.board.worker and not self._failed
+        while can_answer and self.board.active and self._signals < 2 and time.monotonic() < until:
+            time.sleep(_TICK_SECONDS)
+            can_answer = self.inference_workers[0].is_alive()
+        self.board.state = CLOSING
+        until = time.monotonic() + 1
+        while self.board.active and time.monotonic() < until:  # they are being refused
+            time.sleep(_TICK_SECONDS / 2)
+
+    def _perform_graceful_shutdown(self, manager: SyncManager, *args: Any, **kwargs: Any) -> None:
+        self.board.state = CLOSING
+        worker = self.inference_workers[0]
+        if self._signals < 2 and worker.is_alive() and self._manager_lives():
+            # LitServe's loop ends by itself; terminate() does not reach the worker.
+            self.litapi_request_queues[self._api.api_path].put((None, None, None, None))
+            worker.join(3)
+        worker.kill()
+        super()._perform_graceful_shutdown(manager, *args, **kwargs)
+
+    def _manager_lives(self) -> bool:
+        return bool(self._manager._process.is_alive())  # type: ignore[attr-defined]
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._signals:
+            time.sleep(_TICK_SECONDS)
+
+    @contextmanager
+    def _signals_counted(self) -> Iterator[None]:
+        def count(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+
+        before = {number: signal.signal(number, count) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _bind_errors(host: str, port: int) -> Iterator[None]:
+    """uvicorn exits the process when it cannot bind, LitServe wants ports from 1024."""
+    try:
+        yield
+    except (SystemExit, ValueError) as error:
+        raise ConfigError(f"--port {port}: cannot listen there on {host}; take another") from error
+
+
+def _begin_manager() -> None:
+    die_with_parent()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _protocol(limits: Limits) -> type[PatientProtocol]:
+    class Protocol(PatientProtocol):
+        RECEIVE_SECONDS = limits.receive_seconds
+
+    return Protocol

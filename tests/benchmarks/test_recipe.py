@@ -1,0 +1,59 @@
+"""That configs/dpo_v2.yaml and docs/recipe.md say what was measured; and where results lay."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))
+import recipe_plot
+from train import without_folders
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    return recipe_plot.read(RESULTS / f"recipe_{name}_h200_2026-11-23.json")
+
+
+def setting(config: dict[str, Any], name: str) -> Any:
+    for part in name.split("."):
+        config = config.get(part, {})
+    return config
+
+
+def test_the_config_is_the_run_that_validation_chose() -> None:
+    chosen = recipe_plot.choose(read("search") + read("refine"))
+    published, ours = (
+        yaml.safe_load(Path(ROOT / "configs" / name).read_text())
+        for name in ("dpo.yaml", "dpo_v2.yaml")
+    )
+
+    for name, value in chosen["settings"].items():
+        assert (setting(ours, name) or setting(published, name)) == value, name
+    changed = {f"{part}.{name}" for part in ("model", "trainer") for name in ours[part]}
+    assert changed <= chosen["settings"].keys()
+
+
+def test_the_document_holds_the_tables_that_the_results_give() -> None:
+    text = (ROOT / "docs" / "recipe.md").read_text()
+
+    tables = recipe_plot.tables(read("search") + read("refine"), read("final"))
+
+    lines = [line for line in tables.splitlines() if line]
+    assert len(lines) > 60
+    assert [line for line in lines if line not in text] == []
+
+
+def test_results_tell_no_paths_of_the_machines_that_made_them() -> None:
+    typed = "python benchmarks/train.py --model /a/b/q06 --out=/r/x.json --data data/fitness.json"
+    shown = "python benchmarks/train.py --model q06 --out=x.json --data data/fitness.json"
+
+    assert without_folders(typed) == shown
+    path = r"[\"\s=]/(?!pytorch/)(?:\w[\w.-]*/)+\w[^\s\"]*"  # there torch itself was compiled
+    for file in RESULTS.iterdir():
+        assert not re.findall(path, file.read_text()), file.name

@@ -1,0 +1,136 @@
+"""Runs that end before their end say so, with a status, and nobody waits for ever."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FIT = (sys.executable, "-m", "fitbot", "fit", "--config", "configs/quickstart.yaml")
+
+# Its main thread is where no signal reaches it, as one that waits for a GPU.
+WAITS = """
+import ctypes, signal
+from fitbot import endings
+signal.signal(signal.SIGTERM, lambda *_: None)
+endings._WAITS = endings._LOOKS_EVERY = 0.2
+{setting}
+endings.Lookout.begin()
+endings.Lookout.begin()
+print("waits", flush=True)
+libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)
+"""
+
+
+def start(*command: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [str(word) for word in command],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def assert_lost(said: str) -> None:
+    last = said.splitlines()[-1]  # where there is srun, Lightning says before that it is not used
+    assert last.startswith("fitbot: process 0 on ")
+    assert "waited in vain for another process" in last
+    assert last.endswith("--ckpt_path last goes on from the latest checkpoint. (NCCL: GONE)")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
+    base: str, tmp_path: Path, processes: int
+) -> None:
+    settings = {
+        "run.root": tmp_path,
+        "run.save_every_n_steps": 1,
+        "run.sample_every_n_steps": "null",
+        "model.base_model": base,
+        "model.load_in_4bit": "false",
+        "data.val_path": "null",
+        "trainer.max_epochs": 1000,
+        "trainer.devices": processes,
+        "trainer.enable_progress_bar": "false",
+    }
+    options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    fit = start(*FIT, *options)
+    try:
+        while not (tmp_path / "quickstart" / "last.ckpt").exists() and fit.poll() is None:
+            time.sleep(0.1)
+        fit.send_signal(signal.SIGTERM)
+        _, said = fit.communicate(timeout=60)  # so nobody has its output open any more
+    finally:
+        fit.kill()
+
+    assert fit.returncode == 128 + signal.SIGTERM, said
+    assert said.count("told to end (SIGTERM); --ckpt_path last goes on") == processes
+    assert "Traceback" not in said
+
+
+def test_only_a_fit_is_said_to_go_on(base: str) -> None:
+    told = """
+import os, signal, sys
+from fitbot.dpo.module import DPOModule
+DPOModule.on_validation_epoch_start = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+    options = ("--model.base_model", base, "--model.load_in_4bit", "false")
+    validate = start(sys.executable, "-c", told, "validate", *FIT[4:], *options)
+
+    _, said = validate.communicate(timeout=60)
+
+    assert validate.returncode == 128 + signal.SIGTERM, said
+    assert "told to end (SIGTERM)\n" in said
+
+
+def test_a_process_that_waits_for_a_lost_one_can_be_told_to_end() -> None:
+    waiting = start(sys.executable, "-c", WAITS.format(setting=""))
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "waits\n"
+
+    waiting.send_signal(signal.SIGTERM)
+
+    assert waiting.wait(timeout=60) == 128 + signal.SIGTERM
+
+
+def test_what_nccl_knows_of_a_lost_process_is_said_and_ends_the_one_that_waits() -> None:
+    waiting = start(
+        sys.executable, "-c", WAITS.format(setting="endings.nccl_error = lambda: 'NCCL: GONE'")
+    )
+
+    _, said = waiting.communicate(timeout=60)
+
+    assert waiting.returncode == 1
+    assert_lost(said)
+
+
+# As torch with NCCL, the interpreter has something to wait for at its end.
+FINDS_OUT = """
+import atexit, time, torch
+from fitbot import cli
+from fitbot.__main__ import main
+def fit(*_):
+    raise torch.distributed.DistBackendError("NCCL error in: a.cpp\\nLast error:\\nNCCL: GONE")
+cli.FitbotCLI = fit
+atexit.register(time.sleep, 60)
+main(["fit"])
+"""
+
+
+def test_a_process_that_finds_out_by_itself_ends_at_once() -> None:
+    finds_out = start(sys.executable, "-c", FINDS_OUT)
+
+    _, said = finds_out.communicate(timeout=50)
+
+    assert finds_out.returncode == 1
+    assert_lost(said)

@@ -1,0 +1,419 @@
+"""The commands as a person types them: help at once, refusals in a few lines, a whole run."""
+
+import ast
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fitbot.__main__ import COMMANDS, main
+from fitbot.commands.fit import FitbotCLI
+from fitbot.dpo.run import RunSettings, new_run_folder, resolve_checkpoint
+from fitbot.errors import AdapterError
+from tests.conftest import ROOT
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+OVERLAYS = {"t4.yaml": "dpo.yaml", "dpo_v1_1.yaml": "dpo.yaml", "dpo_v2.yaml": "dpo.yaml"}
+
+
+def quickstart(run_root: Path, *options: str) -> list[str]:
+    """Arguments of a run of the shipped default on its first pairs: two epochs of two steps."""
+    os.environ["WANDB_MODE"] = "disabled"
+    return [
+        *("--config", str(ROOT / "configs" / "quickstart.yaml"), "--run.root", str(run_root)),
+        *("--data.train_path", str(ROOT / "data" / "fitness_train.json")),
+        *("--data.val_path", str(ROOT / "data" / "fitness_val.json")),
+        *("--data.train_limit", "16", "--data.val_limit", "4", "--trainer.max_epochs", "2"),
+        *("--data.accumulate_batches", "2", "--trainer.log_every_n_steps", "6"),
+        *("--model.reference_cache", str(run_root / "reference")),
+        *("--trainer.enable_progress_bar", "false", *options),
+    ]
+
+
+def test_help_answers_without_heavy_imports() -> None:
+    code = (
+        "import sys; from fitbot.__main__ import main; main(['--help']); "
+        "print([m for m in ('torch', 'lightning', 'jsonargparse') if m in sys.modules])"
+    )
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert out.stdout.splitlines()[-1] == "[]"
+    assert all(name in out.stdout for name in COMMANDS)
+
+
+def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fitt"]) == 2
+    assert capsys.readouterr().err == "fitbot: no command 'fitt'; did you mean 'fit'?\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        (["fit", "--model.betta", "1"], "model.beta"),
+        (["fit", "--data.trainpath", "x"], "data.train_path"),
+        (["export", "x.ckpt", "--merg"], "merge"),
+        (["audit", "x.json", "--max_lenght", "9"], "max_length"),
+    ],
+)
+def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
+    args: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2
+    assert len(lines) <= 8
+    assert lines[-1] == f"did you mean {meant!r}?"
+
+
+def test_an_unknown_key_in_a_config_is_refused_with_the_nearest_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "typo.yaml").write_text("model:\n  learning_rat: 1.0e-4\n")
+
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(tmp_path / "typo.yaml")])
+
+    assert stop.value.code == 2
+    assert "did you mean 'model.learning_rate'?" in capsys.readouterr().err
+
+
+def test_there_are_configs() -> None:
+    assert {path.name for path in CONFIGS} >= {
+        *("dpo.yaml", "dpo_v1_1.yaml", "quickstart.yaml", "t4.yaml", "debug.yaml", "overfit.yaml")
+    }
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+def test_every_config_parses(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    under = CONFIGS[0].parent / OVERLAYS.get(config.name, "quickstart.yaml")
+
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(under), "--config", str(config), "--print_config"])
+
+    assert stop.value.code == 0
+    assert "base_model" in capsys.readouterr().out
+
+
+def test_contradictions_between_sections_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {
+        "--model.backend=unsloth": "set data.layout: rows",
+        "--data.max_length=4000": "exceeds model.max_seq_length",
+        "--trainer.accumulate_grad_batches=4": "data.accumulate_batches",
+        "--data.max_prompt_length=1024": "must exceed data.max_prompt_length",
+        "--data.train_path=nowhere.json": "nowhere.json",
+        "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
+        "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
+    }
+    for option, message in cases.items():
+        assert main(["fit", *quickstart(tmp_path / "runs", *option.split())]) == 1, option
+        assert message in capsys.readouterr().err, option
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the quickstart."""
+    root = tmp_path_factory.mktemp("runs")
+    assert main(["fit", *quickstart(root)]) == 0
+    return root / "quickstart"
+
+
+def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    summary = json.loads((run / "summary.json").read_text())
+
+    assert names >= {
+        *("config.yaml", "fit.log", "last.ckpt", "best.ckpt", "metrics", "summary.json"),
+        *("curves.png", "adapter"),
+    }
+    assert summary["steps"] == 4
+    assert summary["first_loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert summary["train_loss"] < summary["first_loss"]
+    assert summary["learning_rate"] == 0
+    for key in ("grad_norm", "val_accuracy", "val_margin", "runtime_seconds", "epochs"):
+        assert isinstance(summary[key], int | float), key
+    log = (run / "fit.log").read_text()
+    assert "first loss 0.6931" in log
+    assert "[prompt:" in log
+    assert "\033" not in log
+    assert "memory expected" in log
+    assert log.count("audit: ") == 1  # these pairs give nothing away
+    assert "nothing stands out" in log
+    assert (run / "last.ckpt").stat().st_size < 8_000_000  # adapter and optimizer, never the base
+
+
+def test_a_short_run_prefers_right_answers_to_questions_it_has_not_seen(tmp_path: Path) -> None:
+    options = ("--data.train_limit", "448", "--data.val_limit", "160", "--trainer.max_epochs", "1")
+
+    assert main(["fit", *quickstart(tmp_path, *options, "--data.accumulate_batches", "4")]) == 0
+
+    summary = json.loads((tmp_path / "quickstart" / "summary.json").read_text())
+    assert summary["first_loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert summary["val_accuracy"] > 0.6  # of 160; 0.5 before
+
+
+def test_curves_and_csv_agree(run: Path) -> None:
+    with (run / "metrics" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    assert {row["step"] for row in rows if row["val/loss"]} == {"2", "4"}
+    assert {row["step"] for row in rows if row["train/loss"]} == {"1", "4"}
+
+
+def test_a_second_run_of_the_name_gets_a_folder_of_its_own(run: Path) -> None:
+    before = (run / "summary.json").read_text()
+
+    folder = new_run_folder(RunSettings(name="quickstart", root=str(run.parent)))
+
+    assert folder.name == "quickstart-2"
+    assert (run / "summary.json").read_text() == before
+    folder.rmdir()
+
+
+def test_validate_and_predict_measure_the_checkpoint_alike(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_path = [
+        "--data.test_path",
+        str(ROOT / "data" / "fitness_val.json"),
+        "--data.test_limit",
+        "4",
+    ]
+    args = quickstart(run.parent, "--ckpt_path", "last", *test_path)
+    summary = json.loads((run / "summary.json").read_text())
+
+    assert main(["validate", *args]) == 0
+    shown = capsys.readouterr().out
+    assert main(["predict", *args]) == 0
+
+    rows = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+    margin = sum(row["margin"] for row in rows) / len(rows)
+    assert len(rows) == 4
+    assert margin == pytest.approx(summary["val_margin"], abs=1e-3)
+    assert f"{summary['val_margin']:.4f}"[:5] in shown
+    assert "step" not in shown  # it is the checkpoint's, which measuring does not count
+
+
+def test_resuming_by_last_goes_on_in_the_runs_folder(tmp_path: Path) -> None:
+    """Killed after step 3 of 4 in another process, resumed here: the unbroken run's weights."""
+    every_step = ("--run.save_every_n_steps", "1", "--model.reference", "cached")
+    assert main(["fit", *quickstart(tmp_path / "a", *every_step)]) == 0
+    killer = (
+        "import os, lightning\n"
+        "from fitbot.dpo.run import LastCheckpoint\n"
+        "save = LastCheckpoint.on_train_batch_end\n"
+        "def save_and_die(self, trainer, *args):\n"
+        "    save(self, trainer, *args)\n"
+        "    if trainer.global_step == 3: os._exit(9)\n"
+        "LastCheckpoint.on_train_batch_end = save_and_die\n"
+        "import sys; from fitbot.__main__ import main; main(sys.argv[1:])\n"
+    )
+    args = quickstart(tmp_path / "b", *every_step, "--ckpt_path", "last")
+    died = subprocess.run([sys.executable, "-c", killer, "fit", *args], capture_output=True)
+    assert died.returncode == 9, died.stderr.decode()[-2000:]
+
+    assert main(["fit", *args]) == 0
+
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.name != "reference"] == [
+        "quickstart"
+    ]
+    broken = torch.load(tmp_path / "b" / "quickstart" / "last.ckpt", weights_only=True)
+    whole = torch.load(tmp_path / "a" / "quickstart" / "last.ckpt", weights_only=True)
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(broken["state_dict"][name], weight), name
+    one, other = (
+        json.loads((tmp_path / x / "quickstart" / "summary.json").read_text()) for x in "ab"
+    )
+    for key in ("first_loss", "train_loss", "mean_train_loss", "val_margin", "grad_norm"):
+        assert one[key] == other[key], key
+
+
+def test_the_command_line_wins_over_a_checkpoints_own_settings(run: Path) -> None:
+    # LightningCLI's own rule is the reverse, and silent
+    args = quickstart(run.parent, "--ckpt_path", str(run / "last.ckpt"), "--model.beta", "0.7")
+
+    cli = FitbotCLI(["validate", *args])
+
+    assert cli.model.beta == 0.7
+
+
+def test_lightning_may_not_wrap_our_samplers(run: Path) -> None:
+    cli = FitbotCLI(["validate", *quickstart(run.parent)])
+
+    assert cli.trainer._accelerator_connector.use_distributed_sampler is False
+
+
+def test_last_of_a_run_that_has_none_starts_it_and_best_is_refused(tmp_path: Path) -> None:
+    settings = RunSettings(name="new", root=str(tmp_path))
+
+    assert resolve_checkpoint(settings, "last") is None
+    with pytest.raises(AdapterError, match=r"no run 'new' .* has a best\.ckpt"):
+        resolve_checkpoint(settings, "best")
+
+
+def test_what_export_writes_can_be_asked_and_trained_on_in_its_own_shape(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main(["export", str(run), "--out", first]) == 0
+
+    assert main(["chat", "--adapter", first, "--max_new_tokens", "4", "--ask", "Hi?"]) == 0
+    # the settings say rank 2; the adapter that the run goes on from has rank 16
+    options = ("--model.adapter", first, "--model.lora.r", "2", "--trainer.max_steps", "1")
+    assert main(["fit", *quickstart(tmp_path, *options)]) == 0
+    assert main(["export", str(tmp_path / "quickstart"), "--out", second]) == 0
+
+    config = json.loads((tmp_path / "second" / "adapter_config.json").read_text())
+    assert config["r"] == 16
+    told = json.loads((tmp_path / "second" / "fitbot.json").read_text())
+    assert told["answers"]["temperature"] == 0.7
+    summary = json.loads((tmp_path / "quickstart" / "summary.json").read_text())
+    assert abs(summary["first_loss"] - 0.6931) < 0.05  # dropout is on in training
+
+
+def test_chat_answers_in_one_line_for_scripts(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = ["--adapter", str(run / "adapter"), "--max_new_tokens", "8"]
+
+    assert main(["chat", *adapter, "--ask", "How much protein?"]) == 0
+    first = capsys.readouterr().out
+    assert main(["chat", *adapter, "--ask", "How much protein?"]) == 0
+
+    assert first.strip()
+    assert capsys.readouterr().out == first  # the same seed, the same answer
+
+
+def test_chat_does_not_ask_the_model_about_an_emergency(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["chat", "--adapter", str(run / "adapter"), "--max_new_tokens", "8"]
+    question = "I have crushing chest pain. Which exercise next?"
+
+    assert main([*ask, "--ask", question]) == 0
+    assert capsys.readouterr().out.startswith("Stop exercising now. Call your local emergency")
+    assert main([*ask, "--raw", "--ask", question]) == 0
+    assert "emergency number" not in capsys.readouterr().out
+
+
+def test_chat_without_an_adapter_asks_the_latest_run_or_else_the_embedded_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ask = ["chat", "--max_new_tokens", "8", "--ask", "Are lentils vegan?"]
+
+    assert main(ask) == 0
+    alone = capsys.readouterr()
+    for name in ("older", "newer"):
+        shutil.copytree(run / "adapter", tmp_path / "checkpoints" / name / "adapter")
+    os.utime(tmp_path / "checkpoints" / "older" / "adapter" / "fitbot.json", (0, 0))
+    assert main(ask) == 0
+
+    assert alone.out.strip()
+    assert "the embedded model answers" in alone.err
+    newer = Path("checkpoints", "newer", "adapter")
+    assert f"named: {newer} answers" in capsys.readouterr().err
+    assert main([*ask, "--base"]) == 0
+    assert f"the base of {newer} answers" in capsys.readouterr().err
+
+
+# -- the house ------------------------------------------------------------------------------------
+
+FLOORS = {
+    **{
+        "__init__": 0,
+        "errors": 0,
+        "command_line": 1,
+        "embedded": 1,
+        "processes": 1,
+        "launchers": 1,
+    },
+    **{"pairs": 2, "policy": 3, "audit": 3},
+    **{
+        "dpo": 4,
+        "answers": 4,
+        "run": 4,
+        "endings": 4,
+        "evaluation": 5,
+        "cli": 5,
+        "serve": 5,
+        "ray": 6,
+        "__main__": 6,
+    },
+}
+
+
+def imports_of(path: Path) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fitbot."):
+            found.append((str(node.module).split(".")[1], node.lineno))
+    return found
+
+
+def test_the_wheel_has_every_package_and_the_embedded_model() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "fitbot").rglob("__init__.py")}
+
+    assert set(project["tool"]["setuptools"]["packages"]) == {
+        *(".".join(folder.parts) for folder in folders),
+        "fitbot.serve",
+        "fitbot.tiny",
+    }
+
+
+def test_imports_run_downwards_only() -> None:
+    files = [*sorted((ROOT / "fitbot").rglob("*.py")), *sorted((ROOT / "serve").rglob("*.py"))]
+    assert len(files) > 20
+
+    for path in files:
+        in_serve = path.is_relative_to(ROOT / "serve")
+        room = "serve" if in_serve else path.relative_to(ROOT / "fitbot").parts[0]
+        room = room.removesuffix(".py")
+        for other, line in imports_of(path):
+            below = FLOORS[other] < FLOORS[room] or other == room
+            assert below, f"{path.relative_to(ROOT)}:{line} imports {other}"
+
+
+@pytest.mark.parametrize(
+    ("word", "only"),
+    [
+        ("LoraConfig", "base_model/loading.py"),
+        ("import bitsandbytes", "base_model/loading.py base_model/lora.py dpo/optimizer.py"),
+        ("apply_chat_template", "pairs/chat.py"),
+    ],
+)
+def test_what_one_room_alone_may_name(word: str, only: str) -> None:
+    files = (ROOT / "fitbot").rglob("*.py")
+
+    naming = {str(p.relative_to(ROOT / "fitbot")) for p in files if word in p.read_text()}
+
+    assert naming == set(only.split())
+
+
+def test_no_module_is_called_utils() -> None:
+    assert not list((ROOT / "fitbot").rglob("util*.py"))
+
+
+def settings_of(run: Path) -> Any:
+    return json.loads((run / "adapter" / "fitbot.json").read_text())
+
+
+def test_the_exported_adapter_carries_the_recipes_answer_and_serve_settings(run: Path) -> None:
+    told = settings_of(run)
+
+    assert told["answers"]["temperature"] == 0.7
+    assert told["serve"]["port"] == 8000
+    assert told["metrics"]["steps"] == 4

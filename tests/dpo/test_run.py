@@ -1,0 +1,99 @@
+"""A run's folder and loggers: nothing is overwritten, nothing blocks."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import model_checkpoint
+from lightning.pytorch.loggers import WandbLogger
+
+from fitbot.dpo.run import (
+    LastCheckpoint,
+    RunSettings,
+    best_checkpoint,
+    new_run_folder,
+    resolve_checkpoint,
+    run_loggers,
+)
+from fitbot.errors import AdapterError, ConfigError
+from tests.conftest import make_data, make_module, make_trainer
+
+
+def test_last_is_the_latest_run_of_exactly_that_name(tmp_path: Path) -> None:
+    settings = RunSettings(name="run", root=str(tmp_path))
+    for age, name in enumerate(("run", "run-2", "run-other", "runner")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "last.ckpt").touch()
+        os.utime(tmp_path / name / "last.ckpt", (1000 + age, 1000 + age))
+
+    assert resolve_checkpoint(settings, "last") == tmp_path / "run-2" / "last.ckpt"
+    assert new_run_folder(settings).name == "run-3"
+
+
+def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "last.ckpt").write_text("whole")
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.state.fn = "fit"  # type: ignore[assignment]
+
+    def save_half(path: Path, **settings: Any) -> None:
+        path.write_text("ha")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "save_checkpoint", save_half)
+    with pytest.raises(KeyboardInterrupt):
+        LastCheckpoint(tmp_path, 1).on_validation_end(trainer, None)  # type: ignore[arg-type]
+
+    assert (tmp_path / "last.ckpt").read_text() == "whole"
+
+
+def test_the_best_checkpoint_is_of_a_validation_and_an_epoch_cut_short_has_none(
+    base: str, pairs_file: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    model_checkpoint.warning_cache.clear()
+    best = best_checkpoint(tmp_path)
+    data = make_data(base, pairs_file, batch_size=2, accumulate_batches=1)  # five steps an epoch
+
+    for steps, saved in ((3, []), (7, [5])):
+        settings = {"max_steps": steps, "callbacks": [best], "enable_checkpointing": True}
+        make_trainer(tmp_path, **settings).fit(make_module(base, tmp_path), data)
+
+        found = [torch.load(path, weights_only=True) for path in tmp_path.glob("*.ckpt")]
+        assert [checkpoint["global_step"] for checkpoint in found] == saved
+    assert not [said for said in recwarn if "monitored key" in str(said.message)]
+
+
+def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match=r"no such file; give a \.ckpt, last or best"):
+        resolve_checkpoint(RunSettings(), str(tmp_path / "x.ckpt"))
+
+
+@pytest.mark.parametrize("key", [None, "k" * 40])
+def test_wandb_without_a_key_logs_offline_and_never_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+
+    loggers = run_loggers(tmp_path, RunSettings(wandb_project="fitness-bot", name="a name"))
+
+    assert isinstance(loggers[1], WandbLogger)
+    assert os.environ.get("WANDB_MODE") == (None if key else "offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed"
+)
+def test_a_missing_tensorboard_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'fitbot\[tensorboard\]'"):
+        run_loggers(tmp_path, RunSettings(tensorboard=True))

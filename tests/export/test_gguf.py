@@ -1,0 +1,413 @@
+"""GGUF files hold the network, its tokenizer and its adapter, as llama.cpp and gguf read them."""
+
+import importlib.util
+import json
+import logging
+import shutil
+from copy import deepcopy
+from ctypes import c_int32
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from fitbot.__main__ import main
+from fitbot.base_model import gguf_file
+from fitbot.base_model.gguf_file import write_base
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.export.gguf import export_gguf
+from fitbot.generation.decoders.llama_decoder import LlamaDecoder
+from fitbot.generation.loading import open_llama_engine
+from fitbot.generation.merging import merge
+from fitbot.pairs.chat import Chat, load_tokenizer
+from tests.conftest import ROOT, SYSTEM
+from tests.generation.test_engines import write_adapter
+from tests.tiny_model import MAX_LENGTH, chat_tokenizer
+
+gguf = pytest.importorskip("gguf")
+llama_cpp = pytest.importorskip("llama_cpp") if importlib.util.find_spec("llama_cpp") else None
+needs_llama = pytest.mark.skipif(llama_cpp is None, reason="needs llama.cpp")
+
+STRINGS = [
+    "How much protein do I need a day, at 70.5 kg?",
+    "It's   1234567 steps\n\n\nin 3 days\t\t— isn't THAT fine?!  ",
+    "  leading,trailing   \r\n x\u00a0y",
+    "naïve café — 東京タワー 🏋️‍♀️ ½ ²³ ٣٤٥ हिन्दी",
+    "I'LL he'd we'Re don’t",
+    "<think>hm</think>",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter's folder; nobody changes it."""
+    folder = tmp_path_factory.mktemp("exported")
+    write_adapter(folder, base)
+    return folder
+
+
+@pytest.fixture
+def own(folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(folder, tmp_path / "own"))
+
+
+@pytest.fixture(scope="module")
+def network(base: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+
+
+def small_llama(tokenizer: PreTrainedTokenizerBase, **more: Any) -> Any:
+    """A random Llama whose heads are grouped, whose head is its own, whose positions are scaled."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        initializer_range=0.125,
+        eos_token_id=tokenizer.eos_token_id,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 10_000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 256,
+        },
+        **more,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LlamaForCausalLM(config).eval()
+
+
+def noise(*sizes: int) -> torch.Tensor:
+    return 0.2 * torch.randn(sizes, generator=torch.Generator().manual_seed(sum(sizes)))
+
+
+# -- the files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "largest"), [("f32", 0.0), ("f16", 2**-11), ("q8_0", 1 / 254), ("q4_0", 1 / 8)]
+)
+def test_a_file_holds_the_networks_weights_within_the_steps_of_its_kind(
+    network: Any, chat: Chat, tmp_path: Path, kind: Any, largest: float
+) -> None:
+    write_base(tmp_path / "base.gguf", network, chat, kind)
+
+    reader = gguf.GGUFReader(tmp_path / "base.gguf")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    assert tensors.keys() == {
+        *("token_embd.weight", "output_norm.weight"),  # the head is the embedding
+        *(
+            f"blk.{number}.{name}.weight"
+            for number in range(2)
+            for name in (
+                *("attn_q", "attn_k", "attn_v", "attn_output", "attn_q_norm", "attn_k_norm"),
+                *("attn_norm", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
+            )
+        ),
+    }
+    for name, weight in {
+        "token_embd.weight": network.model.embed_tokens.weight,
+        "blk.1.attn_k.weight": network.model.layers[1].self_attn.k_proj.weight,
+        "blk.0.ffn_down.weight": network.model.layers[0].mlp.down_proj.weight,
+    }.items():
+        found = torch.from_numpy(
+            gguf.dequantize(tensors[name].data, tensors[name].tensor_type).copy()
+        )
+        expected = weight.detach().unflatten(1, (-1, 32))  # blocks with a scale each
+        steps = expected.abs().amax(-1, keepdim=True) * (1.001 if largest else 0)
+        of_embedding = kind == "q4_0" and name.startswith("token")
+        allowed = (1 / 254 if of_embedding else largest) * steps
+        # The scale itself is rounded to 16 bits.
+        assert ((found.unflatten(1, (-1, 32)) - expected).abs() <= allowed + 2e-3 * steps).all()
+
+
+def test_an_adapter_is_a_file_of_its_own_in_float32(own: Path, capsys: Any) -> None:
+    assert main(["export", str(own), "--gguf", "q8_0"]) == 0
+
+    reader = gguf.GGUFReader(own / "adapter.gguf")
+    told = json.loads((own / "fitbot.json").read_text())["gguf"]
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    assert len(tensors) == 2 * 2 * 7
+    assert {tensor.tensor_type.name for tensor in reader.tensors} == {"F32"}
+    assert tensors["blk.0.ffn_up.weight.lora_a"].data.shape == (4, 128)
+    assert reader.get_field("adapter.type").contents() == "lora"
+    assert reader.get_field("adapter.lora.alpha").contents() == 4  # the rank: B is scaled already
+    assert told["kind"] == "q8_0"
+    assert set(told["sha256"]) == {"base.gguf", "adapter.gguf"}
+
+
+@needs_llama
+def test_an_export_tells_how_far_llama_cpp_is_from_transformers(
+    own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        exact = export_gguf(own, "f32")["drift"]
+        coarse = export_gguf(own, "q4_0")["drift"]
+
+    assert exact["tokens"] == coarse["tokens"] > 50
+    assert exact["mean_nats"] <= exact["max_nats"] < 1e-3
+    assert exact["same_token"] == 1
+    assert 0.01 < coarse["mean_nats"] < 1
+    assert json.loads((own / "fitbot.json").read_text())["gguf"]["drift"] == coarse
+    assert f"{coarse['mean_nats']:.5f} nats from those of transformers" in caplog.text
+    assert [
+        record.levelname for record in caplog.records if "q4_0 is coarse" in record.message
+    ] == ["WARNING"]
+
+
+def test_without_llama_cpp_an_export_says_that_it_was_not_checked(
+    own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "llama_cpp" else find(name)
+    )
+
+    told = export_gguf(own, "f16")
+
+    assert told["drift"] is None
+    assert "were not checked" in caplog.text
+
+
+def test_a_network_or_a_tokenizer_that_gguf_cannot_hold_is_refused(
+    network: Any, chat: Chat, tmp_path: Path
+) -> None:
+    file = tmp_path / "base.gguf"
+    biased = small_llama(chat.tokenizer, attention_bias=True)
+    narrow = Qwen3ForCausalLM(
+        Qwen3Config(**(network.config.to_dict() | {"intermediate_size": 40, "dtype": None}))
+    )
+    scaled = Qwen3ForCausalLM(network.config)
+    scaled.model.rotary_emb.inv_freq = scaled.model.rotary_emb.inv_freq / 2
+    sliding = Qwen3ForCausalLM(deepcopy(network.config))
+    sliding.config.use_sliding_window = True
+
+    for model, kind, message in [
+        (biased, "f16", r"self_attn\.q_proj\.bias cannot be written"),
+        (narrow, "q8_0", r"has rows of 40, q8_0 wants multiples of 32"),
+        (scaled, "f16", "positions scaled by 'default'"),
+        (sliding, "f16", "only qwen3 and llama without sliding windows"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            write_base(file, model, chat, kind)  # type: ignore[arg-type]
+    strange = trained_tokenizer(pre_tokenizers.Punctuation())
+    with pytest.raises(ConfigError, match="splits words by rules"):
+        write_base(file, network, Chat(strange), "f16")
+
+
+# -- the tokenizer --------------------------------------------------------------------------------
+
+
+def trained_tokenizer(words: Any) -> Any:
+    """A tokenizer with merges, so that it matters where words end."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = words
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=1500, initial_alphabet=alphabet, show_progress=False)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tokenizer.train_from_iterator([text, *STRINGS * 3], trainer)
+    return chat_tokenizer(tokenizer, MAX_LENGTH)
+
+
+def split(pattern: str) -> Any:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+PLAIN = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+DIGITS = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), PLAIN])
+
+
+def tokens_of_llama(file: Path, text: str, *, special: bool) -> list[int]:
+    options = llama_cpp.llama_model_default_params()
+    options.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(str(file).encode(), options)
+    vocabulary, raw = llama_cpp.llama_model_get_vocab(model), text.encode()
+    found = (c_int32 * 500)()
+    size = llama_cpp.llama_tokenize(vocabulary, raw, len(raw), found, 500, False, special)
+    llama_cpp.llama_model_free(model)
+    return list(found[:size])
+
+
+@needs_llama
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(None, id="fitbot-tiny"),
+        pytest.param(PLAIN, id="gpt-2"),
+        pytest.param(DIGITS, id="smollm"),
+        pytest.param(split(gguf_file.QWEN2), id="qwen2"),
+        pytest.param(split(gguf_file.LLAMA3), id="llama-bpe"),
+    ],
+)
+def test_llama_cpp_makes_the_same_tokens_of_a_text(words: Any, tmp_path: Path) -> None:
+    tokenizer: Any = load_tokenizer("embedded") if words is None else trained_tokenizer(words)
+    chat = Chat(tokenizer, system_prompt=SYSTEM)
+    network = small_llama(tokenizer)
+    write_base(tmp_path / "base.gguf", network, chat, "f16")
+
+    for text in STRINGS:
+        found = tokens_of_llama(tmp_path / "base.gguf", text, special=False)
+        assert found == tokenizer(text, add_special_tokens=False)["input_ids"]
+    turns = [{"role": "user", "content": STRINGS[0]}]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    expected = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    assert chat.end_of_turn_id in expected
+    assert tokens_of_llama(tmp_path / "base.gguf", rendered, special=True) == expected
+
+
+# -- the decoder ----------------------------------------------------------------------------------
+
+
+@needs_llama
+@pytest.mark.parametrize("architecture", ["qwen3", "llama"])
+def test_logits_are_the_networks_with_adapters_and_without(
+    network: Any, chat: Chat, tmp_path: Path, architecture: str
+) -> None:
+    plain = network if architecture == "qwen3" else small_llama(chat.tokenizer)
+    adapted = Qwen3ForCausalLM if architecture == "qwen3" else LlamaForCausalLM
+    tuned = adapted(plain.config).eval()
+    tuned.load_state_dict(plain.state_dict())
+    attention = plain.model.layers[0].self_attn
+    weights = {
+        f"1.{name}": (noise(4, layer.in_features), noise(layer.out_features, 4))
+        for name in ("q_proj", "k_proj", "o_proj")
+        for layer in [getattr(attention, name)]
+    }
+    merge(tuned, weights)
+    ids = torch.randint(0, 250, (640,), generator=torch.Generator().manual_seed(0)).tolist()
+    write_base(tmp_path / "base.gguf", plain, chat, "f32")
+    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=3, context=700, ranks=8)
+    decoder.adapt(slice(4, 8), weights)
+    with torch.no_grad():
+        base, other = (net(input_ids=torch.tensor([ids])).logits[0] for net in (plain, tuned))
+    assert (base - other).abs().max() > 1
+
+    # A prompt longer than llama.cpp takes at once; slots apart; two models in a step.
+    torch.testing.assert_close(decoder.prefill(2, ids[:600], None), base[599], atol=1e-3, rtol=0)
+    first = decoder.prefill(0, ids[:10], slice(4, 8))
+    torch.testing.assert_close(first, other[9], atol=1e-3, rtol=0)
+    for n in range(10):
+        tokens, lengths = torch.tensor([ids[600 + n], ids[10 + n]]), [600 + n, 10 + n]
+        found = decoder.step(tokens, [2, 0], lengths, [None, slice(4, 8)])
+        expected = torch.stack([base[lengths[0]], other[lengths[1]]])
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+    decoder.adapt(slice(4, 8), {})
+    assert torch.equal(
+        decoder.prefill(0, ids[:10], slice(4, 8)), decoder.prefill(1, ids[:10], None)
+    )
+
+
+@needs_llama
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_quantised_rows_do_not_depend_on_their_neighbours(
+    network: Any, chat: Chat, tmp_path: Path, kind: Any
+) -> None:
+    write_base(tmp_path / "base.gguf", network, chat, kind)
+    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=6, context=64)
+
+    def logits(slots: list[int]) -> torch.Tensor:
+        for slot in slots:
+            decoder.prefill(slot, list(range(10 * slot, 10 * slot + 12)), None)
+        tokens = torch.tensor([7 + slot for slot in slots])
+        return decoder.step(tokens, slots, [12] * len(slots), [None] * len(slots))
+
+    alone = logits([2])[0]
+    assert torch.equal(logits([5, 2, 0])[1], alone)
+    assert torch.equal(logits([0, 1, 2, 3, 4, 5])[2], alone)
+
+
+@needs_llama
+def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
+    network: Any, chat: Chat, tmp_path: Path
+) -> None:
+    write_base(tmp_path / "base.gguf", network, chat, "f32")
+    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=1, context=64, ranks=4)
+    decoder.adapt(slice(0, 4), {"0.q_proj": (noise(4, 128), noise(128, 4))})
+    before = decoder.prefill(0, [1, 2, 3], slice(0, 4))
+
+    for weights in (
+        {"9.q_proj": (noise(4, 128), noise(128, 4))},
+        {"0.q_proj": (noise(4, 64), noise(128, 4))},
+    ):
+        with pytest.raises(ConfigError, match=r"llama\.cpp refuses the adapter: .*attn_q"):
+            decoder.adapt(slice(0, 4), weights)
+
+    assert torch.equal(decoder.prefill(0, [1, 2, 3], slice(0, 4)), before)
+
+
+@needs_llama
+def test_files_that_are_missing_changed_or_damaged_are_refused(own: Path) -> None:
+    with pytest.raises(AdapterError, match=r"write them with fitbot export .* --gguf q8_0"):
+        open_llama_engine(own)
+    with pytest.raises(AdapterError, match="the embedded model has no GGUF files yet"):
+        open_llama_engine(None)
+    export_gguf(own, "q8_0")
+    file = own / "base.gguf"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(AdapterError, match=r"base\.gguf is not the file that was exported"):
+        open_llama_engine(own)
+    file.unlink()
+    with pytest.raises(AdapterError, match=r"base\.gguf is not the file that was exported"):
+        open_llama_engine(own)
+    file.write_bytes(whole[:5000])
+    with pytest.raises(ConfigError, match=r"base\.gguf cannot be opened by llama\.cpp: ."):
+        LlamaDecoder(file, slots=1, context=64)
+
+
+# -- the commands ---------------------------------------------------------------------------------
+
+
+@needs_llama
+def test_the_embedded_model_answers_at_the_terminal_from_its_gguf_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no run has left an adapter
+    ask = ["chat", "--ask", "Is tofu vegan?", "--temperature", "0", "--max_new_tokens", "40"]
+
+    assert main(["export", "embedded", "--gguf", "f32", "--out", "out"]) == 0
+    assert main([*ask, "--backend", "llama", "--adapter", "out"]) == 0
+    by_llama = capsys.readouterr().out
+    assert main(ask) == 0
+
+    assert {file.name for file in Path("out").iterdir()} == {"base.gguf", "fitbot.json"}
+    assert by_llama.splitlines()[-1] == capsys.readouterr().out.splitlines()[-1] != ""
+
+
+def test_contradicting_options_are_refused_in_one_line(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(own), "--merge", "--gguf", "f16"]) == 1
+    merged = ["serve", "--adapter", str(own), "--backend", "llama", "--merged"]
+    assert main([*merged, "--host", "127.0.0.1"]) == 1
+    remote = ["serve", "--adapter", str(own), "--backend", "llama", "--remote", "http://127.0.0.1"]
+    assert main([*remote, "--host", "127.0.0.1"]) == 1
+
+    lines = capsys.readouterr().err.splitlines()
+    assert "--merge: --target and --gguf want the adapter unmerged" in lines[0]
+    assert "--merged: not with --backend llama" in lines[1]
+    assert "--backend: not with --remote" in lines[2]

@@ -1,0 +1,655 @@
+"""What every engine promises, and that the embedded one says what transformers' generate says."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fitbot.base_model.adapter_files import read_adapter
+from fitbot.errors import (
+    AdapterError,
+    BusyError,
+    ConfigError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
+from fitbot.export.gguf import export_gguf
+from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.engine import Engine, Stream
+from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
+from fitbot.generation.messages import Chunk, Sampling
+from fitbot.generation.remote import RemoteEngine
+from fitbot.generation.sampling import Draw, Pending
+from fitbot.generation.scheduler import LocalEngine
+from fitbot.pairs.formats import Message
+from tests.conftest import DEVICES, SYSTEM, make_policy
+from tests.generation.openai_stub import serving
+
+needs_llama = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None, reason="needs llama.cpp"
+)
+OPENERS = [
+    pytest.param(open_engine, id="local"),
+    pytest.param(open_llama_engine, id="llama", marks=needs_llama),
+]
+
+
+@pytest.fixture(scope="session")
+def adapter(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as export writes it; its adapter changes what the tiny model says."""
+    folder = tmp_path_factory.mktemp("adapter")
+    write_adapter(folder, base)
+    return folder
+
+
+def write_adapter(folder: Path, base: str) -> None:
+    torch.manual_seed(0)
+    policy = make_policy(base)
+    with torch.no_grad():
+        for name, weight in policy.network.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    state = policy.network.state_dict()
+    weights = {
+        name.replace(".default.", "."): value.clone().contiguous()
+        for name, value in state.items()
+        if "lora_" in name
+    }
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {
+        "r": 4,
+        "lora_alpha": 8,
+        "bias": "none",
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "target_modules": sorted({name.split(".")[-3] for name in weights}),
+        "base_model_name_or_path": base,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    told = {
+        "base_model": base,
+        "settings": {"load_in_4bit": False},
+        "data": {"system_prompt": SYSTEM},
+    }
+    (folder / "fitbot.json").write_text(json.dumps(told))
+
+
+@pytest.fixture(scope="module")
+def local(adapter: Path) -> Iterator[LocalEngine]:
+    engine = open_engine(adapter, slots=4, context=512, max_waiting=3)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def with_gguf(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same folder, that llama.cpp can answer with too."""
+    folder = Path(shutil.copytree(adapter, tmp_path_factory.mktemp("llama") / "adapter"))
+    if importlib.util.find_spec("llama_cpp") is not None:
+        export_gguf(folder, "f32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama(with_gguf: Path) -> Iterator[LocalEngine]:
+    engine = open_llama_engine(with_gguf, slots=4, context=512, max_waiting=3)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
+    with serving(local) as url:
+        engine = RemoteEngine(url, most=7)
+        yield engine
+        engine.close()
+
+
+@pytest.fixture(params=["local", "remote", pytest.param("llama", marks=needs_llama)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Whatever answers."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+@pytest.fixture
+def behind(engine: Engine, request: pytest.FixtureRequest) -> LocalEngine:
+    """The engine that computes what `engine` answers."""
+    if isinstance(engine, LocalEngine):
+        return engine
+    local: LocalEngine = request.getfixturevalue("local")
+    return local
+
+
+@pytest.fixture(params=["local", pytest.param("llama", marks=needs_llama)])
+def embedded(request: pytest.FixtureRequest) -> LocalEngine:
+    """Whatever answers in this process."""
+    engine: LocalEngine = request.getfixturevalue(request.param)
+    return engine
+
+
+QUESTIONS = ["Is tofu vegan?", "How much protein do I need a day, at 70 kg?", "Hi!", "Sets? " * 20]
+
+
+def ask(engine: Engine, question: str, model: str | None = None, **sampling: Any) -> list[Chunk]:
+    return list(submit(engine, question, model, **sampling))
+
+
+def submit(engine: Engine, question: str, model: str | None = None, **sampling: Any) -> Stream:
+    wanted = Sampling(**({"max_new_tokens": 24, "temperature": 0.0} | sampling))
+    return engine.submit([Message("user", question)], wanted, model=model)
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
+
+
+# -- the contract ---------------------------------------------------------------------------------
+
+
+def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(
+    engine: Engine, local: LocalEngine
+) -> None:
+    *others, last = ask(engine, QUESTIONS[0], max_new_tokens=5)
+
+    assert all(chunk.finish_reason is None and chunk.usage is None for chunk in others)
+    assert last.finish_reason == "length"
+    assert last.usage is not None
+    assert (last.usage.completion, last.usage.granted) == (5, 5)
+    assert last.usage.prompt == len(
+        local.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
+    )
+
+
+def test_many_at_once_answer_as_each_alone(engine: Engine) -> None:
+    alone = [text_of(ask(engine, q, temperature=0.9, seed=i)) for i, q in enumerate(QUESTIONS)]
+
+    streams = [submit(engine, q, temperature=0.9, seed=i) for i, q in enumerate(QUESTIONS)]
+    together = [text_of(list(stream)) for stream in streams]
+
+    assert together == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_the_seed_decides(engine: Engine) -> None:
+    answers = [text_of(ask(engine, "Hi!", temperature=1.0, seed=seed)) for seed in (1, 1, 2)]
+    unseeded = {text_of(ask(engine, "Hi!", temperature=1.0)) for _ in range(3)}
+
+    assert answers[0] == answers[1] != answers[2]
+    assert len(unseeded) == 3
+
+
+def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engine) -> None:
+    stream = submit(engine, QUESTIONS[1], max_new_tokens=400)
+    chunks = iter(stream)
+    next(chunks)
+    stream.cancel()
+    assert list(chunks)[-1].finish_reason == "cancelled"
+
+    prompt, sampling = [Message("user", QUESTIONS[1])], Sampling(max_new_tokens=400)
+    late = list(engine.submit(prompt, sampling, deadline=time.monotonic() + 0.05))
+    assert late[-1].finish_reason == "deadline"
+    assert late[-1].usage is not None
+    assert late[-1].usage.completion < 400
+
+    with pytest.raises(RequestError, match="no model 'gpt'; there are fitbot, base"):
+        submit(engine, "Hi!", "gpt")
+    with pytest.raises(RequestError, match="tokens, 511 are the most"):
+        submit(engine, "long " * 200)
+    with pytest.raises(RequestError):
+        engine.submit([], sampling)
+    with pytest.raises(RequestError, match="token ids"):
+        engine.submit([1, 10**9], sampling)
+    assert engine.stats().active == engine.stats().waiting == 0
+
+
+def test_too_many_are_turned_away_and_everybody_else_is_answered(
+    engine: Engine, behind: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, advance = threading.Event(), behind.decoder.advance
+    while behind.stats().active:  # whom a client has left, before the server noticed
+        time.sleep(0.01)
+
+    def held_up(*args: Any) -> Any:
+        go_on.wait(30)
+        return advance(*args)
+
+    monkeypatch.setattr(behind.decoder, "advance", held_up)
+    streams = [submit(engine, question) for question in (QUESTIONS * 2)[:7]]
+    with pytest.raises(BusyError) as refused:
+        submit(engine, "Hi!")
+    go_on.set()
+
+    assert refused.value.retry_after > 0
+    assert all(list(stream)[-1].finish_reason in ("stop", "length") for stream in streams)
+    assert ask(engine, "Hi!")
+
+
+def test_chunks_come_without_holding_up_an_event_loop(engine: Engine) -> None:
+    async def read(stream: Stream) -> str:
+        return "".join([chunk.text async for chunk in stream])
+
+    async def both() -> list[str]:
+        return await asyncio.gather(*(read(submit(engine, q)) for q in QUESTIONS[:2]))
+
+    assert asyncio.run(both()) == [text_of(ask(engine, q)) for q in QUESTIONS[:2]]
+
+
+def test_stop_strings_end_the_answer_and_are_not_shown(engine: Engine) -> None:
+    whole = text_of(ask(engine, QUESTIONS[1], temperature=1.0, seed=5))
+    stop = whole[10:12]
+
+    chunks = ask(engine, QUESTIONS[1], temperature=1.0, seed=5, stop=(stop,))
+
+    assert text_of(chunks) == whole[: whole.index(stop)]
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: str) -> None:
+    chunks = ask(engine, "Hi!", "base", max_new_tokens=4, logprobs=3)
+
+    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    ids, _ = local.chat.encode_prompt([Message("user", "Hi!")], 512)
+    expected = generate(base, None, ids, 4, output_logits=True, return_dict_in_generate=True)
+    for told, logits in zip(logprobs, expected.logits, strict=True):
+        top = logits[0].log_softmax(-1).topk(3).values
+        assert told.logprob == pytest.approx(top[0].item(), abs=1e-4)
+        assert [value for _, value in told.top] == pytest.approx(top.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_a_closed_engine_ends_what_it_began_and_takes_no_more(
+    open_it: Callable[..., LocalEngine], with_gguf: Path
+) -> None:
+    engine = open_it(with_gguf, slots=1, context=512)
+    streams = [submit(engine, QUESTIONS[1], max_new_tokens=400) for _ in range(3)]
+    next(iter(streams[0]))
+
+    engine.close()
+
+    last = [list(stream)[-1] for stream in streams]
+    assert [chunk.finish_reason for chunk in last] == ["cancelled"] * 3
+    assert engine.health() == "the engine is closed"
+    assert all(chunk.usage is not None for chunk in last)
+    with pytest.raises(EngineError, match="closed"):
+        submit(engine, "Hi!")
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_when_the_engine_fails_everybody_hears_why(
+    open_it: Callable[..., LocalEngine], with_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_it(with_gguf, slots=1, context=512)
+    assert engine.health() is None
+
+    go_on = threading.Event()
+
+    def broken(*_: Any) -> None:
+        go_on.wait(30)
+        raise ZeroDivisionError("the sun went out")
+
+    monkeypatch.setattr(engine.decoder, "step", broken)
+    streams = [submit(engine, "Hi!"), submit(engine, "Hi!")]
+    go_on.set()
+    last = [list(stream)[-1] for stream in streams]
+
+    assert {chunk.finish_reason for chunk in last} == {"error"}
+    assert "the sun went out" in (last[0].error or "")
+    assert "the sun went out" in (engine.health() or "")
+    with pytest.raises(EngineError, match="the sun went out"):
+        submit(engine, "Hi!")
+
+
+# -- the same as transformers ---------------------------------------------------------------------
+
+
+def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **more: Any) -> Any:
+    """Let transformers and PEFT answer, greedily."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+    prompt = torch.tensor([ids])
+    return model.eval().generate(
+        input_ids=prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=False,
+        max_new_tokens=tokens,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("model", ["fitbot", "base"])
+def test_greedy_answers_are_those_of_generate_token_for_token(
+    embedded: LocalEngine, base: str, adapter: Path, model: str
+) -> None:
+    expected = []
+    for question in QUESTIONS:
+        ids, _ = embedded.chat.encode_prompt([Message("user", question)], 512)
+        found = generate(base, adapter if model == "fitbot" else None, ids, 24)
+        new = found[0, len(ids) :].tolist()
+        expected.append(embedded.chat.tokenizer.decode(new, skip_special_tokens=True))
+
+    alone = [text_of(ask(embedded, question, model)) for question in QUESTIONS]
+    first = submit(embedded, QUESTIONS[0], model)
+    chunks = iter(first)
+    begun = next(chunks)
+    streams = [submit(embedded, question, model) for question in QUESTIONS[1:]]  # join on the way
+    joined = [text_of([begun, *chunks]), *(text_of(list(stream)) for stream in streams)]
+
+    assert alone == expected
+    assert joined == expected
+
+
+def test_base_and_tuned_requests_are_answered_at_once(embedded: LocalEngine) -> None:
+    models = ["fitbot", "base", "fitbot", "base"]
+    alone = [text_of(ask(embedded, QUESTIONS[0], model)) for model in models]
+
+    streams = [submit(embedded, QUESTIONS[0], model) for model in models]
+
+    assert [text_of(list(stream)) for stream in streams] == alone
+    assert alone[0] != alone[1]
+
+
+@pytest.mark.parametrize("open_it", OPENERS)
+def test_adapters_come_and_go_while_others_are_answered(
+    open_it: Callable[..., LocalEngine], with_gguf: Path, adapter: Path, tmp_path: Path
+) -> None:
+    engine = open_it(with_gguf, slots=2, context=512, more_adapters=1)
+    before = text_of(ask(engine, QUESTIONS[1]))
+    under_way = submit(engine, QUESTIONS[1], max_new_tokens=350)
+    begun = iter(under_way)
+    next(begun)
+
+    add_adapter(engine, "second", adapter)
+    assert engine.models == ("fitbot", "base", "second")
+    assert text_of(ask(engine, QUESTIONS[1], "second")) == before
+    with pytest.raises(RequestError, match="there is a model 'second' already"):
+        add_adapter(engine, "second", adapter)
+    stranger = Path(shutil.copytree(adapter, tmp_path / "stranger"))
+    told = json.loads((stranger / "fitbot.json").read_text())
+    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "embedded"}))
+    with pytest.raises(AdapterError, match="was trained on embedded, this engine holds"):
+        add_adapter(engine, "third", stranger)
+    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "/not/here"}))
+    with pytest.raises(AdapterError, match="was trained on /not/here, this engine holds"):
+        add_adapter(engine, "third", stranger)
+    with pytest.raises(RoomError, match="no room for more than 2 adapters"):
+        add_adapter(engine, "third", adapter)
+    with pytest.raises(RequestError, match="is no name for a model"):
+        add_adapter(engine, "../second", adapter)
+    leaving = submit(engine, QUESTIONS[1], "second")
+    engine.remove("second")
+    assert text_of(list(leaving)) == before  # it had begun
+    add_adapter(engine, "third", adapter)
+
+    for name, said in [("second", "no model"), ("base", "cannot"), ("fitbot", "cannot")]:
+        with pytest.raises(RequestError, match=said):
+            engine.remove(name)
+    assert list(begun)[-1].finish_reason in ("stop", "length")
+    engine.close()
+
+
+# -- the decoder ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(base: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1), ("int8", 0.2)]
+)
+def test_logits_are_the_networks_in_any_slot(
+    network: Any, precision: Any, tolerance: float, device: str
+) -> None:
+    if precision == "int8" and device != "cpu":
+        pytest.skip("8 bits are a CPU's")
+    network = network.to(device)
+    ids = torch.randint(0, 250, (40,), generator=torch.Generator().manual_seed(0)).tolist()
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor([ids], device=device)).logits[0].float().cpu()
+    decoder = Decoder(network, slots=3, context=64, precision=precision)
+
+    first = decoder.prefill(2, ids[:30], None).cpu()
+    decoder.prefill(0, ids[:10], None)
+    torch.testing.assert_close(first, expected[29], atol=tolerance, rtol=0)
+    for n in range(10):
+        new, lengths = torch.tensor([ids[30 + n], ids[10 + n]]), [30 + n, 10 + n]
+        both = decoder.step(new, [2, 0], lengths, [None, None])
+        torch.testing.assert_close(both.cpu(), expected[lengths], atol=tolerance, rtol=0)
+    network.to("cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, device: str) -> None:
+    graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
+    network = network.to(device)
+    size = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
+    plain = Decoder(network, **size)
+    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    if device == "cuda":
+        graphed.warm_up()
+    for decoder in (plain, graphed):
+        decoder.adapt(slice(4, 8), read_adapter(adapter))
+    ranks = [slice(4, 8), None, slice(4, 8)]
+    lengths, slots = [7, 290, 20], [3, 0, 4]
+
+    for slot, length, one in zip(slots, lengths, ranks, strict=True):
+        ids = [(slot + 7 * n) % 250 for n in range(length)]
+        if device == "cpu" and length > 32:  # Triton's interpreter takes a minute for it
+            plain.prefill(slot, ids, one)
+            with torch.inference_mode():
+                graphed.keys[:, slot] = plain.keys[:, slot]
+                graphed.values[:, slot] = plain.values[:, slot]
+            continue
+        first, second = (decoder.prefill(slot, ids, one) for decoder in (plain, graphed))
+        torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
+    for n in range(3):
+        tokens, at = torch.tensor([3, 4, 5]) + n, [length + n for length in lengths]
+        first, second = (decoder.step(tokens, slots, at, ranks) for decoder in (plain, graphed))
+        torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
+    network.to("cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_graphed_decoder_draws_what_the_plain_one_draws(
+    network: Any, adapter: Path, device: str
+) -> None:
+    graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
+    network = network.to(device)
+    size = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
+    plain = Decoder(network, **size)
+    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    ranks = slice(0, 4)
+    sampled = Sampling(temperature=0.8, top_p=0.9, seed=0)
+    wanted = [
+        (Sampling(temperature=0), ranks),
+        (sampled, None),
+        (replace(sampled, repetition_penalty=1.3, top_k=30), ranks),
+        (replace(sampled, logprobs=2, min_p=0.1), ranks),
+    ]
+
+    def tokens(decoder: Decoder) -> list[list[int]]:
+        decoder.adapt(ranks, read_adapter(adapter))
+        ids = [list(range(100, 106 + slot)) for slot in range(4)]
+        drawn: list[list[Pending]] = [[] for _ in wanted]
+        for slot, (sampling, own) in enumerate(wanted):
+            drawn[slot].append(decoder.begin(slot, ids[slot], own, Draw(sampling, slot)))
+        # In steps of other sizes: a step's graph is as large as it has to be.
+        steps = [decoder.advance(slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])]
+        told = [[one.drawn()[0].token for one in ones] for ones in drawn]
+        return told + [[one.token for one in step.drawn()] for step in steps]
+
+    assert tokens(graphed) == tokens(plain)
+    network.to("cpu")
+
+
+def test_an_engine_that_tells_while_it_computes_says_the_same(
+    adapter: Path, local: LocalEngine
+) -> None:
+    engine = open_engine(adapter, slots=2, context=512, max_waiting=9)
+    engine.decoder.overlaps = True
+    sampled: dict[str, Any] = {"temperature": 0.9, "max_new_tokens": 30}
+    wanted = [
+        sampled | {"seed": 1, "stop": ("e", "a")},
+        sampled | {"seed": 2, "max_new_tokens": 1},
+        sampled | {"seed": 3, "repetition_penalty": 1.3},
+        sampled | {"seed": 4, "logprobs": 1, "model": "base"},
+        {},
+    ]
+
+    streams = [submit(engine, QUESTIONS[1], **one) for one in wanted]
+    leaving = submit(engine, QUESTIONS[1], max_new_tokens=400)
+    leaving.cancel()
+
+    for stream, one in zip(streams, wanted, strict=True):
+        found, expected = list(stream), ask(local, QUESTIONS[1], **one)
+        assert text_of(found) == text_of(expected)
+        assert found[-1].usage == expected[-1].usage
+        assert [len(c.logprobs) for c in found] == [len(c.logprobs) for c in expected]
+    assert list(leaving)[-1].finish_reason == "cancelled"
+    assert engine.stats().active == engine.stats().waiting == 0
+    engine.close()
+
+
+def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
+    def logits(rows: list[int]) -> torch.Tensor:
+        decoder = Decoder(network, slots=4, context=64, precision="int8")
+        for row in rows:
+            decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
+        return decoder.step(
+            torch.tensor([7 + row for row in rows]), rows, [12] * len(rows), [None] * len(rows)
+        )
+
+    assert torch.equal(logits([0, 1, 2, 3])[2], logits([2])[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
+    network: Any, adapter: Path, precision: Any
+) -> None:
+    from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+
+    size = {"slots": 40, "context": 512, "ranks": 4}
+    decoder = GraphedDecoder(network.to("cuda"), **size, precision=precision)
+    decoder.adapt(slice(0, 4), read_adapter(adapter))
+
+    def logits(slots: list[int]) -> torch.Tensor:
+        ranks = [slice(0, 4) if slot % 2 else None for slot in slots]
+        for slot, own in zip(slots, ranks, strict=True):
+            decoder.prefill(slot, [(3 * n + slot) % 250 for n in range(20 + 9 * slot)], own)
+        lengths = [20 + 9 * slot for slot in slots]
+        return decoder.step(torch.tensor([7 + slot for slot in slots]), slots, lengths, ranks)
+
+    among_all = logits(list(range(40)))
+    for slots in ([3], [38], [2, 3, 39], list(range(5, 22))):
+        assert torch.equal(logits(slots), among_all[slots])
+    network.to("cpu")
+
+
+def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(
+    network: Any, adapter: Path
+) -> None:
+    decoder = Decoder(network, slots=1, context=64, precision="float32", ranks=8)
+    plain = decoder.prefill(0, [1, 2, 3], None)
+
+    decoder.adapt(slice(4, 8), read_adapter(adapter))
+    adapted = decoder.prefill(0, [1, 2, 3], slice(4, 8))
+    decoder.adapt(slice(0, 4), read_adapter(adapter))
+
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], slice(0, 4)), adapted)
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], None), plain)
+    assert not torch.allclose(adapted, plain, atol=0.1)
+    decoder.adapt(slice(4, 8), {})
+    torch.testing.assert_close(decoder.prefill(0, [1, 2, 3], slice(4, 8)), plain)
+    with pytest.raises(ConfigError, match=r"adapter on 9\.q_proj: no such layer"):
+        decoder.adapt(slice(0, 4), {"9.q_proj": (torch.zeros(4, 128), torch.zeros(128, 4))})
+
+
+def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
+    adapter: Path, tmp_path: Path
+) -> None:
+    def changed(name: str) -> Path:
+        return Path(shutil.copytree(adapter, tmp_path / name))
+
+    truncated = changed("truncated")
+    weights = truncated / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    pickled = changed("pickled")
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    dora = changed("dora")
+    config = json.loads((dora / "adapter_config.json").read_text())
+    (dora / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+
+    patterned = changed("patterned")
+    pattern = {"alpha_pattern": {"q_proj": 4}}
+    (patterned / "adapter_config.json").write_text(json.dumps(config | pattern))
+    empty = changed("empty")
+    save_file({}, empty / "adapter_model.safetensors")
+    changed_since = changed("changed_since")
+    told = json.loads((changed_since / "fitbot.json").read_text())
+    sha256 = {"adapter_model.safetensors": "0" * 64}
+    (changed_since / "fitbot.json").write_text(json.dumps(told | {"sha256": sha256}))
+    endless = changed("endless")
+    tensors = load_file(endless / "adapter_model.safetensors")
+    first = next(name for name in tensors if "lora_A" in name)
+    save_file(
+        tensors | {first: tensors[first] * float("inf")}, endless / "adapter_model.safetensors"
+    )
+    narrow = changed("narrow")
+    save_file(tensors | {first: tensors[first][:1].clone()}, narrow / "adapter_model.safetensors")
+    ranked = {}
+    for rank in ("none", 0, "four"):
+        ranked[rank] = changed(f"rank_{rank}")
+        other = {key: value for key, value in config.items() if key != "r"}
+        other |= {} if rank == "none" else {"r": rank}
+        (ranked[rank] / "adapter_config.json").write_text(json.dumps(other))
+
+    for folder, message in [
+        (changed_since, "not the file that was exported"),
+        (truncated, "cannot be read"),
+        (pickled, "cannot be read"),
+        (dora, "only plain LoRA"),
+        (patterned, "only plain LoRA of one rank"),
+        (empty, "does not hold LoRA's A and B"),
+        (endless, "holds what is no finite number"),
+        (narrow, "is not of rank 4, as its config says"),
+        (ranked["none"], "cannot be read"),
+        (ranked[0], "only plain LoRA of one rank"),
+        (ranked["four"], "cannot be read"),
+        (tmp_path, r"no fitbot\.json there"),
+    ]:
+        with pytest.raises(AdapterError, match=message):
+            open_engine(folder)
+
+
+def test_a_servers_adapter_is_asked_unless_its_base_is_named() -> None:
+    vllm: Any = SimpleNamespace(models=("base", "other", "fitbot"))  # in vLLM's order
+    with serving(vllm) as url:
+        engine, base = RemoteEngine(url), RemoteEngine(url, models=["base"])
+        engine.close()
+        base.close()
+
+    assert engine.models == ("fitbot", "base", "other")
+    assert base.models == ("base",)

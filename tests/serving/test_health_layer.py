@@ -1,0 +1,101 @@
+"""The health layer stands between client and engine."""
+
+import json
+
+import pytest
+
+from fitbot.health.layer import DISCLAIMER
+
+EMERGENCY = "I have crushing chest pain and pain in my left arm right now"
+
+
+def chat(client, text, **fields):
+    messages = [{"role": "user", "content": text}]
+    return client.post("/v1/chat/completions", json={"messages": messages, **fields})
+
+
+def test_every_predict_answer_has_the_disclaimer(client) -> None:
+    answer = client.post("/predict/", json={"user_query": "say hello"}).json()
+
+    assert answer == {"response": "hello ", "disclaimer": DISCLAIMER}
+
+
+def test_an_emergency_gets_the_fixed_message_and_no_engine(server, client) -> None:
+    before = server.metric("fitbot_completion_tokens_total")
+
+    response = client.post("/predict/", json={"user_query": EMERGENCY})
+
+    assert "emergency" in response.json()["response"].lower()
+    assert response.headers["x-health-verdict"] == "emergency"
+    assert server.metric("fitbot_completion_tokens_total") == before
+    assert server.metric('fitbot_interventions_total{kind="emergency"}') >= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_emergency_in_a_chat(client, stream) -> None:
+    response = chat(client, EMERGENCY, stream=stream)
+
+    assert response.status_code == 200
+    assert response.headers["x-health-verdict"] == "emergency"
+    assert "emergency" in response.text.lower()
+    assert "toy0" not in response.text
+
+
+def test_an_ordinary_question_has_no_verdict(client) -> None:
+    assert "x-health-verdict" not in chat(client, "say hello").headers
+
+
+def test_an_answer_that_must_not_be_shown_is_cut(client) -> None:
+    response = chat(client, "advise badly")
+
+    choice = response.json()["choices"][0]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["content"].startswith("Rest well.")
+    assert "trenbolone" not in choice["message"]["content"]
+
+
+def test_log_probabilities_tell_nothing_of_what_is_cut(client) -> None:
+    for stream in (False, True):
+        response = chat(client, "advise badly", logprobs=True, top_logprobs=1, stream=stream)
+
+        assert "content_filter" in response.text
+        assert "trenbolone" not in response.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
+    server, client, stream
+) -> None:
+    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+
+    response = chat(client, "think badly", stream=stream, include_reasoning=True)
+
+    assert "trenbolone" not in response.text
+    assert "rather not" not in response.text
+    assert "reasoning" in response.text
+    assert '"stop"' in response.text
+    assert "Rest well." in "".join(contents(response, stream))
+    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before + 1
+
+
+def test_a_thought_that_nobody_asked_for_cuts_nothing(server, client) -> None:
+    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+
+    answer = chat(client, "think badly").json()
+
+    assert answer["choices"][0]["message"]["content"] == "Rest well. "
+    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before
+
+
+def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client) -> None:
+    message = chat(client, EMERGENCY, include_reasoning=True).json()["choices"][0]["message"]
+
+    assert "emergency" in message["content"].lower()
+    assert message["reasoning"] is None
+
+
+def contents(response, stream) -> list[str]:
+    if not stream:
+        return [response.json()["choices"][0]["message"]["content"]]
+    events = [json.loads(line[6:]) for line in response.text.splitlines() if line[6:7] == "{"]
+    return [event["choices"][0]["delta"].get("content", "") for event in events]

@@ -1,0 +1,202 @@
+"""How much one client, and all of them, get."""
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from fitbot.errors import ConfigError
+from fitbot.serving.http_errors import Refused
+from fitbot.serving.limits import Admission, Limits, RateLimiter
+from tests.server_process import ServerProcess, until
+
+
+def test_a_limit_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--rate_per_minute 0: must be above 0"):
+        Limits(rate_per_minute=0)
+
+
+def test_a_bucket_refills_at_its_rate(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    rates = RateLimiter(60)
+    for _ in range(60):
+        rates.take("a")
+
+    with pytest.raises(Refused) as raised:
+        rates.take("a")
+    assert raised.value.headers == {"Retry-After": "1"}
+    rates.take("b")  # has a bucket of its own
+    now[0] += 1.0
+    rates.take("a")
+
+
+def test_clients_beyond_a_number_are_forgotten(monkeypatch) -> None:
+    monkeypatch.setattr(RateLimiter, "MAX_CLIENTS", 10)
+    rates = RateLimiter(60)
+
+    for client in range(100):
+        rates.take(str(client))
+
+    assert len(rates._buckets) == 10
+
+
+def test_places_are_given_back_whatever_happens() -> None:
+    admission = Admission(Limits(max_in_flight=1))
+
+    with pytest.raises(ZeroDivisionError), admission.admit("a"):
+        raise ZeroDivisionError
+
+    assert admission.active == 0
+    assert not admission._of_client
+    with admission.admit("a"), pytest.raises(Refused, match="full"), admission.admit("b"):
+        pass
+
+
+def predict_all(server: ServerProcess, number: int, **fields: object) -> list[httpx.Response]:
+    with ThreadPoolExecutor(number) as pool:
+        texts = [f"question {n}" for n in range(number)]
+        return list(pool.map(lambda text: server.predict(text, **fields), texts))
+
+
+def test_more_than_fit_are_told_to_come_back(start) -> None:
+    server = start("--max_in_flight=8", "--max_in_flight_per_key=40")
+
+    responses = predict_all(server, 40, max_new_tokens=400)
+
+    statuses = [response.status_code for response in responses]
+    assert statuses.count(200) == 8
+    assert statuses.count(429) == 32
+    assert all(int(r.headers["retry-after"]) >= 1 for r in responses if r.status_code == 429)
+    assert server.metric('fitbot_rejected_total{reason="overloaded"}') == 32
+    assert server.metric("fitbot_in_flight") == 0
+    assert server.predict("say yes").status_code == 200
+
+
+def test_one_client_gets_no_more_than_its_share(start) -> None:
+    server = start("--max_in_flight_per_key=2")
+
+    statuses = [response.status_code for response in predict_all(server, 6, max_new_tokens=200)]
+
+    assert sorted(statuses) == [200] * 2 + [429] * 4
+
+
+def test_whoever_has_read_an_end_may_ask_again_at_once(start) -> None:
+    server = start("--max_in_flight=1", FITBOT_TOY="0.001")
+    statuses, streams = [], 100
+    with socket.create_connection(("127.0.0.1", server.port), timeout=8) as connection:
+        for number in range(2 * streams):
+            fields = {"stream": number < streams, "max_tokens": 2}
+            question = [{"role": "user", "content": "hi"}]
+            body = json.dumps({"messages": question, **fields}).encode()
+            connection.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                % (len(body), body)
+            )
+            received = b""
+            while not received.endswith((b"\r\n0\r\n\r\n", b"}")):
+                received += connection.recv(65536)
+            statuses.append(received[9:12])
+
+    assert set(statuses) == {b"200"}
+
+
+def test_a_client_that_asks_too_often(start) -> None:
+    server = start("--rate_per_minute=3")
+
+    statuses = [server.predict("say yes").status_code for _ in range(5)]
+
+    assert statuses == [200, 200, 200, 429, 429]
+    assert server.status("/livez") == server.status("/readyz") == 200
+
+
+@pytest.mark.parametrize("text", ["long", "hang"])
+def test_an_answer_that_takes_too_long(start, text) -> None:
+    server = start("--request_seconds=1", "--max_new_tokens=2000", FITBOT_TOY="0.05")
+    begun = time.monotonic()
+
+    response = server.predict(text, max_new_tokens=2000)
+
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "deadline"
+    assert time.monotonic() - begun < 4
+    assert server.predict("say yes").status_code == 200
+
+
+def test_a_stream_that_takes_too_long_ends_with_an_error_event(start) -> None:
+    server = start("--request_seconds=1", FITBOT_TOY="0.05")
+    messages = [{"role": "user", "content": "hi"}]
+    body = {"messages": messages, "stream": True}
+
+    text = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=10).text
+
+    assert '"code": "deadline"' in text
+    assert text.endswith("data: [DONE]\n\n")
+
+
+def test_headers_that_never_end_and_bodies_that_never_come(start) -> None:
+    server = start("--receive_seconds=1")
+    head = b"POST /predict/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+    for sent, expected in [
+        (b"", b""),
+        (b"GET /livez HT", b""),
+        (head, b""),
+        (head + b"Content-Length: 50\r\n\r\n{", b"HTTP/1.1 408 "),
+    ]:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=8) as connection:
+            connection.sendall(sent)
+            received = connection.recv(100)
+        assert received.startswith(expected)
+        assert received or not expected
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(start) -> None:
+    server = start("--send_seconds=1", "--max_new_tokens=200000", FITBOT_TOY="0.0001")
+    fields = {"stream": True, "max_tokens": 200_000}
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", server.port))
+        slow.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        until(lambda: server.metric("fitbot_in_flight") == 1, 5)
+
+        assert server.predict("say yes").status_code == 200
+        until(lambda: server.metric("fitbot_in_flight") == 0, 30)
+
+
+def test_streams_do_not_hold_up_the_health_check(server) -> None:
+    ends = threading.Event()
+
+    def stream() -> None:
+        body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+        url = f"{server.url}/v1/chat/completions"
+        with httpx.stream("POST", url, json=body, timeout=20) as response:
+            for _ in response.iter_lines():
+                if ends.is_set():
+                    return
+
+    threads = [threading.Thread(target=stream) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.metric("fitbot_in_flight") == 32, 10)
+    with httpx.Client() as client:
+        waits = []
+        for _ in range(50):
+            begun = time.monotonic()
+            assert client.get(f"{server.url}/livez").status_code == 200
+            waits.append(time.monotonic() - begun)
+    ends.set()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(waits)[-3] < 0.25  # on two busy cores; the load itself is in this process
+    until(lambda: server.metric("fitbot_in_flight") == 0, 5)
