@@ -66,6 +66,11 @@ def test_its_adapter_is_served_and_says_what_it_said(start: Start, tmp_path: Pat
             "messages": [{"role": "user", "content": expected["question"]}],
             "temperature": 0,
             "max_tokens": 40,
+            "logprobs": True,
         }
         answer = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60).json()
-        assert answer["choices"][0]["message"]["content"] == expected[model]
+        (choice,) = answer["choices"]
+        logprobs = [token["logprob"] for token in choice["logprobs"]["content"]]
+        assert choice["message"]["content"] == expected[model]["text"]
+        assert logprobs == pytest.approx(expected[model]["logprobs"], abs=1e-3)
+    assert expected["fitbot"] != expected["base"]  # or the adapter would not show
