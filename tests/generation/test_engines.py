@@ -112,7 +112,7 @@ def llama(with_gguf: Path) -> Iterator[LocalEngine]:
 @pytest.fixture(scope="module")
 def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
     with serving(local) as url:
-        engine = RemoteEngine(url, most=7)
+        engine = RemoteEngine(url, max_active=7)
         yield engine
         engine.close()
 
@@ -167,7 +167,7 @@ def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(
     assert all(chunk.finish_reason is None and chunk.usage is None for chunk in others)
     assert last.finish_reason == "length"
     assert last.usage is not None
-    assert (last.usage.completion, last.usage.granted) == (5, 5)
+    assert (last.usage.completion, last.usage.budget) == (5, 5)
     assert last.usage.prompt == len(
         local.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
     )

@@ -15,7 +15,7 @@ from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.messages import Sampling
 from fitbot.generation.random_numbers import uniform
 from fitbot.generation.sampling import Draw, choose, draw, numbers_of, state_of
-from fitbot.generation.token_budget import Room, grant
+from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
 
 
 def shares(logits: Tensor, draws: int = 4000, **sampling: Any) -> Tensor:
@@ -229,11 +229,11 @@ def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
         TokenBytes(Sentencepiece())
 
 
-# -- grant ----------------------------------------------------------------------------------------
+# -- the token budget ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("asked", "prompt", "room", "policy", "expected"),
+    ("asked", "prompt", "room", "rule", "expected"),
     [
         (1024, 100, Room(2048, 2048, 4, 0), "room", 1024),
         (1024, 1500, Room(2048, 2048, 4, 0), "room", 548),  # the context's end
@@ -250,5 +250,7 @@ def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
         (1024, 100, Room(2048, 2048, 4, 9, None), "published", 1024),  # no GPU
     ],
 )
-def test_what_is_granted(asked: int, prompt: int, room: Room, policy: Any, expected: int) -> None:
-    assert grant(asked, prompt, room, policy) == expected
+def test_a_request_gets_what_it_asks_for_as_far_as_there_is_room(
+    asked: int, prompt: int, room: Room, rule: BudgetRule, expected: int
+) -> None:
+    assert answer_budget(asked, prompt, room, rule) == expected
