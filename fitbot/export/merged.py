@@ -47,7 +47,11 @@ def export_merged(
     settings, data = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
     policy = _load_policy(settings, checkpoint["state_dict"])
     chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
-    batches = _load_pairs(chat, data, drift_pairs, policy.device)
+    pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
+    batches = [
+        to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device)
+        for pair in chat.encode_pairs(pairs, Limits(data["max_prompt_length"], data["max_length"]))
+    ]
 
     reference, unmerged = _score(policy.reference_logps, batches), _score(policy.logps, batches)
     policy.network.merge_adapter()
@@ -81,18 +85,6 @@ def _load_policy(settings: dict[str, Any], state_dict: dict[str, Tensor]) -> Pol
     if policy.load_state_dict(weights, strict=False).unexpected_keys:
         raise AdapterError("the checkpoint's adapter does not fit its base model")
     return policy
-
-
-def _load_pairs(
-    chat: Chat, data: dict[str, Any], most: int, device: torch.device
-) -> list[PairBatch]:
-    """Load the pairs that the drift is measured on, one a batch."""
-    pairs = load_pairs(data["val_path"] or data["train_path"], limit=most).pairs
-    limits = Limits(data["max_prompt_length"], data["max_length"])
-    return [
-        to_device(collate_pairs([pair], layout="rows", pad_id=0), device)
-        for pair in chat.encode_pairs(pairs, limits)
-    ]
 
 
 @torch.no_grad()

@@ -34,10 +34,7 @@ TEXTS = (
         "My knee hurts when I squat. What now?",
         "Stop for today, and see a doctor if it still hurts after a few days.",
     ),
-    (
-        "Name three exercises for the back.",
-        "Rows, pull-ups and deadlifts.",
-    ),
+    ("Name three exercises for the back.", "Rows, pull-ups and deadlifts."),
     (
         "Is it fine to train on an empty stomach?",
         "Yes, for an easy session; eat something small before a hard one.",

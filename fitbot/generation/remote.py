@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -22,12 +22,7 @@ from fitbot.pairs.formats import Message
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # without a byte, before a server counts as dead
-
-
-@dataclass
-class _Counts:
-    active: int = 0
-    tokens_out: int = 0
+_DEFAULTS = Sampling()
 
 
 class RemoteEngine:
@@ -66,7 +61,8 @@ class RemoteEngine:
         )
         self.system_prompt, self.max_active = system_prompt, max_active
         self.extra_fields = extra_fields or {}
-        self._counts, self._lock = _Counts(), threading.Lock()
+        self._active = self._tokens_out = 0
+        self._lock = threading.Lock()
         self._under_way: set[Stream] = set()
         self._closed = False
         try:
@@ -76,16 +72,11 @@ class RemoteEngine:
             raise ConfigError(
                 f"{url}: no server of OpenAI's kind answers there: {error}"
             ) from error
-        self._models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
-        if missing := set(self._models) - set(offered):
+        self.models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
+        if missing := set(self.models) - set(offered):
             raise ConfigError(
                 f"{url}: no model {', '.join(sorted(missing))}; it has {', '.join(offered)}"
             )
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """See `Engine`."""
-        return self._models
 
     def submit(
         self,
@@ -100,9 +91,9 @@ class RemoteEngine:
         with self._lock:
             if self._closed:
                 raise EngineError("the engine is closed")
-            if self._counts.active >= self.max_active:
+            if self._active >= self.max_active:
                 raise BusyError(f"{self.max_active} requests are under way")
-            self._counts.active += 1
+            self._active += 1
         try:
             response = self._open(body, deadline)
         except BaseException:
@@ -120,7 +111,7 @@ class RemoteEngine:
 
     def stats(self) -> Stats:
         """See `Engine`; what the server holds in its cache is not known here."""
-        return Stats(self._counts.active, 0, self.max_active, 0, 0, self._counts.tokens_out)
+        return Stats(self._active, 0, self.max_active, 0, 0, self._tokens_out)
 
     def health(self) -> str | None:
         """See `Engine`."""
@@ -154,16 +145,9 @@ class RemoteEngine:
             "top_p": sampling.top_p,
         }
         # Not every server knows these, so defaults are not sent.
-        if sampling.top_k:
-            body["top_k"] = sampling.top_k
-        if sampling.min_p:
-            body["min_p"] = sampling.min_p
-        if sampling.repetition_penalty != 1:
-            body["repetition_penalty"] = sampling.repetition_penalty
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed
+        for name in ("top_k", "min_p", "repetition_penalty", "stop", "seed"):
+            if (value := getattr(sampling, name)) != getattr(_DEFAULTS, name):
+                body[name] = value
         if sampling.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
         if sampling.reasoning:
@@ -234,8 +218,8 @@ class RemoteEngine:
 
     def _count(self, active: int, tokens: int) -> None:
         with self._lock:
-            self._counts.active += active
-            self._counts.tokens_out += tokens
+            self._active += active
+            self._tokens_out += tokens
 
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
