@@ -152,7 +152,7 @@ def _start(
     Args:
         decoder, chat, rank, name, max_waiting, policy: See `LocalEngine`.
         adapter: Its folder, which has the run's settings; None for the embedded model.
-        weights: The adapter's, see `Decoder.adapt`; None if there is none, or it is merged.
+        weights: The adapter's, see `TorchDecoder.adapt`; None if there is none, or it is merged.
     """
     decoder.warm_up()
     engine = LocalEngine(
