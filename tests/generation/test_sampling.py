@@ -1,5 +1,6 @@
 """Draws have the distribution that was asked for; text comes early and is never taken back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from fitbot.base_model.embedded import embedded_model
+from fitbot.base_model.settings import AnswerSettings
 from fitbot.errors import ConfigError, RequestError
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.messages import Sampling
@@ -227,6 +229,14 @@ def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
 
     with pytest.raises(ConfigError, match="not one of bytes: '▁the'"):
         TokenBytes(Sentencepiece())
+
+
+def test_a_runs_settings_decide_how_its_answers_are_drawn() -> None:
+    settings = AnswerSettings(temperature=0.3, top_p=0.5, max_new_tokens=7)
+
+    assert Sampling.from_settings(settings) == Sampling(7, temperature=0.3, top_p=0.5)
+    greedy = Sampling.from_settings(replace(settings, do_sample=False))
+    assert greedy == Sampling(7, temperature=0.0, top_p=0.5)
 
 
 # -- the token budget ------------------------------------------------------------------------------
