@@ -1,4 +1,7 @@
-"""Settings that a run records: the base, its adapter, how it is asked and served."""
+"""Settings that a run records: the base model, its adapter, the answers, the server.
+
+Nothing here imports torch: commands read these for their --help.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fitbot.base_model.provenance import latest_adapter
+from fitbot.base_model.provenance import answer_settings, latest_adapter
 from fitbot.base_model.settings import LLAMA_SPINS
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
-from fitbot.generation.messages import Sampling, sampling_of
+from fitbot.generation.messages import Sampling
 from fitbot.health.layer import AnswerFilter, Verdict, judge
 from fitbot.pairs.formats import Message
 
@@ -79,7 +79,10 @@ def main(args: list[str]) -> int:
         who = f"{part}{adapter}" if adapter else "the embedded model"
         sys.stderr.write(f"no --adapter named: {who} answers\n")
     wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
-    sampling = replace(sampling_of(adapter), **{k: v for k, v in wanted.items() if v is not None})
+    sampling = replace(
+        Sampling.from_settings(answer_settings(adapter)),
+        **{k: v for k, v in wanted.items() if v is not None},
+    )
     opener = open_llama_engine if options.backend == "llama" else open_engine
     engine = opener(adapter, slots=2)
     try:

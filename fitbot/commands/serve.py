@@ -11,12 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.provenance import latest_adapter, provenance_of, serve_settings
+from fitbot.base_model.provenance import (
+    answer_settings,
+    latest_adapter,
+    provenance_of,
+    serve_settings,
+)
 from fitbot.base_model.settings import LLAMA_SPINS
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
-from fitbot.generation.messages import Sampling, sampling_of
+from fitbot.generation.messages import Sampling
 from fitbot.serving.adapters import Loader
 from fitbot.serving.app import Admin, make_server
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys, make_key
@@ -210,7 +215,7 @@ def _is_local(host: str) -> bool:
 
 def _sampling(adapter: Path | None, limits: Limits) -> Sampling:
     """Return how the adapter's run says answers are drawn, within the limits."""
-    sampling = sampling_of(adapter)
+    sampling = Sampling.from_settings(answer_settings(adapter))
     return replace(sampling, max_new_tokens=min(sampling.max_new_tokens, limits.max_new_tokens))
 
 
@@ -272,7 +277,7 @@ def _open_remote(url: str, model: str | None, adapter: Path | None, more: dict[s
         models=[model] if model else None,
         api_key=os.environ.get(_REMOTE_KEY),
         system_prompt=provenance_of(adapter)["data"]["system_prompt"],
-        more=more,
+        extra_fields=more,
     )
 
 

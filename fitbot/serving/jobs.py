@@ -264,7 +264,7 @@ class FixedAnswer:
 
     async def next(self, patience: float) -> Piece:
         """Return the whole of it."""
-        return Piece(self._text, (), "stop", Usage(prompt=0, completion=0, granted=0))
+        return Piece(self._text, (), "stop", Usage(prompt=0, completion=0, budget=0))
 
 
 def _out_of_time() -> Refused:

@@ -138,5 +138,5 @@ def _usage(usage: Usage | None) -> dict[str, int] | None:
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
-        "granted_tokens": usage.granted,  # not OpenAI's: new ones that the request could have had
+        "granted_tokens": usage.budget,  # not OpenAI's: new ones that the request could have had
     }
