@@ -6,10 +6,7 @@ beside a base of any precision. The format: https://github.com/ggml-org/ggml/blo
 
 import json
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from fitbot.base_model.architecture import (
     FAMILIES,
@@ -21,6 +18,9 @@ from fitbot.base_model.architecture import (
     parts_of,
 )
 from fitbot.errors import ConfigError
+
+if TYPE_CHECKING:  # the command's help lists the kinds, and must not wait for torch
+    from torch import Tensor
 
 Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 FILE_TYPES: dict[Kind, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}
@@ -84,7 +84,7 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
 
 def write_adapter(
     file: Path,
-    weights: dict[str, tuple[Tensor, Tensor]],
+    weights: "dict[str, tuple[Tensor, Tensor]]",
     *,
     architecture: str,
     heads: int,
@@ -145,7 +145,7 @@ def _family_of(config: Any) -> Family:
     return family
 
 
-def _tensors(model: Any, family: Family) -> dict[str, Tensor]:
+def _tensors(model: Any, family: Family) -> "dict[str, Tensor]":
     """Return the weights by llama.cpp's names."""
     config, wanted, tensors = model.config, family.gguf, {}
     heads = (config.num_attention_heads, config.num_key_value_heads)
@@ -168,18 +168,20 @@ def _tensors(model: Any, family: Family) -> dict[str, Tensor]:
     return tensors
 
 
-def _interleaved(weight: Tensor, heads: int) -> Tensor:
+def _interleaved(weight: "Tensor", heads: int) -> "Tensor":
     """Bring the rows that are rotated together side by side."""
     halves = weight.view(heads, 2, -1, weight.shape[1])
     return halves.transpose(1, 2).reshape(weight.shape)
 
 
-def _rope_factors(model: Any, *, may_scale: bool) -> Tensor | None:
+def _rope_factors(model: Any, *, may_scale: bool) -> "Tensor | None":
     """Return what the rotary frequencies are divided by; None where they are as they were.
 
     Raises:
         ConfigError: llama.cpp has no means for it.
     """
+    import torch
+
     rope, parameters = parts_of(model).rotary, model.config.rope_parameters
     frequencies = rope.inv_freq.double().cpu()
     exponents = torch.arange(len(frequencies), dtype=torch.float64) / len(frequencies)

@@ -75,8 +75,8 @@ class TorchDecoder:
         Raises:
             ConfigError: The network is of another shape.
         """
+        self.family = _family_of(model.config)
         config, parts = model.config, parts_of(model)
-        self.family = _family_of(config)
         self.largest_group = max(len(group.names) for group in self.family.groups)
         self.device = model.device
         self.threads = torch.get_num_threads()
