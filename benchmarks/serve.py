@@ -43,9 +43,9 @@ from serve_http import (
 )
 from train import command_line, describe_machine
 
-from fitbot.base_model.adapter_files import ADAPTED
+from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.loading import decoder_for, open_engine, precision_for
 from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.generation.scheduler import LocalEngine
@@ -138,7 +138,7 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
     started = time.perf_counter()
     chat = Chat(load_tokenizer(args.model))
     size = {"slots": max(args.streams), "context": 2048, "ranks": args.ranks}
-    decoder: Decoder
+    decoder: TorchDecoder
     if args.llama:
         report["precision"] = args.llama
         decoder = _llama_decoder(model, chat, args.llama, **size)
@@ -158,12 +158,12 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
     engine.close()
 
 
-def _llama_decoder(model: Any, chat: Chat, kind: Kind, **size: int) -> Decoder:
+def _llama_decoder(model: Any, chat: Chat, kind: Kind, **size: int) -> TorchDecoder:
     from fitbot.generation.decoders.llama_decoder import LlamaDecoder
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "base.gguf"
-        write_base(file, model, chat, kind)
+        write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
         return LlamaDecoder(file, **size)  # it is mapped: its name is not needed any more
 
 
@@ -175,8 +175,7 @@ def _idle_adapter(model: Any, rank: int) -> dict[str, tuple[torch.Tensor, torch.
             torch.zeros(linear.out_features, rank),
         )
         for number, layer in enumerate(model.model.layers)
-        for name in ADAPTED
-        for linear in [getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)]
+        for name, linear in family_of(model.config).linears(layer).items()
     }
 
 

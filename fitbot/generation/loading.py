@@ -13,7 +13,7 @@ from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
-from fitbot.generation.decoders.torch_decoder import Decoder, Precision
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
@@ -137,7 +137,7 @@ def _load_chat(provenance: dict[str, Any]) -> Chat:
 
 
 def _start(
-    decoder: Decoder,
+    decoder: TorchDecoder,
     chat: Chat,
     adapter: Path | None,
     weights: dict[str, tuple[Tensor, Tensor]] | None,
@@ -224,13 +224,13 @@ def _add(
         raise AdapterError(f"{folder} does not fit: {error}") from error
 
 
-def decoder_for(device: torch.device) -> type[Decoder]:
+def decoder_for(device: torch.device) -> type[TorchDecoder]:
     """Return the decoder for a device: the one with CUDA graphs if the GPU has bfloat16."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+        from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 
-        return GraphedDecoder
-    return Decoder
+        return CudaGraphDecoder
+    return TorchDecoder
 
 
 def precision_for(model: Any, device: torch.device) -> Precision:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fitbot.base_model.adapter_files import ADAPTED, rank_of
+from fitbot.base_model.adapter_files import rank_of
+from fitbot.base_model.architecture import family_of, parts_of
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.generation.decoders.torch_decoder import Decoder, Precision
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
@@ -73,7 +74,7 @@ def merge_checked(
 
     Args:
         model: transformers' causal LM; its weights change, and become float32 where merged.
-        weights: See `Decoder.adapt`.
+        weights: See `TorchDecoder.adapt`.
         chat: Renders the texts that both are compared on.
         precision: The decoder's, to which merged weights will be rounded.
 
@@ -104,10 +105,10 @@ def merge_checked(
 @torch.no_grad()
 def merge(model: Any, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
     """Add B A to each weight, in float32; it stays so, and its user rounds it only once."""
-    for number, layer in enumerate(model.model.layers):
-        for name in ADAPTED:
+    family = family_of(model.config)
+    for number, layer in enumerate(parts_of(model).layers):
+        for name, linear in family.linears(layer).items():
             if f"{number}.{name}" in weights:
-                linear = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
                 a, b = (
                     part.to(linear.weight.device).float() for part in weights[f"{number}.{name}"]
                 )
@@ -140,13 +141,15 @@ def _score_beside(
     return score(decoder, texts, None), score(decoder, texts, ranks)
 
 
-def _decoder(model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0) -> Decoder:
+def _decoder(
+    model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0
+) -> TorchDecoder:
     longest = max(len(prompt) + len(answer) for prompt, answer in texts)
-    return Decoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
+    return TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
 
 
-def score(decoder: Decoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
-    """Return the log-probabilities after each prompt and each of its answer's tokens, (N, V)."""
+def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
+    """Return the log-probabilities of what follows each prompt and each answer's token, (N, V)."""
     logits = []
     for prompt, answer in texts:
         logits.append(decoder.prefill(0, prompt, ranks))

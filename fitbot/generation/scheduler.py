@@ -34,7 +34,7 @@ from fitbot.errors import (
     RequestError,
     RoomError,
 )
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -98,7 +98,7 @@ class LocalEngine:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: TorchDecoder,
         chat: Chat,
         *,
         name: str = BASE,
@@ -187,7 +187,7 @@ class LocalEngine:
 
         Args:
             name: What requests call it.
-            weights: See `Decoder.adapt`.
+            weights: See `TorchDecoder.adapt`.
 
         Raises:
             RequestError: The name is taken, or is none.

@@ -20,7 +20,7 @@ from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, attention_mask, colla
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.adapter_vector import AdapterVector
 from fitbot.policy.compiled.graphs import Passes
-from fitbot.policy.compiled.passes import Engine, unsupported
+from fitbot.policy.compiled.passes import CompiledEngine, unsupported
 from fitbot.policy.cpu_attention import BY_PAIR, attend_by_pair, segments_of
 from fitbot.policy.logps import (
     LARGE_TILE_ELEMENTS,
@@ -112,7 +112,7 @@ class Policy(nn.Module):
     @property
     def buffer_bytes(self) -> int:
         """Bytes in which the engine joins one layer at a time; 0 where it need not."""
-        return 0 if self._passes is None else self._passes.engine.decoder.joined.buffer_bytes
+        return 0 if self._passes is None else self._passes.engine.layers.joined.buffer_bytes
 
     @property
     def engine_name(self) -> str:
@@ -237,7 +237,9 @@ class Policy(nn.Module):
         Raises:
             ValueError: With the reason why the engine cannot run this network.
         """
-        engine = Engine(self.network.get_base_model(), self.weights, dtype=self.compute_dtype)
+        engine = CompiledEngine(
+            self.network.get_base_model(), self.weights, dtype=self.compute_dtype
+        )
         batch = self._made_up_batch("shared")
         if self.device.type == "cuda":
             engine.compile_kernels(batch)

@@ -23,7 +23,6 @@ from transformers import (
 
 from fitbot.__main__ import main
 from fitbot.base_model import gguf_file
-from fitbot.base_model.gguf_file import write_base
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.gguf import export_gguf
 from fitbot.generation.decoders.llama_decoder import LlamaDecoder
@@ -95,6 +94,10 @@ def small_llama(tokenizer: PreTrainedTokenizerBase, **more: Any) -> Any:
         return LlamaForCausalLM(config).eval()
 
 
+def write(file: Path, network: Any, chat: Chat, kind: Any) -> None:
+    gguf_file.write_base(file, network, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
+
+
 def noise(*sizes: int) -> torch.Tensor:
     return 0.2 * torch.randn(sizes, generator=torch.Generator().manual_seed(sum(sizes)))
 
@@ -108,7 +111,7 @@ def noise(*sizes: int) -> torch.Tensor:
 def test_a_file_holds_the_networks_weights_within_the_steps_of_its_kind(
     network: Any, chat: Chat, tmp_path: Path, kind: Any, largest: float
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, kind)
+    write(tmp_path / "base.gguf", network, chat, kind)
 
     reader = gguf.GGUFReader(tmp_path / "base.gguf")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -207,10 +210,10 @@ def test_a_network_or_a_tokenizer_that_gguf_cannot_hold_is_refused(
         (sliding, "f16", "only qwen3 and llama without sliding windows"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            write_base(file, model, chat, kind)  # type: ignore[arg-type]
+            write(file, model, chat, kind)
     strange = trained_tokenizer(pre_tokenizers.Punctuation())
     with pytest.raises(ConfigError, match="splits words by rules"):
-        write_base(file, network, Chat(strange), "f16")
+        write(file, network, Chat(strange), "f16")
 
 
 # -- the tokenizer --------------------------------------------------------------------------------
@@ -267,7 +270,7 @@ def test_llama_cpp_makes_the_same_tokens_of_a_text(words: Any, tmp_path: Path) -
     tokenizer: Any = load_tokenizer("embedded") if words is None else trained_tokenizer(words)
     chat = Chat(tokenizer, system_prompt=SYSTEM)
     network = small_llama(tokenizer)
-    write_base(tmp_path / "base.gguf", network, chat, "f16")
+    write(tmp_path / "base.gguf", network, chat, "f16")
 
     for text in STRINGS:
         found = tokens_of_llama(tmp_path / "base.gguf", text, special=False)
@@ -299,7 +302,7 @@ def test_logits_are_the_networks_with_adapters_and_without(
     }
     merge(tuned, weights)
     ids = torch.randint(0, 250, (640,), generator=torch.Generator().manual_seed(0)).tolist()
-    write_base(tmp_path / "base.gguf", plain, chat, "f32")
+    write(tmp_path / "base.gguf", plain, chat, "f32")
     decoder = LlamaDecoder(tmp_path / "base.gguf", slots=3, context=700, ranks=8)
     decoder.adapt(slice(4, 8), weights)
     with torch.no_grad():
@@ -326,7 +329,7 @@ def test_logits_are_the_networks_with_adapters_and_without(
 def test_quantised_rows_do_not_depend_on_their_neighbours(
     network: Any, chat: Chat, tmp_path: Path, kind: Any
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, kind)
+    write(tmp_path / "base.gguf", network, chat, kind)
     decoder = LlamaDecoder(tmp_path / "base.gguf", slots=6, context=64)
 
     def logits(slots: list[int]) -> torch.Tensor:
@@ -344,7 +347,7 @@ def test_quantised_rows_do_not_depend_on_their_neighbours(
 def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, "f32")
+    write(tmp_path / "base.gguf", network, chat, "f32")
     decoder = LlamaDecoder(tmp_path / "base.gguf", slots=1, context=64, ranks=4)
     decoder.adapt(slice(0, 4), {"0.q_proj": (noise(4, 128), noise(128, 4))})
     before = decoder.prefill(0, [1, 2, 3], slice(0, 4))

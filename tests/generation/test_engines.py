@@ -26,7 +26,7 @@ from fitbot.errors import (
     RoomError,
 )
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
 from fitbot.generation.messages import Chunk, Sampling
@@ -427,7 +427,7 @@ def test_logits_are_the_networks_in_any_slot(
     ids = torch.randint(0, 250, (40,), generator=torch.Generator().manual_seed(0)).tolist()
     with torch.no_grad():
         expected = network(input_ids=torch.tensor([ids], device=device)).logits[0].float().cpu()
-    decoder = Decoder(network, slots=3, context=64, precision=precision)
+    decoder = TorchDecoder(network, slots=3, context=64, precision=precision)
 
     first = decoder.prefill(2, ids[:30], None).cpu()
     decoder.prefill(0, ids[:10], None)
@@ -444,8 +444,8 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
-    plain = Decoder(network, **size)
-    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    plain = TorchDecoder(network, **size)
+    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     if device == "cuda":
         graphed.warm_up()
     for decoder in (plain, graphed):
@@ -477,8 +477,8 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
-    plain = Decoder(network, **size)
-    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    plain = TorchDecoder(network, **size)
+    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     ranks = slice(0, 4)
     sampled = Sampling(temperature=0.8, top_p=0.9, seed=0)
     wanted = [
@@ -488,7 +488,7 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
         (replace(sampled, logprobs=2, min_p=0.1), ranks),
     ]
 
-    def tokens(decoder: Decoder) -> list[list[int]]:
+    def tokens(decoder: TorchDecoder) -> list[list[int]]:
         decoder.adapt(ranks, read_adapter(adapter))
         ids = [list(range(100, 106 + slot)) for slot in range(4)]
         drawn: list[list[Pending]] = [[] for _ in wanted]
@@ -533,7 +533,7 @@ def test_an_engine_that_emits_while_it_computes_says_the_same(
 
 def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
     def logits(rows: list[int]) -> torch.Tensor:
-        decoder = Decoder(network, slots=4, context=64, precision="int8")
+        decoder = TorchDecoder(network, slots=4, context=64, precision="int8")
         for row in rows:
             decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
         return decoder.step(
@@ -549,10 +549,10 @@ def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None
 def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
     network: Any, adapter: Path, precision: Any
 ) -> None:
-    from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+    from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 
     size = {"slots": 40, "context": 512, "ranks": 4}
-    decoder = GraphedDecoder(network.to("cuda"), **size, precision=precision)
+    decoder = CudaGraphDecoder(network.to("cuda"), **size, precision=precision)
     decoder.adapt(slice(0, 4), read_adapter(adapter))
 
     def logits(slots: list[int]) -> torch.Tensor:
@@ -571,7 +571,7 @@ def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
 def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(
     network: Any, adapter: Path
 ) -> None:
-    decoder = Decoder(network, slots=1, context=64, precision="float32", ranks=8)
+    decoder = TorchDecoder(network, slots=1, context=64, precision="float32", ranks=8)
     plain = decoder.prefill(0, [1, 2, 3], None)
 
     decoder.adapt(slice(4, 8), read_adapter(adapter))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fitbot.base_model.gguf_file import FILE_TYPES, write_adapter
 from fitbot.errors import ConfigError, EngineError
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 
 Row = tuple[int, int, int, bool]  # token, its place, slot, whether its logits are wanted
 
@@ -29,11 +29,11 @@ _F32, _F16 = 0, 1  # types of a cache
 _complaints: deque[str] = deque(maxlen=3)
 
 
-class LlamaDecoder(Decoder):
+class LlamaDecoder(TorchDecoder):
     """Weights and cache, held by llama.cpp."""
 
     def __init__(self, file: Path, *, slots: int, context: int, ranks: int = 0):
-        """Open a base; only the terms of `Decoder` are inherited, nothing that it holds.
+        """Open a base; only the terms of `TorchDecoder` are inherited, nothing that it holds.
 
         Args:
             file: The base, as `gguf_file.write_base` writes it.
@@ -71,7 +71,7 @@ class LlamaDecoder(Decoder):
         self.prefill(0, [0], None)
 
     def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """See `Decoder`."""
+        """See `TorchDecoder`."""
         llama = self._llama
         llama.llama_memory_seq_rm(llama.llama_get_memory(self._context), slot, -1, -1)
         last = len(ids) - 1
@@ -85,7 +85,7 @@ class LlamaDecoder(Decoder):
         lengths: Sequence[int],
         ranks: Sequence[slice | None],
     ) -> Tensor:
-        """See `Decoder`; an adapter is all of a pass's or nobody's, so there is a pass for each."""
+        """See `TorchDecoder`; a pass has one adapter or none, so there is a pass for each."""
         rows = list(zip(tokens.tolist(), lengths, slots, [True] * len(slots), strict=True))
         logits = torch.empty(len(rows), self.vocabulary)
         for own in {one and one.start: one for one in ranks}.values():
@@ -96,7 +96,7 @@ class LlamaDecoder(Decoder):
         return logits
 
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """See `Decoder`."""
+        """See `TorchDecoder`."""
         llama, new = self._llama, None
         if weights:
             with tempfile.TemporaryDirectory() as scratch:

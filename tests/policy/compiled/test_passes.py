@@ -14,7 +14,7 @@ from fitbot.dpo.memory import activation_bytes
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Extent, PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.compiled.passes import Engine, unsupported
+from fitbot.policy.compiled.passes import CompiledEngine, unsupported
 from fitbot.policy.policy import Policy, to_device
 from tests.conftest import DEVICES, adapter_of, make_data, make_module, make_policy, make_trainer
 
@@ -291,7 +291,7 @@ def test_the_networks_weights_are_views_of_the_joined_ones(
     policy.accelerate(capture=False)
     assert policy._passes is not None
     joined = {
-        g.weight.untyped_storage().data_ptr() for g in policy._passes.engine.decoder.joined.groups
+        g.weight.untyped_storage().data_ptr() for g in policy._passes.engine.layers.joined.groups
     }
     layer = policy.network.get_base_model().get_decoder().layers[1]
 
@@ -358,13 +358,13 @@ def test_recomputed_activations_are_those_that_were_not_kept(
 def test_an_engine_that_computes_something_else_is_not_used(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Engine.forward
+    original = CompiledEngine.forward
 
-    def wrong(self: Engine, *args: Any, **kwargs: Any) -> Any:
+    def wrong(self: CompiledEngine, *args: Any, **kwargs: Any) -> Any:
         logps, kept = original(self, *args, **kwargs)
         return logps * 1.01, kept
 
-    monkeypatch.setattr(Engine, "forward", wrong)
+    monkeypatch.setattr(CompiledEngine, "forward", wrong)
     policy = make_policy(base)
 
     with pytest.raises(ValueError, match=r"differ from the network's by 1\.00%"):
