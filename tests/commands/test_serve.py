@@ -1,0 +1,49 @@
+"""`fitbot serve` as it is typed; tests/serving has the server itself."""
+
+import json
+
+import pytest
+
+from fitbot.commands.serve import _sampling, main
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.generation.messages import Sampling
+from fitbot.serving.settings import RequestLimits
+
+
+def test_answers_are_drawn_as_the_run_says(tmp_path) -> None:
+    answers = {"temperature": 0.3, "top_p": 0.5, "do_sample": True, "max_new_tokens": 77}
+    (tmp_path / "fitbot.json").write_text(json.dumps({"answers": answers}))
+
+    assert _sampling(tmp_path, RequestLimits()) == Sampling(77, temperature=0.3, top_p=0.5)
+    assert _sampling(tmp_path, RequestLimits(max_new_tokens=9)).max_new_tokens == 9
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"answers": {"heat": 1}}'])
+def test_an_adapter_that_is_none_is_an_error(tmp_path, content) -> None:
+    with pytest.raises(AdapterError, match="fitbot.json"):
+        _sampling(tmp_path, RequestLimits())
+    (tmp_path / "fitbot.json").write_text(content)
+    with pytest.raises(AdapterError, match="export the adapter anew"):
+        _sampling(tmp_path, RequestLimits())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max_in_flight=0"], "--max_in_flight 0: must be above 0"),
+        (["--keys_file=/nonexistent"], "--keys_file /nonexistent"),
+        (["--remote=http://x/v1", "--remote_fields=[]"], r"--remote_fields \[\]: it must be"),
+    ],
+)
+def test_options_that_cannot_be_are_errors(options, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        main(["serve", *options])
+
+
+@pytest.mark.parametrize("option", ["--prot=8000", "--host=evil", "--port=x"])
+def test_options_that_are_not_known_are_refused(option, capsys) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["serve", option])
+
+    assert raised.value.code == 2
+    assert "usage: fitbot serve" in capsys.readouterr().err
