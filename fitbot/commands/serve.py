@@ -17,7 +17,7 @@ from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling, sampling_of
-from fitbot.serving.engines import LOADER, REMOTE_KEY, open_llama, open_remote, open_torch
+from fitbot.serving.engines import LOADER, REMOTE_KEY, open_local, open_remote
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys, make_key
 from fitbot.serving.settings import AdapterLoader, AdminSettings, RequestLimits, ServerSettings
 
@@ -224,8 +224,7 @@ def _opener(options: Any, adapter: Path | None, *, takes_adapters: bool) -> Call
         chosen.setdefault("more_adapters", _MORE_ADAPTERS)
     if options.backend == "llama":
         del chosen["merged"]
-        return partial(open_llama, adapter, chosen)
-    return partial(open_torch, adapter, chosen)
+    return partial(open_local, options.backend, adapter, chosen)
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

@@ -14,19 +14,12 @@ from fitbot.serving.settings import AdapterLoader
 REMOTE_KEY = "FITBOT_REMOTE_KEY"  # environment variable with the remote server's key
 
 
-def open_torch(adapter: Path | None, options: dict[str, Any]) -> Engine:
-    """Open fitbot's own engine."""
-    from fitbot.generation.loading import open_engine
+def open_local(backend: str, adapter: Path | None, options: dict[str, Any]) -> Engine:
+    """Open fitbot's own engine, on PyTorch or on llama.cpp."""
+    from fitbot.generation.loading import open_engine, open_llama_engine
 
-    engine: Engine = open_engine(adapter, **options)
-    return engine
-
-
-def open_llama(adapter: Path | None, options: dict[str, Any]) -> Engine:
-    """Open the engine on llama.cpp."""
-    from fitbot.generation.loading import open_llama_engine
-
-    engine: Engine = open_llama_engine(adapter, **options)
+    opener = open_llama_engine if backend == "llama" else open_engine
+    engine: Engine = opener(adapter, **options)
     return engine
 
 

@@ -1,6 +1,8 @@
 """`fitbot serve` as it is typed; tests/serving has the server itself."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +49,18 @@ def test_options_that_are_not_known_are_refused(option, capsys) -> None:
 
     assert raised.value.code == 2
     assert "usage: fitbot serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "chat"])
+def test_help_loads_nothing_heavy(command) -> None:
+    heavy = ("torch", "lightning", "transformers", "litserve", "fastapi")
+    code = (
+        "import sys; from fitbot.__main__ import main\n"
+        f"try: main(['{command}', '--help'])\n"
+        f"except SystemExit: print([name for name in {heavy} if name in sys.modules])"
+    )
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "--adapter" in out.stdout
+    assert out.stdout.splitlines()[-1] == "[]"
