@@ -43,7 +43,7 @@ class FixedAnswer:
 
     async def next(self, seconds: float) -> Piece:
         """Return the whole of it."""
-        return Piece(self._text, (), "stop", Usage(prompt=0, completion=0, granted=0))
+        return Piece(self._text, (), "stop", Usage(0, 0, 0))
 
 
 class FilteredAnswer:

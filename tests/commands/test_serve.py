@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from fitbot.generation.messages import Sampling
 from fitbot.serving.settings import RequestLimits
 
 
-def test_answers_are_drawn_as_the_run_says(tmp_path) -> None:
+def test_answers_are_drawn_as_the_run_says(tmp_path: Path) -> None:
     answers = {"temperature": 0.3, "top_p": 0.5, "do_sample": True, "max_new_tokens": 77}
     (tmp_path / "fitbot.json").write_text(json.dumps({"answers": answers}))
 
@@ -21,7 +22,7 @@ def test_answers_are_drawn_as_the_run_says(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"answers": {"heat": 1}}'])
-def test_an_adapter_that_is_none_is_an_error(tmp_path, content) -> None:
+def test_an_adapter_that_is_none_is_an_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(AdapterError, match="fitbot.json"):
         _sampling(tmp_path, RequestLimits())
     (tmp_path / "fitbot.json").write_text(content)
@@ -37,13 +38,15 @@ def test_an_adapter_that_is_none_is_an_error(tmp_path, content) -> None:
         (["--remote=http://x/v1", "--remote_fields=[]"], r"--remote_fields \[\]: it must be"),
     ],
 )
-def test_options_that_cannot_be_are_errors(options, message) -> None:
+def test_options_that_cannot_be_are_errors(options: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         main(["serve", *options])
 
 
 @pytest.mark.parametrize("option", ["--prot=8000", "--host=evil", "--port=x"])
-def test_options_that_are_not_known_are_refused(option, capsys) -> None:
+def test_options_that_are_not_known_are_refused(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as raised:
         main(["serve", option])
 
@@ -52,7 +55,7 @@ def test_options_that_are_not_known_are_refused(option, capsys) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "chat"])
-def test_help_loads_nothing_heavy(command) -> None:
+def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = ("torch", "lightning", "transformers", "litserve", "fastapi")
     code = (
         "import sys; from fitbot.__main__ import main\n"

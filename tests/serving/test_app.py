@@ -1,5 +1,7 @@
 """The application as a whole, and the way to start it from the top of a checkout."""
 
+import tomllib
+
 import httpx
 
 from fitbot.generation.messages import Sampling
@@ -41,3 +43,14 @@ def test_the_file_at_the_top_is_the_command(server: ServerProcess, start: Start)
     assert [model["id"] for model in models["data"]] == [model["id"] for model in behind["data"]]
     assert front.predict("Is rice ok?").json() == server.predict("Is rice ok?").json()
     assert len(APP.read_text(encoding="utf-8").splitlines()) <= 15
+
+
+def test_the_image_holds_what_the_wheel_is_made_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {"fitbot", *project["tool"]["setuptools"]["package-dir"].values()}
+    lines = (ROOT / "serve" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+    assert folders <= {word.removesuffix("/*.json") for word in copied}
+    assert {f"!{word}" for word in copied} <= {*kept, "!./"}

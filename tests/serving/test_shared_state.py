@@ -32,8 +32,13 @@ def test_shared_json_is_read_whole_while_another_process_writes_it() -> None:
     writer = multiprocessing.get_context("spawn").Process(target=write_on, args=(shared,))
     writer.start()
 
-    read = []
-    until(lambda: read.append(shared.read()) or len(read) > 20 and read[-1] != VALUES[0], 20)
+    read: list[list[str]] = []
+
+    def has_changed() -> bool:
+        read.append(shared.read())
+        return len(read) > 20 and read[-1] != VALUES[0]
+
+    until(has_changed, 20)
     read += [shared.read() for _ in range(3000)]
     writer.kill()
     writer.join()
