@@ -15,11 +15,11 @@ from pathlib import Path
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter
 from fitbot.base_model.settings import LLAMA_SPINS
-from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Sampling
-from fitbot.health.layer import AnswerFilter, Verdict, judge
+from fitbot.health.layer import AnswerFilter, HealthVerdict, check_messages
 from fitbot.pairs.formats import Message
 
 _HELP = """\
@@ -39,35 +39,7 @@ def main(args: list[str]) -> int:
     Returns:
         0.
     """
-    parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--adapter",
-        type=Path,
-        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
-        "embedded model alone",
-    )
-    parser.add_argument(
-        "--backend",
-        choices=["torch", "llama"],
-        default="torch",
-        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
-    )
-    parser.add_argument("--ask", help="one question; its answer is all that is printed")
-    parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
-    parser.add_argument(
-        "--compare", action="store_true", help="let base and tuned model answer side by side"
-    )
-    parser.add_argument(
-        "--max_new_tokens", type=int, help="tokens of an answer; default: the run's"
-    )
-    parser.add_argument(
-        "--temperature", type=float, help="0 takes the likeliest; default: the run's"
-    )
-    parser.add_argument("--seed", type=int, default=42, help="of the sampling")
-    parser.add_argument(
-        "--raw", action="store_true", help="without the health layer, see docs/health.md"
-    )
-    options = parser.parse_args(args[1:])
+    options = _parser().parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if options.backend == "llama":
         os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
@@ -76,8 +48,8 @@ def main(args: list[str]) -> int:
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:
         part = "the base of " if options.base else ""
-        who = f"{part}{adapter}" if adapter else "the embedded model"
-        sys.stderr.write(f"no --adapter named: {who} answers\n")
+        name = f"{part}{adapter}" if adapter else "the embedded model"
+        sys.stderr.write(f"no --adapter named: {name} answers\n")
     wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
     sampling = replace(
         Sampling.from_settings(answer_settings(adapter)),
@@ -95,11 +67,32 @@ def main(args: list[str]) -> int:
             return 0
         _write("Ask something; /help lists what else there is, an empty line ends.\n")
         while line := _read():
-            if not conversation.obey(line):
+            if not conversation.run_command(line):
                 conversation.ask(line)
     finally:
         engine.close()
     return 0
+
+
+def _parser() -> SuggestingParser:
+    parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
+    add_engine_options(parser)
+    parser.add_argument("--ask", help="one question; its answer is all that is printed")
+    parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
+    parser.add_argument(
+        "--compare", action="store_true", help="let base and tuned model answer side by side"
+    )
+    parser.add_argument(
+        "--max_new_tokens", type=int, help="tokens of an answer; default: the run's"
+    )
+    parser.add_argument(
+        "--temperature", type=float, help="0 takes the likeliest; default: the run's"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="of the sampling")
+    parser.add_argument(
+        "--raw", action="store_true", help="without the health layer, see docs/health.md"
+    )
+    return parser
 
 
 class Conversation:
@@ -118,8 +111,8 @@ class Conversation:
         self.system: list[Message] = []
         self.turns: list[Message] = []
 
-    def obey(self, line: str) -> bool:
-        """Do what a line that begins with a slash says; False if it is a question."""
+    def run_command(self, line: str) -> bool:
+        """Run a line that begins with a slash; False if it is a question."""
         word, _, text = line.partition(" ")
         if word == "/reset":
             self.turns = []
@@ -140,7 +133,7 @@ class Conversation:
         The last model's answer goes into the conversation.
         """
         self.turns.append(Message("user", question))
-        verdict = Verdict("ok") if self.raw else judge(self.turns)
+        verdict = HealthVerdict("ok") if self.raw else check_messages(self.turns)
         answer = verdict.message
         if not verdict.model_answers:
             _write(f"{answer}\n")
@@ -173,7 +166,7 @@ class Conversation:
 
     def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
         answer, reason, error = "", None, None
-        with _interrupting(stream):
+        with _cancelling_on_ctrl_c(stream):
             for chunk in stream:
                 text = chunk.text if health is None else health.feed(chunk.text)
                 if chunk.finish_reason and health is not None:
@@ -191,7 +184,7 @@ class Conversation:
 
 
 @contextmanager
-def _interrupting(stream: Stream) -> Iterator[None]:
+def _cancelling_on_ctrl_c(stream: Stream) -> Iterator[None]:
     """Let Ctrl-C stop the answer, not the program."""
     before = signal.signal(signal.SIGINT, lambda *_: stream.cancel())
     try:
