@@ -110,7 +110,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
     if options.json:
         write_file(Path(options.json), audit.to_json())
     if options.html:
-        from fitbot.audit.html import html_page
+        from fitbot.audit.page import html_page
 
         write_file(Path(options.html), html_page(audit))
     failed = {finding.kind: None for finding in audit.findings if finding.kind in fail_on}
