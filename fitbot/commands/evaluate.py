@@ -80,7 +80,7 @@ def _run(options: Any) -> None:
     from fitbot.audit.shortcuts import preferences_after, preferences_alone
     from fitbot.commands.command_line import say, write_file
     from fitbot.evaluation.cases import load_cases
-    from fitbot.evaluation.html import html_page
+    from fitbot.evaluation.page import html_page
     from fitbot.evaluation.measure import measure
     from fitbot.evaluation.models import Wanted, line_up
     from fitbot.evaluation.report_data import report_on

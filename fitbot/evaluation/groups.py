@@ -11,7 +11,7 @@ from fitbot.audit.score import RuleScore
 from fitbot.audit.shortcuts import Preferences, score_rules
 from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.intervals import Estimate
-from fitbot.evaluation.preference import PairFigures
+from fitbot.evaluation.preference import ACCURACY, LIKELIER, PairFigures
 
 ALL = "all"
 
@@ -28,6 +28,15 @@ class Group:
     rules: list[RuleScore]  # the best first
     figures: dict[str, dict[str, Estimate]]  # by model, by figure
     reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
+
+    def main_figure(self, model: str) -> Estimate:
+        """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
+        figures = self.figures[model]
+        return figures.get(ACCURACY) or figures[LIKELIER]
+
+    def reaching(self, rule: str) -> list[str]:
+        """Return the models that a rule is as good as."""
+        return [model for model, rules in self.reached_by.items() if rule in rules]
 
 
 def measure_groups(

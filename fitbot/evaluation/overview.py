@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fitbot.evaluation.answer_errors import FAULTS
-from fitbot.evaluation.groups import Group
 from fitbot.evaluation.intervals import Estimate
 from fitbot.evaluation.preference import (
     ACCURACY,
@@ -55,12 +54,6 @@ def overview(evaluation: Evaluation) -> list[Row]:
 def measure_label(measure: str) -> str:
     """Say what a comparison's measure is called."""
     return _ON_PAIRS.get(measure, measure)
-
-
-def main_figure(group: Group, name: str) -> Estimate:
-    """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
-    figures = group.figures[name]
-    return figures.get(ACCURACY) or figures[LIKELIER]
 
 
 def _drift(models: Sequence[ModelReport]) -> Iterator[Row]:
