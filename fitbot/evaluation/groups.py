@@ -41,7 +41,7 @@ class Group:
 
 def measure_groups(
     cases: Sequence[Case],
-    hang_together: Sequence[int],
+    group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Preferences,
 ) -> list[Group]:
@@ -49,13 +49,13 @@ def measure_groups(
 
     Args:
         cases: N pairs.
-        hang_together: (N,) number of the group that each belongs to.
+        group_ids: (N,) number of the group that each belongs to.
         models: What they prefer.
         preferences: What rules prefer.
     """
     parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
     return [
-        _measure(label, value, where, cases, hang_together, models, preferences)
+        _measure(label, value, where, cases, group_ids, models, preferences)
         for label, values in parts.items()
         for value, where in values.items()
     ]
@@ -66,18 +66,18 @@ def _measure(
     value: str,
     where: list[int],
     cases: Sequence[Case],
-    hang_together: Sequence[int],
+    group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Preferences,
 ) -> Group:
     chosen = Preferences({name: x[where] for name, x in preferences.by_rule.items()}, {})
     rules = score_rules(chosen, [cases[i].pair for i in where])
-    figures = {one.model.name: one.estimates(hang_together, where) for one in models}
+    figures = {one.model.name: one.estimates(group_ids, where) for one in models}
     return Group(
         label=label,
         value=value,
         pairs=len(where),
-        independent=len({hang_together[i] for i in where}),
+        independent=len({group_ids[i] for i in where}),
         like_length=int(models[0].like_length[where].sum()),
         rules=rules,
         figures=figures,

@@ -10,7 +10,7 @@ from fitbot.evaluation.groups import ALL, Group
 from fitbot.evaluation.overview import measure_label, overview
 from fitbot.evaluation.plots import Line, plot_changes, plot_rates
 from fitbot.evaluation.preference import LIKELIER
-from fitbot.evaluation.report import JUDGED, Evaluation, Exchange, ModelReport
+from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionReport
 from fitbot.report.page import render
 
 _SHOWN = 40  # questions of each outcome
@@ -76,7 +76,7 @@ def _pass_rates(
     models: Sequence[ModelReport], names: Sequence[str]
 ) -> Iterator[tuple[str, str, Markup]]:
     """Yield kind of answers, label and plot."""
-    for kind in JUDGED if models[0].answers else ():
+    for kind in RATED if models[0].answers else ():
         rates = {report.model.name: report.answers[kind].passes_by for report in models}
         for label, values in rates[names[0]].items():
             lines = [
@@ -88,14 +88,14 @@ def _pass_rates(
 
 
 def _outcomes(
-    exchanges: Sequence[Exchange], names: Sequence[str]
-) -> Mapping[str, Sequence[Exchange]]:
+    questions: Sequence[QuestionReport], names: Sequence[str]
+) -> Mapping[str, Sequence[QuestionReport]]:
     """Sort questions by whose greedy answers pass, the rarest outcome first."""
-    found: dict[str, list[Exchange]] = {}
-    for exchange in exchanges:
-        passing = [name for name in names if exchange.answers[name][GREEDY].passes]
+    found: dict[str, list[QuestionReport]] = {}
+    for question in questions:
+        passing = [name for name in names if question.answers[name][GREEDY].passes]
         outcome = f"Greedy answers that pass: {', '.join(passing) or 'none'}"
-        if exchange.answers[names[0]][GREEDY].passes is None:
+        if question.answers[names[0]][GREEDY].passes is None:
             outcome = "Questions without a check"
-        found.setdefault(outcome, []).append(exchange)
+        found.setdefault(outcome, []).append(question)
     return dict(sorted(found.items(), key=lambda item: len(item[1])))

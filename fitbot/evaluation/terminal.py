@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from fitbot.audit.score import RuleScore
+from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import ALL, Group
-from fitbot.evaluation.judging import PASSES
 from fitbot.evaluation.overview import measure_label, overview
 from fitbot.evaluation.report import Evaluation
 from fitbot.report.terminal import WIDTH, wrap
