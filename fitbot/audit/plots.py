@@ -1,4 +1,4 @@
-"""Figures of an Audit → SVG that stands inside a page and takes its colours and font."""
+"""An Audit → plots, as SVG inside a page; they take the page's colours and font."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,14 @@ from markupsafe import Markup
 
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore
-from fitbot.audit.tokens import Lengths, TokenReport
+from fitbot.audit.tokens import TokenReport
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
 
 def plot_lengths(tokens: TokenReport) -> Markup:
     """Draw the histograms of prompt, chosen and rejected over tokens."""
     figure, axes = new_figure(height=2.4)
-    parts = {"prompt": GREY, "chosen": BLUE, "rejected": ORANGE}
-    for name, colour in parts.items():
-        lengths: Lengths = getattr(tokens, name)
+    for (name, lengths), colour in zip(tokens.lengths.items(), (GREY, BLUE, ORANGE), strict=True):
         axes.stairs(lengths.counts, lengths.edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(lengths.counts, lengths.edges, color=colour, linewidth=1.5, label=name)
     axes.set_xlabel("tokens")
@@ -40,7 +38,7 @@ def plot_rules(rules: Sequence[RuleScore]) -> Markup:
 
 
 def plot_leaks(report: LeakReport) -> Markup:
-    """Draw the shares of prompts and answers that stand in the training file."""
+    """Draw the shares of prompts and answers that are also in the training file."""
     figure, axes = new_figure(height=1.6)
     names = list(reversed(report.parts))
     for place, name in enumerate(names):

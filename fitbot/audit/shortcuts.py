@@ -1,4 +1,4 @@
-"""Pairs → how far rules that never read the question get; in words, what that means."""
+"""Pairs → how accurate rules are that never read the question, and what that means."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from fitbot.pairs.formats import PreferencePair
 _FOLDS = 5
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure
 
-# What a rule looks at, for the verdict.
+# What a rule looks at, for the summary.
 _LOOKS_AT = {
     "longer, characters": "only at length",
     "shorter, characters": "only at length",
@@ -54,7 +54,7 @@ class ShortcutReport:
         return [score for score in self.rules if score.is_shortcut]
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """What the best rule means for reward accuracy on this file."""
         if not self.shortcuts:
             return (
@@ -98,7 +98,7 @@ def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
 def preferences_after(
     train: Sequence[PreferencePair], val: Sequence[PreferencePair]
 ) -> Preferences:
-    """Let rules that have learned from TRAIN, and the fixed ones, choose in VAL."""
+    """Apply the fixed rules, and rules learned from TRAIN, to VAL."""
     preferences = fixed_rules(val) | {"answer seen as chosen": seen_rule(train, val)}
     unmeasured = {}
     for name, features in LEARNED.items():
@@ -110,10 +110,10 @@ def preferences_after(
 
 
 def preferences_alone(pairs: Sequence[PreferencePair]) -> Preferences:
-    """Let the fixed rules choose, and learned ones that have not seen the pair.
+    """Apply the fixed rules, and learned ones by cross-validation.
 
     Folds are grouped: pairs that share a question or an answer's text, or are linked by others that
-    do, stand in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
+    do, are in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -170,7 +170,9 @@ def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
 
 
 def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
-    """Number things by group: two are in one if they share a key, or others link them.
+    """Number things by group: two are in one if they share a key, or are linked by others.
+
+    Groups are numbered in the order of their first things.
 
     >>> connected_groups([["a", "b"], ["c"], ["b", "d"], ["d"]])
     [0, 1, 0, 0]
@@ -180,7 +182,7 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
     rows, columns = zip(*links, strict=True) if links else ((), ())
     graph = sparse.coo_array((np.ones(len(links)), (rows, columns)), shape=(len(keys), len(keys)))
     _, labels = connected_components(graph, directed=False)
-    numbers: dict[int, int] = {}  # in the order of each group's first thing
+    numbers: dict[int, int] = {}  # label → number
     return [numbers.setdefault(label, len(numbers)) for label in labels.tolist()]
 
 

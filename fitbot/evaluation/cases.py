@@ -1,9 +1,9 @@
-"""A preference file → its pairs with what else the file says of them: labels and checks.
+"""A preference file → its pairs with their labels and checks.
 
-Files in the readers' formats need not say anything else; ours does, see data/README.md:
+Both are optional; fitbot's own files have them, see data/README.md:
 
     category, flaw, split   strings that pairs are grouped by
-    check                   an object that tells right answers from wrong ones, see answers.checks
+    check                   an object that tells right answers from wrong ones, see checks.py
 """
 
 from collections.abc import Sequence
@@ -67,9 +67,9 @@ def first_of_each_question(cases: Sequence[Case]) -> list[int]:
 
 
 def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
-    """Number pairs by what hangs together: the same question, or the same two answers.
+    """Number pairs by group: two are in one if they have the same question or the same two answers.
 
-    So a pair and its mirror, where the other answer is the right one, are one group.
+    So a pair and its mirror, in which the other answer is the right one, are one group.
     """
     return connected_groups(
         [

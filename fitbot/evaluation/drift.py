@@ -1,4 +1,4 @@
-"""Plain answers and plain text → how far a model has moved, and what it has forgotten."""
+"""Plain answers and neutral text → how far a model has drifted from its reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fitbot.evaluation.neutral import perplexity
 
 @dataclass(frozen=True)
 class DriftReport:
-    """How far one model has moved from its reference.
+    """How far one model has drifted from its reference.
 
     The divergence is exact at every position, over the whole vocabulary; its mean over answers that
     the model draws is an estimate of KL(policy || reference).

@@ -1,7 +1,7 @@
 """Pairs by label → every model's figures there, beside rules that never read the question.
 
-In one kind of pairs a rule may be right throughout that is worth nothing over all of them: where an
-explanation is asked for, the longer answer is the right one. So rules are measured in every group.
+A rule that is useless over all pairs can be right in every pair of one kind: where an explanation
+is asked for, the longer answer is the right one. So rules are measured in every group.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Group:
     label: str  # ALL, or a label of the file: category, flaw, split
     value: str
     pairs: int
-    independent: int  # groups of pairs that hang together
+    independent: int  # groups of pairs that depend on each other
     like_length: int  # pairs whose answers are of like length
     rules: list[RuleScore]  # the best first
     figures: dict[str, dict[str, Estimate]]  # by model, by figure

@@ -1,4 +1,4 @@
-"""A line-up and pairs → what only the models can tell: answers, log-probs, drift.
+"""A line-up and pairs → what takes the models to compute: answers, log-probs, drift.
 
 First all models answer, by one engine; then each is loaded by itself and scored.
 """

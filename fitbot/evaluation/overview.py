@@ -1,4 +1,4 @@
-"""An Evaluation → the one table of all models, as texts: what terminal and page both show."""
+"""An Evaluation → the table of all models that both terminal and page show, as texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Figures of an Evaluation → SVG that stands inside a page and takes its colours and font."""
+"""An Evaluation → plots, as SVG inside a page; they take the page's colours and font."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 
 def new_figure(*, height: float) -> tuple[Any, Any]:
-    """Begin a picture as wide as a page's column and so many inches high: figure and axes."""
+    """Make a figure as wide as a page's column and `height` inches high; → figure and axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, height), layout="constrained")
@@ -22,7 +22,7 @@ def new_figure(*, height: float) -> tuple[Any, Any]:
 
 
 def as_svg(figure: Any, label: str) -> Markup:
-    """Write the figure as an svg element; `label` says what it shows to who cannot see it."""
+    """Write the figure as an svg element; `label` describes it to those who cannot see it."""
     from matplotlib import rc_context
 
     file = io.StringIO()
