@@ -66,19 +66,15 @@ class LineupEngine:
             ConfigError: The base is of a kind that the engine does not know, or too short for this.
         """
         context = lineup.max_prompt_length + max_new_tokens
-        base = BaseSettings(
-            base_model=lineup.base_model,
-            load_in_4bit=lineup.load_in_4bit,
-            expand_4bit=lineup.load_in_4bit,
-        )
-        positions = AutoConfig.from_pretrained(
-            resolve_base_model(lineup.base_model)
-        ).max_position_embeddings
+        config = AutoConfig.from_pretrained(resolve_base_model(lineup.base_model))
+        positions = config.max_position_embeddings
         if context > positions:
             raise ConfigError(
                 f"prompts of {lineup.max_prompt_length} tokens and --max_new_tokens "
                 f"{max_new_tokens} exceed the base's {positions} positions; lower the latter"
             )
+        in_4bit = lineup.load_in_4bit
+        base = BaseSettings(lineup.base_model, load_in_4bit=in_4bit, expand_4bit=in_4bit)
         model = load_base(base, device=device, compute_dtype=compute_dtype_on(device))
         folders = {adapter.name: Path(str(adapter.adapter)) for adapter in lineup.adapters}
         rank = max((rank_of(read_adapter(folder)) for folder in folders.values()), default=0)

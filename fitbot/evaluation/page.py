@@ -1,7 +1,6 @@
 """An Evaluation → one HTML page that needs nothing else: styles and plots inside, no script."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -14,14 +13,6 @@ from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionRep
 from fitbot.report.page import render
 
 _SHOWN = 40  # questions of each outcome
-
-
-class _Label(NamedTuple):
-    """A label of the file, and the groups that it sorts pairs into."""
-
-    name: str
-    groups: list[Group]
-    plot: Markup | None  # flaws are too many for one
 
 
 def html_page(evaluation: Evaluation) -> str:
@@ -44,14 +35,20 @@ def html_page(evaluation: Evaluation) -> str:
             if found.gained + found.lost
         ],
         labels=list(_labels(evaluation.groups, names)),
-        changes=[(report, _plot_changes(report)) for report in evaluation.models[1:]],
+        changes=[
+            (report, plot_changes(report.logps, report.reference_logps))
+            for report in evaluation.models[1:]
+        ],
         pass_rates=list(_pass_rates(evaluation.models, names)),
         outcomes=_outcomes(evaluation.exchanges, names),
         most_shown=_SHOWN,
     )
 
 
-def _labels(groups: Sequence[Group], names: Sequence[str]) -> Iterator[_Label]:
+def _labels(
+    groups: Sequence[Group], names: Sequence[str]
+) -> Iterator[tuple[str, list[Group], Markup | None]]:
+    """Yield label, its groups, and their plot; flaws are too many for one."""
     for label in dict.fromkeys(group.label for group in groups if group.label != ALL):
         own = [group for group in groups if group.label == label]
         lines = [
@@ -63,13 +60,7 @@ def _labels(groups: Sequence[Group], names: Sequence[str]) -> Iterator[_Label]:
             for group in own
         ]
         what = "share with the chosen answer likelier"
-        yield _Label(label, own, None if label == "flaw" else plot_rates(lines, names, what))
-
-
-def _plot_changes(report: ModelReport) -> Markup:
-    both = list(zip(report.logps, report.reference_logps, strict=True))
-    chosen, rejected = ([ours[side] - theirs[side] for ours, theirs in both] for side in range(2))
-    return plot_changes(chosen, rejected)
+        yield (label, own, None if label == "flaw" else plot_rates(lines, names, what))
 
 
 def _pass_rates(
