@@ -46,6 +46,11 @@ class TokenReport:
     rows: int  # tokens computed an epoch with two padded rows a pair
     rows_padding: float  # share of them that is padding
 
+    @property
+    def lengths(self) -> dict[str, Lengths]:
+        """Lengths of prompt, chosen and rejected, by name."""
+        return {"prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected}
+
 
 @dataclass(frozen=True)
 class RunCost:

@@ -75,7 +75,7 @@ class PairFigures:
         """Estimate the mean of every figure.
 
         Args:
-            groups: (N,) which pairs hang together.
+            groups: (N,) the group of each pair; see cases.dependent_groups.
             where: Indices of the pairs that count, at least one.
         """
         found = {
