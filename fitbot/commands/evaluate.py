@@ -86,7 +86,7 @@ def _run(options: Any) -> None:
     from fitbot.evaluation.report_data import report_on
     from fitbot.evaluation.scoring import hush_libraries
     from fitbot.evaluation.terminal import show_evaluation
-    from fitbot.pairs.chat import Chat, Limits, load_tokenizer
+    from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
     from fitbot.pairs.preferences import load_pairs
 
     started = time.perf_counter()
@@ -97,7 +97,7 @@ def _run(options: Any) -> None:
     hush_libraries()
     chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
     pairs = chat.encode_pairs(
-        [case.pair for case in cases], Limits(lineup.max_prompt_length, lineup.max_length)
+        [case.pair for case in cases], LengthLimits(lineup.max_prompt_length, lineup.max_length)
     )
     out = options.out or Path(_OUT)
     _make_folder(out)

@@ -16,12 +16,14 @@ from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.dpo.losses import Loss
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.messages import BASE
-from fitbot.pairs.chat import Limits
+from fitbot.pairs.chat import LengthLimits
 
-_LIMITS = Limits(max_prompt_length=256, max_length=1024)  # of a base that no run has set any for
+_LIMITS = LengthLimits(
+    max_prompt_length=256, max_length=1024
+)  # of a base that no run has set any for
 _NEEDED = {
     "settings": ("base_model", "load_in_4bit", "adapter", "beta", "label_smoothing"),
-    "data": ("system_prompt", *Limits._fields),
+    "data": ("system_prompt", *LengthLimits._fields),
 }
 
 

@@ -39,7 +39,7 @@ def export_merged(
     from fitbot.base_model.loading import load_policy_network
     from fitbot.base_model.settings import BaseSettings
     from fitbot.pairs.batch import collate_pairs
-    from fitbot.pairs.chat import Chat, Limits
+    from fitbot.pairs.chat import Chat, LengthLimits
     from fitbot.pairs.preferences import load_pairs
     from fitbot.policy.policy import Policy, to_device
 
@@ -61,7 +61,7 @@ def export_merged(
 
     chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
     pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
-    limits = Limits(data["max_prompt_length"], data["max_length"])
+    limits = LengthLimits(data["max_prompt_length"], data["max_length"])
     batches = [
         to_device(collate_pairs([pair], layout="rows", pad_id=0), device)
         for pair in chat.encode_pairs(pairs, limits)

@@ -19,7 +19,7 @@ from fitbot.cluster.processes import balanced_shares, rank
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Extent, Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.budget import default_token_budget, rounded_budget
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.store import PairStore, open_pairs, some_of
@@ -88,7 +88,7 @@ class PreferenceDataModule(LightningDataModule):
         self.skip_bad_records = skip_bad_records
         self.pair_cache = Path(pair_cache)
         self.system_prompt = system_prompt
-        self.limits = Limits(max_prompt_length, max_length)
+        self.limits = LengthLimits(max_prompt_length, max_length)
         self.pairs_per_step = batch_size * accumulate_batches
         self.layout: Layout = layout
         self.max_tokens_per_pass = max_tokens_per_pass

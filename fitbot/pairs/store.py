@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.batch import Extent
-from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.chat import Chat, CutReport, EncodedPair, LengthLimits, report_cuts
 from fitbot.pairs.formats import Message, PreferencePair
 from fitbot.pairs.preferences import (
     LoadedPairs,
@@ -195,7 +195,7 @@ class Shard:
 def open_pairs(
     source: str | Path,
     chat: Chat,
-    limits: Limits,
+    limits: LengthLimits,
     *,
     cache: Path,
     limit: int | None = None,
@@ -265,7 +265,7 @@ class _Job(NamedTuple):
 
     source: str
     chat: Chat
-    limits: Limits
+    limits: LengthLimits
     skip_bad_records: bool
 
 

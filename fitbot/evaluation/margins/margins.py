@@ -20,7 +20,7 @@ from fitbot.evaluation.measure import lengths_of
 from fitbot.evaluation.models import Objective, Wanted, line_up
 from fitbot.evaluation.preference import PairFigures
 from fitbot.evaluation.scoring import Scorer, hush_libraries
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Subject:
 
     def margins(self, cases: Sequence[Case]) -> Margins:
         """Score pairs."""
-        limits = Limits(self.lineup.max_prompt_length, self.lineup.max_length)
+        limits = LengthLimits(self.lineup.max_prompt_length, self.lineup.max_length)
         encoded = self.chat.encode_pairs([case.pair for case in cases], limits)
         figures = PairFigures(self.model, *self.scorer.logps(encoded), lengths_of(encoded))
         parts = (figures.columns[f"rewards/{name}"] for name in ("chosen", "rejected", "margins"))
