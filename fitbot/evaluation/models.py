@@ -13,7 +13,7 @@ from typing import Any
 from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
-from fitbot.dpo.losses import Loss
+from fitbot.dpo.losses import Objective
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.messages import BASE
 from fitbot.pairs.chat import LengthLimits
@@ -25,16 +25,6 @@ _NEEDED = {
     "settings": ("base_model", "load_in_4bit", "adapter", "beta", "label_smoothing"),
     "data": ("system_prompt", *LengthLimits._fields),
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a run minimised; named as in its config."""
-
-    beta: float
-    label_smoothing: float
-    loss: Loss
-    nll_weight: float
 
 
 @dataclass(frozen=True)

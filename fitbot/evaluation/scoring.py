@@ -24,6 +24,7 @@ from fitbot.evaluation.models import Lineup, Model
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
 
 
@@ -173,11 +174,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
         f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
         for name, tensor in load_file(folder / "adapter_model.safetensors").items()
     }
-    own = {
-        f"network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight"
-        for layer in policy.weights.layers
-        for letter in "AB"
-    }
+    own = {f"network.{name}" for name in policy.weights.named_weights()}
     try:
         if odd := sorted(own ^ set(weights)):
             raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
@@ -190,7 +187,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
 def _exact_layout(policy: Policy, max_length: int) -> Layout:
     """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
     try:
-        policy.check_layout("shared", max_length)
+        check_layout(policy, "shared", max_length)
     except ConfigError:
         return "rows"
     return "shared"

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from fitbot.dpo.losses import Objective
 from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
-from fitbot.evaluation.models import Objective, Wanted, line_up
+from fitbot.evaluation.models import Wanted, line_up
 from fitbot.evaluation.preference import PairFigures
 from fitbot.evaluation.scoring import Scorer, hush_libraries
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
