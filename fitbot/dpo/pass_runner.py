@@ -93,7 +93,7 @@ class PassRunner:
         except torch.cuda.OutOfMemoryError:
             self._check_may_be_smaller()
             # It was a single pair.
-            self.data.lower_budget(self.data.limits.max_length, can_be_smaller=False)
+            self.data.budget.lower(self.data.limits.max_length, can_be_smaller=False)
             raise
 
     def lower_budget(self, longest: int) -> int:
@@ -108,7 +108,7 @@ class PassRunner:
         data = self.data
         self.policy.release_memory()
         self._check_may_be_smaller()
-        data.lower_budget(data.token_budget, can_be_smaller=data.token_budget > longest)
+        data.budget.lower(data.token_budget, can_be_smaller=data.token_budget > longest)
         return data.token_budget
 
     def _joint_passes(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:

@@ -21,7 +21,7 @@ from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.agreement import check_layout
@@ -147,7 +147,7 @@ class Scorer:
         """Lay pairs out in passes, those of like length together; → their indices, and the pass."""
         device = self.policy.device
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
-        sizes = [_size(pairs[index], self.layout) for index in order]
+        sizes = [tokens_in_pass(pairs[index], self.layout) for index in order]
         groups = pack_by_tokens(sizes, default_token_budget(device))
         for group in tqdm(
             groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
@@ -160,12 +160,6 @@ class Scorer:
 def _alone(prompt: list[int], completion: list[int]) -> EncodedPair:
     """Put one completion where a pair has two; the other is a token that nobody looks at."""
     return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
-
-
-def _size(pair: EncodedPair, layout: Layout) -> int:
-    if layout == "shared":
-        return pair.num_tokens
-    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
 
 
 def _put_adapter(policy: Policy, folder: Path) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ from fitbot.cluster.processes import (
     share_of,
     sum_over_processes,
 )
-from fitbot.pairs.batch import Layout, collate_pairs
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs
+from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.store import KEY_BYTES, PairStore
 from fitbot.policy.policy import Policy, to_device
 
@@ -152,47 +154,22 @@ def cached_reference_logps(
     Returns:
         (N, 2) float32 nats on the CPU: chosen, rejected.
     """
-    keys, sizes = pairs.keys(), pairs.sizes()
+    keys = pairs.keys()
     logps = from_first(cache.lookup(keys) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
     if missing:
+
+        def save(indices: list[int], found: Tensor) -> None:
+            if rank() == 0:
+                cache.store(keys[indices], found[indices])
+
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
-        missing.sort(key=sizes.__getitem__)
-        computed = torch.zeros_like(logps)
-        unsaved: list[int] = []
-        saved_at = time.perf_counter()
-        share = share_of(missing)
-        bar = tqdm(
-            total=len(share),
-            desc="reference log-probs",
-            disable=True if rank() else None,
-            leave=False,
-            delay=1,
-        )
-        todo = _Todo(share, sizes[share].tolist(), max_tokens)
-        while _are_left(policy, indices := todo.next_group()):
-            # Who is done goes on with any pair, if the others need its part of the base.
-            chosen = [pairs[i] for i in indices or missing[:1]]
-            batch = collate_pairs(chosen, layout=layout, pad_id=pad_id)
-            try:
-                found = policy.reference_logps(to_device(batch, policy.device)).cpu()
-            except torch.cuda.OutOfMemoryError:
-                found = None
-            # Only here is what the failed pass held free again.
-            if found is None:
-                todo.undo(smaller(int(sizes[share].max())))
-                continue
-            computed[indices] = found[: len(indices)]
-            bar.update(len(indices))
-            # Now and then, so that a run that is cut off does not start from nothing again.
-            unsaved += indices
-            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS and rank() == 0:
-                cache.store(keys[unsaved], computed[unsaved])
-                unsaved, saved_at = [], time.perf_counter()
-        bar.close()
-        logps[missing] = sum_over_processes(computed.to(policy.device)).cpu()[missing]
-        if rank() == 0:
-            cache.store(keys[missing], logps[missing])
+        missing.sort(key=pairs.sizes().__getitem__)
+        groups = _Groups(share_of(missing), pairs.sizes(), max_tokens)
+        collate = partial(collate_pairs, layout=layout, pad_id=pad_id)
+        ours = _compute(policy, pairs, groups, missing[:1], collate, smaller, save)
+        logps[missing] = sum_over_processes(ours.to(policy.device)).cpu()[missing]
+        save(missing, logps)
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
         len(pairs) - len(missing),
@@ -203,6 +180,50 @@ def cached_reference_logps(
     return logps
 
 
+def _compute(
+    policy: Policy,
+    pairs: PairStore,
+    groups: "_Groups",
+    spare: list[int],
+    collate: Callable[[list[EncodedPair]], PairBatch],
+    smaller: Callable[[int], int],
+    save: Callable[[list[int], Tensor], None],
+) -> Tensor:
+    """Compute this process's share: (N, 2) nats, 0 for all other pairs.
+
+    Args:
+        policy: As of `cached_reference_logps`, and so are `pairs` and `smaller`.
+        pairs: See policy.
+        groups: Of this process's share of the pairs.
+        spare: One pair, for passes that this process runs only because others do.
+        collate: Lays pairs out.
+        smaller: See policy.
+        save: Called now and then with the indices of pairs that were computed since, so that a run
+            that is cut off does not start from nothing again.
+    """
+    computed, unsaved, saved_at = torch.zeros(len(pairs), 2), [], time.perf_counter()
+    off = True if rank() else None
+    total = len(groups.items)
+    with tqdm(total=total, desc="reference log-probs", disable=off, leave=False, delay=1) as bar:
+        while _are_left(policy, indices := groups.next_group()):
+            batch = collate([pairs[i] for i in indices or spare])
+            try:
+                found = policy.reference_logps(to_device(batch, policy.device)).cpu()
+            except torch.cuda.OutOfMemoryError:
+                found = None
+            # Only here is what the failed pass held free again.
+            if found is None:
+                groups.undo(smaller(groups.largest))
+                continue
+            computed[indices] = found[: len(indices)]
+            bar.update(len(indices))
+            unsaved += indices
+            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS:
+                save(unsaved, computed)
+                unsaved, saved_at = [], time.perf_counter()
+    return computed
+
+
 def _are_left(policy: Policy, indices: list[int]) -> bool:
     """Whether pairs are left, here or, where all must run as many passes, in any process."""
     if policy.is_sharded:
@@ -210,19 +231,20 @@ def _are_left(policy: Policy, indices: list[int]) -> bool:
     return len(indices) > 0
 
 
-class _Todo:
-    """Hands out groups of items, each of at most so many tokens."""
+class _Groups:
+    """Hands out groups of pairs, each of at most so many tokens."""
 
-    def __init__(self, items: list[int], sizes: list[int], max_tokens: int):
+    def __init__(self, items: list[int], sizes: NDArray[np.int64], max_tokens: int):
         self.items, self.sizes, self.max_tokens = items, sizes, max_tokens
+        self.largest = int(sizes[items].max(initial=0))  # tokens of the longest pair
         self.start = self.end = 0
 
     def next_group(self) -> list[int]:
-        """Return the next items; none at the end."""
+        """Return the next indices; none at the end."""
         self.start = self.end
         used = 0
         while self.end < len(self.items):
-            used += self.sizes[self.end]
+            used += int(self.sizes[self.items[self.end]])
             if used > self.max_tokens and self.end > self.start:
                 break
             self.end += 1
