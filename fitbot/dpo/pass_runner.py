@@ -29,16 +29,13 @@ class PassRunner:
         *,
         restart: Callable[[], object],
     ) -> list[Result]:
-        """Run all passes of a step forward and backward.
+        """Run all passes of a step forward and backward; return what `run` returned for them.
 
         Args:
             batch: This process's share of the step.
             run: Runs one pass; its second argument is whether the pass counts. One that does not is
                 there because another process has more, and must add nothing to the gradient.
             restart: Called before the first pass, and again before each new attempt.
-
-        Returns:
-            What `run` returned for the passes that count.
 
         Raises:
             ConfigError: Memory ran out, and the passes cannot be smaller.
@@ -60,14 +57,6 @@ class PassRunner:
         self, split: Split, batch: list[PairBatch], of: Callable[[PairBatch], Result]
     ) -> list[Result]:
         """Run passes without backward; where memory runs out, without graphs, then smaller.
-
-        Args:
-            split: What the batch is of.
-            batch: This process's share.
-            of: Measures one pass.
-
-        Returns:
-            What `of` returned for each pass.
 
         Raises:
             ConfigError: Memory ran out, and the passes cannot be smaller.
@@ -97,10 +86,7 @@ class PassRunner:
             raise
 
     def lower_budget(self, longest: int) -> int:
-        """Free memory after a pass ran out of it, and return the new, lower token budget.
-
-        Args:
-            longest: Tokens of the longest pair.
+        """Free memory after it ran out, and return a lower token budget, for pairs up to `longest`.
 
         Raises:
             ConfigError: The passes cannot be smaller.

@@ -18,13 +18,7 @@ class EagerPasses:
     """Runs a PEFT model as it is: whichever adapter is active, with dropout if it is training."""
 
     def __init__(self, network: Any, weights: AdapterVector, *, compute_dtype: torch.dtype):
-        """Find the network's decoder and head, and the attention that suits its device.
-
-        Args:
-            network: A PEFT model.
-            weights: Its trained adapter.
-            compute_dtype: What matrix products run in; not float32 means autocast.
-        """
+        """Take a PEFT model, its trained adapter, and what matrix products run in."""
         self.network, self.weights, self.compute_dtype = network, weights, compute_dtype
         causal_lm = network.get_base_model()
         self.decoder, self.head = causal_lm.get_decoder(), causal_lm.get_output_embeddings()

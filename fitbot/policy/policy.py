@@ -201,7 +201,7 @@ class Policy(nn.Module):
 
 
 def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
-    """Move every tensor of a batch; to a GPU all integers in one copy that nobody waits for."""
+    """Move every tensor of a batch; to a GPU all integers in one copy, without waiting for it."""
     fields: dict[str, Any] = batch._asdict()
     moved: dict[str, Any]
     if device.type != "cuda" or batch.input_ids.is_cuda:

@@ -13,9 +13,10 @@ import logging
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +36,7 @@ from fitbot.cluster.processes import (
     share_of,
     sum_over_processes,
 )
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs
-from fitbot.pairs.chat import EncodedPair
+from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
 from fitbot.pairs.store import KEY_BYTES, PairStore
 from fitbot.policy.policy import Policy, to_device
 
@@ -154,21 +154,23 @@ def cached_reference_logps(
     Returns:
         (N, 2) float32 nats on the CPU: chosen, rejected.
     """
-    keys = pairs.keys()
+    keys, sizes = pairs.keys(), pairs.sizes()
     logps = from_first(cache.lookup(keys) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
+
+    def run(indices: list[int]) -> Tensor:
+        batch = collate_pairs([pairs[i] for i in indices], layout=layout, pad_id=pad_id)
+        return policy.reference_logps(to_device(batch, policy.device)).cpu()
+
+    def save(indices: list[int], found: Tensor) -> None:
+        if rank() == 0:
+            cache.store(keys[indices], found[indices])
+
     if missing:
-
-        def save(indices: list[int], found: Tensor) -> None:
-            if rank() == 0:
-                cache.store(keys[indices], found[indices])
-
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
-        missing.sort(key=pairs.sizes().__getitem__)
-        groups = _Groups(share_of(missing), pairs.sizes(), max_tokens)
-        collate = partial(collate_pairs, layout=layout, pad_id=pad_id)
-        ours = _compute(policy, pairs, groups, missing[:1], collate, smaller, save)
-        logps[missing] = sum_over_processes(ours.to(policy.device)).cpu()[missing]
+        missing.sort(key=sizes.__getitem__)
+        computed = _compute_share(policy, missing, sizes, max_tokens, run, smaller, save)
+        logps[missing] = sum_over_processes(computed.to(policy.device)).cpu()[missing]
         save(missing, logps)
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
@@ -180,79 +182,62 @@ def cached_reference_logps(
     return logps
 
 
-def _compute(
+def _compute_share(
     policy: Policy,
-    pairs: PairStore,
-    groups: "_Groups",
-    spare: list[int],
-    collate: Callable[[list[EncodedPair]], PairBatch],
+    missing: list[int],
+    sizes: NDArray[np.int64],
+    max_tokens: int,
+    run: Callable[[list[int]], Tensor],
     smaller: Callable[[int], int],
     save: Callable[[list[int], Tensor], None],
 ) -> Tensor:
-    """Compute this process's share: (N, 2) nats, 0 for all other pairs.
-
-    Args:
-        policy: As of `cached_reference_logps`, and so are `pairs` and `smaller`.
-        pairs: See policy.
-        groups: Of this process's share of the pairs.
-        spare: One pair, for passes that this process runs only because others do.
-        collate: Lays pairs out.
-        smaller: See policy.
-        save: Called now and then with the indices of pairs that were computed since, so that a run
-            that is cut off does not start from nothing again.
-    """
-    computed, unsaved, saved_at = torch.zeros(len(pairs), 2), [], time.perf_counter()
-    off = True if rank() else None
-    total = len(groups.items)
-    with tqdm(total=total, desc="reference log-probs", disable=off, leave=False, delay=1) as bar:
-        while _are_left(policy, indices := groups.next_group()):
-            batch = collate([pairs[i] for i in indices or spare])
-            try:
-                found = policy.reference_logps(to_device(batch, policy.device)).cpu()
-            except torch.cuda.OutOfMemoryError:
-                found = None
-            # Only here is what the failed pass held free again.
-            if found is None:
-                groups.undo(smaller(groups.largest))
-                continue
-            computed[indices] = found[: len(indices)]
-            bar.update(len(indices))
-            unsaved += indices
-            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS:
-                save(unsaved, computed)
-                unsaved, saved_at = [], time.perf_counter()
+    """Run this process's share of the missing pairs: (N, 2) nats, 0 for all other pairs."""
+    share = share_of(missing)
+    groups = deque(_groups_of(share, sizes, max_tokens))
+    computed = torch.zeros(len(sizes), 2)
+    unsaved: list[int] = []
+    saved_at = time.perf_counter()
+    bar = tqdm(
+        total=len(share),
+        desc="reference log-probs",
+        disable=True if rank() else None,
+        leave=False,
+        delay=1,
+    )
+    while _are_left(policy, len(groups)):
+        indices = groups.popleft() if groups else []
+        try:
+            # Who is done goes on with any pair, if the others need its part of the base.
+            found = run(indices or missing[:1])
+        except torch.cuda.OutOfMemoryError:
+            found = None
+        # Only here is what the failed pass held free again.
+        if found is None:
+            left = [*indices, *chain.from_iterable(groups)]
+            groups = deque(_groups_of(left, sizes, smaller(int(sizes[share].max()))))
+            continue
+        computed[indices] = found[: len(indices)]
+        bar.update(len(indices))
+        # Now and then, so that a run that is cut off does not start from nothing again.
+        unsaved += indices
+        if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS:
+            save(unsaved, computed)
+            unsaved, saved_at = [], time.perf_counter()
+    bar.close()
     return computed
 
 
-def _are_left(policy: Policy, indices: list[int]) -> bool:
+def _groups_of(indices: list[int], sizes: NDArray[np.int64], max_tokens: int) -> list[list[int]]:
+    """Split indices of pairs into groups of at most so many tokens, in order."""
+    groups = pack_by_tokens(sizes[indices].tolist(), max_tokens)
+    return [[indices[place] for place in group] for group in groups]
+
+
+def _are_left(policy: Policy, num_groups: int) -> bool:
     """Whether pairs are left, here or, where all must run as many passes, in any process."""
     if policy.is_sharded:
-        return largest_over_processes(len(indices), policy.device) > 0
-    return len(indices) > 0
-
-
-class _Groups:
-    """Hands out groups of pairs, each of at most so many tokens."""
-
-    def __init__(self, items: list[int], sizes: NDArray[np.int64], max_tokens: int):
-        self.items, self.sizes, self.max_tokens = items, sizes, max_tokens
-        self.largest = int(sizes[items].max(initial=0))  # tokens of the longest pair
-        self.start = self.end = 0
-
-    def next_group(self) -> list[int]:
-        """Return the next indices; none at the end."""
-        self.start = self.end
-        used = 0
-        while self.end < len(self.items):
-            used += int(self.sizes[self.items[self.end]])
-            if used > self.max_tokens and self.end > self.start:
-                break
-            self.end += 1
-        return self.items[self.start : self.end]
-
-    def undo(self, max_tokens: int) -> None:
-        """Take the latest group back, and make smaller ones from now on."""
-        self.end, self.max_tokens = self.start, max_tokens
+        return largest_over_processes(num_groups, policy.device) > 0
+    return num_groups > 0
 
 
 def _weight_files(base_model: str) -> Iterator[str]:
