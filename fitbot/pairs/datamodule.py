@@ -89,7 +89,7 @@ class PreferenceDataModule(LightningDataModule):
         """Take the settings; files are read in `setup`."""
         super().__init__()
         self.save_hyperparameters()
-        self.paths = {"train": train_path, "val": val_path, "test": test_path}
+        self.train_path, self.val_path, self.test_path = train_path, val_path, test_path
         self.base_model = base_model
         self.record_limits = {"train": train_limit, "val": val_limit, "test": test_limit}
         self.skip_bad_records = skip_bad_records
@@ -146,7 +146,7 @@ class PreferenceDataModule(LightningDataModule):
             DataError: A file or record cannot be used.
         """
         needed: dict[str, list[Split]] = {
-            "fit": ["train", "val"] if self.paths["val"] else ["train"],
+            "fit": ["train", "val"] if self.val_path else ["train"],
             "validate": ["val"],
             "test": ["test"],
             "predict": ["test"],
@@ -218,7 +218,7 @@ class PreferenceDataModule(LightningDataModule):
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""
         files: dict[str, Any] = {
-            split: {"path": self.paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
+            split: {"path": self._path_of(split), "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
         return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
@@ -257,8 +257,11 @@ class PreferenceDataModule(LightningDataModule):
         """Return a split's texts, from all over it if they are many; none without such a file."""
         return some_of(self.pairs[split].texts, LOOKED_AT) if split in self.pairs else []
 
+    def _path_of(self, split: Split) -> str | None:
+        return {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
+
     def _read(self, split: Split) -> PairStore:
-        path = self.paths[split]
+        path = self._path_of(split)
         if path is None:
             raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
         pairs = open_pairs(
