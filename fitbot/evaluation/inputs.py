@@ -11,7 +11,7 @@ from fitbot.evaluation.measure import QuestionSettings
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.scoring import hush_libraries
 from fitbot.generation.messages import Sampling
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import load_pairs
 
@@ -69,7 +69,7 @@ def read_inputs(
     train = load_pairs(train_path).pairs if train_path else None
     hush_libraries()
     chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
-    limits = Limits(lineup.max_prompt_length, lineup.max_length)
+    limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,

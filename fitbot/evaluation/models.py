@@ -13,26 +13,16 @@ from typing import Any
 from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
-from fitbot.dpo.losses import Loss
+from fitbot.dpo.losses import Objective
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.messages import BASE
-from fitbot.pairs.chat import Limits
+from fitbot.pairs.chat import LengthLimits
 
-_LIMITS = Limits(max_prompt_length=256, max_length=1024)  # of a base without an adapter
+_LIMITS = LengthLimits(max_prompt_length=256, max_length=1024)  # of a base without an adapter
 _REQUIRED = {  # keys of fitbot.json, by section
     "settings": ("base_model", "load_in_4bit", "adapter", "beta", "label_smoothing"),
-    "data": ("system_prompt", *Limits._fields),
+    "data": ("system_prompt", *LengthLimits._fields),
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a run minimised; named as in its config."""
-
-    beta: float
-    label_smoothing: float
-    loss: Loss
-    nll_weight: float
 
 
 @dataclass(frozen=True)

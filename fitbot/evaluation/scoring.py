@@ -21,9 +21,10 @@ from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
 
 
@@ -146,7 +147,7 @@ class Scorer:
         """Group pairs of like length into batches; → their indices, and the batch."""
         device = self.policy.device
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
-        sizes = [_size(pairs[index], self.layout) for index in order]
+        sizes = [tokens_in_pass(pairs[index], self.layout) for index in order]
         groups = pack_by_tokens(sizes, default_token_budget(device))
         for group in tqdm(
             groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
@@ -161,23 +162,13 @@ def _single(prompt: list[int], completion: list[int]) -> EncodedPair:
     return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
 
 
-def _size(pair: EncodedPair, layout: Layout) -> int:
-    if layout == "shared":
-        return pair.num_tokens
-    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
-
-
 def _put_adapter(policy: Policy, folder: Path) -> None:
     """Copy a folder's weights into the policy's adapter."""
     weights = {
         f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
         for name, tensor in load_file(folder / "adapter_model.safetensors").items()
     }
-    own = {
-        f"network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight"
-        for layer in policy.weights.layers
-        for letter in "AB"
-    }
+    own = {f"network.{name}" for name in policy.weights.named_weights()}
     try:
         if odd := sorted(own ^ set(weights)):
             raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
@@ -190,7 +181,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
 def _exact_layout(policy: Policy, max_length: int) -> Layout:
     """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
     try:
-        policy.check_layout("shared", max_length)
+        check_layout(policy, "shared", max_length)
     except ConfigError:
         return "rows"
     return "shared"

@@ -16,7 +16,7 @@ from fitbot.errors import AdapterError
 from fitbot.export.adapter import copy_mode, training_of
 from fitbot.generation.merging import WORTH_MERGING
 from fitbot.pairs.batch import PairBatch, collate_pairs
-from fitbot.pairs.chat import Chat, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.policy import Policy, to_device
 
@@ -50,7 +50,9 @@ def export_merged(
     pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
     batches = [
         to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device)
-        for pair in chat.encode_pairs(pairs, Limits(data["max_prompt_length"], data["max_length"]))
+        for pair in chat.encode_pairs(
+            pairs, LengthLimits(data["max_prompt_length"], data["max_length"])
+        )
     ]
 
     reference, unmerged = _score(policy.reference_logps, batches), _score(policy.logps, batches)

@@ -30,6 +30,7 @@ from fitbot.generation.merging import merge
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import Chat, EncodedPair
 from fitbot.policy.compiled.passes import unsupported
+from fitbot.policy.engine_choice import accelerate
 from tests.conftest import make_policy
 
 
@@ -68,7 +69,7 @@ def test_the_training_engine_takes_a_family_that_was_added(
     expected = policy.logps_without_gradient(batch)
 
     assert unsupported(causal_lm) is None
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     assert policy.engine_name == "compiled"
     found = policy.logps_without_gradient(batch)

@@ -13,7 +13,7 @@ from fitbot.__main__ import main
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.tokens import audit_tokens, run_cost
 from fitbot.pairs.batch import collate_pairs
-from fitbot.pairs.chat import Chat, Limits
+from fitbot.pairs.chat import Chat, LengthLimits
 from tests.audit.planted import clean_records, pairs_of, write
 
 
@@ -166,7 +166,7 @@ def test_the_same_files_give_the_same_json_in_every_process(
 
 
 def test_padding_is_that_of_the_batches_a_run_makes(chat: Chat) -> None:
-    pairs, limits = pairs_of(clean_records(20)), Limits(300, 700)
+    pairs, limits = pairs_of(clean_records(20)), LengthLimits(300, 700)
     encoded = chat.encode_pairs(pairs, limits)
 
     report = audit_tokens(pairs, chat, limits, pairs_per_step=20)

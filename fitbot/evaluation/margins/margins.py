@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from fitbot.dpo.losses import Objective
 from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
-from fitbot.evaluation.models import Objective, Overrides, resolve_models
+from fitbot.evaluation.models import Overrides, resolve_models
 from fitbot.evaluation.preference import PairFigures
 from fitbot.evaluation.scoring import Scorer, hush_libraries
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Subject:
 
     def margins(self, cases: Sequence[Case]) -> Margins:
         """Score pairs."""
-        limits = Limits(self.lineup.max_prompt_length, self.lineup.max_length)
+        limits = LengthLimits(self.lineup.max_prompt_length, self.lineup.max_length)
         encoded = self.chat.encode_pairs([case.pair for case in cases], limits)
         figures = PairFigures(self.model, *self.scorer.logps(encoded), lengths_of(encoded))
         parts = (figures.columns[f"rewards/{name}"] for name in ("chosen", "rejected", "margins"))
