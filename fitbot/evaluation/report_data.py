@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from fitbot import __version__
 from fitbot.audit.records import prompt_text
 from fitbot.audit.shortcuts import Preferences
 from fitbot.evaluation.answer_errors import FAULTS
@@ -25,6 +24,7 @@ from fitbot.evaluation.report import (
 )
 from fitbot.evaluation.verdict import say_what_it_means
 from fitbot.pairs.chat import EncodedPair, report_cuts
+from fitbot.version import __version__
 
 
 def report_on(

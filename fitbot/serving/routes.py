@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from fitbot import __version__
 from fitbot.serving.http_errors import Json, Refused
 from fitbot.serving.limits import Limits
 from fitbot.serving.metrics import Metrics
@@ -27,6 +26,7 @@ from fitbot.serving.request_schemas import (
     describe_limits,
 )
 from fitbot.serving.shared_state import Board
+from fitbot.version import __version__
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {
