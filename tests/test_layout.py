@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from fitbot import __version__
+import fitbot
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "fitbot"
@@ -199,7 +199,7 @@ def needed_files() -> Iterator[Path]:
 
 
 def test_the_version_is_said_once() -> None:
-    assert PROJECT["project"]["version"] == __version__
+    assert PROJECT["project"]["version"] == fitbot.__version__
 
 
 # -- what is there with the dependencies alone -----------------------------------------------------
@@ -230,7 +230,7 @@ def needed_by(names: list[str]) -> set[str]:
     return needed
 
 
-def test_every_module_is_imported_with_the_dependencies_alone() -> None:
+def test_every_module_is_imported_with_the_dependencies_alone_and_hides_no_public_name() -> None:
     project = PROJECT["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     needed = needed_by(project["dependencies"]) | {"fitbot"}
@@ -251,6 +251,7 @@ def test_every_module_is_imported_with_the_dependencies_alone() -> None:
         for path in FILES
         if "triton" not in refused or path not in kernels
     ]
+    functions = [name for name in fitbot.__all__ if not name.startswith("_")]
     code = f"""
 import importlib, sys
 from importlib.machinery import PathFinder
@@ -263,6 +264,11 @@ class Without(PathFinder):
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 for name in {modules!r}:
     importlib.import_module(name)
+
+import fitbot
+
+# No module of theirs may take the place of the public functions.
+assert all(type(getattr(fitbot, name)).__name__ == "function" for name in {functions!r})
 """
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

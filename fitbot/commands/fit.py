@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from argparse import ArgumentError
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,10 @@ def run_command(
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
     register_strategies()
-    return FitbotCLI(args, placed, exits=exits)
+    try:
+        return FitbotCLI(args, placed, exits=exits)
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from error
 
 
 class FitbotParser(SuggestingParser, LightningArgumentParser):
