@@ -45,6 +45,11 @@ class LeakReport:
     rejected: Overlap
     chosen_as_rejected: int  # chosen answers of VAL that TRAIN holds as rejected only
 
+    @property
+    def parts(self) -> dict[str, Overlap]:
+        """Prompts, chosen and rejected, by name."""
+        return {"prompts": self.prompts, "chosen": self.chosen, "rejected": self.rejected}
+
 
 class _Texts:
     """Distinct texts of TRAIN, to be asked for others."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import (
@@ -151,14 +153,14 @@ def fixed_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
 def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     """Number pairs by group: two are in one if shared questions or answers link them.
 
-    >>> from fitbot.pairs.preferences import Message
+    >>> from fitbot.pairs.formats import Message
     >>> asked = [("a", "x", "y"), ("b", "z", "u"), ("c", "y", "v")]
     >>> linked_groups(
     ...     [PreferencePair((Message("user", q),), c, r, 0) for q, c, r in asked]
     ... )
     [0, 1, 0]
     """
-    return linked(
+    return connected_groups(
         [
             [(True, normalise(prompt_text(pair)))]
             + [(False, normalise(answer)) for answer in (pair.chosen, pair.rejected)]
@@ -167,26 +169,19 @@ def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     )
 
 
-def linked(keys: Sequence[Sequence[Hashable]]) -> list[int]:
+def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
     """Number things by group: two are in one if they share a key, or others link them.
 
-    >>> linked([["a", "b"], ["c"], ["b", "d"], ["d"]])
+    >>> connected_groups([["a", "b"], ["c"], ["b", "d"], ["d"]])
     [0, 1, 0, 0]
     """
-    parent = list(range(len(keys)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
     first: dict[Hashable, int] = {}
-    for i, own in enumerate(keys):
-        for key in own:
-            one, other = root(i), root(first.setdefault(key, i))
-            parent[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))]
+    links = [(i, first.setdefault(key, i)) for i, own in enumerate(keys) for key in own]
+    rows, columns = zip(*links, strict=True) if links else ((), ())
+    graph = sparse.coo_array((np.ones(len(links)), (rows, columns)), shape=(len(keys), len(keys)))
+    _, labels = connected_components(graph, directed=False)
+    numbers: dict[int, int] = {}  # in the order of each group's first thing
+    return [numbers.setdefault(label, len(numbers)) for label in labels.tolist()]
 
 
 def _rounded(preferences: dict[str, RulePreferences], unmeasured: dict[str, str]) -> Preferences:

@@ -76,15 +76,14 @@ def _file(file: FileReport) -> Iterator[str]:
 def _leaks(report: LeakReport, train: str) -> Iterator[str]:
     yield f"{report.path} in {train}"
     yield f"  {'':<{_LABEL}}{'exact':>10}{'near':>10}{'template':>10}{'of':>10}"
-    parts = {"prompts": report.prompts, "chosen": report.chosen, "rejected": report.rejected}
-    for name, part in parts.items():
+    for name, part in report.parts.items():
         counts = (part.exact, part.near, part.template, part.texts)
         yield f"  {name:<{_LABEL}}" + "".join(f"{count:>10,}" for count in counts)
     yield from _row(
         "whole pairs",
         [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
     )
-    for name, part in parts.items():
+    for name, part in report.parts.items():
         yield from _leak_examples(name, part)
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from fitbot.audit.records import prompt_text
-from fitbot.audit.shortcuts import linked
+from fitbot.audit.shortcuts import connected_groups
 from fitbot.audit.text import normalise
 from fitbot.errors import DataError
 from fitbot.evaluation.checks import passes
@@ -58,12 +58,20 @@ def groups_of(cases: Sequence[Case]) -> dict[str, dict[str, list[int]]]:
     }
 
 
+def first_of_each_question(cases: Sequence[Case]) -> list[int]:
+    """Return the index of each question's first case, in the file's order."""
+    first: dict[object, int] = {}
+    for index, case in enumerate(cases):
+        first.setdefault(case.pair.prompt, index)
+    return list(first.values())
+
+
 def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     """Number pairs by what hangs together: the same question, or the same two answers.
 
     So a pair and its mirror, where the other answer is the right one, are one group.
     """
-    return linked(
+    return connected_groups(
         [
             (
                 (True, normalise(prompt_text(pair))),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fitbot.evaluation.answering import PLAIN
 from fitbot.evaluation.intervals import Estimate, estimate_mean
-from fitbot.evaluation.measure import Measured
+from fitbot.evaluation.measure import Measurements
 from fitbot.evaluation.neutral import perplexity
 
 
@@ -24,29 +24,27 @@ class DriftReport:
     tokens: Estimate | None  # of a plain answer
 
 
-def drift_of(found: Measured, hang_together: Sequence[int]) -> DriftReport:
+def drift_of(found: Measurements, group_ids: Sequence[int]) -> DriftReport:
     """Summarise one model's drift.
 
     Args:
         found: What was measured of it.
-        hang_together: The group that each question asked belongs to.
+        group_ids: The group that each question asked belongs to.
     """
     ppl = perplexity(found.text_logps, found.text_tokens)
     if not found.positions:
         return DriftReport(ppl, None, None, None, None)
     places = [
-        group
-        for group, one in zip(hang_together, found.positions, strict=True)
-        for _ in one.entropy
+        group for group, one in zip(group_ids, found.positions, strict=True) for _ in one.entropy
     ]
     divergence, by_answer = None, None
     if found.model.adapter is not None:
         divergence = estimate_mean([x for one in found.positions for x in one.divergence], places)
-        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], hang_together)
+        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], group_ids)
     return DriftReport(
         perplexity=ppl,
         divergence=divergence,
         answer_divergence=by_answer,
         entropy=estimate_mean([x for one in found.positions for x in one.entropy], places),
-        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], hang_together),
+        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], group_ids),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from fitbot.evaluation.intervals import Estimate
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
@@ -20,7 +21,7 @@ class Line(NamedTuple):
     rule: float | None
 
 
-def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> str:
+def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> Markup:
     """Draw each group's rates with their intervals, model beside model; a bar marks the best rule.
 
     Args:
@@ -51,7 +52,7 @@ def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> str:
         return as_svg(figure, f"{what} by group and model, with 95 % confidence intervals")
 
 
-def plot_changes(chosen: Sequence[float], rejected: Sequence[float]) -> str:
+def plot_changes(chosen: Sequence[float], rejected: Sequence[float]) -> Markup:
     """Draw the histograms of what became of both answers' log-probs, (N,) nats each."""
     figure, axes = new_figure(height=2.4)
     edges = np.histogram_bin_edges(np.array([chosen, rejected]), bins=_BINS)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from fitbot.audit.score import RuleScore
+from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import ALL, Group
-from fitbot.evaluation.judging import PASSES
-from fitbot.evaluation.overview import main_figure, measure_label, overview
+from fitbot.evaluation.overview import measure_label, overview
 from fitbot.evaluation.report import Evaluation
 from fitbot.report.terminal import WIDTH, wrap
 
@@ -72,7 +72,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
         groups = [group for group in evaluation.groups if group.label == label]
         if label == "flaw" and len(groups) > _WORST:
             groups = [group for group in groups if group.pairs >= _ENOUGH]
-            groups.sort(key=lambda group: main_figure(group, shown[0]).value)
+            groups.sort(key=lambda group: group.main_figure(shown[0]).value)
             groups = groups[:_WORST]
             yield f"  flaws of {_ENOUGH} pairs or more, the {len(groups)} hardest"
         elif label != ALL:
@@ -83,7 +83,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
 def _group(group: Group, names: Sequence[str]) -> str:
     value = group.value if group.label == ALL else f"  {group.value}"
     cells = "".join(
-        f"{'>' if group.reached_by[name] else ' '}{main_figure(group, name)!s:<{_CELL - 1}}"
+        f"{'>' if group.reached_by[name] else ' '}{group.main_figure(name)!s:<{_CELL - 1}}"
         for name in names
     )
     best = group.rules[0]
@@ -96,8 +96,7 @@ def _rules(evaluation: Evaluation) -> Iterator[str]:
     how = f"learned from {learned}" if learned else "learned ones by cross-validation"
     yield f"rules that never read the question, on the same pairs ({how})"
     for score in whole.rules:
-        reaching = [name for name, rules in whole.reached_by.items() if score.rule in rules]
-        yield _rule(score, reaching)
+        yield _rule(score, whole.reaching(score.rule))
     for rule, why in evaluation.rules_unmeasured.items():
         yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
 

@@ -17,7 +17,7 @@ from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
-from fitbot.evaluation.models import Objective, Wanted, line_up
+from fitbot.evaluation.models import Objective, Overrides, resolve_models
 from fitbot.evaluation.preference import PairFigures
 from fitbot.evaluation.scoring import Scorer, hush_libraries
 from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
@@ -63,7 +63,7 @@ class Subject:
             AdapterError: There is none, it is damaged, or it does not fit its base.
         """
         hush_libraries()
-        self.lineup = line_up([str(folder)], Wanted())
+        self.lineup = resolve_models([str(folder)], Overrides())
         self.model = self.lineup.adapters[0]
         self.chat = Chat(
             load_tokenizer(self.lineup.base_model), system_prompt=self.lineup.system_prompt
