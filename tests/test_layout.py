@@ -1,6 +1,7 @@
 """The house: which room may import which, how long things may be, what a wheel brings and needs."""
 
 import ast
+import functools
 import graphlib
 import importlib.metadata
 import re
@@ -43,15 +44,22 @@ MOST_LINES = {
 }
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield (imported file below fitbot/, line): at the top, in functions, or for types only."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(path: Path, *, at_the_top: bool = False) -> Iterator[tuple[str, int]]:
+    """Yield (imported file below fitbot/, line), also from functions and from what types need."""
+    tree = tree_of(path)
+    for node in tree.body if at_the_top else ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}:{node.lineno} has a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for name in names:
             if name.split(".")[0] == "fitbot":
                 yield file_of(name), node.lineno
@@ -100,12 +108,7 @@ def test_the_first_file_of_a_room_imports_nothing() -> None:
     # Whoever imports a file of the room imports this one first, unseen.
     files = [path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
 
-    assert not [path for path in files if "import " in code_of(path)]
-
-
-def code_of(path: Path) -> str:
-    """Return a file's code without its docstring."""
-    return ast.unparse(ast.parse(path.read_text(encoding="utf-8")).body[1:])
+    assert not [path for path in files for node in tree_of(path).body[1:]]
 
 
 def test_what_stands_beside_the_package_serves_and_no_more() -> None:
@@ -146,7 +149,7 @@ def test_nothing_is_too_long_to_be_read() -> None:
         name = str(path.relative_to(ROOT))
         text = path.read_text(encoding="utf-8")
         found.append(("file", name, len(text.splitlines())))
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 kind = node.name if isinstance(node, ast.ClassDef) else "function"
@@ -230,6 +233,19 @@ def needed_by(names: list[str]) -> set[str]:
     return needed
 
 
+def kernels_and_their_users() -> Iterator[Path]:
+    """Yield the files that cannot be imported without Triton."""
+    found = {path for path in FILES if re.search("^import triton", path.read_text(), re.M)}
+    while found:
+        yield from found
+        names = {str(path.relative_to(PACKAGE)) for path in found}
+        found = {
+            path
+            for path in FILES
+            if names & {other for other, _ in imports_of(path, at_the_top=True)}
+        }
+
+
 def test_every_module_is_imported_with_the_dependencies_alone_and_hides_no_public_name() -> None:
     project = PROJECT["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
@@ -245,12 +261,13 @@ def test_every_module_is_imported_with_the_dependencies_alone_and_hides_no_publi
     assert {"gguf", "ray", "unsloth", "trl", "openai", "pytest", "hypothesis"} <= refused
     assert not {"torch", "lightning", "transformers", "peft", "jsonargparse"} & refused
     # Triton comes with torch where there is a GPU; its kernels are for nowhere else.
-    kernels = [path for path in FILES if re.search("^import triton", path.read_text(), re.M)]
+    gpu_only = set(kernels_and_their_users()) if "triton" in refused else set()
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in FILES
-        if "triton" not in refused or path not in kernels
+        if path not in gpu_only
     ]
+    assert len(gpu_only) < 10
     functions = [name for name in fitbot.__all__ if not name.startswith("_")]
     code = f"""
 import importlib, sys
