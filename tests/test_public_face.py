@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import fitbot
+from fitbot.__main__ import main
 from fitbot.api import Run
 from fitbot.errors import AdapterError, ConfigError, DataError
 from fitbot.generation.messages import Sampling
@@ -71,10 +72,8 @@ def test_a_fit_says_where_everything_is(run: Run) -> None:
     assert run.adapter == run.folder / "adapter"
     assert run.summary == json.loads((run.folder / "summary.json").read_text())
     assert run.summary["steps"] == 2
-    assert json.loads((run.adapter / "adapter_config.json").read_text())["target_modules"] == [
-        "q_proj",
-        "v_proj",
-    ]
+    config = json.loads((run.adapter / "adapter_config.json").read_text())
+    assert set(config["target_modules"]) == {"q_proj", "v_proj"}
 
 
 def test_a_fit_that_is_refused_is_an_error_and_not_the_end_of_the_program(tmp_path: Path) -> None:
@@ -103,10 +102,12 @@ def test_what_was_trained_is_loaded_and_answers(run: Run) -> None:
 def test_pairs_are_audited_as_the_command_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fitbot.__main__ import main
+    files = [tmp_path / name for name in ("train.json", "val.json")]
+    for file, source in zip(files, (TRAIN, VAL), strict=True):
+        file.write_text(json.dumps(json.loads(source.read_text())[:40]))
 
-    audit = fitbot.audit_pairs(TRAIN, [VAL])
-    assert main(["audit", str(TRAIN), str(VAL), "--json", str(tmp_path / "audit.json")]) == 0
+    audit = fitbot.audit_pairs(files[0], [files[1]])
+    assert main(["audit", *map(str, files), "--json", str(tmp_path / "audit.json")]) == 0
 
     assert audit.to_json() == (tmp_path / "audit.json").read_text()
     with pytest.raises(DataError, match="nowhere.json"):
@@ -114,9 +115,9 @@ def test_pairs_are_audited_as_the_command_does(
 
 
 def test_adapters_are_evaluated_beside_their_base(run: Run) -> None:
-    evaluation = fitbot.evaluate([run.adapter], pairs=VAL, limit=6, questions=2, max_new_tokens=4)
+    evaluation = fitbot.evaluate([run.adapter], pairs=VAL, limit=4, questions=1, max_new_tokens=2)
 
     assert [report.model.name for report in evaluation.models] == ["base", "quickstart"]
-    assert len(evaluation.models[1].logps) == 6
+    assert len(evaluation.models[1].logps) == 4
     with pytest.raises(AdapterError, match="nowhere"):
         fitbot.evaluate(["nowhere"], pairs=VAL)

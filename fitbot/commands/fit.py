@@ -100,6 +100,10 @@ def run_command(
 class FitbotParser(SuggestingParser, LightningArgumentParser):
     """Lightning's parser, with suggestions."""
 
+    def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
+        """Build what a config names; Lightning asks for it by a name that is deprecated."""
+        return self.instantiate(cfg, **options)
+
 
 class FitbotCLI(LightningCLI):
     """Ties module, data and trainer to one run folder."""
