@@ -1,3 +1,27 @@
-"""fitbot: direct preference optimisation of a LoRA adapter, measured honestly."""
+"""fitbot: direct preference optimisation of a LoRA adapter, measured honestly.
 
-__version__ = "0.1.0"
+audit = fitbot.audit_pairs("train.json", "held_out.json")
+run = fitbot.fit("configs/quickstart.yaml", {"data.train_path": "train.json"})
+evaluation = fitbot.evaluate([run.adapter], pairs="held_out.json")
+engine = fitbot.load(run.adapter)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from fitbot.version import __version__
+
+__all__ = ["__version__", "audit_pairs", "evaluate", "fit", "load"]
+
+if TYPE_CHECKING:
+    from fitbot.api import audit_pairs, evaluate, fit, load
+else:  # only when it is asked for, or the word `fitbot` would have to load it
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from fitbot import api
+
+        return getattr(api, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

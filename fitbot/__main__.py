@@ -4,7 +4,7 @@ import difflib
 import importlib
 import sys
 
-from fitbot import __version__
+from fitbot.version import __version__
 
 # command → (module with main(args), what it does)
 COMMANDS = {
@@ -17,10 +17,13 @@ COMMANDS = {
         "fitbot.commands.ray",
         "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2",
     ),
-    "validate": ("fitbot.commands.fit", "measure a checkpoint on the validation pairs"),
-    "test": ("fitbot.commands.fit", "measure a checkpoint on the test pairs"),
+    "validate": ("fitbot.commands.measure", "measure a checkpoint on the validation pairs"),
+    "test": ("fitbot.commands.measure", "measure a checkpoint on the test pairs"),
     "evaluate": ("fitbot.commands.evaluate", "say what adapters are worth, and what they say"),
-    "predict": ("fitbot.commands.fit", "write log-probs, rewards and margin of every test pair"),
+    "predict": (
+        "fitbot.commands.measure",
+        "write log-probs, rewards and margin of every test pair",
+    ),
     "chat": ("fitbot.commands.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("fitbot.commands.serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
     "export": ("fitbot.commands.export", "write a checkpoint's adapter, or merged weights"),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from fitbot import __version__
 from fitbot.audit.diversity import DiversityReport, audit_diversity
 from fitbot.audit.findings import (
     Finding,
@@ -22,6 +21,7 @@ from fitbot.audit.shortcuts import ShortcutReport, audit_alone, audit_shortcuts
 from fitbot.audit.tokens import RunCost, TokenReport, audit_tokens, run_cost
 from fitbot.pairs.chat import Chat, LengthLimits
 from fitbot.pairs.preferences import LoadedPairs
+from fitbot.version import __version__
 
 
 class NamedPairs(NamedTuple):

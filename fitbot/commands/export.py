@@ -2,17 +2,21 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitbot.base_model.embedded import EMBEDDED
-from fitbot.base_model.gguf_file import FILE_TYPES, Kind
 from fitbot.base_model.provenance import PROVENANCE_FILE
+from fitbot.commands.command_line import SuggestingParser
 from fitbot.errors import ConfigError
-from fitbot.export.adapter import export_adapter, load_checkpoint, training_of
-from fitbot.export.merged import export_merged
 from fitbot.export.vllm import TARGETS, write_deployment
 
+if TYPE_CHECKING:
+    from fitbot.base_model.gguf_file import Kind
+
 logger = logging.getLogger(__name__)
+
+# Those of FILE_TYPES, whose module loads torch.
+KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
 
 
 def main(args: list[str]) -> int:
@@ -24,8 +28,6 @@ def main(args: list[str]) -> int:
     Returns:
         0.
     """
-    from fitbot.commands.command_line import SuggestingParser
-
     parser = SuggestingParser(
         prog="fitbot export",
         allow_abbrev=False,
@@ -51,7 +53,7 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument(
         "--gguf",
-        choices=list(FILE_TYPES),
+        choices=KINDS,
         help="write besides base and adapter for llama.cpp, the base in this precision, and their "
         "drift; `embedded` instead of a checkpoint is the embedded model alone, into --out",
     )
@@ -76,6 +78,9 @@ def main(args: list[str]) -> int:
 
 def _export_checkpoint(options: Any) -> Path:
     """Write the adapter, or merged weights; returns the folder."""
+    from fitbot.export.adapter import export_adapter, load_checkpoint, training_of
+    from fitbot.export.merged import export_merged
+
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = load_checkpoint(path)
     out: Path
@@ -94,7 +99,7 @@ def _export_checkpoint(options: Any) -> Path:
     return out
 
 
-def _export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> None:
+def _export_gguf(folder: Path, kind: "Kind", *, alone: bool = False) -> None:
     from fitbot.export.gguf import export_gguf
 
     logging.getLogger("gguf").setLevel(logging.WARNING)

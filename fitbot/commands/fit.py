@@ -2,8 +2,8 @@
 
 import json
 import logging
-import sys
 import time
+from argparse import ArgumentError
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,8 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     Raises:
         LostError: The same, where a launcher's own process is not ours to end (`placed`).
     """
-    # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
-    torch.set_flush_denormal(True)
-    register_strategies()
-    # None means the process's own arguments; Lightning warns when it is given them as a list.
     try:
-        FitbotCLI(None if args == sys.argv[1:] else args, placed)
+        run_command(args, placed)
     except RuntimeError as error:
         if not is_lost(error):
             raise
@@ -79,14 +75,42 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     return 0
 
 
+def run_command(
+    args: list[str], placed: dict[str, Any] | None = None, *, exits: bool = True
+) -> "FitbotCLI":
+    """Parse a command line, build what it names, and run it.
+
+    Args:
+        args: As those of `main`.
+        placed: Likewise.
+        exits: Whether a command line that is refused ends the process.
+
+    Raises:
+        ConfigError: It is refused, and `exits` is false.
+    """
+    # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
+    torch.set_flush_denormal(True)
+    register_strategies()
+    try:
+        return FitbotCLI(args, placed, exits=exits)
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from error
+
+
 class FitbotParser(SuggestingParser, LightningArgumentParser):
     """Lightning's parser, with suggestions."""
+
+    def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
+        """Build what a config names; Lightning asks for it by a name that is deprecated."""
+        return self.instantiate(cfg, **options)
 
 
 class FitbotCLI(LightningCLI):
     """Ties module, data and trainer to one run folder."""
 
-    def __init__(self, args: list[str] | None, placed: dict[str, Any] | None = None):
+    def __init__(
+        self, args: list[str], placed: dict[str, Any] | None = None, *, exits: bool = True
+    ):
         """Parse, build, run."""
         self.placed = placed
         self.started = time.perf_counter()
@@ -110,9 +134,20 @@ class FitbotCLI(LightningCLI):
                 "log_every_n_steps": 50,
             },
             parser_kwargs={
-                name: {"usage": f"fitbot {name} --config FILE [options]"} for name in COMMANDS
+                "exit_on_error": exits,
+                **{
+                    name: {
+                        "usage": f"fitbot {name} --config FILE [options]",
+                        "exit_on_error": exits,
+                    }
+                    for name in COMMANDS
+                },
             },
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what was typed; Lightning would warn that it is a list."""
+        self.config = parser.parse_args(args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what belongs to the run, and let every shared value be said once."""
@@ -135,7 +170,7 @@ class FitbotCLI(LightningCLI):
         process = launched_as()
         if self.subcommand == "fit" and process == 0:
             self.folder = (checkpoint and folder_of(checkpoint)) or new_run_folder(run)
-            saved = self._parser("fit").dump(config, skip_none=False)
+            saved = self._parser("fit").dump(config, skip_unset=False)
             (self.folder / CONFIG_FILE).write_text(saved, encoding="utf-8")
         elif self.subcommand == "fit":
             self.folder = NOWHERE

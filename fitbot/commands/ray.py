@@ -6,39 +6,20 @@ the one that RAY_ADDRESS or `ray job submit` names; without it, this machine.
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
 import re
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
-from fitbot.cluster.strategy import DataParallel
 from fitbot.commands.command_line import say, write_file
-from fitbot.commands.fit import main as run_command
 from fitbot.errors import ConfigError, LostError
-
-try:
-    from ray import train, tune
-    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
-    from ray.train.torch import TorchTrainer
-    from ray.tune.search import BasicVariantGenerator
-except ModuleNotFoundError as error:
-    raise ConfigError(
-        "fitbot ray needs Ray, which is not installed; run pip install 'fitbot[ray]'"
-    ) from error
-
-# Those that are handed on are not the process's own, on purpose.
-warnings.filterwarnings("ignore", "LightningCLI's args parameter")
 
 USAGE = """fitbot ray fit --workers N [--gpu] [--restarts N] [options of fitbot fit]
        fitbot ray tune --samples N --search KEY=RANGE … [--gpu] [options of fitbot fit]"""
-
-
-class RayDataParallel(DataParallel, RayDDPStrategy):  # type: ignore[misc]
-    """One sum of gradients over processes a step, on the device that Ray gave the worker."""
 
 
 def main(args: list[str]) -> int:
@@ -49,6 +30,10 @@ def main(args: list[str]) -> int:
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: Ray is not installed, or --search names no range.
+        LostError: Workers or trials have failed.
     """
     parser = argparse.ArgumentParser(
         "fitbot ray", usage=USAGE, description=__doc__, allow_abbrev=False
@@ -71,6 +56,12 @@ def main(args: list[str]) -> int:
     sweep.add_argument("--metric", default="val_loss", help="of summary.json")
     sweep.add_argument("--mode", choices=("min", "max"), default="min")
     ours, options = parser.parse_known_args(args[1:])
+    try:
+        importlib.import_module("ray.tune")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "fitbot ray needs Ray, which is not installed; run pip install 'fitbot[ray]'"
+        ) from error
     storage = str(Path(ours.storage).resolve())  # Ray takes no relative folder
     # Relative paths mean what they mean to fitbot fit; Ray would go to a folder of its own.
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
@@ -81,6 +72,9 @@ def main(args: list[str]) -> int:
 
 def _fit(ours: argparse.Namespace, options: list[str], storage: str) -> int:
     """Fit by several workers; the run's folder and checkpoints are fitbot's own."""
+    from ray import train
+    from ray.train.torch import TorchTrainer
+
     _check(options)
     if ours.restarts:
         options = [*options, "--ckpt_path", "last"]
@@ -109,6 +103,13 @@ def _fit(ours: argparse.Namespace, options: list[str], storage: str) -> int:
 
 def _work(config: dict[str, Any]) -> None:
     """Be one of a fit's workers."""
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    from fitbot.cluster.strategy import DataParallel
+
+    class RayDataParallel(DataParallel, RayDDPStrategy):  # type: ignore[misc]
+        """One sum of gradients over processes a step, on the device that Ray gave the worker."""
+
     placed = {
         "strategy": RayDataParallel(),
         "plugins": [RayLightningEnvironment()],
@@ -120,6 +121,9 @@ def _work(config: dict[str, Any]) -> None:
 
 def _tune(ours: argparse.Namespace, options: list[str], storage: str) -> int:
     """Fit once for every draw of settings; each trial is a run like any other."""
+    from ray import tune
+    from ray.tune.search import BasicVariantGenerator
+
     space = search_space(ours.search)
     # The low end or first value of each range stands for all of it.
     first = [(word.split("=")[0], re.split("[:,]", word)[1]) for word in ours.search]
@@ -163,6 +167,8 @@ def _tune(ours: argparse.Namespace, options: list[str], storage: str) -> int:
 
 def _try(config: dict[str, Any], *, options: list[str], root: str, metric: str) -> None:
     """Fit with one draw of settings and tell Tune what came of it."""
+    from ray import tune
+
     name = tune.get_context().get_trial_id()
     drawn = [word for key, value in config.items() for word in (f"--{key}", str(value))]
     _run_fit([*options, *drawn, "--run.root", root, "--run.name", name], placed={})
@@ -184,6 +190,8 @@ def search_space(words: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: One is none of these.
     """
+    from ray import tune
+
     space: dict[str, Any] = {}
     for word in words:
         key, _, drawn = word.partition("=")
@@ -214,7 +222,7 @@ def _check(options: list[str]) -> None:
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            run_command(["fit", *options, "--print_config"])
+            _run_command(["fit", *options, "--print_config"])
     except SystemExit as done:
         if done.code:
             raise
@@ -223,4 +231,10 @@ def _check(options: list[str]) -> None:
 def _run_fit(options: list[str], placed: dict[str, Any]) -> None:
     """Run `fitbot fit` in this process of Ray's."""
     # Ray prints what workers write, line by line; a bar would be hundreds of them.
-    run_command(["fit", *options, "--trainer.enable_progress_bar", "false"], placed)
+    _run_command(["fit", *options, "--trainer.enable_progress_bar", "false"], placed)
+
+
+def _run_command(words: list[str], placed: dict[str, Any] | None = None) -> None:
+    from fitbot.commands import fit
+
+    fit.main(words, placed)

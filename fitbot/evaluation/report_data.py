@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from fitbot import __version__
 from fitbot.audit.records import prompt_text
 from fitbot.audit.shortcuts import Preferences
 from fitbot.evaluation.answer_errors import ANSWER_ERRORS
@@ -25,6 +24,7 @@ from fitbot.evaluation.report import (
     QuestionReport,
 )
 from fitbot.pairs.chat import report_cuts
+from fitbot.version import __version__
 
 
 def build_evaluation(

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fitbot import __version__
 from fitbot.base_model.adapter_files import adapter_config
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
+from fitbot.version import __version__
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from fitbot import __version__
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.middleware import ADMIN_PATHS
@@ -27,6 +26,7 @@ from fitbot.serving.request_schemas import (
 )
 from fitbot.serving.settings import RequestLimits
 from fitbot.serving.shared_state import SharedState
+from fitbot.version import __version__
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {

@@ -1,20 +1,18 @@
-"""The commands as a person types them: help at once, refusals in a few lines, a whole run."""
+"""The commands as a person types them: refusals in a few lines, a whole run."""
 
-import ast
 import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from fitbot.__main__ import COMMANDS, main
+from fitbot.__main__ import main
 from fitbot.commands.fit import FitbotCLI
 from fitbot.dpo.run import RunSettings, new_run_folder, resolve_checkpoint
 from fitbot.errors import AdapterError
@@ -36,18 +34,6 @@ def quickstart(run_root: Path, *options: str) -> list[str]:
         *("--model.reference_cache", str(run_root / "reference")),
         *("--trainer.enable_progress_bar", "false", *options),
     ]
-
-
-def test_help_answers_without_heavy_imports() -> None:
-    code = (
-        "import sys; from fitbot.__main__ import main; main(['--help']); "
-        "print([m for m in ('torch', 'lightning', 'jsonargparse') if m in sys.modules])"
-    )
-
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert out.stdout.splitlines()[-1] == "[]"
-    assert all(name in out.stdout for name in COMMANDS)
 
 
 def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,84 +313,6 @@ def test_chat_without_an_adapter_asks_the_latest_run_or_else_the_embedded_model(
     assert f"named: {newer} answers" in capsys.readouterr().err
     assert main([*ask, "--base"]) == 0
     assert f"the base of {newer} answers" in capsys.readouterr().err
-
-
-# -- the house ------------------------------------------------------------------------------------
-
-FLOORS = {
-    **{
-        "__init__": 0,
-        "errors": 0,
-        "command_line": 1,
-        "embedded": 1,
-        "processes": 1,
-        "launchers": 1,
-    },
-    **{"pairs": 2, "policy": 3, "audit": 3},
-    **{
-        "dpo": 4,
-        "answers": 4,
-        "run": 4,
-        "endings": 4,
-        "evaluation": 5,
-        "cli": 5,
-        "serve": 5,
-        "ray": 6,
-        "__main__": 6,
-    },
-}
-
-
-def imports_of(path: Path) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fitbot."):
-            found.append((str(node.module).split(".")[1], node.lineno))
-    return found
-
-
-def test_the_wheel_has_every_package_and_the_embedded_model() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "fitbot").rglob("__init__.py")}
-
-    assert set(project["tool"]["setuptools"]["packages"]) == {
-        *(".".join(folder.parts) for folder in folders),
-        "fitbot.serve",
-        "fitbot.tiny",
-    }
-
-
-def test_imports_run_downwards_only() -> None:
-    files = [*sorted((ROOT / "fitbot").rglob("*.py")), *sorted((ROOT / "serve").rglob("*.py"))]
-    assert len(files) > 20
-
-    for path in files:
-        in_serve = path.is_relative_to(ROOT / "serve")
-        room = "serve" if in_serve else path.relative_to(ROOT / "fitbot").parts[0]
-        room = room.removesuffix(".py")
-        for other, line in imports_of(path):
-            below = FLOORS[other] < FLOORS[room] or other == room
-            assert below, f"{path.relative_to(ROOT)}:{line} imports {other}"
-
-
-@pytest.mark.parametrize(
-    ("word", "only"),
-    [
-        ("LoraConfig", "base_model/loading.py"),
-        ("import bitsandbytes", "base_model/loading.py base_model/lora.py dpo/optimizer.py"),
-        ("apply_chat_template", "pairs/chat.py"),
-    ],
-)
-def test_what_one_room_alone_may_name(word: str, only: str) -> None:
-    files = (ROOT / "fitbot").rglob("*.py")
-
-    naming = {str(p.relative_to(ROOT / "fitbot")) for p in files if word in p.read_text()}
-
-    assert naming == set(only.split())
-
-
-def test_no_module_is_called_utils() -> None:
-    assert not list((ROOT / "fitbot").rglob("util*.py"))
 
 
 def settings_of(run: Path) -> Any:
