@@ -121,7 +121,7 @@ def test_what_stands_beside_the_package_serves_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("word", "only"),
     [
-        ("LoraConfig", "base_model/adapter_files.py base_model/loading.py"),
+        ("LoraConfig", "base_model/adapter_files.py"),
         ("import bitsandbytes", "base_model/lora.py base_model/nf4.py dpo/optimizer.py"),
         ("apply_chat_template", "pairs/chat.py"),
     ],
