@@ -1,0 +1,65 @@
+"""Every Triton launch compiles for every generation of GPU, and is known to fit it or not."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+from tests.conftest import ROOT
+from tests.kernels_fit import GPUS, Usage
+
+SHAPES = ["embedded", "qwen3-0.6b", "llama-8b"]
+KNOWN: dict[int, dict[str, int]] = {}
+SPILLS: dict[int, dict[str, int]] = {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", GPUS)
+def test_a_launch_fits_or_is_known_not_to(capability: int, tmp_path: Path) -> None:
+    shapes = SHAPES[:2] if capability == 75 else SHAPES  # a T4's 16 GB do not hold the third
+    launches = compiled(capability, shapes, tmp_path)
+    shared: dict[str, int] = defaultdict(int)
+    spilled: dict[str, int] = defaultdict(int)
+    for one in launches:
+        if not one.fits(capability):
+            shared[one.launch] = max(shared[one.launch], one.shared)
+        if one.spilled:
+            spilled[one.launch] = max(spilled[one.launch], one.spilled)
+    limits = SPILLS[capability]
+
+    assert kernels_in_source() == {one.launch.split()[0] for one in launches}
+    assert shared == KNOWN[capability]
+    assert {name: size for name, size in spilled.items() if size > limits.get(name, 0)} == {}
+    assert limits.keys() - spilled.keys() == set()  # these spill no more
+
+
+def compiled(capability: int, shapes: list[str], cache: Path) -> list[Usage]:
+    """Compile in a process of its own: in this one Triton may be interpreting."""
+    # Nor is it worth tracing for the coverage.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernels_fit", str(capability), *shapes],
+        cwd=ROOT,
+        env=environment | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return [Usage(*fields) for fields in json.loads(done.stdout)]
+
+
+def kernels_in_source() -> set[str]:
+    """Name the kernels that no other kernel calls: those are launched."""
+    found = set()
+    for file in (ROOT / "fitbot").rglob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        for name in re.findall(r"^@triton\.jit.*\ndef (\w+)", source, re.MULTILINE):
+            if len(re.findall(rf"\b{name}\(", source)) == 1:
+                found.add(f"{file.stem}.{name}")
+    return found
