@@ -6,6 +6,7 @@ the unmerged one at every token of a few texts.
 """
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,6 @@ Text = tuple[list[int], list[int]]  # tokens of a prompt, and of its answer
 
 WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge loses too much
 
-_LONGEST = 1 << 20  # tokens of a prompt: more than these have
 TEXTS = (
     (
         "How much protein is in 100 g of tofu?",
@@ -152,5 +152,5 @@ def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> 
 
 def encode(chat: Chat, question: str, answer: str) -> Text:
     """Render a question and encode its answer."""
-    prompt, _ = chat.encode_prompt([Message("user", question)], _LONGEST)
+    prompt, _ = chat.encode_prompt([Message("user", question)], sys.maxsize)
     return prompt, chat.encode_text(answer)

@@ -34,18 +34,16 @@ svg text { font-family: inherit !important; }
 
 def whole_page(title: str, parts: Iterable[str]) -> str:
     """Put parts, HTML each, below each other; the title is plain text."""
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style></head><body>",
-            *parts,
-            "</body></html>",
-            "",
-        ]
-    )
+    body = "\n".join(parts)
+    return f"""\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style></head><body>
+{body}
+</body></html>
+"""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
