@@ -12,8 +12,6 @@ from fitbot.base_model.provenance import provenance_of, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 
-_UNSUPPORTED_LORA = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
-
 
 def lora_settings_of(adapter: str) -> LoraSettings:
     """Read the shape of an existing adapter, which a run that goes on from it keeps.
@@ -24,9 +22,7 @@ def lora_settings_of(adapter: str) -> LoraSettings:
     check_adapter_folder(adapter)
     file = Path(adapter) / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    unknown = {key: config.get(key) for key in _UNSUPPORTED_LORA if config.get(key)}
-    if config.get("bias", "none") != "none":
-        unknown["bias"] = config["bias"]
+    unknown = _unsupported(config)
     if config.get("peft_type") != "LORA" or not isinstance(config.get("target_modules"), list):
         unknown |= {key: config.get(key) for key in ("peft_type", "target_modules")}
     if unknown:
@@ -88,14 +84,15 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
     try:
         check_files(folder, provenance_of(folder).get("sha256", {}))
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        rank, scaling = _rank_and_scaling(config)
+        rank = config["r"]
+        if _unsupported(config) or rank < 1:
+            raise AdapterError(
+                f"{folder}: only plain LoRA of one rank can be served, without DoRA, biases or more"
+            )
+        scaling = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
         tensors = load_file(file)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise AdapterError(f"{folder}: its adapter cannot be read: {error}") from error
-    if rank is None:
-        raise AdapterError(
-            f"{folder}: only plain LoRA of one rank can be served, without DoRA, biases or more"
-        )
     weights, served = {}, all_projections()
     for name, a in tensors.items():
         path, _, kind = name.removesuffix(".weight").rpartition(".")
@@ -129,10 +126,8 @@ def check_files(folder: Path, sha256: dict[str, str]) -> None:
             )
 
 
-def _rank_and_scaling(config: dict[str, Any]) -> tuple[int | None, float]:
-    """Return what PEFT's config says of both; no rank if it is more than plain LoRA of one."""
-    more = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern")
-    if any(config.get(key) for key in more) or config.get("bias") != "none" or config["r"] < 1:
-        return None, 0.0
-    root = math.sqrt(config["r"]) if config.get("use_rslora") else config["r"]
-    return config["r"], config["lora_alpha"] / root
+def _unsupported(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what PEFT's config has beyond plain LoRA of one rank."""
+    more = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save")
+    found = {key: config[key] for key in more if config.get(key)}
+    return found if config.get("bias", "none") == "none" else found | {"bias": config["bias"]}

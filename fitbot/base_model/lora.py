@@ -37,7 +37,7 @@ def _forward(layer: Any, x: Tensor) -> Any:
         return layer.get_base_layer()(x)
     (adapter,) = layer.active_adapters
     base = layer.get_base_layer()
-    x = x.to(_compute_dtype(base))
+    x = x.to(getattr(base, "compute_dtype", base.weight.dtype))
     a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
     if layer.disable_adapters:
         # The same product with zeros, so that the reference is rounded as the policy is: another
@@ -84,11 +84,6 @@ def _drop(x: Tensor, dropout: nn.Module) -> tuple[Tensor, float]:
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     keep = bits.view(torch.int16)[: x.numel()].view(x.shape) >= threshold - 32768
     return torch.where(keep, x, 0.0), 65536 / (65536 - threshold)
-
-
-def _compute_dtype(base: Any) -> torch.dtype:
-    dtype: torch.dtype = getattr(base, "compute_dtype", base.weight.dtype)
-    return dtype
 
 
 def frozen_weight(base: Any) -> Tensor:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
 
 def shard_base(
@@ -27,8 +29,6 @@ def shard_base(
         device: This process's.
         prepare: Called with every layer when it is whole on the device.
     """
-    from torch.distributed.fsdp import fully_shard
-
     decoder = network.get_base_model().get_decoder()
     adapter = {p for name, p in network.named_parameters() if ".lora_" in name}
     for layer in decoder.layers:
@@ -42,22 +42,16 @@ def shard_base(
 
 def is_sharded(decoder: nn.Module) -> bool:
     """Whether a decoder went through `shard_base`."""
-    from torch.distributed.fsdp import FSDPModule
-
     return isinstance(decoder, FSDPModule)
 
 
 def own_part(weight: Tensor) -> Tensor:
     """Return what this process holds of a weight: all of it unless it is sharded."""
-    from torch.distributed.tensor import DTensor
-
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
 def whole_of(weight: Tensor) -> Tensor:
     """Gather a weight of which each process may hold a part; all of them must ask for it."""
-    from torch.distributed.tensor import DTensor
-
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 

@@ -23,7 +23,6 @@ from fitbot.version import __version__
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
-_STATE_PREFIX = "policy.network."
 
 
 def export_adapter(
@@ -47,7 +46,12 @@ def export_adapter(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {_peft_name(name): value.cpu().contiguous() for name, value in state_dict.items()}
+    weights = {  # PEFT's files leave out our wrapper and the adapter
+        name.removeprefix("policy.network.").replace(f".{POLICY_ADAPTER}.", "."): (
+            value.cpu().contiguous()
+        )
+        for name, value in state_dict.items()
+    }
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
     base_model = hyper_parameters["base_model"]
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
@@ -73,11 +77,6 @@ def copy_mode(folder: Path) -> None:
     mode = (folder / "tokenizer.json").stat().st_mode
     for file in folder.glob("*.safetensors"):
         file.chmod(mode)
-
-
-def _peft_name(name: str) -> str:
-    """Return a weight's name in PEFT's files, which leave out our wrapper and the adapter."""
-    return name.removeprefix(_STATE_PREFIX).replace(f".{POLICY_ADAPTER}.", ".")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -29,11 +29,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's.
-        ConfigError: Its base is the embedded model, its rank is more than vLLM takes, or there is
-            no such target.
+        ConfigError: Its base is the embedded model, or its rank is more than vLLM takes.
     """
-    if target not in TARGETS:
-        raise ConfigError(f"--target {target}: there are {', '.join(TARGETS)}")
     base_model = provenance_of(adapter)["base_model"]
     if base_model == "embedded":
         raise ConfigError(

@@ -22,7 +22,9 @@ class TokenBytes:
 
     def __init__(self, tokenizer: Any):
         """Read a byte-level tokenizer's vocabulary; its special tokens have no bytes."""
-        byte_of = {character: byte for byte, character in _characters_of_bytes().items()}
+        from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+        byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
         added = tokenizer.get_added_vocab()
         special = set(tokenizer.all_special_ids)
         vocabulary = tokenizer.get_vocab()
@@ -46,16 +48,6 @@ class TokenBytes:
     def text(self, token: int) -> str:
         """Decode a token by itself."""
         return self[token].decode(errors="replace")
-
-
-def _characters_of_bytes() -> dict[int, str]:
-    """List the characters that GPT-2's byte-level tokenizers write bytes as."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in shown]
-    return {
-        **{byte: chr(byte) for byte in shown},
-        **{byte: chr(256 + n) for n, byte in enumerate(others)},
-    }
 
 
 class AnswerText:

@@ -11,8 +11,8 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from fitbot.errors import RequestError
 from fitbot.generation.messages import Chunk, Sampling, Stats
@@ -81,13 +81,14 @@ class Stream:
 
     _chunks: "queue.SimpleQueue[Chunk]" = field(default_factory=queue.SimpleQueue)
     _waker: "_LoopWaker | None" = None
+    _arrival: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
 
     def put(self, chunk: Chunk) -> None:
         """Add a chunk; for engines."""
         self._chunks.put(chunk)
         if self._waker is not None:
-            self._waker.wake(self)
+            self._waker.wake(self._arrival)
 
     def cancel(self) -> None:
         """Ask the engine to stop within a step; the last chunk then says "cancelled"."""
@@ -103,14 +104,14 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Wait for each chunk without blocking the event loop."""
-        self._waker = waker = _LoopWaker.of(asyncio.get_running_loop())
+        self._waker = _waker_of(asyncio.get_running_loop())
         while True:
             # Before the queue is read: a chunk that comes in between must wake this coroutine too.
-            arrival = waker.next_chunk_of(self)
+            self._arrival.clear()
             try:
                 chunk = self._chunks.get_nowait()
             except queue.Empty:
-                await arrival
+                await self._arrival.wait()
                 continue
             yield chunk
             if chunk.finish_reason:
@@ -123,29 +124,15 @@ class _LoopWaker:
     However many chunks come in the meantime, the loop is woken once.
     """
 
-    _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopWaker]" = WeakKeyDictionary()
-
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
         self._lock = threading.Lock()
-        self._arrived: list[Stream] = []
-        self._waiting: dict[Stream, asyncio.Future[None]] = {}
+        self._arrived: list[asyncio.Event] = []
 
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> "_LoopWaker":
-        return cls._of_loops.setdefault(loop, cls(loop))
-
-    def next_chunk_of(self, stream: Stream) -> "asyncio.Future[None]":
-        """Return a future that is done once the stream has a new chunk."""
-        future = self._waiting.get(stream)
-        if future is None or future.done():
-            future = self._waiting[stream] = self._loop.create_future()
-        return future
-
-    def wake(self, stream: Stream) -> None:
-        """Wake the coroutine that waits for a stream; from any thread."""
+    def wake(self, arrival: asyncio.Event) -> None:
+        """Wake the coroutine that waits for a stream's next chunk; from any thread."""
         with self._lock:
-            self._arrived.append(stream)
+            self._arrived.append(arrival)
             if len(self._arrived) > 1:
                 return  # the loop has been woken and has not looked yet
         with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
@@ -154,7 +141,8 @@ class _LoopWaker:
     def _resolve(self) -> None:
         with self._lock:
             arrived, self._arrived = self._arrived, []
-        for stream in arrived:
-            future = self._waiting.pop(stream, None)
-            if future is not None and not future.done():
-                future.set_result(None)
+        for arrival in arrived:
+            arrival.set()
+
+
+_waker_of = lru_cache(maxsize=8)(_LoopWaker)

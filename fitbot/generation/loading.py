@@ -66,7 +66,7 @@ def open_engine(
     model, chat = _load_base(provenance), _load_chat(provenance)
     precision = precision or precision_for(model, model.device)
     if merged and weights is not None:
-        _merge(model, weights, chat, precision, adapter)
+        merge_checked(model, weights, chat, precision, folder=adapter)
         weights = None
     rank = _LONE_RANK if weights is None else rank_of(weights)
     decoder = decoder_for(model.device)(
@@ -142,28 +142,18 @@ def _start(
     adapter: Path | None,
     weights: dict[str, tuple[Tensor, Tensor]] | None,
     rank: int,
-    *,
-    name: str = BASE,
-    max_waiting: int,
-    policy: BudgetRule,
+    **options: Any,
 ) -> LocalEngine:
     """Start an engine; add its adapter, unless that is merged, as the model that answers first.
 
     Args:
-        decoder, chat, rank, name, max_waiting, policy: See `LocalEngine`.
+        decoder, chat, rank, options: See `LocalEngine`.
         adapter: Its folder, which has the run's settings; None for the embedded model.
         weights: The adapter's, see `TorchDecoder.adapt`; None if there is none, or it is merged.
     """
     decoder.warm_up()
-    engine = LocalEngine(
-        decoder,
-        chat,
-        name=name,
-        rank=rank,
-        max_waiting=max_waiting,
-        policy=policy,
-        below_gib=answer_settings(adapter).adaptive_below_gib,
-    )
+    below_gib = answer_settings(adapter).adaptive_below_gib
+    engine = LocalEngine(decoder, chat, rank=rank, below_gib=below_gib, **options)
     if adapter is not None and weights is not None:
         try:
             _add(engine, TUNED, weights, adapter)
@@ -196,19 +186,6 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
     if not is_own:
         raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
     _add(engine, name, read_adapter(folder), folder)
-
-
-def _merge(
-    model: Any,
-    weights: dict[str, tuple[Tensor, Tensor]],
-    chat: Chat,
-    precision: Precision,
-    folder: Path | None,
-) -> None:
-    try:
-        merge_checked(model, weights, chat, precision)
-    except AdapterError as error:
-        raise AdapterError(f"{folder} does not fit: {error}") from error
 
 
 def _add(

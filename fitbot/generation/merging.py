@@ -6,7 +6,9 @@ the unmerged one at every token of a few texts.
 """
 
 import logging
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +27,6 @@ Text = tuple[list[int], list[int]]  # tokens of a prompt, and of its answer
 
 WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge loses too much
 
-_LONGEST = 1 << 20  # tokens of a prompt: more than these have
 TEXTS = (
     (
         "How much protein is in 100 g of tofu?",
@@ -68,8 +69,13 @@ class Merge(NamedTuple):
 
 
 def merge_checked(
-    model: Any, weights: dict[str, tuple[Tensor, Tensor]], chat: Chat, precision: Precision
-) -> Merge:
+    model: Any,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    chat: Chat,
+    precision: Precision,
+    *,
+    folder: Path | None = None,
+) -> None:
     """Merge an adapter and compare with the unmerged model, in the precision that answers.
 
     Args:
@@ -77,16 +83,25 @@ def merge_checked(
         weights: See `TorchDecoder.adapt`.
         chat: Renders the texts that both are compared on.
         precision: The decoder's, to which merged weights will be rounded.
+        folder: The adapter's, for messages.
 
     Raises:
         AdapterError: The adapter does not fit the model.
         ConfigError: Too much of what the adapter changes is lost.
     """
     texts = [encode(chat, question, answer) for question, answer in TEXTS]
-    base, tuned = _score_beside(model, weights, texts, precision)
+    longest = max(len(prompt) + len(answer) for prompt, answer in texts)
+    ranks = slice(0, rank_of(weights))
+    decoder = TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks.stop)
+    try:
+        decoder.adapt(ranks, weights)
+    except (ConfigError, RuntimeError) as error:
+        raise AdapterError(f"{folder} does not fit: {error}") from error
+    base, tuned = score(decoder, texts, None), score(decoder, texts, ranks)
+    del decoder  # or both would be in memory
     merge(model, weights)
-    merged = score(_decoder(model, texts, precision), texts, None)
-    found = compare(base, tuned, merged)
+    decoder = TorchDecoder(model, slots=1, context=longest, precision=precision)
+    found = compare(base, tuned, score(decoder, texts, None))
     logger.info(
         "merged in %s: at %d tokens the merged model is %.6f nats from the unmerged one, the base "
         "%.6f; %.1f %% of what the adapter changes is kept, %.1f %% of the likeliest tokens agree",
@@ -99,7 +114,6 @@ def merge_checked(
             f"changes, {WORTH_MERGING:.0%} is the least; leave --merged out, and the adapter is "
             "answered with unmerged"
         )
-    return found
 
 
 @torch.no_grad()
@@ -125,29 +139,6 @@ def compare(base: Tensor, tuned: Tensor, merged: Tensor) -> Merge:
     return Merge(len(tuned), same, divergence(merged), divergence(base))
 
 
-def _score_beside(
-    model: Any,
-    weights: dict[str, tuple[Tensor, Tensor]],
-    texts: Sequence[Text],
-    precision: Precision,
-) -> tuple[Tensor, Tensor]:
-    """Score with the adapter off, and on but unmerged."""
-    ranks = slice(0, rank_of(weights))
-    decoder = _decoder(model, texts, precision, ranks.stop)
-    try:
-        decoder.adapt(ranks, weights)
-    except (ConfigError, RuntimeError) as error:
-        raise AdapterError(str(error)) from error
-    return score(decoder, texts, None), score(decoder, texts, ranks)
-
-
-def _decoder(
-    model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0
-) -> TorchDecoder:
-    longest = max(len(prompt) + len(answer) for prompt, answer in texts)
-    return TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
-
-
 def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
     """Return the log-probabilities of what follows each prompt and each answer's token, (N, V)."""
     logits = []
@@ -161,5 +152,5 @@ def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> 
 
 def encode(chat: Chat, question: str, answer: str) -> Text:
     """Render a question and encode its answer."""
-    prompt, _ = chat.encode_prompt([Message("user", question)], _LONGEST)
+    prompt, _ = chat.encode_prompt([Message("user", question)], sys.maxsize)
     return prompt, chat.encode_text(answer)

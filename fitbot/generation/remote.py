@@ -61,9 +61,9 @@ class RemoteEngine:
         )
         self.system_prompt, self.max_active = system_prompt, max_active
         self.extra_fields = extra_fields or {}
-        self._active = self._tokens_out = 0
+        self._tokens_out = 0
         self._lock = threading.Lock()
-        self._under_way: set[Stream] = set()
+        self._active: set[Stream] = set()
         self._closed = False
         try:
             answer = self._client.get("models").raise_for_status().json()
@@ -88,19 +88,18 @@ class RemoteEngine:
     ) -> Stream:
         """See `Engine`; token ids are refused, because the routes take text."""
         body = self._body(choose_model(self.models, model), prompt, sampling)
+        stream = Stream()
         with self._lock:
             if self._closed:
                 raise EngineError("the engine is closed")
-            if self._active >= self.max_active:
+            if len(self._active) >= self.max_active:
                 raise BusyError(f"{self.max_active} requests are under way")
-            self._active += 1
+            self._active.add(stream)
         try:
             response = self._open(body, deadline)
         except BaseException:
-            self._count(-1, 0)
+            self._active.discard(stream)
             raise
-        stream = Stream()
-        self._under_way.add(stream)
         threading.Thread(
             target=self._forward,
             args=(response, stream, sampling, deadline),
@@ -111,7 +110,7 @@ class RemoteEngine:
 
     def stats(self) -> Stats:
         """See `Engine`; what the server holds in its cache is not known here."""
-        return Stats(self._active, 0, self.max_active, 0, 0, self._tokens_out)
+        return Stats(len(self._active), 0, self.max_active, 0, 0, self._tokens_out)
 
     def health(self) -> str | None:
         """See `Engine`."""
@@ -121,9 +120,9 @@ class RemoteEngine:
         """See `Engine`."""
         with self._lock:
             self._closed = True
-        for stream in list(self._under_way):
+        for stream in list(self._active):
             stream.cancel()
-        while self._under_way:
+        while self._active:
             time.sleep(0.01)
         self._client.close()
 
@@ -212,14 +211,10 @@ class RemoteEngine:
         # The server reports the usage at the end only: of an answer cut short it is counted here.
         usage = last.usage or Usage(0, drawn, 0)
         usage = replace(usage, budget=usage.budget or sampling.max_new_tokens)
-        self._count(-1, usage.completion)
-        stream.put(replace(last, usage=usage))
-        self._under_way.discard(stream)
-
-    def _count(self, active: int, tokens: int) -> None:
         with self._lock:
-            self._active += active
-            self._tokens_out += tokens
+            self._active.discard(stream)
+            self._tokens_out += usage.completion
+        stream.put(replace(last, usage=usage))
 
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:

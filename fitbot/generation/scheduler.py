@@ -47,7 +47,7 @@ from fitbot.generation.messages import (
     Usage,
 )
 from fitbot.generation.sampling import Draw, Drawn, Pending
-from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
+from fitbot.generation.token_budget import BudgetRule, answer_budget
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
@@ -150,16 +150,20 @@ class LocalEngine:
         deadline: float | None = None,
     ) -> Stream:
         """See `Engine`."""
-        name = choose_model(self.models, model)
         ids = self._encode(prompt)
         with self._changed:
-            if self._dead or self._closed:
-                raise EngineError(self._dead or "the engine is closed")
+            name = choose_model(self.models, model)
+            self._check_open()
             busy = len(self._active) + len(self._waiting)
             if busy >= self.slots + self.max_waiting:
                 raise BusyError(f"{busy} requests are being answered or waiting")
             budget = answer_budget(
-                sampling.max_new_tokens, len(ids), self._room(busy), self.policy, self.below_gib
+                sampling.max_new_tokens,
+                self.decoder.context - len(ids),
+                crowded=busy >= self.slots,
+                free_gib=self._free_gib(),
+                rule=self.policy,
+                below_gib=self.below_gib,
             )
             if budget < 1:
                 raise RequestError(
@@ -213,7 +217,12 @@ class LocalEngine:
             self.decoder.adapt(slice(start, start + rank), weights)
             self.adapters[name] = slice(start, start + rank)
 
-        self._between_steps(put)
+        done: Future[None] = Future()
+        with self._changed:
+            self._check_open()
+            self._tasks.append((put, done))  # for the engine's thread: no step sees it half done
+            self._changed.notify()
+        done.result()
 
     def prefer(self, name: str) -> None:
         """Answer with this model where a request names none."""
@@ -226,13 +235,11 @@ class LocalEngine:
             RequestError: There is none of that name, or it is the base or the default.
         """
 
-        def take() -> None:
+        with self._changed:
             choose_model(self.models, name)
             if name in (BASE, self.models[0]):
                 raise RequestError(f"{name!r} cannot be removed")
             del self.adapters[name]
-
-        self._between_steps(take)
 
     def stats(self) -> Stats:
         """See `Engine`."""
@@ -248,8 +255,6 @@ class LocalEngine:
 
     def health(self) -> str | None:
         """See `Engine`."""
-        if self._dead is None and not self._closed and not self._thread.is_alive():
-            return "the engine's thread has ended"
         return self._dead or ("the engine is closed" if self._closed else None)
 
     def close(self) -> None:
@@ -259,18 +264,12 @@ class LocalEngine:
             self._changed.notify()
         self._thread.join()
 
+    def _check_open(self) -> None:
+        if reason := self.health():
+            raise EngineError(reason)
+
     def _requests(self) -> list[RequestState]:
         return [*self._active, *self._waiting]
-
-    def _between_steps(self, task: Callable[[], None]) -> None:
-        """Run a task on the engine's thread, where no step sees it half done; waits for it."""
-        done: Future[None] = Future()
-        with self._changed:
-            if self._dead or self._closed:
-                raise EngineError(self._dead or "the engine is closed")
-            self._tasks.append((task, done))
-            self._changed.notify()
-        done.result()
 
     def _encode(self, prompt: Sequence[Message] | Sequence[int]) -> list[int]:
         if not prompt:
@@ -292,13 +291,11 @@ class LocalEngine:
             )
         return ids
 
-    def _room(self, busy: int) -> Room:
-        device, free = self.decoder.device, None
+    def _free_gib(self) -> float | None:
+        device = self.decoder.device
         if self.policy == "published" and device.type == "cuda":
-            free = torch.cuda.mem_get_info(device)[0] / 2**30
-        # A slot is as long as the context: a request that gets one has its part of the cache.
-        context = self.decoder.context
-        return Room(context, context, self.slots, busy, free)
+            return torch.cuda.mem_get_info(device)[0] / 2**30
+        return None
 
     def _loop(self) -> None:
         try:
@@ -316,24 +313,23 @@ class LocalEngine:
             reason: FinishReason = "error" if self._dead else "cancelled"
             request.stream.put(Chunk(finish_reason=reason, usage=request.usage(), error=self._dead))
         for _, done in tasks:
-            done.set_exception(EngineError(self._dead or "the engine is closed"))
+            done.set_exception(EngineError(self.health()))
 
     def _wait(self) -> bool:
         """Wait for work; False once the engine is closed."""
         with self._changed:
-            while not (self._closed or self._active or self._waiting or self._tasks):
-                self._changed.wait()
+            self._changed.wait_for(
+                lambda: self._closed or self._active or self._waiting or self._tasks
+            )
             return not self._closed
 
     def _run_tasks(self) -> None:
         while self._tasks:
             task, done = self._tasks.popleft()
             try:
-                task()
+                done.set_result(task())
             except Exception as error:
                 done.set_exception(error)
-            else:
-                done.set_result(None)
 
     def _drop(self) -> None:
         """End the requests that are cancelled or past their deadline."""

@@ -5,62 +5,42 @@ memory were free. That is blunt: a token of Qwen3-0.6B takes 112 KiB of cache, s
 tokens. It remains as a rule of its own, "published"; the default, "room", counts tokens.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 BudgetRule = Literal["room", "published"]
 _MIN_UNDER_LOAD = 256  # tokens that a request keeps while others wait
 _MIN_PUBLISHED = 512
-_PUBLISHED_GIB = 10.0
-
-
-@dataclass(frozen=True)
-class Room:
-    """What there is when a request comes.
-
-    Args:
-        context: Tokens that prompt and answer may have together.
-        cache: Tokens that are free in the key-value cache.
-        slots: Requests that can be answered at once.
-        busy: Requests being answered or waiting, without this one.
-        free_gib: Free GPU memory in GiB; None without a GPU.
-    """
-
-    context: int
-    cache: int
-    slots: int
-    busy: int
-    free_gib: float | None = None
 
 
 def answer_budget(
     asked: int,
-    prompt: int,
-    room: Room,
+    left: int,
+    *,
+    crowded: bool = False,
+    free_gib: float | None = None,
     rule: BudgetRule = "room",
-    below_gib: float = _PUBLISHED_GIB,
+    below_gib: float = 10.0,
 ) -> int:
     """Return how many new tokens a request may have; 0 or less if the prompt leaves no room.
 
     Args:
         asked: Tokens that it asks for.
-        prompt: Tokens of its prompt.
-        room: What there is.
-        rule: "room": what was asked, as far as context and cache allow; while there are more
-            requests than slots, half of it, but at least 256. "published": see above; it looks only
-            at free GPU memory and the context.
+        left: Tokens that its prompt leaves free in the context.
+        crowded: Whether all slots are taken, so that the request will wait or others do.
+        free_gib: Free GPU memory in GiB; None without a GPU.
+        rule: "room": what was asked, as far as the context allows; when it is crowded, half of it,
+            but at least 256. "published": see above; it looks only at free GPU memory and the
+            context.
         below_gib: Free GPU memory below which the published rule halves.
 
-    >>> answer_budget(1024, 1500, Room(context=2048, cache=2048, slots=4, busy=0))
+    >>> answer_budget(1024, 548)
     548
-    >>> answer_budget(1024, 100, Room(context=2048, cache=2048, slots=4, busy=4))
+    >>> answer_budget(1024, 1948, crowded=True)
     512
     """
     if rule == "published":
-        halved = room.free_gib is not None and room.free_gib < below_gib
-        least = _MIN_PUBLISHED
+        halved, least = free_gib is not None and free_gib < below_gib, _MIN_PUBLISHED
     else:
-        halved = room.busy >= room.slots
-        least = _MIN_UNDER_LOAD
+        halved, least = crowded, _MIN_UNDER_LOAD
     budget = max(asked // 2, least) if halved else asked
-    return min(asked, budget, room.context - prompt, room.cache - prompt)
+    return min(asked, budget, left)

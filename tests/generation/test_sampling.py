@@ -17,7 +17,7 @@ from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.messages import Sampling
 from fitbot.generation.random_numbers import uniform
 from fitbot.generation.sampling import Draw, choose, draw, numbers_of, state_of
-from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
+from fitbot.generation.token_budget import answer_budget
 
 
 def shares(logits: Tensor, draws: int = 4000, **sampling: Any) -> Tensor:
@@ -243,24 +243,24 @@ def test_a_runs_settings_decide_how_its_answers_are_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "prompt", "room", "rule", "expected"),
+    ("asked", "left", "given", "expected"),
     [
-        (1024, 100, Room(2048, 2048, 4, 0), "room", 1024),
-        (1024, 1500, Room(2048, 2048, 4, 0), "room", 548),  # the context's end
-        (1024, 100, Room(2048, 400, 4, 0), "room", 300),  # the cache's
-        (1024, 100, Room(2048, 2048, 4, 4), "room", 512),  # others wait
-        (300, 100, Room(2048, 2048, 4, 9), "room", 256),
-        (100, 100, Room(2048, 2048, 4, 9), "room", 100),
-        (1024, 2048, Room(2048, 2048, 4, 0), "room", 0),
-        (1024, 100, Room(2048, 2048, 4, 0, 80.0), "published", 1024),
-        (1024, 100, Room(2048, 2048, 4, 0, 9.9), "published", 512),
-        (2000, 10, Room(4096, 4096, 4, 0, 9.9), "published", 1000),
-        (600, 10, Room(4096, 4096, 4, 0, 9.9), "published", 512),
-        (100, 10, Room(4096, 4096, 4, 0, 9.9), "published", 100),
-        (1024, 100, Room(2048, 2048, 4, 9, None), "published", 1024),  # no GPU
+        (1024, 1948, {}, 1024),
+        (1024, 548, {}, 548),  # the context's end
+        (1024, 1948, {"crowded": True}, 512),  # others wait
+        (300, 1948, {"crowded": True}, 256),
+        (100, 1948, {"crowded": True}, 100),
+        (1024, 300, {"crowded": True}, 300),
+        (1024, 0, {}, 0),
+        (1024, 1948, {"rule": "published", "free_gib": 80.0}, 1024),
+        (1024, 1948, {"rule": "published", "free_gib": 9.9}, 512),
+        (2000, 4086, {"rule": "published", "free_gib": 9.9}, 1000),
+        (600, 4086, {"rule": "published", "free_gib": 9.9}, 512),
+        (100, 4086, {"rule": "published", "free_gib": 9.9}, 100),
+        (1024, 1948, {"rule": "published", "crowded": True}, 1024),  # no GPU
     ],
 )
 def test_a_request_gets_what_it_asks_for_as_far_as_there_is_room(
-    asked: int, prompt: int, room: Room, rule: BudgetRule, expected: int
+    asked: int, left: int, given: dict[str, Any], expected: int
 ) -> None:
-    assert answer_budget(asked, prompt, room, rule) == expected
+    assert answer_budget(asked, left, **given) == expected
