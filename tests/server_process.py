@@ -47,7 +47,7 @@ class ServerProcess:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         until(lambda: self.status("/readyz") == 200 or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.log_file.read_text()
 

@@ -38,7 +38,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/icon.svg", "/livez", "/readyz"})
 ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
