@@ -45,7 +45,7 @@ def make_server(settings: ServerSettings) -> FitbotServer:
     routes = AnswerRoutes(settings, dispatcher, shared, metrics)
 
     # In the worker process: the engine in a LitAPI, and the adapters that come and go.
-    registry = AdapterRegistry(admin.directory, admin.loader, shared) if admin else None
+    registry = AdapterRegistry(admin.directory, admin.add_adapter, shared) if admin else None
     api = EngineAPI(settings.open_engine, shared, routes, registry)
 
     # In the main process: the LitServer, which starts the other two.

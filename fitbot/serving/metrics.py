@@ -5,7 +5,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 from fitbot.serving.shared_state import SharedState
@@ -93,7 +93,7 @@ class Metrics:
             yield from _family(f"fitbot_{name}", "gauge", text, {"": value})
 
 
-def _family(name: str, kind: str, text: str, samples: dict[str, float]) -> Iterator[str]:
+def _family(name: str, kind: str, text: str, samples: Mapping[str, float]) -> Iterator[str]:
     """Write a metric; a sample's key is what follows the name, such as labels in braces."""
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"

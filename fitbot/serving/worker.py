@@ -1,6 +1,6 @@
 """The worker process: LitServe hands over jobs, the engine answers, chunks go back.
 
-Whatever an engine raises becomes an `HttpError` here: what another library raises may not be pickled.
+Whatever an engine raises becomes an `HttpError` here: not every exception can be pickled.
 """
 
 import asyncio
