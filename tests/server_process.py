@@ -45,7 +45,11 @@ class ServerProcess:
                 start_new_session=True,
             )
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:  # nobody else could stop it
+                self.stop()
+                raise
 
     def wait_ready(self, seconds: float = 120) -> None:
         until(lambda: self.status("/readyz") == 200 or self.process.poll() is not None, seconds)

@@ -251,7 +251,11 @@ async def _disconnect(receive: Receive) -> None:
 class TimedProtocol(H11Protocol):
     """uvicorn's protocol, which waits only so long for a request's headers."""
 
-    RECEIVE_SECONDS = RequestLimits.receive_seconds
+    def __init__(self, *args: Any, receive_seconds: float, **kwargs: Any):
+        """Take how long a client may take to send its headers, and what uvicorn gives."""
+        super().__init__(*args, **kwargs)
+        self._receive_seconds = receive_seconds
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -260,7 +264,6 @@ class TimedProtocol(H11Protocol):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
         )
-        self._timer: asyncio.TimerHandle | None = None
         self._update_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -277,7 +280,7 @@ class TimedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(self.RECEIVE_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(self._receive_seconds, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer:

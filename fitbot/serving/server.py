@@ -241,6 +241,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         while time.monotonic() < until and not self._signals:
             time.sleep(_TICK_SECONDS)
 
+
 def _prepare_manager() -> None:
     die_with_parent()
     for number in _SIGNALS:
