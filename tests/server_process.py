@@ -45,9 +45,13 @@ class ServerProcess:
                 start_new_session=True,
             )
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:  # nobody else could stop it
+                self.stop()
+                raise
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self, seconds: float = 120) -> None:
         until(lambda: self.status("/readyz") == 200 or self.process.poll() is not None, seconds)
         assert self.process.poll() is None, self.log_file.read_text()
 

@@ -3,13 +3,14 @@
 import ipaddress
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
 from fitbot.base_model.settings import LLAMA_SPINS
@@ -17,21 +18,58 @@ from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling
-from fitbot.serving.engines import LOADER, REMOTE_KEY, open_local, open_remote
-from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys, make_key
-from fitbot.serving.settings import AdapterLoader, AdminSettings, RequestLimits, ServerSettings
+from fitbot.serving.engines import add_local, open_local, open_remote
+from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys
+from fitbot.serving.settings import AddAdapter, AdminSettings, RequestLimits, ServerSettings
 
 # Options that the embedded engine takes.
 _OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged")
 _MORE_ADAPTERS = 4  # that there is room for with --adapters
 _MOST_ADAPTERS = 256
-_HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
+
+
+@dataclass
+class ServeOptions:
+    """Who may ask, and what answers.
+
+    Args:
+        host: Address; default: the run's, 0.0.0.0.
+        port: From 1024; default: the run's, 8000.
+        keys_file: API keys, one a line; more come from $FITBOT_API_KEYS.
+        adapters: Directory whose folders may be added as adapters while the server answers, by who
+            has an admin key, from $FITBOT_ADMIN_KEYS or --admin_keys_file.
+        more_adapters: How many of them there is room for; default: 4.
+        admin_keys_file: Admin keys, one a line.
+        remote: Let another server answer, any that speaks OpenAI's chat completions, such as
+            http://127.0.0.1:8001/v1; its key comes from $FITBOT_REMOTE_KEY.
+        remote_fields: JSON, sent with every request to it, such as
+            '{"chat_template_kwargs": {"enable_thinking": false}}'.
+        remote_model: Its model; default: all that it has.
+        slots: Answers written at once; default: the engine's.
+        context: Tokens of prompt and answer; default: the engine's.
+        policy: How many tokens an answer may have, see docs/serving.md; default: room.
+        max_request_length: Characters of one question to /predict/; default: the run's, 1024.
+    """
+
+    host: Literal["0.0.0.0", "127.0.0.1", "::"] | None = None  # the ones that LitServe binds
+    port: int | None = None
+    keys_file: Path | None = None
+    adapters: Path | None = None
+    more_adapters: int | None = None
+    admin_keys_file: Path | None = None
+    remote: str | None = None
+    remote_fields: str | None = None
+    remote_model: str | None = None
+    slots: int | None = None
+    context: int | None = None
+    policy: Literal["room", "published"] | None = None
+    max_request_length: int | None = None
 
 
 def main(
     args: list[str],
     open_engine: Callable[[], Engine] | None = None,
-    loader: AdapterLoader = LOADER,
+    add_adapter: AddAdapter = add_local,
     *,
     health_layer: bool = True,
 ) -> int:
@@ -41,7 +79,7 @@ def main(
         args: The command and its options, as typed.
         open_engine: Opens the engine in the worker process, so it must be picklable; by default
             fitbot's own, with the adapter that the options name.
-        loader: How that engine takes further adapters; by default as fitbot's own does.
+        add_adapter: Adds a further adapter to that engine; by default to fitbot's own.
         health_layer: Check questions and filter answers; only benchmarks leave it out.
 
     Returns:
@@ -59,11 +97,15 @@ def main(
     host, port = options.host or recipe.host, options.port or recipe.port
     if recipe.endpoint not in ("/predict/", "/predict"):
         raise ConfigError(f"serve.endpoint {recipe.endpoint!r}: questions are taken at /predict/")
-    limits = _limits(options, recipe.max_request_length)
-    if options.merged:
-        _check_merged(options, adapter)
+    if options.max_request_length is None:
+        options.max_request_length = recipe.max_request_length
+    limits = RequestLimits(**{field.name: options[field.name] for field in fields(RequestLimits)})
     keys = _keys(host, options.keys_file, insecure=options.insecure)
-    admin = _admin(options, keys, loader)
+    admin_keys = KeyRing(load_keys(options.admin_keys_file, admin=True), "admin_key")
+    _refuse_contradictions(options, adapter, keys, admin_keys)
+    admin = None
+    if options.adapters:
+        admin = AdminSettings(admin_keys, options.adapters, add_adapter)
     settings = ServerSettings(
         open_engine or _opener(options, adapter, takes_adapters=admin is not None),
         limits,
@@ -84,81 +126,25 @@ def main(
 def _parser() -> SuggestingParser:
     parser = SuggestingParser(prog="fitbot serve", description=__doc__, allow_abbrev=False)
     add_engine_options(parser)
-    _add_remote_options(parser)
-    _add_access_options(parser)
+    parser.add_class_arguments(ServeOptions)
     parser.add_argument(
         "--merged",
         action="store_true",
         help="add the adapter to the weights and answer with nothing else; refused where rounding "
         "them would lose it, see docs/serving.md",
     )
-    parser.add_argument("--slots", type=int, help="answers written at once; default: the engine's")
-    parser.add_argument(
-        "--context", type=int, help="tokens of prompt and answer; default: the engine's"
-    )
-    parser.add_argument(
-        "--policy",
-        choices=["room", "published"],
-        help="how many tokens an answer may have, see docs/serving.md; default: room",
-    )
-    parser.add_argument(
-        "--max_request_length",
-        type=int,
-        help="characters of one question to /predict/; default: the run's, 1024",
-    )
-    parser.add_class_arguments(RequestLimits, skip={"max_request_length"})
-    return parser
-
-
-def _add_remote_options(parser: SuggestingParser) -> None:
-    parser.add_argument(
-        "--remote",
-        help="let another server answer, any that speaks OpenAI's chat completions, such as "
-        f"http://127.0.0.1:8001/v1; its key comes from ${REMOTE_KEY}",
-    )
-    parser.add_argument(
-        "--remote_fields",
-        help="JSON, sent with every request to it, such as "
-        '\'{"chat_template_kwargs": {"enable_thinking": false}}\'',
-    )
-    parser.add_argument("--remote_model", help="its model; default: all that it has")
-
-
-def _add_access_options(parser: SuggestingParser) -> None:
-    parser.add_argument("--host", choices=_HOSTS, help="address; default: the run's, 0.0.0.0")
-    parser.add_argument("--port", type=int, help="from 1024; default: the run's, 8000")
-    parser.add_argument(
-        "--keys_file", type=Path, help=f"API keys, one a line; more come from ${ENVIRONMENT}"
-    )
-    parser.add_argument(
-        "--adapters",
-        type=Path,
-        help="directory whose folders may be added as adapters while the server answers, by who "
-        f"has an admin key, from ${ADMIN_ENVIRONMENT} or --admin_keys_file",
-    )
-    parser.add_argument(
-        "--more_adapters",
-        type=int,
-        help=f"how many of them there is room for; default: {_MORE_ADAPTERS}",
-    )
-    parser.add_argument("--admin_keys_file", type=Path, help="admin keys, one a line")
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
     )
-
-
-def _limits(options: Any, max_request_length: int) -> RequestLimits:
-    given = {field.name: options[field.name] for field in fields(RequestLimits)}
-    if given["max_request_length"] is None:
-        given["max_request_length"] = max_request_length
-    return RequestLimits(**given)
+    parser.add_class_arguments(RequestLimits, skip={"max_request_length"})
+    return parser
 
 
 def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     """Collect the keys; make one when others could reach the server and there is none."""
     keys = load_keys(keys_file)
     if not keys and not insecure and not _is_local(host):
-        keys = [make_key()]
+        keys = [secrets.token_urlsafe(24)]
         _print(
             f"API key, shown only once: {keys[0]}\n"
             f"({host} can be reached from outside. Set ${ENVIRONMENT} or --keys_file for keys that "
@@ -167,36 +153,34 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     return KeyRing(keys)
 
 
-def _admin(options: Any, keys: KeyRing, loader: AdapterLoader) -> AdminSettings | None:
-    """Return who may add adapters, if anybody may; contradicting options are errors."""
+def _refuse_contradictions(
+    options: Any, adapter: Path | None, keys: KeyRing, admin_keys: KeyRing
+) -> None:
     named = f"${ADMIN_ENVIRONMENT} or --admin_keys_file"
-    found = load_keys(
-        options.admin_keys_file, environment=ADMIN_ENVIRONMENT, option="--admin_keys_file"
-    )
-    ring, directory, room = KeyRing(found, "admin_key"), options.adapters, options.more_adapters
+    merged, directory, room = options.merged, options.adapters, options.more_adapters
+    is_llama = options.backend == "llama"
     for wrong, message in (
-        (ring and not directory, f"{named} opens nothing without --adapters DIR"),
+        (merged and options.remote, "--merged: not with --remote, whose engine it is"),
+        (merged and directory, "--merged: not with --adapters, which are for the unmerged base"),
+        (merged and is_llama, "--merged: not with --backend llama, which merges nothing"),
+        (merged and not adapter, "--merged: there is no adapter; name one with --adapter"),
+        (admin_keys and not directory, f"{named} opens nothing without --adapters DIR"),
         (room is not None and not directory, "--more_adapters: only with --adapters DIR"),
-        (directory and not ring, f"--adapters {directory}: nobody may add one without {named}"),
+        (
+            directory and not admin_keys,
+            f"--adapters {directory}: nobody may add one without {named}",
+        ),
         (directory and options.remote, "--adapters: not with --remote, whose engine it is"),
         (directory and not directory.is_dir(), f"--adapters {directory}: no such directory"),
-        (ring.shares(keys), f"{named} has a key that is an API key as well; make one of its own"),
+        (
+            admin_keys.shares(keys),
+            f"{named} has a key that is an API key as well; make one of its own",
+        ),
         (
             room is not None and not 0 < room <= _MOST_ADAPTERS,
             f"--more_adapters {room}: must be from 1 to {_MOST_ADAPTERS}",
         ),
-    ):
-        if wrong:
-            raise ConfigError(message)
-    return AdminSettings(ring, directory, loader) if directory else None
-
-
-def _check_merged(options: Any, adapter: Path | None) -> None:
-    for wrong, message in (
-        (options.remote, "--merged: not with --remote, whose engine it is"),
-        (options.adapters, "--merged: not with --adapters, which are for the unmerged base"),
-        (options.backend == "llama", "--merged: not with --backend llama, which merges nothing"),
-        (adapter is None, "--merged: there is no adapter; name one with --adapter"),
+        (options.remote and is_llama, "--backend: not with --remote, whose engine it is"),
     ):
         if wrong:
             raise ConfigError(message)
@@ -215,8 +199,6 @@ def _sampling(adapter: Path | None, limits: RequestLimits) -> Sampling:
 def _opener(options: Any, adapter: Path | None, *, takes_adapters: bool) -> Callable[[], Engine]:
     """Choose the engine that the options want; it is opened in the worker process."""
     if options.remote:
-        if options.backend != "torch":
-            raise ConfigError("--backend: not with --remote, whose engine it is")
         more = _json_object(options.remote_fields)
         return partial(open_remote, options.remote, options.remote_model, adapter, more)
     chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}

@@ -11,7 +11,7 @@ from fitbot.base_model.settings import AnswerSettings
 from fitbot.errors import RequestError
 
 TUNED, BASE = "fitbot", "base"  # names of the model with an adapter, and of that without
-FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+FinishReason = Literal["stop", "length", "content_filter", "cancelled", "deadline", "error"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Chunk:
         logprobs: Of its tokens, when asked for. Text may lag behind its tokens: a character of
             several tokens, or what may become a stop string, comes once it is certain.
         finish_reason: "stop" the answer is complete; "length" it has used up its token budget;
-            "cancelled", "deadline"; "error" the engine failed.
+            "content_filter" the health layer has cut it, which no engine does; "cancelled",
+            "deadline"; "error" the engine failed.
         usage: Tokens, in the last chunk.
         error: What failed, for finish reason "error".
         reasoning: New text of a thought, when asked for.

@@ -18,12 +18,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from fitbot.health.match import STOPS, Span, Vocabulary, covered, together, within
 from fitbot.pairs.formats import Message
 
 Kind = Literal["ok", "refer", "refuse", "support", "emergency"]
+Found = Mapping[str, Sequence[Span]]  # where concepts stand in a text
 
 DISCLAIMER = "General fitness information, not medical advice."
 
@@ -34,7 +35,6 @@ _PAST_REACH = 10  # tokens before "two years ago"
 _UNLESS_REACH = 9  # tokens around a finding in which an exception may stand
 _OR = frozenset(("or", "nor", "no", "oder", "o", "ou", "ni"))  # no pain, dizziness or fainting
 _SHORT_FOLLOW_UP = 14  # words of a last turn that may lean on the one before it
-_WINDOW = 8  # tokens that the concepts of a rule span at most, where it does not say
 _SEGMENT = 400  # characters held back at most while a sentence has not ended
 _CONTEXT = 60  # tokens of text already shown that a sentence is read together with
 _SENTENCE_END = re.compile(r"(?:[.!?\u2026][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
@@ -60,27 +60,20 @@ class HealthVerdict(NamedTuple):
 class Rule(NamedTuple):
     """Concepts that mean something when they stand near each other."""
 
-    kind: str  # a verdict's kind, or for answers why they are cut
+    kind: Kind  # of a question's verdict
     sign: str
-    all: tuple[str, ...]
-    window: int  # tokens that the concepts span at most
-    unless: tuple[str, ...]  # concepts near it that make it harmless,
-    but: tuple[str, ...]  # unless one of these is near as well
-
-
-class Finding(NamedTuple):
-    """A rule that fired; `mentioned` if the text only speaks about it: signs of a heart attack."""
-
-    rule: Rule
-    mentioned: bool
+    all: Sequence[str]
+    window: int = 8  # tokens that the concepts span at most
+    unless: Sequence[str] = ()  # concepts near it that make it harmless,
+    but: Sequence[str] = ()  # unless one of these is near as well
 
 
 class Rules(NamedTuple):
     """rules.json, ready for use."""
 
     vocabulary: Vocabulary
-    questions: tuple[Rule, ...]
-    answers: tuple[Rule, ...]
+    questions: Sequence[Rule]
+    answers: Sequence[Rule]
     messages: Mapping[str, str]
     care: Mapping[str, str]
 
@@ -99,51 +92,45 @@ def check_messages(messages: Sequence[Message]) -> HealthVerdict:
     if not turns:
         return HealthVerdict("ok")
     rules = load_rules()
-    last = _check_turn(turns[-1], rules)
-    earlier = [_check_turn(turn, rules) for turn in turns[:-1]]
-    if earlier and earlier[-1].kind == "refuse" and not _presses_on(turns[-1], rules):
-        earlier[-1] = HealthVerdict("ok")
+    read = [rules.vocabulary.tokens(turn) for turn in turns]
+    found = [rules.vocabulary.find(tokens) for tokens in read]
+    *earlier, last = [_check_turn(*turn, rules) for turn in zip(read, found, strict=True)]
+    presses_on = "presses on" in found[-1] and "food" not in found[-1]
+    if earlier and not (presses_on and len(read[-1]) <= _SHORT_FOLLOW_UP):
+        earlier.append(HealthVerdict("ok"))  # so that no refusal is the last one
     stays = [verdict for verdict in earlier[:-1] if verdict.kind != "refuse"] + earlier[-1:]
-    gravest = max([last, *stays], key=lambda verdict: _GRAVITY.index(verdict.kind))
-    if gravest.kind == "emergency" and last.kind != "emergency" and _is_cleared(turns[-1], rules):
+    gravest = max([last, *stays], key=_gravity)
+    if gravest.kind == "emergency" and last.kind != "emergency" and "cleared" in found[-1]:
         return HealthVerdict("refer", gravest.sign, rules.care["cleared"])
     return gravest
 
 
-def _check_turn(text: str, rules: Rules) -> HealthVerdict:
-    worst = HealthVerdict("ok")
-    tokens = rules.vocabulary.tokens(text)
-    for rule, mentioned in _findings(tokens, rules.vocabulary, rules.questions):
-        kind, message = _consequence(rule, mentioned, rules)
-        if _GRAVITY.index(kind) > _GRAVITY.index(worst.kind):
-            worst = HealthVerdict(kind, rule.sign, message)
-    return worst
+def _gravity(verdict: HealthVerdict) -> int:
+    return _GRAVITY.index(verdict.kind)
 
 
-def _consequence(rule: Rule, mentioned: bool, rules: Rules) -> tuple[Kind, str]:
+def _check_turn(tokens: Sequence[str], found: Found, rules: Rules) -> HealthVerdict:
+    findings = _findings(tokens, found, rules.questions)
+    verdicts = (_verdict_of(rule, mentioned, rules) for rule, mentioned in findings)
+    return max(verdicts, key=_gravity, default=HealthVerdict("ok"))
+
+
+def _verdict_of(rule: Rule, mentioned: bool, rules: Rules) -> HealthVerdict:
     if mentioned and rule.kind == "emergency":
-        return "refer", rules.care["mentioned"]
+        return HealthVerdict("refer", rule.sign, rules.care["mentioned"])
+    texts, default = rules.messages, str(rule.kind)
     if rule.kind == "refer":
-        return "refer", rules.care.get(rule.sign, rules.care["default"])
-    kind = next(kind for kind in _GRAVITY if kind == rule.kind)
-    return kind, rules.messages.get(rule.sign, rules.messages[kind])
-
-
-def _presses_on(text: str, rules: Rules) -> bool:
-    tokens = rules.vocabulary.tokens(text)
-    found = rules.vocabulary.find(tokens)
-    return len(tokens) <= _SHORT_FOLLOW_UP and "presses on" in found and "food" not in found
-
-
-def _is_cleared(text: str, rules: Rules) -> bool:
-    return "cleared" in rules.vocabulary.find(rules.vocabulary.tokens(text))
+        texts, default = rules.care, "default"
+    return HealthVerdict(rule.kind, rule.sign, texts.get(rule.sign, texts[default]))
 
 
 def _findings(
-    tokens: Sequence[str], vocabulary: Vocabulary, rules: Sequence[Rule], since: int = 0
-) -> Iterator[Finding]:
-    """Yield each rule that fires on a text's tokens, and does not end before token `since`."""
-    found = vocabulary.find(tokens)
+    tokens: Sequence[str], found: Found, rules: Sequence[Rule], since: int = 0
+) -> Iterator[tuple[Rule, bool]]:
+    """Yield each rule that fires on a text's tokens, and does not end before token `since`.
+
+    With it, whether the text only speaks about it: signs of a heart attack.
+    """
     harmless = covered(found.get("harmless", ()), len(tokens))
     denied = _denied(tokens, found)
     spoken_of = _spoken_of(tokens, found)
@@ -157,10 +144,10 @@ def _findings(
             if spot.end > since and _counts(spot, rule, found)
         ]
         if spots:
-            yield Finding(rule, all(spoken_of[spot.end - 1] for spot in spots))
+            yield rule, all(spoken_of[spot.end - 1] for spot in spots)
 
 
-def _counts(spot: Span, rule: Rule, found: Mapping[str, Sequence[Span]]) -> bool:
+def _counts(spot: Span, rule: Rule, found: Found) -> bool:
     def near(concepts: Sequence[str]) -> bool:
         start, end = spot.start - _UNLESS_REACH, spot.end + _UNLESS_REACH
         return any(within(found.get(concept, ()), start, end) for concept in concepts)
@@ -180,7 +167,7 @@ def _meant(
     ]
 
 
-def _denied(tokens: Sequence[str], found: Mapping[str, Sequence[Span]]) -> list[bool]:
+def _denied(tokens: Sequence[str], found: Found) -> list[bool]:
     """Mark the tokens that a "no" or "without" before them denies."""
     denied = [False] * len(tokens)
     turns = {span.start for span in found.get("new clause", ())}
@@ -196,7 +183,7 @@ def _denied(tokens: Sequence[str], found: Mapping[str, Sequence[Span]]) -> list[
     return denied
 
 
-def _spoken_of(tokens: Sequence[str], found: Mapping[str, Sequence[Span]]) -> list[bool]:
+def _spoken_of(tokens: Sequence[str], found: Found) -> list[bool]:
     """Mark the tokens after "signs of" and before "two years ago"."""
     marked = [False] * len(tokens)
     turns = {span.start for span in found.get("new clause", ())}
@@ -286,7 +273,8 @@ class AnswerFilter:
     def _objection(self, segment: str) -> str | None:
         vocabulary, rules = self._rules.vocabulary, self._rules.answers
         tokens = self._context + vocabulary.tokens(segment)
-        for rule, mentioned in _findings(tokens, vocabulary, rules, len(self._context)):
+        found = vocabulary.find(tokens)
+        for rule, mentioned in _findings(tokens, found, rules, len(self._context)):
             if not mentioned:
                 return rule.sign
         self._context = tokens[-_CONTEXT:]
@@ -300,13 +288,8 @@ def load_rules() -> Rules:
     data = json.loads(text)
     return Rules(
         Vocabulary(data["concepts"], data["not_typing_errors"]),
-        tuple(map(_rule, data["questions"])),
-        tuple(map(_rule, data["answers"])),
+        [Rule(**entry) for entry in data["questions"]],
+        [Rule(**entry) for entry in data["answers"]],
         data["messages"],
         data["care"],
     )
-
-
-def _rule(entry: dict[str, Any]) -> Rule:
-    concepts = {key: tuple(entry.get(key, ())) for key in ("all", "unless", "but")}
-    return Rule(entry["kind"], entry["sign"], window=entry.get("window", _WINDOW), **concepts)

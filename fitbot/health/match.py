@@ -47,13 +47,6 @@ class Span(NamedTuple):
     end: int
 
 
-class Phrase(NamedTuple):
-    """One way to say a concept: stems, or `#low-high` for a number in that range."""
-
-    concept: str
-    words: tuple[str, ...]
-
-
 def normalise(text: str) -> str:
     """Make texts equal that only look different: case, width, accents, look-alikes, invisibles.
 
@@ -124,31 +117,24 @@ class Vocabulary:
         self._concepts: dict[tuple[str, ...], list[str]] = {}  # phrase → what it means
         self._lengths: dict[str, set[int]] = {}  # first word → lengths of its phrases
         # A number fits hundreds of phrases, so those that begin with one wait at the word after it.
-        self._with_number: dict[str, list[Phrase]] = {}
+        self._with_number: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        self._stems: set[str] = set()
         for concept, phrases in concepts.items():
             for phrase in phrases:
-                self._add(concept, phrase)
-        ranged = [phrase.words for phrases in self._with_number.values() for phrase in phrases]
-        self._stems = {word for words in (*self._concepts, *ranged) for word in words}
+                words = _stemmed(phrase)
+                self._stems.update(words)
+                if "#" in phrase:
+                    first = words[0] if words[0][0] != "#" else "".join(words[1:2])
+                    self._with_number.setdefault(first, []).append((concept, words))
+                else:
+                    self._concepts.setdefault(words, []).append(concept)
+                    self._lengths.setdefault(words[0], set()).add(len(words))
         self._known = {stem(word) for word in known}
         self._shortened: dict[str, set[str]] = {}
         for word in self._stems:
             if len(word) > _MIN_MENDED and word.isalpha():
                 for short in _shortenings(word):
                     self._shortened.setdefault(short, set()).add(word)
-
-    def _add(self, concept: str, phrase: str) -> None:
-        words = tuple(
-            part if part.startswith("#") else stem(word)
-            for part in phrase.split()
-            for word in ((part,) if part.startswith("#") else split(normalise(part)))
-        )
-        if "#" in phrase:
-            first = words[0] if words[0][0] != "#" else "".join(words[1:2])
-            self._with_number.setdefault(first, []).append(Phrase(concept, words))
-        else:
-            self._concepts.setdefault(words, []).append(concept)
-            self._lengths.setdefault(words[0], set()).add(len(words))
 
     def tokens(self, text: str) -> list[str]:
         """Return a text's stems, mended where a typing error hides a word of the rules."""
@@ -219,10 +205,10 @@ class Vocabulary:
                 for concept in self._concepts.get(words, ()) if len(words) == length else ():
                     spans.setdefault(concept, []).append(Span(start, start + length))
             first = tokens[start + 1 : start + 2] if token[0].isdigit() else [token]
-            for phrase in self._with_number.get("".join(first), ()):
-                end = start + len(phrase.words)
-                if _fits(phrase.words, tokens[start:end]):
-                    spans.setdefault(phrase.concept, []).append(Span(start, end))
+            for concept, words in self._with_number.get("".join(first), ()):
+                end = start + len(words)
+                if _fits(words, tokens[start:end]):
+                    spans.setdefault(concept, []).append(Span(start, end))
         return spans
 
 
@@ -270,6 +256,13 @@ def covered(spans: Iterable[Span], length: int) -> list[bool]:
     for start, end in spans:
         marks[start:end] = [True] * (end - start)
     return marks
+
+
+def _stemmed(phrase: str) -> tuple[str, ...]:
+    words: list[str] = []
+    for part in phrase.split():
+        words += [part] if part[0] == "#" else map(stem, split(normalise(part)))
+    return tuple(words)
 
 
 def _fits(words: Sequence[str], tokens: Sequence[str]) -> bool:

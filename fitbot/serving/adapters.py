@@ -7,12 +7,12 @@ the same names. Names come from clients, folders are looked for below one direct
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.errors import AdapterError, FitbotError, RoomError
-from fitbot.generation.engine import Engine
 from fitbot.serving.http_errors import HttpError
-from fitbot.serving.settings import AdapterLoader
+from fitbot.serving.settings import AddAdapter
 from fitbot.serving.shared_state import SharedState
 
 log = logging.getLogger(__name__)
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 class AdapterRegistry:
     """The adapters of one directory, put into an engine and taken out; one change at a time."""
 
-    def __init__(self, directory: Path, loader: AdapterLoader, shared: SharedState):
+    def __init__(self, directory: Path, add_adapter: AddAdapter, shared: SharedState):
         """Take the directory whose folders are adapters, and where the record is kept."""
         self._directory = directory
-        self._loader = loader
+        self._add_adapter = add_adapter
         self._shared = shared
 
-    def add(self, engine: Engine, name: str, folder: str, *, is_wanted: Callable[[], bool]) -> None:
+    def add(self, engine: Any, name: str, folder: str, *, is_wanted: Callable[[], bool]) -> None:
         """Have the engine answer by one name more, or leave it as it was.
 
         Args:
-            engine: Who is to answer.
+            engine: Who is to answer; it has a method `remove` as well, which takes a name.
             name: What requests are going to call the adapter.
             folder: Its folder's name, or that of a run that holds it as `adapter`.
             is_wanted: Asked when it is done: whether somebody still waits for it.
@@ -44,12 +44,12 @@ class AdapterRegistry:
             raise HttpError(409, "name_taken", "there is a model of that name", param="lora_name")
         self._load(engine, name, folder)
         if not is_wanted():
-            self._loader.remove(engine, name)
+            engine.remove(name)
             raise HttpError(504, "deadline", "the adapter was not added in time")
-        self._record(engine, {**self._shared.added_adapters, name: folder})
+        self._record(engine, name, folder)
         log.info("an adapter was added", extra={"adapter": name, "folder": folder})
 
-    def remove(self, engine: Engine, name: str) -> None:
+    def remove(self, engine: Any, name: str) -> None:
         """Have the engine take no more requests for an adapter that was added.
 
         Raises:
@@ -59,26 +59,26 @@ class AdapterRegistry:
             raise HttpError(404, "model_not_found", "there is no such model", param="lora_name")
         if name not in self._shared.added_adapters:
             raise HttpError(403, "not_added", "the server was started with it", param="lora_name")
-        self._loader.remove(engine, name)
-        self._record(engine, self._added_without(name))
+        engine.remove(name)
+        self._record(engine, name, None)
         log.info("an adapter was removed", extra={"adapter": name})
 
-    def restore(self, engine: Engine) -> None:
+    def restore(self, engine: Any) -> None:
         """Add to a new worker's engine what its predecessor had; log what is gone."""
         for name, folder in self._shared.added_adapters.items():
             # Whatever should kill this worker now will not be tried by the next one.
-            self._record(engine, self._added_without(name))
+            self._record(engine, name, None)
             try:
                 self._load(engine, name, folder)
             except (FitbotError, HttpError) as error:
                 log.error("an adapter is gone: %s", error, extra={"adapter": name})
             else:
-                self._record(engine, {**self._shared.added_adapters, name: folder})
+                self._record(engine, name, folder)
 
-    def _load(self, engine: Engine, name: str, folder: str) -> None:
+    def _load(self, engine: Any, name: str, folder: str) -> None:
         path = self._find(folder)
         try:
-            self._loader.add(engine, name, path)
+            self._add_adapter(engine, name, path)
         except AdapterError as error:
             # Where the directory lies is not the client's affair.
             message = str(error).replace(str(path), folder)
@@ -100,11 +100,9 @@ class AdapterRegistry:
                 raise HttpError(403, "outside", "a link leads elsewhere", param="lora_path")
         return folder
 
-    def _record(self, engine: Engine, added: dict[str, str]) -> None:
-        self._shared.added_adapters = added
+    def _record(self, engine: Any, name: str, folder: str | None) -> None:
+        """Keep for a successor where an adapter lies, None if it is gone, and tell the models."""
+        kept = self._shared.added_adapters.items()
+        others = {other: where for other, where in kept if other != name}
+        self._shared.added_adapters = {**others, name: folder} if folder else others
         self._shared.models = engine.models
-
-    def _added_without(self, name: str) -> dict[str, str]:
-        return {
-            other: folder for other, folder in self._shared.added_adapters.items() if other != name
-        }

@@ -1,7 +1,7 @@
 """The routes that ask the engine: for answers, or to answer with one adapter more or less."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -11,18 +11,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from fitbot.generation.messages import Sampling
+from fitbot.generation.messages import Chunk, Sampling
 from fitbot.health.layer import DISCLAIMER, check_messages
 from fitbot.pairs.formats import Message
-from fitbot.serving.answers import (
-    PING_SECONDS,
-    FilteredAnswer,
-    FixedAnswer,
-    MeasuredAnswer,
-    PieceStream,
-    all_pieces,
-    next_piece,
-)
+from fitbot.serving.answers import PING_SECONDS, ChunkFilter, fixed_answer, measured_answer
 from fitbot.serving.dispatcher import Dispatcher
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.jobs import AdapterChange, GenerationTask
@@ -100,7 +92,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             sampling = replace(sampling, max_new_tokens=asked.max_new_tokens)
         question = Message("user", asked.user_query)
         answer, headers = await self._open(request, [question], sampling, None)
-        response = "".join(piece.text for piece in await all_pieces(answer))
+        response = "".join([chunk.text async for chunk in answer if chunk])
         return JsonResponse({"response": response, "disclaimer": DISCLAIMER}, headers=headers)
 
     async def chat(self, request: HttpRequest) -> Response:
@@ -116,9 +108,11 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         sampling = asked.sampling(self._sampling)
         answer, headers = await self._open(request, asked.conversation, sampling, asked.model)
         if not asked.stream:
-            return JsonResponse(completion.whole(await all_pieces(answer)), headers=headers)
-        # Headers go out after the first piece, so that a failure until then keeps its status.
-        first = await next_piece(answer)
+            chunks = [chunk async for chunk in answer if chunk]
+            return JsonResponse(completion.whole(chunks), headers=headers)
+        # Headers go out after the first chunk, so that a failure until then keeps its status.
+        while (first := await anext(answer)) is None:
+            pass
         include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         events = completion.events(first, answer, include_usage=include_usage)
         return EventStream(events, headers={**headers, "Cache-Control": "no-store"})
@@ -165,7 +159,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         messages: Sequence[Message],
         sampling: Sampling,
         model: str | None,
-    ) -> tuple[PieceStream, dict[str, str]]:
+    ) -> tuple[AsyncIterator[Chunk | None], dict[str, str]]:
         """Admit a request, check its question, send it; return its answer, and headers for it."""
         state = request.state
         state.cleanup.enter_context(self._admission.admit(state.client))
@@ -177,11 +171,11 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
                 self._metrics.interventions[verdict.kind] += 1
                 headers[VERDICT_HEADER] = verdict.kind
             if not verdict.model_answers:
-                return FixedAnswer(verdict.message), headers
+                return fixed_answer(verdict.message), headers
         task = GenerationTask(tuple(messages), sampling, model)
         job = self._dispatcher.send(task, self._limits.request_seconds, state.cleanup)
-        answer = FilteredAnswer(job, verdict, self._dispatcher.cancel)
-        return MeasuredAnswer(answer, self._metrics, state.log_fields, state.cleanup), headers
+        health = ChunkFilter(verdict) if verdict else None
+        return measured_answer(job, health, self._metrics, state.log_fields, state.cleanup), headers
 
 
 class EventStream(StreamingResponse):

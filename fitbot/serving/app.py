@@ -11,8 +11,8 @@ A request's way through it:
 7. `Dispatcher` puts a job into LitServe's queue, with a deadline.
 8. In the worker, `EngineAPI` takes the job and submits it to the engine.
 9. The engine's chunks come back through `BundlingTransport`, several in one message.
-10. `FilteredAnswer` holds each sentence back until the health layer lets it through;
-    `MeasuredAnswer` counts and times it.
+10. `ChunkFilter` holds each sentence back until the health layer lets it through;
+    `measured_answer` counts and times it.
 11. The route sends JSON, or server-sent events. If the client leaves, the job is cancelled.
 """
 
@@ -45,7 +45,7 @@ def make_server(settings: ServerSettings) -> FitbotServer:
     routes = AnswerRoutes(settings, dispatcher, shared, metrics)
 
     # In the worker process: the engine in a LitAPI, and the adapters that come and go.
-    registry = AdapterRegistry(admin.directory, admin.loader, shared) if admin else None
+    registry = AdapterRegistry(admin.directory, admin.add_adapter, shared) if admin else None
     api = EngineAPI(settings.open_engine, shared, routes, registry)
 
     # In the main process: the LitServer, which starts the other two.

@@ -7,23 +7,24 @@ import uuid
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from litserve.utils import LitAPIStatus, ResponseBufferItem
 
 from fitbot.generation.messages import Chunk
-from fitbot.serving.http_errors import Failure, HttpError
+from fitbot.serving.http_errors import HttpError
 from fitbot.serving.jobs import GRACE_SECONDS, AdapterChange, Cancel, GenerationTask, Job
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.shared_state import CLOSING, SharedState
 from fitbot.serving.transport import join_chunks
 
 _LATE_SECONDS = GRACE_SECONDS + 0.5  # the worker is the first to say that a deadline has passed
-_WORKER_DIED = Failure(503, "worker_died", "the engine stopped; try again soon", 5)
-_CLOSING = Failure(503, "shutting_down", "the server is shutting down", 5)
-_NO_END = Failure(500, "internal_error", "the answer has no end")
-_OUT_OF_TIME = Failure(504, "deadline", "the answer was not complete in time")
-_ENGINE_ERROR = Failure(500, "engine_error", "the answer could not be generated")
+_worker_died = partial(
+    HttpError, 503, "worker_died", "the engine stopped; try again soon", retry_after=5
+)
+_closing = partial(HttpError, 503, "shutting_down", "the server is shutting down", retry_after=5)
+_out_of_time = partial(HttpError, 504, "deadline", "the answer was not complete in time")
 
 
 @dataclass
@@ -35,9 +36,9 @@ class PendingJob:
     finished: bool = False
     wake_at: float = math.inf  # `next` is woken then although no chunk has come
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, error: HttpError) -> None:
         """Answer in the worker's place."""
-        self.item.response_queue.append((failure, LitAPIStatus.OK))
+        self.item.response_queue.append((error, LitAPIStatus.OK))
         self.item.event.set()
 
     async def next(self, seconds: float) -> Chunk | None:
@@ -54,27 +55,27 @@ class PendingJob:
             await self.item.event.wait()
             if not arrived:
                 if time.monotonic() >= end:
-                    raise HttpError.of(_OUT_OF_TIME)
+                    raise _out_of_time()
                 return None
         chunks = []
         while arrived and isinstance(arrived[0][0], Chunk):
             chunks.append(arrived.popleft()[0])
-        if chunks:
-            return self._checked(join_chunks(chunks))
-        failure, status = arrived.popleft()
-        self.finished = True
-        # Errors of LitServe's own are pickled; what they hold is in the worker's log.
-        raise HttpError.of(failure if status == LitAPIStatus.OK else _NO_END)
-
-    def _checked(self, chunk: Chunk) -> Chunk:
-        self.finished = self.finished or chunk.finish_reason is not None
+        if not chunks:
+            error, status = arrived.popleft()
+            self.finished = True
+            if status == LitAPIStatus.OK:
+                raise error
+            # Errors of LitServe's own are pickled; what they hold is in the worker's log.
+            raise HttpError(500, "internal_error", "the answer has no end")
+        chunk = join_chunks(chunks)
+        self.finished = chunk.finish_reason is not None
         match chunk.finish_reason:
             case "deadline":
-                raise HttpError.of(_OUT_OF_TIME)
+                raise _out_of_time()
             case "error":
-                raise HttpError.of(_ENGINE_ERROR)
+                raise HttpError(500, "engine_error", "the answer could not be generated")
             case "cancelled":  # nobody here has asked for that
-                raise HttpError.of(_WORKER_DIED)
+                raise _worker_died()
         return chunk
 
 
@@ -129,7 +130,7 @@ class Dispatcher:
             now = time.monotonic()
             for pending in list(self._pending.values()):
                 if closing or pending.job.worker != worker:
-                    pending.fail(_CLOSING if closing else _WORKER_DIED)
+                    pending.fail(_closing() if closing else _worker_died())
                 elif pending.wake_at <= now:
                     pending.item.event.set()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from fitbot.base_model.provenance import provenance_of
 from fitbot.generation.engine import Engine
-from fitbot.serving.settings import AdapterLoader
 
 REMOTE_KEY = "FITBOT_REMOTE_KEY"  # environment variable with the remote server's key
 
@@ -36,14 +35,8 @@ def open_remote(url: str, model: str | None, adapter: Path | None, more: dict[st
     )
 
 
-def _add(engine: Any, name: str, folder: Path) -> None:
+def add_local(engine: Any, name: str, folder: Path) -> None:
+    """Add an adapter to fitbot's own engine."""
     from fitbot.generation.loading import add_adapter
 
     add_adapter(engine, name, folder)
-
-
-def _remove(engine: Any, name: str) -> None:
-    engine.remove(name)
-
-
-LOADER = AdapterLoader(_add, _remove)  # for fitbot's own engine

@@ -1,7 +1,7 @@
 """Every error that a client gets: status, code and message in the shape OpenAI's clients know."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from starlette.responses import Response
@@ -18,59 +18,35 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An `HttpError` as it travels between processes; plain data can always be pickled."""
+@dataclass
+class HttpError(Exception):
+    """Raised to answer a request with a status of 400 or more; travels from worker to API process.
 
-    status: int
+    Args:
+        status: HTTP status.
+        code: What a program can compare.
+        message: What a person can read; never put into it what the client sent.
+        param: The field that is at fault.
+        retry_after: Seconds after which trying again makes sense.
+        headers: Further headers of the response.
+    """
+
+    status: int  # the first three are given by position: pickle makes the error with them anew
     code: str
     message: str
-    retry_after: float | None = None
+    _: KW_ONLY
     param: str | None = None
+    retry_after: float | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Turn `retry_after` into a header."""
+        if self.retry_after is not None:
+            self.headers["Retry-After"] = str(max(1, round(self.retry_after)))
 
-class HttpError(Exception):
-    """Raised to answer a request with a status of 400 or more."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        param: str | None = None,
-        retry_after: float | None = None,
-        headers: dict[str, str] | None = None,
-    ):
-        """Take what the client is told; never put what it sent into the message.
-
-        Args:
-            status: HTTP status.
-            code: What a program can compare.
-            message: What a person can read.
-            param: The field that is at fault.
-            retry_after: Seconds after which trying again makes sense.
-            headers: Further headers of the response.
-        """
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.param = param
-        self.headers = dict(headers or {})
-        if retry_after is not None:
-            self.headers["Retry-After"] = str(max(1, round(retry_after)))
-
-    @classmethod
-    def of(cls, failure: Failure) -> "HttpError":
-        """Return the error for what failed, in this process or another."""
-        return cls(
-            failure.status,
-            failure.code,
-            failure.message,
-            param=failure.param,
-            retry_after=failure.retry_after,
-        )
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
 
     def body(self) -> dict[str, Any]:
         """Return the error object."""

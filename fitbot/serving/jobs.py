@@ -1,11 +1,11 @@
-"""What API process and worker send each other: plain data, so that it can always be pickled."""
+"""What API process and worker send each other: all of it can always be pickled."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fitbot.generation.messages import Chunk, Sampling
 from fitbot.pairs.formats import Message
-from fitbot.serving.http_errors import Failure
+from fitbot.serving.http_errors import HttpError
 
 GRACE_SECONDS = 1.0  # an engine may be late by this much in noticing a deadline
 
@@ -50,4 +50,4 @@ class Cancel:
     uid: str
 
 
-Result = Chunk | Failure  # of a job, in pieces; a change that is done is one chunk without text
+Result = Chunk | HttpError  # of a job, in pieces; a change that is done is one chunk without text

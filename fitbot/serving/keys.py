@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,41 +52,32 @@ class KeyRing:
         return names[0] if names else None
 
 
-def load_keys(
-    keys_file: Path | None, *, environment: str = ENVIRONMENT, option: str = "--keys_file"
-) -> list[str]:
-    """Read the keys of the environment, taking them out of it, and of a file.
+def load_keys(keys_file: Path | None, *, admin: bool = False) -> list[str]:
+    """Read the API keys, or the admin keys, of the environment, taking them out of it, and a file.
 
     Args:
         keys_file: One key a line; nobody but its owner may be able to read it.
-        environment: The variable that holds keys, with commas between them.
-        option: What the file was named with.
+        admin: Which keys.
 
     Raises:
         ConfigError: The file cannot be read, others may read it, or it holds no key.
     """
-    named = os.environ.pop(environment, "")
+    named = os.environ.pop(ADMIN_ENVIRONMENT if admin else ENVIRONMENT, "")
     keys = [key.strip() for key in named.split(",") if key.strip()]
     if keys_file is None:
         return keys
+    option = f"--{'admin_' if admin else ''}keys_file {keys_file}"
     try:
         mode = stat.S_IMODE(keys_file.stat().st_mode)
         lines = keys_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{option} {keys_file}: cannot be read: {error}") from error
+        raise ConfigError(f"{option}: cannot be read: {error}") from error
     if mode & 0o077:
-        raise ConfigError(
-            f"{option} {keys_file}: others may use it (mode {mode:04o}); chmod 600 it"
-        )
+        raise ConfigError(f"{option}: others may use it (mode {mode:04o}); chmod 600 it")
     in_file = [line.strip() for line in lines if line.strip()]
     if not in_file:
-        raise ConfigError(f"{option} {keys_file}: there is no key in it")
+        raise ConfigError(f"{option}: there is no key in it")
     return keys + in_file
-
-
-def make_key() -> str:
-    """Return a new key."""
-    return secrets.token_urlsafe(24)
 
 
 def _digest(key: str) -> bytes:

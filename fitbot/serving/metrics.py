@@ -5,38 +5,35 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 from fitbot.serving.shared_state import SharedState
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
-@dataclass
 class Histogram:
     """How many of the values seen were at most so large."""
 
-    name: str
-    help: str
-    counts: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
-    total: float = 0.0
+    def __init__(self, name: str, text: str):
+        """Start with none."""
+        self._name = name
+        self._text = text
+        self._counts = [0] * (len(_SECONDS) + 1)
+        self._total = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one value."""
-        self.counts[bisect_left(_SECONDS, seconds)] += 1
-        self.total += seconds
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+        self._total += seconds
 
     def lines(self) -> Iterator[str]:
         """Write it."""
-        yield f"# HELP {self.name} {self.help}"
-        yield f"# TYPE {self.name} histogram"
-        below = 0
-        for bound, count in zip((*map(str, _SECONDS), "+Inf"), self.counts, strict=True):
-            below += count
-            yield f'{self.name}_bucket{{le="{bound}"}} {below}'
-        yield f"{self.name}_sum {self.total}"
-        yield f"{self.name}_count {below}"
+        bounds = (f'_bucket{{le="{bound}"}}' for bound in (*_SECONDS, "+Inf"))
+        values = dict(zip(bounds, accumulate(self._counts), strict=True))
+        more = {"_sum": self._total, "_count": sum(self._counts)}
+        return _family(self._name, "histogram", self._text, values | more)
 
 
 class Metrics:
@@ -67,45 +64,38 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
     def _counters(self) -> Iterator[str]:
-        requests = {
-            f'route="{route}",code="{code}"': count
-            for (route, code), count in self.requests.items()
-        }
-        yield from _family("fitbot_requests_total", "counter", "Requests answered.", requests)
-        rejected = {f'reason="{reason}"': count for reason, count in self.rejected.items()}
-        yield from _family("fitbot_rejected_total", "counter", "Refused for room.", rejected)
-        kinds = {f'kind="{kind}"': count for kind, count in self.interventions.items()}
-        yield from _family("fitbot_interventions_total", "counter", "By the health layer.", kinds)
-        for name, text, value in (
-            ("fitbot_prompt_tokens_total", "Tokens read.", self.tokens_in),
-            ("fitbot_completion_tokens_total", "Tokens written.", self.tokens_out),
-            ("fitbot_cancelled_total", "Answers nobody waited for.", self.cancelled),
-            ("fitbot_worker_restarts_total", "Workers replaced.", self._shared.restarts),
+        requests = {f'{{route="{r}",code="{c}"}}': n for (r, c), n in sorted(self.requests.items())}
+        rejected = {f'{{reason="{r}"}}': n for r, n in sorted(self.rejected.items())}
+        kinds = {f'{{kind="{kind}"}}': n for kind, n in sorted(self.interventions.items())}
+        for name, text, values in (
+            ("requests", "Requests answered.", requests),
+            ("rejected", "Refused for room.", rejected),
+            ("interventions", "By the health layer.", kinds),
+            ("prompt_tokens", "Tokens read.", {"": self.tokens_in}),
+            ("completion_tokens", "Tokens written.", {"": self.tokens_out}),
+            ("cancelled", "Answers nobody waited for.", {"": self.cancelled}),
+            ("worker_restarts", "Workers replaced.", {"": self._shared.restarts}),
         ):
-            yield from _family(name, "counter", text, {"": value})
+            yield from _family(f"fitbot_{name}_total", "counter", text, values)
 
     def _gauges(self) -> Iterator[str]:
         stats = self._shared.stats
+        ready = int(not self._shared.why_not_ready())
         used = stats.kv_tokens_used / stats.kv_tokens if stats.kv_tokens else 0.0
         for name, text, value in (
-            (
-                "fitbot_ready",
-                "1 when requests can be answered.",
-                int(not self._shared.why_not_ready()),
-            ),
-            ("fitbot_in_flight", "Requests being answered.", self._shared.active),
-            ("fitbot_engine_active", "Requests the engine is answering.", stats.active),
-            ("fitbot_engine_waiting", "Requests the engine has not begun.", stats.waiting),
-            ("fitbot_engine_slots", "Requests the engine can answer at once.", stats.slots),
-            ("fitbot_kv_used_ratio", "Share of the engine's cache in use.", used),
+            ("ready", "1 when requests can be answered.", ready),
+            ("in_flight", "Requests being answered.", self._shared.active),
+            ("engine_active", "Requests the engine is answering.", stats.active),
+            ("engine_waiting", "Requests the engine has not begun.", stats.waiting),
+            ("engine_slots", "Requests the engine can answer at once.", stats.slots),
+            ("kv_used_ratio", "Share of the engine's cache in use.", used),
         ):
-            yield from _family(name, "gauge", text, {"": value})
+            yield from _family(f"fitbot_{name}", "gauge", text, {"": value})
 
 
-def _family(
-    name: str, kind: str, text: str, values: dict[str, int] | dict[str, float]
-) -> Iterator[str]:
+def _family(name: str, kind: str, text: str, samples: Mapping[str, float]) -> Iterator[str]:
+    """Write a metric; a sample's key is what follows the name, such as labels in braces."""
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
-    for labels, value in sorted(values.items()):
-        yield f"{name}{{{labels}}} {value}" if labels else f"{name} {value}"
+    for suffix, value in samples.items():
+        yield f"{name}{suffix} {value}"

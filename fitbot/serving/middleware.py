@@ -38,11 +38,11 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/icon.svg", "/livez", "/readyz"})
 ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d*)?", re.IGNORECASE)
 _DISCARDED = 64  # times the limit that a too large body is read on, so that its sender can listen
 _SEND_BUFFER_BYTES = 65_536
 _CLIENT_LEFT = 499  # as nginx logs it; nobody receives it
@@ -50,23 +50,34 @@ _CLIENT_LEFT = 499  # as nginx logs it; nobody receives it
 log = logging.getLogger(__name__)
 
 
-class RequestContext:
+class _HttpMiddleware:
+    """Passes on what is no request, such as the application's start."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what comes."""
+        handle = self._handle if scope["type"] == "http" else self._app
+        await handle(scope, receive, send)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class RequestContext(_HttpMiddleware):
     """Gives a request its id and a response its headers; counts, times and logs both."""
 
     def __init__(
         self, app: ASGIApp, *, limits: RequestLimits, metrics: Metrics, routes: frozenset[str]
     ):
         """Take the app, and the paths by which requests are counted."""
-        self._app = app
+        super().__init__(app)
         self._limits = limits
         self._metrics = metrics
         self._routes = routes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = Headers(scope=scope).get("x-request-id", "")
         identifier = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
         log_fields: dict[str, Any] = {"request_id": identifier}
@@ -115,7 +126,7 @@ class RequestContext:
         log.info("request", extra=log_fields)
 
 
-class Auth:
+class Auth(_HttpMiddleware):
     """Asks for a key, except on the open paths, and says who the client is."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing, admin_keys: KeyRing, only_local_names: bool):
@@ -128,26 +139,22 @@ class Auth:
             only_local_names: Refuse hosts other than this machine's own names: a web page that has
                 its own name resolve to 127.0.0.1 cannot ask a server that needs no key.
         """
-        self._app = app
+        super().__init__(app)
         self._keys = keys
         self._admin_keys = admin_keys
         self._only_local_names = only_local_names
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             scope["state"]["client"] = self._identify(scope)
         except HttpError as error:
             await error.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
-        if self._only_local_names and _host(headers.get("host", "")) not in _LOOPBACK_NAMES:
+        if self._only_local_names and not _LOOPBACK_HOST.fullmatch(headers.get("host", "")):
             raise HttpError(421, "wrong_host", "this server goes by the name of localhost only")
         is_admins = scope["path"] in ADMIN_PATHS
         if is_admins and not self._admin_keys:
@@ -171,28 +178,20 @@ def _presented_key(headers: Headers) -> str:
     return (presented if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
 
 
-class BodyLimit:
+class BodyLimit(_HttpMiddleware):
     """Reads a request's body within its limits, and ends the request when the client leaves."""
 
     def __init__(self, app: ASGIApp, *, limits: RequestLimits):
         """Take the app."""
-        self._app = app
+        super().__init__(app)
         self._limits = limits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with its body."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with asyncio.timeout(self._limits.receive_seconds):
-                body = await self._read(receive)
-        except TimeoutError:
-            slow = HttpError(408, "slow_request", "the body did not come in time")
-            await _refuse_and_close(slow, scope, receive, send)
-            return
+            body = await self._read(receive)
         except HttpError as error:
-            await _refuse_and_close(error, scope, receive, send)
+            error.headers["Connection"] = "close"  # what is left of the body is not read
+            await error.response()(scope, receive, send)
             return
         if body is None:
             return
@@ -201,7 +200,14 @@ class BodyLimit:
             await self._answer(scope, body, receive, send)
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        replay: Receive = _Replay(body).receive
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def replay() -> Message:
+            for message in messages:
+                return message
+            await asyncio.Event().wait()  # whether the client leaves is watched below
+            raise AssertionError
+
         answering = asyncio.ensure_future(self._app(scope, replay, send))
         disconnect = asyncio.ensure_future(_disconnect(receive))
         try:
@@ -218,34 +224,23 @@ class BodyLimit:
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Return the body, or None if the client left."""
-        limit, size, parts = self._limits.max_body_bytes, 0, []
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            part = message.get("body", b"")
-            size += len(part)
-            if size <= limit:
-                parts.append(part)
-            if size > limit * _DISCARDED or not message.get("more_body"):
-                break
+        limit, size, parts, has_more = self._limits.max_body_bytes, 0, [], True
+        try:
+            async with asyncio.timeout(self._limits.receive_seconds):
+                while has_more and size <= limit * _DISCARDED:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size <= limit:
+                        parts.append(part)
+                    has_more = message.get("more_body", False)
+        except TimeoutError as error:
+            raise HttpError(408, "slow_request", "the body did not come in time") from error
         if size > limit:
             raise HttpError(413, "too_large", f"the body is larger than {limit} bytes")
         return b"".join(parts)
-
-
-class _Replay:
-    """A body that has been read, to be received once more."""
-
-    def __init__(self, body: bytes):
-        self._message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def receive(self) -> Message:
-        if self._message:
-            message, self._message = self._message, None
-            return message
-        await asyncio.Event().wait()  # BodyLimit watches for the client's leaving
-        raise AssertionError
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -253,21 +248,14 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _refuse_and_close(error: HttpError, scope: Scope, receive: Receive, send: Send) -> None:
-    error.headers["Connection"] = "close"  # what is left of the body is not read
-    await error.response()(scope, receive, send)
-
-
-def _host(header: str) -> str:
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].lower()
-
-
 class TimedProtocol(H11Protocol):
     """uvicorn's protocol, which waits only so long for a request's headers."""
 
-    RECEIVE_SECONDS = RequestLimits.receive_seconds
+    def __init__(self, *args: Any, receive_seconds: float, **kwargs: Any):
+        """Take how long a client may take to send its headers, and what uvicorn gives."""
+        super().__init__(*args, **kwargs)
+        self._receive_seconds = receive_seconds
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -276,7 +264,6 @@ class TimedProtocol(H11Protocol):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
         )
-        self._timer: asyncio.TimerHandle | None = None
         self._update_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -293,7 +280,7 @@ class TimedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(self.RECEIVE_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(self._receive_seconds, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer:

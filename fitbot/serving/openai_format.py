@@ -5,8 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from fitbot.generation.messages import TokenLogprob, Usage
-from fitbot.serving.answers import PING_SECONDS, Piece, PieceStream
+from fitbot.generation.messages import Chunk, TokenLogprob, Usage
 from fitbot.serving.http_errors import HttpError
 
 _in_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one every time
@@ -19,68 +18,53 @@ class Completion:
         self, identifier: str, model: str, *, with_logprobs: bool, with_reasoning: bool = False
     ):
         """Take the completion's own id, the model's name and what is due besides the text."""
-        self._head = {
-            "id": f"chatcmpl-{identifier}",
-            "created": int(time.time()),
-            "model": model,
-        }
+        self._id = f"chatcmpl-{identifier}"
+        self._created = int(time.time())
+        self._model = model
         self._with_logprobs = with_logprobs
         self._with_reasoning = with_reasoning
 
-    def whole(self, pieces: Sequence[Piece]) -> dict[str, Any]:
+    def whole(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
         """Return a complete answer."""
         message = {
             "role": "assistant",
-            "content": "".join(piece.text for piece in pieces),
+            "content": "".join(chunk.text for chunk in chunks),
             "refusal": None,
         }
         if self._with_reasoning:  # not OpenAI's: vLLM's
-            message["reasoning"] = "".join(piece.reasoning for piece in pieces) or None
+            message["reasoning"] = "".join(chunk.reasoning for chunk in chunks) or None
         choice = {
             "index": 0,
             "message": message,
-            "logprobs": self._logprobs([token for piece in pieces for token in piece.logprobs]),
-            "finish_reason": pieces[-1].finish_reason,
+            "logprobs": self._logprobs([token for chunk in chunks for token in chunk.logprobs]),
+            "finish_reason": chunks[-1].finish_reason,
         }
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": _usage(pieces[-1].usage),
-        }
+        return self._object("chat.completion", [choice], usage=_usage(chunks[-1].usage))
 
     async def events(
-        self, first: Piece, answer: PieceStream, *, include_usage: bool
+        self, first: Chunk, answer: AsyncIterator[Chunk | None], *, include_usage: bool
     ) -> AsyncIterator[str]:
-        """Write an answer as events, the first piece having come already."""
+        """Write an answer as events, the first chunk having come already."""
         yield self._event({"role": "assistant", "content": "", "refusal": None})
-        piece: Piece | None = first
+        chunk: Chunk | None = first
         try:
             while True:
-                if piece is None:
+                if chunk is None:
                     yield ": ping\n\n"
                 else:
-                    if piece.reasoning:
-                        yield self._event({"reasoning": piece.reasoning})
-                    if piece.text or piece.logprobs:
-                        yield self._event({"content": piece.text}, piece.logprobs)
-                    if piece.finish_reason:
+                    if chunk.reasoning:
+                        yield self._event({"reasoning": chunk.reasoning})
+                    if chunk.text or chunk.logprobs:
+                        yield self._event({"content": chunk.text}, chunk.logprobs)
+                    if chunk.finish_reason:
                         break
-                piece = await answer.next(PING_SECONDS)
+                chunk = await anext(answer)
         except HttpError as error:
             yield _data(error.body())
-            yield "data: [DONE]\n\n"
-            return
-        yield self._event({}, finish_reason=piece.finish_reason)
-        if include_usage:
-            yield _data(
-                {
-                    **self._head,
-                    "object": "chat.completion.chunk",
-                    "choices": [],
-                    "usage": _usage(piece.usage),
-                }
-            )
+        else:
+            yield self._event({}, finish_reason=chunk.finish_reason)
+            if include_usage:
+                yield _data(self._object("chat.completion.chunk", [], usage=_usage(chunk.usage)))
         yield "data: [DONE]\n\n"
 
     def _event(
@@ -95,7 +79,11 @@ class Completion:
             "logprobs": self._logprobs(logprobs) if delta else None,
             "finish_reason": finish_reason,
         }
-        return _data({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+        return _data(self._object("chat.completion.chunk", [choice]))
+
+    def _object(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        common = {"id": self._id, "created": self._created, "model": self._model}
+        return {**common, "object": kind, "choices": choices, **more}
 
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
         if not self._with_logprobs:

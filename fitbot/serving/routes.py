@@ -33,6 +33,7 @@ _PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _BODIES: dict[str, type[BaseModel]] = {
     "/predict/": PredictRequest,

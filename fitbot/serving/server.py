@@ -8,8 +8,9 @@ import logging
 import multiprocessing
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.managers import SyncManager
 from types import FrameType, SimpleNamespace
@@ -77,7 +78,9 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             EngineError: The engine did not start.
         """
         set_up_logging()
-        with self._count_signals(), _bind_errors(host, port):
+        for number in _SIGNALS:
+            signal.signal(number, self._count_signal)
+        try:
             self.run(
                 host=host,
                 port=port,
@@ -86,14 +89,22 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
                 log_level="warning",
                 log_config=None,
                 access_log=False,
-                http=_protocol(self._limits),
+                http=partial(TimedProtocol, receive_seconds=self._limits.receive_seconds),
                 ws="none",
                 proxy_headers=False,
                 server_header=False,
                 h11_max_incomplete_event_size=self._limits.max_header_bytes,
                 limit_concurrency=self._limits.max_connections,
             )
+        except (SystemExit, ValueError) as error:
+            # uvicorn exits the process when it cannot bind, LitServe wants ports from 1024.
+            raise ConfigError(
+                f"--port {port}: cannot listen there on {host}; take another"
+            ) from error
         return int(self._failed)
+
+    def _count_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -230,36 +241,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         while time.monotonic() < until and not self._signals:
             time.sleep(_TICK_SECONDS)
 
-    @contextmanager
-    def _count_signals(self) -> Iterator[None]:
-        def count(number: int, frame: FrameType | None) -> None:
-            self._signals += 1
-
-        before = {number: signal.signal(number, count) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _bind_errors(host: str, port: int) -> Iterator[None]:
-    """uvicorn exits the process when it cannot bind, LitServe wants ports from 1024."""
-    try:
-        yield
-    except (SystemExit, ValueError) as error:
-        raise ConfigError(f"--port {port}: cannot listen there on {host}; take another") from error
-
 
 def _prepare_manager() -> None:
     die_with_parent()
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _protocol(limits: RequestLimits) -> type[TimedProtocol]:
-    class Protocol(TimedProtocol):
-        RECEIVE_SECONDS = limits.receive_seconds
-
-    return Protocol

@@ -64,16 +64,7 @@ class RequestLimits:
                 raise ConfigError(f"--{name} {value}: must be above 0")
 
 
-class AdapterLoader(NamedTuple):
-    """How an engine takes an adapter and gives it up; both must be picklable.
-
-    Args:
-        add: Takes engine, name and folder; as `fitbot.generation.loading.add_adapter` does it.
-        remove: Takes engine and name; answers that have begun go on.
-    """
-
-    add: Callable[[Any, str, Path], None]
-    remove: Callable[[Any, str], None]
+AddAdapter = Callable[[Any, str, Path], None]  # takes engine, name and folder; picklable
 
 
 class AdminSettings(NamedTuple):
@@ -81,7 +72,7 @@ class AdminSettings(NamedTuple):
 
     keys: KeyRing
     directory: Path
-    loader: AdapterLoader
+    add_adapter: AddAdapter
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from multiprocessing.sharedctypes import RawArray, RawValue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fitbot.generation.messages import Stats
 
@@ -20,18 +22,24 @@ _FRESH_SECONDS = 5.0  # a worker that has not moved for longer is not ready
 _JSON_BYTES = 65_536
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
+Value = TypeVar("Value")
 
-class _SharedInt:
-    """An attribute of `SharedState` that is a number in shared memory."""
+
+class _Shared(Generic[Value]):
+    """An attribute of `SharedState` whose value lies in shared memory."""
+
+    def __init__(self, first: Value):
+        self.first = first
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"_{name}"
+        self._name = name
 
-    def __get__(self, shared: "SharedState", owner: type) -> int:
-        return int(getattr(shared, self._name).value)
+    def __get__(self, shared: "SharedState", owner: type) -> Value:
+        value: Value = shared.values[self._name].read()
+        return value
 
-    def __set__(self, shared: "SharedState", number: int) -> None:
-        getattr(shared, self._name).value = number
+    def __set__(self, shared: "SharedState", value: Value) -> None:
+        shared.values[self._name].write(value)
 
 
 class SharedState:
@@ -43,64 +51,39 @@ class SharedState:
         worker: Process id of the worker, 0 while there is none that could answer. Written by the
             worker when it is ready, by main at its death.
         active: Requests being answered; written by the API process.
+        models: Names of the engine's models, the default one first; written by the worker.
+        added_adapters: Adapters that were added while serving: name → folder. Written by the
+            worker; its successor needs it.
     """
 
-    phase = _SharedInt()
-    restarts = _SharedInt()
-    worker = _SharedInt()
-    active = _SharedInt()
+    phase = _Shared(SERVING)
+    restarts = _Shared(0)
+    worker = _Shared(0)
+    active = _Shared(0)
+    models = _Shared[Sequence[str]](())
+    added_adapters = _Shared[Mapping[str, str]]({})
+    _stats = _Shared[Sequence[int]]((0,) * 6)
+    _heartbeat = _Shared(0.0)  # when the worker's event loop moved last
 
     def __init__(self) -> None:
         """Start as serving, without a worker."""
-        self._phase = RawValue("i", SERVING)
-        self._restarts = RawValue("i", 0)
-        self._worker = RawValue("i", 0)
-        self._active = RawValue("i", 0)
-        # The worker writes all that follows.
-        self._heartbeat = RawValue("d", 0.0)  # when its event loop moved last
-        self._stats = RawArray("d", 6)
-        self._models = SharedJson([])
-        self._added_adapters = SharedJson({})
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Names of the engine's models, the default one first."""
-        return tuple(self._models.read())
-
-    @models.setter
-    def models(self, models: tuple[str, ...]) -> None:
-        self._models.write(models)
-
-    @property
-    def added_adapters(self) -> dict[str, str]:
-        """Adapters that were added while serving: name → folder; a worker's successor needs it."""
-        return dict(self._added_adapters.read())
-
-    @added_adapters.setter
-    def added_adapters(self, added: dict[str, str]) -> None:
-        self._added_adapters.write(added)
+        own = vars(SharedState).items()
+        self.values = {n: SharedJson(one.first) for n, one in own if isinstance(one, _Shared)}
 
     @property
     def stats(self) -> Stats:
         """How busy the engine was at the last heartbeat."""
-        return Stats(*map(int, self._stats))
+        return Stats(*self._stats)
 
     def beat(self, stats: Stats | None = None) -> None:
         """Say that the worker's event loop moves, and how busy its engine is."""
         if stats:
-            self._stats[:] = [
-                stats.active,
-                stats.waiting,
-                stats.slots,
-                stats.kv_tokens_used,
-                stats.kv_tokens,
-                stats.tokens_out,
-            ]
-        self._heartbeat.value = time.monotonic()
+            self._stats = astuple(stats)
+        self._heartbeat = time.monotonic()
 
     def seconds_since_beat(self) -> float:
         """Return for how many seconds the worker's event loop has not moved."""
-        return time.monotonic() - float(self._heartbeat.value)
+        return time.monotonic() - self._heartbeat
 
     def why_not_ready(self) -> str | None:
         """Say why no request can be answered now; None when it can."""

@@ -1,6 +1,6 @@
 """The worker process: LitServe hands over jobs, the engine answers, chunks go back.
 
-Whatever an engine raises becomes a `Failure` here: nothing but plain data is ever pickled.
+Whatever an engine raises becomes an `HttpError` here: not every exception can be pickled.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from fitbot.errors import BusyError, EngineError, FitbotError, RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Chunk
 from fitbot.serving.adapters import AdapterRegistry
-from fitbot.serving.http_errors import Failure, HttpError
+from fitbot.serving.http_errors import HttpError
 from fitbot.serving.jobs import (
     GRACE_SECONDS,
     AdapterChange,
@@ -128,7 +128,7 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         try:
             async with self._changing:
                 if not is_wanted():
-                    return Failure(504, "deadline", "other changes took too long")
+                    return HttpError(504, "deadline", "other changes took too long")
                 if folder is None:
                     await asyncio.to_thread(registry.remove, self.engine, name)
                 else:
@@ -157,7 +157,7 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
                     yield chunk
         except TimeoutError:
             log.error("the engine has not ended an answer at its deadline")
-            yield Failure(504, "deadline", "the answer was not complete in time")
+            yield HttpError(504, "deadline", "the answer was not complete in time")
 
     def _cancel(self, uid: str) -> None:
         stream = self._streams.get(uid)
@@ -202,16 +202,17 @@ class _PollingQueue:
         return self._jobs.get(True, POLL_SECONDS)
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception) -> HttpError:
     match error:
         case HttpError():
-            return Failure(error.status, error.code, error.message, param=error.param)
+            return error
         case RequestError():
-            return Failure(400, "invalid_request", str(error))
+            return HttpError(400, "invalid_request", str(error))
         case BusyError():
-            return Failure(429, "overloaded", str(error), error.retry_after)
+            return HttpError(429, "overloaded", str(error), retry_after=error.retry_after)
         case EngineError():
             log.error("the engine failed", extra={"exception": describe(error)})
-            return Failure(503, "engine_failed", "the engine failed; try again soon", 5)
+            message = "the engine failed; try again soon"
+            return HttpError(503, "engine_failed", message, retry_after=5)
     log.error("a request failed in the engine", extra={"exception": describe(error)})
-    return Failure(500, "internal_error", "the answer could not be generated")
+    return HttpError(500, "internal_error", "the answer could not be generated")

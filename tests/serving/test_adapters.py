@@ -40,14 +40,17 @@ class Admin:
     """Who has the admin key."""
 
     def __init__(self, server: ServerProcess):
-        self._client = httpx.Client(base_url=server.url, headers={"X-API-Key": ADMIN}, timeout=20)
+        self._url = server.url
 
     def load(self, name: object, folder: object = None) -> httpx.Response:
         body = {"lora_name": name} | ({} if folder is None else {"lora_path": folder})
-        return self._client.post(LOAD, json=body)
+        return self._post(LOAD, body)
 
     def unload(self, name: str) -> httpx.Response:
-        return self._client.post(UNLOAD, json={"lora_name": name})
+        return self._post(UNLOAD, {"lora_name": name})
+
+    def _post(self, path: str, body: dict[str, object]) -> httpx.Response:
+        return httpx.post(self._url + path, json=body, headers={"X-API-Key": ADMIN}, timeout=20)
 
 
 @pytest.fixture

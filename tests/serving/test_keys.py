@@ -12,7 +12,7 @@ from fitbot.serving.keys import KeyRing, load_keys
 KEY, OTHER = "correct-horse-battery", "staple-staple-staple"
 ASK = {"user_query": "say hello"}
 GUARDED = ["/v1/models", "/metrics", "/docs", "/openapi.json", "/nothing"]
-OPEN = ["/", "/page.js", "/page.css", "/livez", "/readyz"]
+OPEN = ["/", "/page.js", "/page.css", "/icon.svg", "/livez", "/readyz"]
 
 
 def test_a_ring_knows_its_keys_by_name() -> None:

@@ -1,5 +1,6 @@
 """The real `openai` package as a client."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -11,8 +12,9 @@ ASK = [{"role": "user", "content": "say one two three"}]
 
 
 @pytest.fixture
-def api(server: ServerProcess) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+def api(server: ServerProcess) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as opened:
+        yield opened
 
 
 def test_an_answer(api) -> None:

@@ -2,22 +2,29 @@
 
 import asyncio
 import json
+from contextlib import ExitStack
+from typing import Any
 
-from fitbot.serving.answers import Piece
+from fitbot.generation.messages import Chunk
+from fitbot.serving.answers import measured_answer
+from fitbot.serving.metrics import Metrics
 from fitbot.serving.openai_format import Completion
+from fitbot.serving.shared_state import SharedState
 
 
 def test_a_silent_stream_is_kept_open_by_pings() -> None:
-    class Answer:
-        coming = [None, None, Piece("hi", finish_reason="stop")]
+    class Job:
+        coming = [None, None, Chunk("hi", finish_reason="stop")]
 
-        async def next(self, seconds: float) -> Piece | None:
+        async def next(self, seconds: float) -> Chunk | None:
             assert seconds == 15
             return self.coming.pop(0)
 
     async def collect() -> list[str]:
+        job: Any = Job()
+        answer = measured_answer(job, None, Metrics(SharedState()), {}, ExitStack())
         completion = Completion("id", "toy", with_logprobs=False)
-        events = completion.events(Piece(""), Answer(), include_usage=False)
+        events = completion.events(Chunk(), answer, include_usage=False)
         return [event async for event in events]
 
     role, ping, other_ping, text, finish, done = asyncio.run(collect())

@@ -31,7 +31,12 @@ def test_every_response_has_the_security_headers(client, path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")],
+    [
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "text/css"),
+        ("/icon.svg", "image/svg+xml"),
+    ],
 )
 def test_the_files_are_served(client, path, kind) -> None:
     assert client.get(path).headers["content-type"].startswith(kind)

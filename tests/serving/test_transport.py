@@ -8,7 +8,7 @@ from dataclasses import replace
 from litserve.utils import LitAPIStatus
 
 from fitbot.generation.messages import Chunk, Usage
-from fitbot.serving.http_errors import Failure
+from fitbot.serving.http_errors import HttpError
 from fitbot.serving.transport import BUNDLE_SECONDS, BundlingTransport
 
 LAST = Chunk("end", finish_reason="stop", usage=Usage(1, 2, 3))
@@ -51,7 +51,7 @@ def test_what_comes_close_together_travels_together() -> None:
 def test_the_end_of_an_answer_does_not_wait() -> None:
     async def go() -> None:
         line = Line()
-        failure = Failure(500, "code", "message")
+        failure = HttpError(500, "code", "message")
         for uid in ("a", "b", "c"):
             line.send(uid, Chunk("first"))
         await asyncio.sleep(0)
