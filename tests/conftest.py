@@ -96,8 +96,9 @@ def make_policy(
     **settings: Any,
 ) -> Policy:
     """Build a policy; `moved` gives it an adapter that is not the identity, as after training."""
+    held: dict[str, Any] = {"base_model": base, "load_in_4bit": False} | settings
     network = load_policy_network(
-        BaseSettings(**({"base_model": base, "load_in_4bit": False} | settings)),
+        BaseSettings(**held),
         lora or LoraSettings(r=4, alpha=8, dropout=dropout),
         device=torch.device(device),
         compute_dtype=dtype,

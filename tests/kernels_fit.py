@@ -29,11 +29,11 @@ from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.loading import add_adapter
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import LoraSettings
-from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.adapter_vector import AdapterVector
-from fitbot.policy.compiled.passes import Engine
+from fitbot.policy.compiled.passes import CompiledEngine
 from fitbot.policy.policy import to_device
 
 META = torch.device("meta")
@@ -156,7 +156,7 @@ def _train(shape: str, gpu: GPU, *, dropout: float) -> None:
     network = add_adapter(_model(shape, gpu), LoraSettings(dropout=dropout), None)
     weights = AdapterVector(network, POLICY_ADAPTER)
     with torch.no_grad():
-        engine = Engine(network.get_base_model(), weights, dtype=dtype)
+        engine = CompiledEngine(network.get_base_model(), weights, dtype=dtype)
         for length in (9, 350):
             pair = EncodedPair([1] * length, [2] * length, [3] * (length + 5), 0, 0, 0, 0)
             batch = collate_pairs([pair] * 3, layout="shared", pad_id=0)
@@ -167,7 +167,7 @@ def _answer(shape: str, gpu: GPU) -> None:
     """Read prompts of all sizes that there are graphs for, and take steps of 1 to 128 slots."""
     precision: Any = gpu.dtype
     model = _model(shape, gpu)
-    decoder = GraphedDecoder(model, slots=128, context=2048, precision=precision, ranks=16)
+    decoder = CudaGraphDecoder(model, slots=128, context=2048, precision=precision, ranks=16)
     decoder.processors = gpu.processors
     decoder.warm_up()
 

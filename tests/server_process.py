@@ -30,7 +30,7 @@ class ServerProcess:
         program: tuple[str, ...] = ("-m", "tests.serving.toy_server"),
         cwd: Path | None = None,
         **environment: str,
-    ):
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = log

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 sys.path.append(str(Path(__file__).parents[1] / "data" / "build"))
-from tiny import chat_tokenizer
+from tiny import chat_tokenizer as chat_tokenizer
 
 MAX_LENGTH = 4096  # tokens; bytes, with this tokenizer
 HEAD_DIM = 32

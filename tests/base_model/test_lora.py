@@ -33,7 +33,8 @@ def share_that_shows(layer: Any, x: Tensor) -> float:
         change = (layer(x).double() - without.double()).flatten()
         a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         exact = (4.0 * x.double() @ a.double().T @ b.double().T).flatten()
-    return (change @ exact / (exact @ exact)).item()
+    share: float = (change @ exact / (exact @ exact)).item()
+    return share
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -76,7 +77,7 @@ def test_the_gradient_is_that_of_base_plus_update() -> None:
     x, h, b = (torch.randn(n, dtype=torch.float64, requires_grad=True) for n in (18, 6, 10))
 
     def layer(x: Tensor, h: Tensor, b: Tensor) -> Tensor:
-        result: Tensor = _BasePlusUpdate.apply(x.view(3, 6), h.view(3, 2), b.view(5, 2), base)  # type: ignore[no-untyped-call]
+        result: Tensor = _BasePlusUpdate.apply(x.view(3, 6), h.view(3, 2), b.view(5, 2), base)
         return result
 
     expected = base(x.view(3, 6)) + h.view(3, 2) @ b.view(5, 2).T

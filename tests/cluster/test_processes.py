@@ -255,7 +255,7 @@ def test_processes_that_start_from_other_states_are_refused(
 
 def test_leaving_closes_the_group_and_is_harmless_without_one() -> None:
     processes.leave()
-    store = torch.distributed.HashStore()
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         assert processes.num_processes() == 1
@@ -336,7 +336,7 @@ def test_two_gpus_learn_what_one_does(
     tolerance: float,
 ) -> None:
     # In the third epoch sizes of the first come again, and are captured.
-    settings = {
+    settings: dict[str, Any] = {
         "trainer.accelerator": "gpu",
         "trainer.precision": precision,
         "trainer.max_epochs": 6,
@@ -370,7 +370,7 @@ def test_two_gpus_learn_what_one_does(
 def test_a_lost_gpu_is_told_of_and_the_run_goes_on(base: str, tmp_path: Path) -> None:
     script = tmp_path / "dies.py"
     script.write_text(DIES)
-    settings = {
+    settings: dict[str, Any] = {
         "trainer.accelerator": "gpu",
         "trainer.precision": "bf16-mixed",
         "model.engine": "compiled",

@@ -503,10 +503,10 @@ def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
         results.append((adapter_of(module), [loss.item(), val_loss.item()], tried))
         monkeypatch.undo()
 
-    (expected, expected_loss, whole), (actual, loss, smaller) = results
+    (expected, expected_loss, whole), (actual, losses, smaller) = results
     assert max(whole) > 500 > max(smaller[-4:])
     assert sum(size > 500 for size in smaller) <= 2  # the lower budget is kept
-    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    assert losses == pytest.approx(expected_loss, rel=1e-4)
     for name, weight in expected.items():
         assert (actual[name] - weight).abs().max() < 2e-4, name
 

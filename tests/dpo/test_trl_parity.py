@@ -15,7 +15,7 @@ from datasets import Dataset
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
 from fitbot.base_model.adapter_files import adapter_config
 from fitbot.base_model.loading import load_policy_network
@@ -179,6 +179,7 @@ def test_twenty_optimizer_steps_are_those_of_trl(
     trl = make_trl_trainer(base, tmp_path, pairs_per_pass=trl_pairs_per_pass)
     module = make_module(base, tmp_path, reference)
     module.configure_model()
+    assert module.policy is not None
     copy_adapter(module.policy.network, trl.model)
 
     ours = train_fitbot(module, trl_pairs(trl), layout)
@@ -327,6 +328,7 @@ def train_fitbot(module: DPOModule, pairs: list[EncodedPair], layout: Layout) ->
         enable_model_summary=False,
     )
     trainer.fit(module, datamodule=data)
+    assert module.policy is not None
     return Run(history.steps, history.order, adapter_of(module.policy.network))
 
 

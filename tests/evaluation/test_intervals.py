@@ -12,7 +12,8 @@ SKEWED = np.random.default_rng(1).exponential(size=40)
 
 
 def leave_one_out(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (values.sum() - values) / (len(values) - 1)
+    result: NDArray[np.float64] = (values.sum() - values) / (len(values) - 1)
+    return result
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
+from fitbot.dpo.losses import Objective
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.evaluation.models import Objective, Overrides, resolve_models
+from fitbot.evaluation.models import Overrides, resolve_models
 from tests.conftest import SYSTEM
 from tests.evaluation.exported import write_adapter
 

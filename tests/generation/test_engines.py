@@ -443,7 +443,7 @@ def test_logits_are_the_networks_in_any_slot(
 def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, device: str) -> None:
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
-    size = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
+    size: dict[str, Any] = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
     plain = TorchDecoder(network, **size)
     graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     if device == "cuda":
@@ -476,7 +476,7 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
 ) -> None:
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
-    size = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
+    size: dict[str, Any] = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
     plain = TorchDecoder(network, **size)
     graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     ranks = slice(0, 4)
@@ -551,7 +551,7 @@ def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
 ) -> None:
     from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 
-    size = {"slots": 40, "context": 512, "ranks": 4}
+    size: dict[str, Any] = {"slots": 40, "context": 512, "ranks": 4}
     decoder = CudaGraphDecoder(network.to("cuda"), **size, precision=precision)
     decoder.adapt(slice(0, 4), read_adapter(adapter))
 

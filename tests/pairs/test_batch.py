@@ -55,7 +55,9 @@ def test_a_batch_is_padded_as_one_that_has_more() -> None:
     assert len(batch.score_ids) == 45
     assert batch.score_owner[8:].unique().tolist() == [4]
     less = collate_pairs([A, B, A], layout="shared", pad_id=9, room=Extent(12, 8))
-    assert all(torch.equal(x, y) for x, y in zip(less, larger, strict=True) if x is not None)
+    for x, y in zip(less, larger, strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or y is None or torch.equal(x, y)
 
 
 def test_rows_are_chosen_then_rejected_padded_on_the_right() -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -75,7 +76,7 @@ def write_parquet(path: Path, records: list[dict[str, str]]) -> Path:
         (write_json, "PAIRS.JSON"),
     ],
 )
-def test_every_file_format_gives_the_same_pairs(tmp_path, write, name):
+def test_every_file_format_gives_the_same_pairs(tmp_path: Path, write: Any, name: Any) -> None:
     path = write(tmp_path / name, RECORDS)
 
     assert load_pairs(path) == LoadedPairs(PAIRS, [])
@@ -90,10 +91,12 @@ def test_every_file_format_gives_the_same_pairs(tmp_path, write, name):
         ("someone/v1.0:train[:10%]", "someone/v1.0", "train[:10%]"),
     ],
 )
-def test_a_hub_data_set_gives_the_same_pairs(monkeypatch, source, name, split):
+def test_a_hub_data_set_gives_the_same_pairs(
+    monkeypatch: pytest.MonkeyPatch, source: Any, name: Any, split: Any
+) -> None:
     asked = []
 
-    def load_dataset(name, *, split):
+    def load_dataset(name: Any, *, split: Any) -> Any:
         asked.append((name, split))
         return datasets.Dataset.from_list(RECORDS)
 
@@ -103,10 +106,12 @@ def test_a_hub_data_set_gives_the_same_pairs(monkeypatch, source, name, split):
     assert asked == [(name, split)]
 
 
-def test_a_hub_data_set_that_fails_to_load_names_its_id_and_split(monkeypatch):
+def test_a_hub_data_set_that_fails_to_load_names_its_id_and_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     failure = ConnectionError("no route")
 
-    def load_dataset(name, *, split):
+    def load_dataset(name: Any, *, split: Any) -> None:
         raise failure
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -116,7 +121,9 @@ def test_a_hub_data_set_that_fails_to_load_names_its_id_and_split(monkeypatch):
     assert info.value.__cause__ is failure
 
 
-def test_a_file_wins_over_a_hub_data_set_of_the_same_name(tmp_path, monkeypatch):
+def test_a_file_wins_over_a_hub_data_set_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("someone").mkdir()
     Path("someone/pairs").write_text("x")
@@ -126,7 +133,9 @@ def test_a_file_wins_over_a_hub_data_set_of_the_same_name(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("source", ["data/nowhere.json", "nowhere", "/a/b/c", "nowhere/else/a.csv"])
-def test_a_missing_file_is_not_sought_on_the_hub(monkeypatch, source):
+def test_a_missing_file_is_not_sought_on_the_hub(
+    monkeypatch: pytest.MonkeyPatch, source: Any
+) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked the hub"))
 
     with pytest.raises(DataError, match=r"no such file.*\.parquet.*owner/name:split") as info:
@@ -134,7 +143,7 @@ def test_a_missing_file_is_not_sought_on_the_hub(monkeypatch, source):
     assert str(info.value).startswith(source)
 
 
-def test_a_directory_and_an_unknown_suffix_are_refused(tmp_path):
+def test_a_directory_and_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text("x")
 
     with pytest.raises(DataError, match=r"is a directory. Give a \.json"):
@@ -171,7 +180,9 @@ def test_a_directory_and_an_unknown_suffix_are_refused(tmp_path):
     ],
 )
 @pytest.mark.parametrize("skip_bad_records", [False, True])
-def test_an_unusable_file_always_raises(tmp_path, name, content, message, skip_bad_records):
+def test_an_unusable_file_always_raises(
+    tmp_path: Path, name: Any, content: Any, message: Any, skip_bad_records: Any
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
 
@@ -180,7 +191,7 @@ def test_an_unusable_file_always_raises(tmp_path, name, content, message, skip_b
     assert str(info.value).startswith(str(path))
 
 
-def test_a_jsonl_syntax_error_names_the_line_of_the_file(tmp_path):
+def test_a_jsonl_syntax_error_names_the_line_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps(GOOD) + '\n\n{"question": }\n')
 
@@ -188,10 +199,12 @@ def test_a_jsonl_syntax_error_names_the_line_of_the_file(tmp_path):
         load_pairs(path)
 
 
-def test_an_unreadable_file_is_a_data_error(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_a_data_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_json(tmp_path / "pairs.json", RECORDS)
 
-    def refuse(self, mode):
+    def refuse(self: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
@@ -200,7 +213,7 @@ def test_an_unreadable_file_is_a_data_error(tmp_path, monkeypatch):
         load_pairs(path)
 
 
-def test_jsonl_lines_end_at_line_feeds_only(tmp_path):
+def test_jsonl_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
     # U+2028 and U+0085 are line breaks to str.splitlines, but ordinary text in a JSON string.
     record = {"question": "a\u2028b\x85c", "chosen": "x", "rejected": "y"}
     path = tmp_path / "pairs.jsonl"
@@ -209,7 +222,7 @@ def test_jsonl_lines_end_at_line_feeds_only(tmp_path):
     assert load_pairs(path).pairs[0].prompt == (Message("user", "a\u2028b\x85c"),)
 
 
-def test_jsonl_records_are_counted_without_blank_lines(tmp_path):
+def test_jsonl_records_are_counted_without_blank_lines(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text(f'\n{json.dumps(GOOD)}\n\n   \n{{"question": "Q"}}\n')
 
@@ -217,7 +230,7 @@ def test_jsonl_records_are_counted_without_blank_lines(tmp_path):
         load_pairs(path)
 
 
-def test_csv_keeps_line_breaks_and_names_the_line_where_a_row_starts(tmp_path):
+def test_csv_keeps_line_breaks_and_names_the_line_where_a_row_starts(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_bytes(b'prompt,chosen,rejected,tag\r\n\r\nq,"a\r\nb",c,1\r\nq, ,c,2\r\n')
 
@@ -229,7 +242,7 @@ def test_csv_keeps_line_breaks_and_names_the_line_where_a_row_starts(tmp_path):
     ]
 
 
-def test_an_empty_system_cell_of_a_csv_file_is_no_system_prompt(tmp_path):
+def test_an_empty_system_cell_of_a_csv_file_is_no_system_prompt(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("system,question,chosen,rejected\n,Rice?,Yes.,No.\nBe brief.,Rice?,Yes.,No.\n")
 
@@ -238,7 +251,7 @@ def test_an_empty_system_cell_of_a_csv_file_is_no_system_prompt(tmp_path):
     assert prompts == [RICE_PAIR.prompt, BRIEF_RICE_PAIR.prompt]
 
 
-def test_parquet_messages_and_missing_values_are_read(tmp_path):
+def test_parquet_messages_and_missing_values_are_read(tmp_path: Path) -> None:
     # A table has every column in every row; None stands where a record lacks the key.
     rows = [
         {"question": None, "prompt": [USER], "system": None, "chosen": YES, "rejected": NO},
@@ -251,21 +264,21 @@ def test_parquet_messages_and_missing_values_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("limit", "count"), [(None, 2), (1, 1), (2, 2), (3, 2)])
-def test_limit_takes_the_first_records(tmp_path, limit, count):
+def test_limit_takes_the_first_records(tmp_path: Path, limit: Any, count: Any) -> None:
     path = write_json(tmp_path / "pairs.json", RECORDS)
 
     assert load_pairs(path, limit=limit).pairs == PAIRS[:count]
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_limit_below_one_is_a_config_error(tmp_path, limit):
+def test_limit_below_one_is_a_config_error(tmp_path: Path, limit: Any) -> None:
     path = write_json(tmp_path / "pairs.json", RECORDS)
 
     with pytest.raises(ConfigError, match=f"limit must be at least 1.*got {limit}"):
         load_pairs(path, limit=limit)
 
 
-def test_limit_counts_records_and_not_pairs(tmp_path):
+def test_limit_counts_records_and_not_pairs(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [{}, GOOD, GOOD])
 
     loaded = load_pairs(path, limit=2, skip_bad_records=True)
@@ -274,13 +287,13 @@ def test_limit_counts_records_and_not_pairs(tmp_path):
     assert len(loaded.skipped) == 1
 
 
-def test_bad_records_after_the_limit_do_not_matter(tmp_path):
+def test_bad_records_after_the_limit_do_not_matter(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [GOOD, {}])
 
     assert load_pairs(path, limit=1) == LoadedPairs([RICE_PAIR], [])
 
 
-def test_skipped_records_leave_a_message_and_the_others_keep_their_index(tmp_path):
+def test_skipped_records_leave_a_message_and_the_others_keep_their_index(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [None, GOOD, {**GOOD, "chosen": ""}])
 
     loaded = load_pairs(path, skip_bad_records=True)
@@ -292,7 +305,7 @@ def test_skipped_records_leave_a_message_and_the_others_keep_their_index(tmp_pat
     ]
 
 
-def test_only_bad_records_raise_even_when_they_may_be_skipped(tmp_path):
+def test_only_bad_records_raise_even_when_they_may_be_skipped(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [{}, 5])
 
     with pytest.raises(DataError, match=r"All 2 records are bad.*record 0: 'chosen' is missing"):
@@ -346,13 +359,15 @@ def test_only_bad_records_raise_even_when_they_may_be_skipped(tmp_path):
         ),
     ],
 )
-def test_every_published_shape_of_a_record_gives_the_pair(tmp_path, record, pair):
+def test_every_published_shape_of_a_record_gives_the_pair(
+    tmp_path: Path, record: Any, pair: Any
+) -> None:
     path = write_json(tmp_path / "pairs.json", [record])
 
     assert load_pairs(path).pairs == [pair]
 
 
-def test_a_conversation_of_several_turns_is_the_prompt(tmp_path):
+def test_a_conversation_of_several_turns_is_the_prompt(tmp_path: Path) -> None:
     turns = [USER, YES, {"role": "user", "content": "Why?"}]
     record = {"prompt": turns, "chosen": "Starch.", "rejected": "Ask."}
 
@@ -365,7 +380,7 @@ def test_a_conversation_of_several_turns_is_the_prompt(tmp_path):
     )
 
 
-def test_two_turns_of_one_role_in_a_row_are_allowed(tmp_path):
+def test_two_turns_of_one_role_in_a_row_are_allowed(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [{**GOOD, "question": [USER, USER]}])
 
     assert load_pairs(path).pairs[0].prompt == (Message("user", "Rice?"), Message("user", "Rice?"))
@@ -517,7 +532,9 @@ BAD_RECORDS = {
 
 
 @pytest.mark.parametrize(("record", "problem", "found"), BAD_RECORDS.values(), ids=BAD_RECORDS)
-def test_a_bad_record_is_named_with_file_index_key_and_value(tmp_path, record, problem, found):
+def test_a_bad_record_is_named_with_file_index_key_and_value(
+    tmp_path: Path, record: Any, problem: Any, found: Any
+) -> None:
     path = write_json(tmp_path / "pairs.json", [GOOD, record, GOOD])
 
     with pytest.raises(DataError) as info:
@@ -530,7 +547,7 @@ def test_a_bad_record_is_named_with_file_index_key_and_value(tmp_path, record, p
 
 
 @pytest.mark.parametrize("record", [case[0] for case in BAD_RECORDS.values()], ids=BAD_RECORDS)
-def test_a_bad_record_can_be_skipped(tmp_path, record):
+def test_a_bad_record_can_be_skipped(tmp_path: Path, record: Any) -> None:
     path = write_json(tmp_path / "pairs.json", [GOOD, record, GOOD])
 
     loaded = load_pairs(path, skip_bad_records=True)
@@ -539,14 +556,14 @@ def test_a_bad_record_can_be_skipped(tmp_path, record):
     assert len(loaded.skipped) == 1
 
 
-def test_a_long_value_is_shortened_in_the_message(tmp_path):
+def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [{**GOOD, "chosen": ["x" * 10_000]}])
 
     with pytest.raises(DataError, match=r"got 'x{78}…\. Fix"):
         load_pairs(path)
 
 
-def test_long_prompts_that_differ_at_their_end_show_their_end(tmp_path):
+def test_long_prompts_that_differ_at_their_end_show_their_end(tmp_path: Path) -> None:
     record = {"question": "x" * 500, "prompt": "x" * 500 + " ", "chosen": "a", "rejected": "b"}
     path = write_json(tmp_path / "pairs.json", [record])
 
@@ -554,7 +571,7 @@ def test_long_prompts_that_differ_at_their_end_show_their_end(tmp_path):
         load_pairs(path)
 
 
-def test_errors_are_caught_as_fitbot_errors_and_as_value_errors(tmp_path):
+def test_errors_are_caught_as_fitbot_errors_and_as_value_errors(tmp_path: Path) -> None:
     for kind in (FitbotError, ValueError):
         with pytest.raises(kind):
             load_pairs(tmp_path / "nowhere.json")
@@ -568,7 +585,7 @@ def test_errors_are_caught_as_fitbot_errors_and_as_value_errors(tmp_path):
         ("dpo_en_demo.json", 299),
     ],
 )
-def test_the_published_files_load_without_a_bad_record(name, count):
+def test_the_published_files_load_without_a_bad_record(name: Any, count: Any) -> None:
     path = SHARED_DATA / name
     if not path.exists():
         pytest.skip(f"{path} is not here")
@@ -579,7 +596,7 @@ def test_the_published_files_load_without_a_bad_record(name, count):
     assert all(pair.prompt[-1].role == "user" for pair in loaded.pairs)
 
 
-def test_importing_the_module_imports_neither_torch_nor_datasets():
+def test_importing_the_module_imports_neither_torch_nor_datasets() -> None:
     code = (
         "import sys, fitbot.pairs.preferences; "
         "print(sorted({'torch', 'datasets', 'pyarrow', 'numpy'} & sys.modules.keys()))"

@@ -1,6 +1,7 @@
 """Pairs on disk are the pairs in memory; encoded once, found again, gone on with."""
 
 import json
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class HerePool:
 
     ran: list[int] = []
 
-    def __init__(self, workers: int, context: Any, initializer: Any, initargs: Any):
+    def __init__(self, workers: int, context: Any, initializer: Any, initargs: Any) -> None:
         assert workers >= 1
         type(self).ran = []
         initializer(*initargs)
@@ -45,7 +46,7 @@ class HerePool:
 
     def submit(self, function: Any, number: int, records: Any) -> Any:
         self.ran.append(number)
-        future: Any = store.Future()
+        future: Future[Any] = Future()
         try:
             future.set_result(function(number, records))
         except DataError as error:
@@ -108,14 +109,18 @@ def test_what_is_encoded_is_found_again_and_nothing_else(chat: Chat, tmp_path: P
     assert again.sha256 == first.sha256
     assert list(again) == list(first)
 
-    for changed in (
+    changes: list[dict[str, Any]] = [
         {"chat": Chat(chat.tokenizer, system_prompt="Be brief.")},
         {"limits": LengthLimits(300, 350)},
         {"limit": 40},
         {"source": write_jsonl(tmp_path / "reversed.jsonl", RECORDS[::-1])},
-    ):
+    ]
+    for changed in changes:
         HerePool.ran = []
-        open_pairs(**({"source": path, "chat": chat, "limits": LIMITS} | settings | changed))
+        arguments: dict[str, Any] = (
+            {"source": path, "chat": chat, "limits": LIMITS} | settings | changed
+        )
+        open_pairs(**arguments)
         assert HerePool.ran, changed
     write_jsonl(path, RECORDS[1:])
     assert open_pairs(path, chat, LIMITS, **settings).sha256 != first.sha256
@@ -259,7 +264,12 @@ def test_no_more_files_are_mapped_than_a_process_may(
     pairs, _ = expected(path, chat)
     opened: list[Path] = []
     original = store.Shard.open
-    monkeypatch.setattr(store.Shard, "open", lambda file: opened.append(file) or original(file))
+
+    def opening(file: Path) -> Any:
+        opened.append(file)
+        return original(file)
+
+    monkeypatch.setattr(store.Shard, "open", opening)
 
     found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
 

@@ -12,7 +12,7 @@ def test_a_step_on_the_vector_moves_every_weight(base: str) -> None:
     before = [(layer.a.clone(), layer.b.clone()) for layer in policy.weights.layers]
 
     with torch.no_grad():
-        policy.adapter += 1
+        policy.adapter.add_(1)
 
     for (a, b), layer in zip(before, policy.weights.layers, strict=True):
         assert torch.equal(layer.a, a + 1)
@@ -35,7 +35,7 @@ def test_weights_are_tied_again_after_they_were_moved_one_by_one(base: str) -> N
 
     policy.double().float()  # a new tensor for every parameter, as on the way to a GPU
     with torch.no_grad():
-        policy.adapter *= 2
+        policy.adapter.mul_(2)
 
     a = policy.weights.layers[0].a
     assert torch.equal(policy.adapter, 2 * values)

@@ -4,6 +4,7 @@ import copy
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -243,12 +244,14 @@ def test_gradient_checkpointing_runs_and_changes_nothing(
     policy = make_policy(base, gradient_checkpointing=True)
     calls = []
     original = torch.utils.checkpoint.checkpoint
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return original(*args, use_reentrant=False, **kwargs)
+
     for module in policy.modules():
         if hasattr(module, "_gradient_checkpointing_func"):
-            module._gradient_checkpointing_func = lambda *args, **kwargs: (
-                calls.append(1),
-                original(*args, use_reentrant=False, **kwargs),
-            )[1]
+            module._gradient_checkpointing_func = counting  # type: ignore[assignment]
 
     checkpointed = logps_and_gradient(policy, pairs, "shared")
 

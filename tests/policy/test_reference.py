@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fitbot.base_model.settings import BaseSettings
-from fitbot.pairs.batch import collate_pairs
+from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.store import store_of
 from fitbot.policy.policy import Policy
@@ -54,11 +55,12 @@ def test_only_pairs_that_are_not_known_are_computed(
     compute(policy, pairs[:5], cache)
     seen = []
     original = Policy.reference_logps
-    monkeypatch.setattr(
-        Policy,
-        "reference_logps",
-        lambda p, batch: (seen.append(batch.num_pairs), original(p, batch))[1],
-    )
+
+    def counting(policy: Policy, batch: PairBatch) -> Tensor:
+        seen.append(batch.num_pairs)
+        return original(policy, batch)
+
+    monkeypatch.setattr(Policy, "reference_logps", counting)
 
     compute(policy, pairs, cache)
     compute(policy, pairs, cache)

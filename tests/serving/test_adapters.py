@@ -39,7 +39,7 @@ def write(folder: Path, said: str) -> None:
 class Admin:
     """Who has the admin key."""
 
-    def __init__(self, server: ServerProcess):
+    def __init__(self, server: ServerProcess) -> None:
         self._url = server.url
 
     def load(self, name: object, folder: object = None) -> httpx.Response:
@@ -76,7 +76,9 @@ def error_of(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def test_an_adapter_is_listed_and_answers_at_once_until_it_is_removed(served, admin) -> None:
+def test_an_adapter_is_listed_and_answers_at_once_until_it_is_removed(
+    served: Any, admin: Any
+) -> None:
     loaded = admin.load("strength", "good")
     listed, answer = models(served), ask(served, "strength").json()
 
@@ -93,7 +95,7 @@ def test_an_adapter_is_listed_and_answers_at_once_until_it_is_removed(served, ad
     assert admin.load("2.other", "Other.2").status_code == 200
 
 
-def test_answers_that_have_begun_outlive_their_adapter(served, admin) -> None:
+def test_answers_that_have_begun_outlive_their_adapter(served: Any, admin: Any) -> None:
     admin.load("good")
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, served, "good", max_tokens=150)
@@ -105,7 +107,7 @@ def test_answers_that_have_begun_outlive_their_adapter(served, admin) -> None:
 
 
 def test_what_cannot_be_added_or_removed_is_refused_and_leaves_the_server_as_it_was(
-    served, admin, shelf: Path
+    served: Any, admin: Any, shelf: Path
 ) -> None:
     write(shelf / "damaged", "damaged")
     (shelf / "empty").mkdir()
@@ -166,7 +168,7 @@ def test_what_cannot_be_added_or_removed_is_refused_and_leaves_the_server_as_it_
     ],
     ids=repr,
 )
-def test_names_are_names_and_never_paths(shared: ServerProcess, body) -> None:
+def test_names_are_names_and_never_paths(shared: ServerProcess, body: Any) -> None:
     response = httpx.post(shared.url + LOAD, json=body, headers={"X-API-Key": ADMIN})
 
     assert error_of(response) == (422, "invalid_field")
@@ -196,7 +198,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         (ADMIN, (404, None)),
     ],
 )
-def test_an_admin_key_alone_opens_these_routes(shared: ServerProcess, path, key, expected) -> None:
+def test_an_admin_key_alone_opens_these_routes(
+    shared: ServerProcess, path: Any, key: Any, expected: Any
+) -> None:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     response = httpx.post(shared.url + path, json={"lora_name": "none"}, headers=headers)
@@ -233,7 +237,7 @@ def test_the_documentation_has_them_where_they_are(shared: ServerProcess) -> Non
 
 
 def test_a_new_worker_answers_by_the_same_names_and_tells_what_is_gone(
-    served, admin, shelf: Path
+    served: Any, admin: Any, shelf: Path
 ) -> None:
     admin.load("first", "good")
     admin.load("second", "run")
@@ -251,7 +255,9 @@ def test_a_new_worker_answers_by_the_same_names_and_tells_what_is_gone(
     assert admin.unload("second").status_code == 200
 
 
-def test_an_adapter_that_kills_the_worker_is_not_tried_again(served, admin, shelf: Path) -> None:
+def test_an_adapter_that_kills_the_worker_is_not_tried_again(
+    served: Any, admin: Any, shelf: Path
+) -> None:
     write(shelf / "deadly", "die")
     assert error_of(admin.load("deadly")) == (503, "worker_died")
     served.wait_ready()
@@ -284,7 +290,7 @@ def test_a_change_nobody_waits_for_is_undone(start: Start, shelf: Path) -> None:
     assert models(served) == ["toy", "base", "good"]
 
 
-def test_a_client_that_leaves_leaves_no_adapter_behind(served, shelf: Path) -> None:
+def test_a_client_that_leaves_leaves_no_adapter_behind(served: Any, shelf: Path) -> None:
     write(shelf / "slow", "slow")
     headers = {"X-API-Key": ADMIN}
     with pytest.raises(httpx.ReadTimeout):
@@ -309,7 +315,7 @@ def test_a_client_that_leaves_leaves_no_adapter_behind(served, shelf: Path) -> N
     ],
 )
 def test_options_that_contradict_each_other(
-    monkeypatch: pytest.MonkeyPatch, options, environment, message
+    monkeypatch: pytest.MonkeyPatch, options: Any, environment: Any, message: Any
 ) -> None:
     monkeypatch.setenv("FITBOT_API_KEYS", KEY)
     monkeypatch.setenv("FITBOT_ADMIN_KEYS", environment)

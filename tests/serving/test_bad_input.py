@@ -56,7 +56,7 @@ def assert_refused(response: httpx.Response, status: int) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/predict/", "/predict", CHAT])
-def test_bodies(client, path, body, status) -> None:
+def test_bodies(client: httpx.Client, path: Any, body: Any, status: Any) -> None:
     assert_refused(client.post(path, content=body, headers=JSON), status)
 
 
@@ -83,7 +83,7 @@ def test_bodies(client, path, body, status) -> None:
     ],
     ids=repr,
 )
-def test_predict_fields(client, fields, status) -> None:
+def test_predict_fields(client: httpx.Client, fields: Any, status: Any) -> None:
     response = client.post("/predict/", json=fields)
 
     assert response.status_code == status, response.text
@@ -183,7 +183,7 @@ def test_predict_fields(client, fields, status) -> None:
     ],
     ids=lambda value: repr(value)[:70],
 )
-def test_chat_fields(client, body, status) -> None:
+def test_chat_fields(client: httpx.Client, body: Any, status: Any) -> None:
     response = client.post(CHAT, json=body)
 
     assert response.status_code == status, response.text
@@ -203,33 +203,33 @@ def test_chat_fields(client, body, status) -> None:
         "'; DROP TABLE users; --",
     ],
 )
-def test_odd_texts_are_texts(client, text) -> None:
+def test_odd_texts_are_texts(client: httpx.Client, text: Any) -> None:
     assert client.post(CHAT, json=says(text)).status_code == 200
 
 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
-def test_only_json_is_read(client, kind) -> None:
+def test_only_json_is_read(client: httpx.Client, kind: Any) -> None:
     body = json.dumps({"user_query": "hi"}).encode()
 
     assert_refused(client.post("/predict/", content=body, headers={"Content-Type": kind}), 415)
 
 
-def test_a_charset_may_be_named(client) -> None:
+def test_a_charset_may_be_named(client: httpx.Client) -> None:
     body = json.dumps({"user_query": "say hi"}).encode()
     kind = {"Content-Type": "application/json; charset=utf-8"}
 
     assert client.post("/predict/", content=body, headers=kind).status_code == 200
 
 
-def test_a_body_that_is_too_large(client) -> None:
+def test_a_body_that_is_too_large(client: httpx.Client) -> None:
     body = json.dumps({"user_query": "a" * 300_000}).encode()
 
     assert_refused(client.post("/predict/", content=body, headers=JSON), 413)
 
 
-def test_a_chunked_body_that_is_too_large(client) -> None:
+def test_a_chunked_body_that_is_too_large(client: httpx.Client) -> None:
     chunks = (b" " * 10_000 for _ in range(40))
 
     assert_refused(client.post("/predict/", content=chunks, headers=JSON), 413)
@@ -250,11 +250,11 @@ def test_a_chunked_body_that_is_too_large(client) -> None:
         ("GET", "/shutdown", 404),
     ],
 )
-def test_methods_and_paths(client, method, path, status) -> None:
+def test_methods_and_paths(client: httpx.Client, method: Any, path: Any, status: Any) -> None:
     assert_refused(client.request(method, path), status)
 
 
-def test_a_refusal_does_not_quote_what_was_sent(client) -> None:
+def test_a_refusal_does_not_quote_what_was_sent(client: httpx.Client) -> None:
     secret = "I have a rash on my"
     for body in (says(secret, role=secret), says([{"type": secret}]), {"messages": secret}):
         assert secret not in client.post(CHAT, json=body).text
@@ -266,7 +266,7 @@ def raw(server: ServerProcess, data: bytes) -> bytes:
         return connection.recv(4096)
 
 
-def test_headers_that_are_too_large(server) -> None:
+def test_headers_that_are_too_large(server: ServerProcess) -> None:
     data = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 20_000
 
     assert raw(server, data).startswith(b"HTTP/1.1 400 ")
@@ -283,5 +283,5 @@ def test_headers_that_are_too_large(server) -> None:
     ],
     ids=["tls", "negative length", "two lengths", "no version"],
 )
-def test_what_is_not_http(server, data) -> None:
+def test_what_is_not_http(server: ServerProcess, data: Any) -> None:
     assert raw(server, data).startswith(b"HTTP/1.1 400 ")

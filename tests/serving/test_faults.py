@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess, alive, until
 
 
@@ -48,7 +50,7 @@ def assert_refused_within(
 # The worker
 
 
-def test_worker_killed_while_idle(start) -> None:
+def test_worker_killed_while_idle(start: Start) -> None:
     server = start()
 
     os.kill(server.worker, signal.SIGKILL)
@@ -60,7 +62,7 @@ def test_worker_killed_while_idle(start) -> None:
     assert server.metric("fitbot_worker_restarts_total") == 1
 
 
-def test_worker_killed_under_load(start) -> None:
+def test_worker_killed_under_load(start: Start) -> None:
     server = start()
     with asking(server, 4) as futures:
         os.kill(server.worker, signal.SIGKILL)
@@ -69,7 +71,7 @@ def test_worker_killed_under_load(start) -> None:
     assert_serves(server)
 
 
-def test_a_request_right_after_a_death_is_answered(start) -> None:
+def test_a_request_right_after_a_death_is_answered(start: Start) -> None:
     server = start()
     with asking(server, 1) as futures:
         os.kill(server.worker, signal.SIGKILL)
@@ -82,7 +84,7 @@ def test_a_request_right_after_a_death_is_answered(start) -> None:
         assert_serves(server)
 
 
-def test_worker_killed_in_a_stream(start) -> None:
+def test_worker_killed_in_a_stream(start: Start) -> None:
     server = start()
     body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body) as response:
@@ -97,7 +99,7 @@ def test_worker_killed_in_a_stream(start) -> None:
     assert rest[-2:] == ["data: [DONE]", ""]
 
 
-def test_a_request_that_kills_the_worker_gets_an_answer_and_so_do_the_others(start) -> None:
+def test_a_request_that_kills_the_worker_gets_an_answer_and_so_do_the_others(start: Start) -> None:
     server = start()
     with asking(server) as futures:
         assert_refused_within([*futures, _now(server.predict("die"))], 2)
@@ -105,7 +107,7 @@ def test_a_request_that_kills_the_worker_gets_an_answer_and_so_do_the_others(sta
     assert_serves(server)
 
 
-def test_worker_stopped_for_a_while(start) -> None:
+def test_worker_stopped_for_a_while(start: Start) -> None:
     server = start("--request_seconds=2")
     worker = server.worker
     os.kill(worker, signal.SIGSTOP)
@@ -121,7 +123,7 @@ def test_worker_stopped_for_a_while(start) -> None:
     assert server.metric("fitbot_worker_restarts_total") == 0
 
 
-def test_a_worker_that_dies_again_and_again_ends_the_server(start) -> None:
+def test_a_worker_that_dies_again_and_again_ends_the_server(start: Start) -> None:
     server = start()
     processes = server.processes()
 
@@ -142,7 +144,7 @@ def test_a_worker_that_dies_again_and_again_ends_the_server(start) -> None:
 # The engine
 
 
-def test_an_exception_in_the_engine_is_one_clients_affair(start) -> None:
+def test_an_exception_in_the_engine_is_one_clients_affair(start: Start) -> None:
     server = start()
     with asking(server, 2, tokens=100) as futures:
         worker = server.worker
@@ -153,7 +155,7 @@ def test_an_exception_in_the_engine_is_one_clients_affair(start) -> None:
     assert server.worker == worker
 
 
-def test_an_engine_that_dies_is_replaced(start) -> None:
+def test_an_engine_that_dies_is_replaced(start: Start) -> None:
     server = start()
     with asking(server) as futures:
         assert server.predict("engine dies").status_code == 503
@@ -162,7 +164,7 @@ def test_an_engine_that_dies_is_replaced(start) -> None:
     assert_serves(server)
 
 
-def test_an_engine_that_blocks_one_request_answers_others(start) -> None:
+def test_an_engine_that_blocks_one_request_answers_others(start: Start) -> None:
     server = start("--request_seconds=1")
     with ThreadPoolExecutor(1) as pool:
         blocked = pool.submit(server.predict, "block")
@@ -173,7 +175,7 @@ def test_an_engine_that_blocks_one_request_answers_others(start) -> None:
 
 
 @pytest.mark.parametrize("how", ["broken", "dies"])
-def test_an_engine_that_does_not_start_ends_the_server(start, how) -> None:
+def test_an_engine_that_does_not_start_ends_the_server(start: Start, how: Any) -> None:
     server = start(wait=False, FITBOT_TOY=how)
 
     assert server.process.wait(20) == 1
@@ -183,7 +185,7 @@ def test_an_engine_that_does_not_start_ends_the_server(start, how) -> None:
 # Signals
 
 
-def test_sigterm_while_idle(start) -> None:
+def test_sigterm_while_idle(start: Start) -> None:
     server = start()
     processes = server.processes()
 
@@ -193,7 +195,7 @@ def test_sigterm_while_idle(start) -> None:
     until(lambda: not alive(processes), 2)
 
 
-def test_sigterm_under_load_finishes_answers_and_refuses_new_ones(start) -> None:
+def test_sigterm_under_load_finishes_answers_and_refuses_new_ones(start: Start) -> None:
     server = start()
     processes = server.processes()
     with asking(server, tokens=200) as futures:
@@ -208,7 +210,7 @@ def test_sigterm_under_load_finishes_answers_and_refuses_new_ones(start) -> None
     until(lambda: not alive(processes), 2)
 
 
-def test_a_second_sigterm_ends_answers_with_a_refusal(start) -> None:
+def test_a_second_sigterm_ends_answers_with_a_refusal(start: Start) -> None:
     server = start(FITBOT_TOY="0.1")
     processes = server.processes()
     with asking(server) as futures:
@@ -221,7 +223,7 @@ def test_a_second_sigterm_ends_answers_with_a_refusal(start) -> None:
     until(lambda: not alive(processes), 2)
 
 
-def test_answers_that_take_too_long_to_drain_are_refused(start) -> None:
+def test_answers_that_take_too_long_to_drain_are_refused(start: Start) -> None:
     server = start("--drain_seconds=1", FITBOT_TOY="0.1")
     with asking(server) as futures:
         server.signal(signal.SIGTERM)
@@ -231,7 +233,7 @@ def test_answers_that_take_too_long_to_drain_are_refused(start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_lets_answers_finish(start, number) -> None:
+def test_a_signal_to_the_whole_group_lets_answers_finish(start: Start, number: Any) -> None:
     server = start()
     processes = server.processes()
     with asking(server, tokens=150) as futures:
@@ -242,7 +244,7 @@ def test_a_signal_to_the_whole_group_lets_answers_finish(start, number) -> None:
     until(lambda: not alive(processes), 2)
 
 
-def test_sigterm_while_the_engine_starts(start) -> None:
+def test_sigterm_while_the_engine_starts(start: Start) -> None:
     server = start(wait=False)
     until(lambda: len(server.processes()) > 2, 10)
     processes = server.processes()
@@ -254,7 +256,7 @@ def test_sigterm_while_the_engine_starts(start) -> None:
 
 
 @pytest.mark.parametrize("victim", ["main", "api", "manager"])
-def test_sigkill_leaves_nothing_behind_and_the_port_is_free(start, victim) -> None:
+def test_sigkill_leaves_nothing_behind_and_the_port_is_free(start: Start, victim: Any) -> None:
     server = start()
     processes = server.processes()
     pid = server.process.pid if victim == "main" else getattr(server, victim)
@@ -267,7 +269,7 @@ def test_sigkill_leaves_nothing_behind_and_the_port_is_free(start, victim) -> No
     assert_serves(again)
 
 
-def test_restart_on_the_same_port_with_connections_open(start) -> None:
+def test_restart_on_the_same_port_with_connections_open(start: Start) -> None:
     server = start()
     with httpx.Client(base_url=server.url) as client:
         client.get("/livez")
@@ -276,7 +278,7 @@ def test_restart_on_the_same_port_with_connections_open(start) -> None:
     assert_serves(again)
 
 
-def test_a_port_that_is_taken_is_an_error(start) -> None:
+def test_a_port_that_is_taken_is_an_error(start: Start) -> None:
     server = start()
 
     other = start(port=server.port, wait=False)
@@ -289,7 +291,7 @@ def test_a_port_that_is_taken_is_an_error(start) -> None:
 # Clients
 
 
-def test_a_client_that_leaves_has_its_answer_cancelled_within_a_second(start) -> None:
+def test_a_client_that_leaves_has_its_answer_cancelled_within_a_second(start: Start) -> None:
     server = start("--max_new_tokens=100000")
     with contextlib.suppress(httpx.ReadTimeout):
         server.predict("hi", max_new_tokens=100_000, timeout=0.5)
@@ -303,7 +305,7 @@ def test_a_client_that_leaves_has_its_answer_cancelled_within_a_second(start) ->
     assert server.metric("fitbot_cancelled_total") == 2
 
 
-def test_a_client_that_leaves_before_the_first_token(start) -> None:
+def test_a_client_that_leaves_before_the_first_token(start: Start) -> None:
     server = start()
     with contextlib.suppress(httpx.ReadTimeout):
         server.predict("hang", timeout=0.5)
@@ -312,7 +314,7 @@ def test_a_client_that_leaves_before_the_first_token(start) -> None:
     until(lambda: server.metric("fitbot_engine_active") == 0, 1)
 
 
-def test_a_client_that_leaves_within_its_body(start) -> None:
+def test_a_client_that_leaves_within_its_body(start: Start) -> None:
     server = start()
     head = b"POST /predict/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n"
     for _ in range(20):
@@ -323,7 +325,7 @@ def test_a_client_that_leaves_within_its_body(start) -> None:
     assert server.metric('fitbot_requests_total{route="/predict/",code="500"') == 0
 
 
-def test_a_burst_leaves_no_request_behind(start) -> None:
+def test_a_burst_leaves_no_request_behind(start: Start) -> None:
     server = start("--rate_per_minute=100000", "--max_in_flight_per_key=64")
     with ThreadPoolExecutor(80) as pool:
         asked = pool.map(lambda n: server.predict(f"say {n}"), range(160))
@@ -334,7 +336,7 @@ def test_a_burst_leaves_no_request_behind(start) -> None:
     until(lambda: server.metric("fitbot_engine_active") == 0, 2)
 
 
-def test_an_idle_server_is_idle(start) -> None:
+def test_an_idle_server_is_idle(start: Start) -> None:
     server = start()
     processes = server.processes()
     time.sleep(0.5)
@@ -346,7 +348,7 @@ def test_an_idle_server_is_idle(start) -> None:
     assert spent / 2 < 0.25  # of a core; the toy's own engine sleeps
 
 
-def test_a_full_disk_stops_no_answer(start) -> None:
+def test_a_full_disk_stops_no_answer(start: Start) -> None:
     full = start(log_file="/dev/full")
 
     assert_serves(full)

@@ -1,26 +1,31 @@
 """The health layer stands between client and engine."""
 
 import json
+from typing import Any
 
+import httpx
 import pytest
 
 from fitbot.health.layer import DISCLAIMER
+from tests.server_process import ServerProcess
 
 EMERGENCY = "I have crushing chest pain and pain in my left arm right now"
 
 
-def chat(client, text, **fields):
+def chat(client: httpx.Client, text: Any, **fields: Any) -> Any:
     messages = [{"role": "user", "content": text}]
     return client.post("/v1/chat/completions", json={"messages": messages, **fields})
 
 
-def test_every_predict_answer_has_the_disclaimer(client) -> None:
+def test_every_predict_answer_has_the_disclaimer(client: httpx.Client) -> None:
     answer = client.post("/predict/", json={"user_query": "say hello"}).json()
 
     assert answer == {"response": "hello ", "disclaimer": DISCLAIMER}
 
 
-def test_an_emergency_gets_the_fixed_message_and_no_engine(server, client) -> None:
+def test_an_emergency_gets_the_fixed_message_and_no_engine(
+    server: ServerProcess, client: httpx.Client
+) -> None:
     before = server.metric("fitbot_completion_tokens_total")
 
     response = client.post("/predict/", json={"user_query": EMERGENCY})
@@ -32,7 +37,7 @@ def test_an_emergency_gets_the_fixed_message_and_no_engine(server, client) -> No
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_emergency_in_a_chat(client, stream) -> None:
+def test_an_emergency_in_a_chat(client: httpx.Client, stream: Any) -> None:
     response = chat(client, EMERGENCY, stream=stream)
 
     assert response.status_code == 200
@@ -41,11 +46,11 @@ def test_an_emergency_in_a_chat(client, stream) -> None:
     assert "toy0" not in response.text
 
 
-def test_an_ordinary_question_has_no_verdict(client) -> None:
+def test_an_ordinary_question_has_no_verdict(client: httpx.Client) -> None:
     assert "x-health-verdict" not in chat(client, "say hello").headers
 
 
-def test_an_answer_that_must_not_be_shown_is_cut(client) -> None:
+def test_an_answer_that_must_not_be_shown_is_cut(client: httpx.Client) -> None:
     response = chat(client, "advise badly")
 
     choice = response.json()["choices"][0]
@@ -54,7 +59,7 @@ def test_an_answer_that_must_not_be_shown_is_cut(client) -> None:
     assert "trenbolone" not in choice["message"]["content"]
 
 
-def test_log_probabilities_tell_nothing_of_what_is_cut(client) -> None:
+def test_log_probabilities_tell_nothing_of_what_is_cut(client: httpx.Client) -> None:
     for stream in (False, True):
         response = chat(client, "advise badly", logprobs=True, top_logprobs=1, stream=stream)
 
@@ -64,7 +69,7 @@ def test_log_probabilities_tell_nothing_of_what_is_cut(client) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
-    server, client, stream
+    server: ServerProcess, client: httpx.Client, stream: Any
 ) -> None:
     before = server.metric('fitbot_interventions_total{kind="reasoning"}')
 
@@ -78,7 +83,9 @@ def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
     assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before + 1
 
 
-def test_a_thought_that_nobody_asked_for_cuts_nothing(server, client) -> None:
+def test_a_thought_that_nobody_asked_for_cuts_nothing(
+    server: ServerProcess, client: httpx.Client
+) -> None:
     before = server.metric('fitbot_interventions_total{kind="reasoning"}')
 
     answer = chat(client, "think badly").json()
@@ -87,14 +94,14 @@ def test_a_thought_that_nobody_asked_for_cuts_nothing(server, client) -> None:
     assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before
 
 
-def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client) -> None:
+def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client: httpx.Client) -> None:
     message = chat(client, EMERGENCY, include_reasoning=True).json()["choices"][0]["message"]
 
     assert "emergency" in message["content"].lower()
     assert message["reasoning"] is None
 
 
-def contents(response, stream) -> list[str]:
+def contents(response: Any, stream: Any) -> list[str]:
     if not stream:
         return [response.json()["choices"][0]["message"]["content"]]
     events = [json.loads(line[6:]) for line in response.text.splitlines() if line[6:7] == "{"]

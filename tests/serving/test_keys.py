@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from fitbot.errors import ConfigError
 from fitbot.serving.keys import KeyRing, load_keys
+from tests.serve_fixtures import Start
+from tests.server_process import ServerProcess
 
 KEY, OTHER = "correct-horse-battery", "staple-staple-staple"
 ASK = {"user_query": "say hello"}
@@ -30,14 +33,14 @@ def test_a_short_key_is_refused_without_being_quoted() -> None:
     assert "hunter2" not in str(raised.value)
 
 
-def test_keys_leave_the_environment(monkeypatch) -> None:
+def test_keys_leave_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FITBOT_API_KEYS", f" {KEY}, {OTHER},")
 
     assert load_keys(None) == [KEY, OTHER]
     assert load_keys(None) == []
 
 
-def test_a_file_that_others_can_read_is_refused(tmp_path) -> None:
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"{KEY}\n\n{OTHER}\n")
     file.chmod(0o640)
@@ -49,7 +52,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe"])
-def test_a_file_without_keys_is_refused(tmp_path: Path, content):
+def test_a_file_without_keys_is_refused(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "keys"
     file.write_bytes(content)
     file.chmod(0o600)
@@ -58,7 +61,7 @@ def test_a_file_without_keys_is_refused(tmp_path: Path, content):
         load_keys(file)
 
 
-def test_keys_over_http(start) -> None:
+def test_keys_over_http(start: Start) -> None:
     server = start(FITBOT_API_KEYS=f"{KEY},{OTHER}")
     with httpx.Client(base_url=server.url) as client:
         for path in OPEN:
@@ -77,7 +80,7 @@ def test_keys_over_http(start) -> None:
             ({"X-API-Key": KEY.upper()}, 401),
             ({"X-API-Key": "\xe9" * 20}, 401),
         ]:
-            encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+            encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
             response = client.post("/predict/", json=ASK, headers=encoded)
             assert response.status_code == status, headers
             assert (response.headers.get("www-authenticate") == "Bearer") == (status == 401)
@@ -87,7 +90,7 @@ def test_keys_over_http(start) -> None:
     assert '"key": "key2"' in log
 
 
-def test_rates_are_counted_by_key(start) -> None:
+def test_rates_are_counted_by_key(start: Start) -> None:
     server = start("--rate_per_minute=1", FITBOT_API_KEYS=f"{KEY},{OTHER}")
 
     statuses = [
@@ -98,7 +101,7 @@ def test_rates_are_counted_by_key(start) -> None:
     assert statuses == [200, 429, 200]
 
 
-def test_a_server_that_others_can_reach_makes_a_key_and_asks_for_it(start) -> None:
+def test_a_server_that_others_can_reach_makes_a_key_and_asks_for_it(start: Start) -> None:
     server = start(host="0.0.0.0")
     keys = re.findall(r"API key, shown only once: (\S+)", server.log_file.read_text())
 
@@ -109,19 +112,19 @@ def test_a_server_that_others_can_reach_makes_a_key_and_asks_for_it(start) -> No
     assert server.log_file.read_text().count(keys[0]) == 1
 
 
-def test_insecure_asks_for_no_key(start) -> None:
+def test_insecure_asks_for_no_key(start: Start) -> None:
     server = start("--insecure", host="0.0.0.0")
 
     assert server.predict("say hi").status_code == 200
     assert "API key" not in server.log_file.read_text()
 
 
-def test_a_local_server_without_keys_answers_to_local_names_only(server) -> None:
+def test_a_local_server_without_keys_answers_to_local_names_only(server: ServerProcess) -> None:
     for host, status in [("localhost", 200), ("127.0.0.1:80", 200), ("evil.example", 421)]:
         assert httpx.get(f"{server.url}/livez", headers={"Host": host}).status_code == status
 
 
-def test_other_origins_get_no_permission(client) -> None:
+def test_other_origins_get_no_permission(client: httpx.Client) -> None:
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
 
     response = client.options("/v1/chat/completions", headers=headers)

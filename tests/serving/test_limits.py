@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from fitbot.errors import ConfigError
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.limits import Admission, RateLimiter
 from fitbot.serving.settings import RequestLimits
+from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess, until
 
 
@@ -21,7 +23,7 @@ def test_a_limit_that_leaves_nothing_is_refused() -> None:
         RequestLimits(rate_per_minute=0)
 
 
-def test_a_bucket_refills_at_its_rate(monkeypatch) -> None:
+def test_a_bucket_refills_at_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     rates = RateLimiter(60)
@@ -36,7 +38,7 @@ def test_a_bucket_refills_at_its_rate(monkeypatch) -> None:
     rates.acquire("a")
 
 
-def test_clients_beyond_a_number_are_forgotten(monkeypatch) -> None:
+def test_clients_beyond_a_number_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RateLimiter, "MAX_CLIENTS", 10)
     rates = RateLimiter(60)
 
@@ -58,13 +60,13 @@ def test_places_are_given_back_whatever_happens() -> None:
         pass
 
 
-def predict_all(server: ServerProcess, number: int, **fields: object) -> list[httpx.Response]:
+def predict_all(server: ServerProcess, number: int, **fields: Any) -> list[httpx.Response]:
     with ThreadPoolExecutor(number) as pool:
         texts = [f"question {n}" for n in range(number)]
         return list(pool.map(lambda text: server.predict(text, **fields), texts))
 
 
-def test_more_than_fit_are_told_to_come_back(start) -> None:
+def test_more_than_fit_are_told_to_come_back(start: Start) -> None:
     server = start("--max_in_flight=8", "--max_in_flight_per_key=40")
 
     responses = predict_all(server, 40, max_new_tokens=400)
@@ -78,7 +80,7 @@ def test_more_than_fit_are_told_to_come_back(start) -> None:
     assert server.predict("say yes").status_code == 200
 
 
-def test_one_client_gets_no_more_than_its_share(start) -> None:
+def test_one_client_gets_no_more_than_its_share(start: Start) -> None:
     server = start("--max_in_flight_per_key=2")
 
     statuses = [response.status_code for response in predict_all(server, 6, max_new_tokens=200)]
@@ -86,7 +88,7 @@ def test_one_client_gets_no_more_than_its_share(start) -> None:
     assert sorted(statuses) == [200] * 2 + [429] * 4
 
 
-def test_whoever_has_read_an_end_may_ask_again_at_once(start) -> None:
+def test_whoever_has_read_an_end_may_ask_again_at_once(start: Start) -> None:
     server = start("--max_in_flight=1", FITBOT_TOY="0.001")
     statuses, streams = [], 100
     with socket.create_connection(("127.0.0.1", server.port), timeout=8) as connection:
@@ -107,7 +109,7 @@ def test_whoever_has_read_an_end_may_ask_again_at_once(start) -> None:
     assert set(statuses) == {b"200"}
 
 
-def test_a_client_that_asks_too_often(start) -> None:
+def test_a_client_that_asks_too_often(start: Start) -> None:
     server = start("--rate_per_minute=3")
 
     statuses = [server.predict("say yes").status_code for _ in range(5)]
@@ -117,7 +119,7 @@ def test_a_client_that_asks_too_often(start) -> None:
 
 
 @pytest.mark.parametrize("text", ["long", "hang"])
-def test_an_answer_that_takes_too_long(start, text) -> None:
+def test_an_answer_that_takes_too_long(start: Start, text: Any) -> None:
     server = start("--request_seconds=1", "--max_new_tokens=2000", FITBOT_TOY="0.05")
     begun = time.monotonic()
 
@@ -129,7 +131,7 @@ def test_an_answer_that_takes_too_long(start, text) -> None:
     assert server.predict("say yes").status_code == 200
 
 
-def test_a_stream_that_takes_too_long_ends_with_an_error_event(start) -> None:
+def test_a_stream_that_takes_too_long_ends_with_an_error_event(start: Start) -> None:
     server = start("--request_seconds=1", FITBOT_TOY="0.05")
     messages = [{"role": "user", "content": "hi"}]
     body = {"messages": messages, "stream": True}
@@ -140,7 +142,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(start) -> None:
     assert text.endswith("data: [DONE]\n\n")
 
 
-def test_headers_that_never_end_and_bodies_that_never_come(start) -> None:
+def test_headers_that_never_end_and_bodies_that_never_come(start: Start) -> None:
     server = start("--receive_seconds=1")
     head = b"POST /predict/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -157,7 +159,7 @@ def test_headers_that_never_end_and_bodies_that_never_come(start) -> None:
         assert received or not expected
 
 
-def test_a_client_that_does_not_read_holds_up_nobody(start) -> None:
+def test_a_client_that_does_not_read_holds_up_nobody(start: Start) -> None:
     server = start("--send_seconds=1", "--max_new_tokens=200000", FITBOT_TOY="0.0001")
     fields = {"stream": True, "max_tokens": 200_000}
     body = json.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}).encode()
@@ -174,7 +176,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(start) -> None:
         until(lambda: server.metric("fitbot_in_flight") == 0, 30)
 
 
-def test_streams_do_not_hold_up_the_health_check(server) -> None:
+def test_streams_do_not_hold_up_the_health_check(server: ServerProcess) -> None:
     ends = threading.Event()
 
     def stream() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from typing import Any
 
 import httpx
 import pytest
 
 from fitbot.serving.logs import JsonFormatter
+from tests.serve_fixtures import Start
 
 
 def test_a_record_is_one_line_whatever_is_in_it() -> None:
@@ -44,14 +46,14 @@ def test_an_exception_is_logged_without_its_text() -> None:
         ("", False),
     ],
 )
-def test_a_request_id_is_kept_if_it_is_plain(client, sent, kept) -> None:
+def test_a_request_id_is_kept_if_it_is_plain(client: httpx.Client, sent: Any, kept: Any) -> None:
     returned = client.get("/livez", headers={"X-Request-Id": sent}).headers["x-request-id"]
 
     assert (returned == sent) == kept
     assert returned
 
 
-def test_every_line_is_an_object_and_no_prompt_is_in_it(start) -> None:
+def test_every_line_is_an_object_and_no_prompt_is_in_it(start: Start) -> None:
     server = start()
     for text in ("my private illness", "bug", "memory", "unpicklable"):
         server.predict(text)

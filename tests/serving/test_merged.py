@@ -1,6 +1,7 @@
 """`fitbot serve --merged`: the tuned model and nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -37,7 +38,7 @@ def test_the_merged_model_alone_is_served_and_the_log_says_what_merging_kept(
     ],
 )
 def test_what_cannot_be_merged_is_an_error_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options, message
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: Any, message: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where no run has left an adapter
 

@@ -17,7 +17,7 @@ def api(server: ServerProcess) -> Iterator[openai.OpenAI]:
         yield opened
 
 
-def test_an_answer(api) -> None:
+def test_an_answer(api: Any) -> None:
     completion = api.chat.completions.create(model="toy", messages=ASK)
 
     assert completion.choices[0].message.content == "one two three "
@@ -30,7 +30,7 @@ def test_an_answer(api) -> None:
     }
 
 
-def test_a_stream_has_one_id_one_role_one_finish_reason_and_usage_last(api) -> None:
+def test_a_stream_has_one_id_one_role_one_finish_reason_and_usage_last(api: Any) -> None:
     options = {"include_usage": True}
     stream = api.chat.completions.create(
         model="toy", messages=ASK, stream=True, stream_options=options
@@ -46,14 +46,14 @@ def test_a_stream_has_one_id_one_role_one_finish_reason_and_usage_last(api) -> N
     assert usage.usage.total_tokens == 7
 
 
-def test_a_stream_without_the_option_has_no_usage(api) -> None:
+def test_a_stream_without_the_option_has_no_usage(api: Any) -> None:
     chunks = list(api.chat.completions.create(model="toy", messages=ASK, stream=True))
 
     assert all(chunk.usage is None for chunk in chunks)
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
-def test_length_is_a_finish_reason(api, field) -> None:
+def test_length_is_a_finish_reason(api: Any, field: Any) -> None:
     limit = {field: 2}
     completion = api.chat.completions.create(model="toy", messages=ASK, **limit)
 
@@ -61,13 +61,13 @@ def test_length_is_a_finish_reason(api, field) -> None:
     assert completion.choices[0].finish_reason == "length"
 
 
-def test_stop_strings(api) -> None:
+def test_stop_strings(api: Any) -> None:
     completion = api.chat.completions.create(model="toy", messages=ASK, stop=["x", "three"])
 
     assert completion.choices[0].message.content == "one two "
 
 
-def test_a_seed_repeats_an_answer(api) -> None:
+def test_a_seed_repeats_an_answer(api: Any) -> None:
     question = [{"role": "user", "content": "random"}]
     answers = [
         api.chat.completions.create(model="toy", messages=question, seed=seed, max_tokens=9)
@@ -79,7 +79,7 @@ def test_a_seed_repeats_an_answer(api) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_logprobs(api, stream) -> None:
+def test_logprobs(api: Any, stream: Any) -> None:
     answer = api.chat.completions.create(
         model="toy", messages=ASK, logprobs=True, top_logprobs=2, stream=stream
     )
@@ -92,10 +92,10 @@ def test_logprobs(api, stream) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_thought_has_a_field_of_its_own_when_asked_for(api, stream) -> None:
+def test_a_thought_has_a_field_of_its_own_when_asked_for(api: Any, stream: Any) -> None:
     thinking = [{"role": "user", "content": "think hm hm so yes sir"}]
 
-    def ask(**fields) -> list[Any]:
+    def ask(**fields: Any) -> list[Any]:
         answer = api.chat.completions.create(
             model="toy", messages=thinking, stream=stream, extra_body=fields
         )
@@ -112,14 +112,14 @@ def test_a_thought_has_a_field_of_its_own_when_asked_for(api, stream) -> None:
         assert kinds == sorted(kinds, reverse=True)  # the thought first
 
 
-def test_who_asks_for_a_thought_where_there_is_none_gets_none(api) -> None:
+def test_who_asks_for_a_thought_where_there_is_none_gets_none(api: Any) -> None:
     fields = {"include_reasoning": True}
     completion = api.chat.completions.create(model="toy", messages=ASK, extra_body=fields)
 
     assert completion.choices[0].message.reasoning is None
 
 
-def test_both_models_are_listed_and_answer(api) -> None:
+def test_both_models_are_listed_and_answer(api: Any) -> None:
     names = [model.id for model in api.models.list()]
     assert names == ["toy", "base"]
 
@@ -130,7 +130,7 @@ def test_both_models_are_listed_and_answer(api) -> None:
     assert completion.choices[0].message.content == "base0. "
 
 
-def test_parts_of_a_message_are_joined(api) -> None:
+def test_parts_of_a_message_are_joined(api: Any) -> None:
     parts = [{"type": "text", "text": "say"}, {"type": "text", "text": "hello"}]
     completion = api.chat.completions.create(
         model="toy", messages=[{"role": "user", "content": parts}], max_tokens=1
@@ -150,7 +150,7 @@ def test_parts_of_a_message_are_joined(api) -> None:
     ],
 )
 def test_a_failure_before_the_first_token_keeps_its_status(
-    api, text, error, status, stream
+    api: Any, text: Any, error: Any, status: Any, stream: Any
 ) -> None:
     with pytest.raises(error) as raised:
         api.chat.completions.create(
@@ -163,7 +163,7 @@ def test_a_failure_before_the_first_token_keeps_its_status(
         assert raised.value.response.headers["retry-after"] == "7"
 
 
-def test_a_failure_in_a_stream_is_an_error_event(api) -> None:
+def test_a_failure_in_a_stream_is_an_error_event(api: Any) -> None:
     stream = api.chat.completions.create(
         model="toy", messages=[{"role": "user", "content": "fail later"}], stream=True
     )
@@ -172,14 +172,14 @@ def test_a_failure_in_a_stream_is_an_error_event(api) -> None:
         list(stream)
 
 
-def test_an_unknown_model_is_not_found(api) -> None:
+def test_an_unknown_model_is_not_found(api: Any) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         api.chat.completions.create(model="gpt-9", messages=ASK)
 
     assert raised.value.code == "model_not_found"
 
 
-def test_a_prompt_without_room_is_a_bad_request(api) -> None:
+def test_a_prompt_without_room_is_a_bad_request(api: Any) -> None:
     messages = [{"role": "user", "content": "a " * 2500}, {"role": "assistant", "content": "b"}]
     with pytest.raises(openai.BadRequestError, match="room"):
         api.chat.completions.create(model="toy", messages=[*messages * 2, *ASK])

@@ -1,7 +1,9 @@
 """The chat page: nothing runs but its own script, and nobody's text is markup."""
 
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from fitbot.serving.middleware import PAGE_POLICY
@@ -9,7 +11,7 @@ from fitbot.serving.middleware import PAGE_POLICY
 PAGE = Path(__file__).parents[2] / "fitbot" / "serving" / "page"
 
 
-def test_the_policy_is_exact(client) -> None:
+def test_the_policy_is_exact(client: httpx.Client) -> None:
     policy = client.get("/").headers["content-security-policy"]
 
     assert policy == PAGE_POLICY
@@ -20,7 +22,7 @@ def test_the_policy_is_exact(client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/livez", "/v1/models", "/nothing"])
-def test_every_response_has_the_security_headers(client, path) -> None:
+def test_every_response_has_the_security_headers(client: httpx.Client, path: Any) -> None:
     headers = client.get(path).headers
 
     assert headers["x-content-type-options"] == "nosniff"
@@ -38,7 +40,7 @@ def test_every_response_has_the_security_headers(client, path) -> None:
         ("/icon.svg", "image/svg+xml"),
     ],
 )
-def test_the_files_are_served(client, path, kind) -> None:
+def test_the_files_are_served(client: httpx.Client, path: Any, kind: Any) -> None:
     assert client.get(path).headers["content-type"].startswith(kind)
 
 

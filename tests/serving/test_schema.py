@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serve_fixtures import Start
+
 pytest.importorskip("schemathesis")
 
 SCHEMATHESIS = Path(sys.executable).parent / "st"
@@ -21,7 +23,7 @@ SCHEMATHESIS = Path(sys.executable).parent / "st"
     ],
     ids=["chat", "others", "adapters"],
 )
-def test_generated_requests(start, tmp_path, paths, excluded) -> None:
+def test_generated_requests(start: Start, tmp_path: Path, paths: str, excluded: str) -> None:
     server = start(
         "--max_new_tokens=4",
         "--rate_per_minute=1000000",
@@ -32,7 +34,7 @@ def test_generated_requests(start, tmp_path, paths, excluded) -> None:
     skip = [] if excluded == "none" else ["--exclude-checks", excluded]
 
     done = subprocess.run(
-        [SCHEMATHESIS, "run", f"{server.url}/openapi.json", "--mode=all", "--max-examples=30"]
+        [str(SCHEMATHESIS), "run", f"{server.url}/openapi.json", "--mode=all", "--max-examples=30"]
         + ["--seed=1", "--request-timeout=20", "--phases=coverage,fuzzing", "--no-color"]
         + [f"--include-path-regex={paths}", "--suppress-health-check=all", *skip]
         + ["--header=X-API-Key: staple-staple-staple"],

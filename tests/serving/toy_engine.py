@@ -54,7 +54,7 @@ class Work:
 class ToyEngine:
     """Answers on a thread of its own, every request at its own pace."""
 
-    def __init__(self, pace: float = 0.01):
+    def __init__(self, pace: float = 0.01) -> None:
         self.pace = pace  # seconds a word
         self.models: tuple[str, ...] = ("toy", "base")
         self._new: queue.SimpleQueue[Work | None] = queue.SimpleQueue()

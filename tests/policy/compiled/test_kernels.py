@@ -46,7 +46,7 @@ def plain(function: Any, *args: Any) -> Any:
 
 def to_cpu(arg: Any) -> Any:
     if isinstance(arg, tuple):
-        return type(arg)(*map(to_cpu, arg))  # type: ignore[arg-type]
+        return type(arg)(*map(to_cpu, arg))
     return arg.cpu() if isinstance(arg, Tensor) else arg
 
 
@@ -76,9 +76,9 @@ def test_attention_and_its_gradients_are_those_of_the_dense_mask(
     key, value = (randn(len(part), 2, head_size, device=device) for _ in range(2))
     for tensor in (query, key, value):
         tensor.requires_grad_()
-    heads_first = [t.transpose(0, 1)[None] for t in (query, key, value)]
+    q, k, v = (t.transpose(0, 1)[None] for t in (query, key, value))
     expected = torch.nn.functional.scaled_dot_product_attention(
-        *heads_first, attn_mask=attention_mask(pair_index, part), enable_gqa=True
+        q, k, v, attn_mask=attention_mask(pair_index, part), enable_gqa=True
     )[0].transpose(0, 1)
     expected.backward(dout)
 

@@ -49,9 +49,13 @@ def batch_of(pairs: list[EncodedPair], policy: Policy) -> PairBatch:
     return to_device(collate_pairs(pairs, layout="shared", pad_id=0), policy.device)
 
 
+def forget_gradient(policy: Policy) -> None:
+    policy.adapter.grad = None
+
+
 def run(policy: Policy, batch: PairBatch) -> tuple[Tensor, Tensor]:
     """Return log-probs and the adapter's gradient of sum(chosen - 2 · rejected)."""
-    policy.adapter.grad = None
+    forget_gradient(policy)
     logps = policy.logps(batch)
     (logps @ logps.new_tensor([1.0, -2.0])).sum().backward()
     assert policy.adapter.grad is not None
@@ -236,7 +240,7 @@ def test_gradients_of_several_passes_add_up(base: str, pairs: list[EncodedPair])
     accelerate(policy, capture=False)
     _, at_once = run(policy, batch_of(pairs[:5], policy))
 
-    policy.adapter.grad = None
+    forget_gradient(policy)
     for start in (0, 3):
         logps = policy.logps(batch_of(pairs[start : min(start + 3, 5)], policy))
         (logps @ logps.new_tensor([1.0, -2.0])).sum().backward()
@@ -256,7 +260,7 @@ def test_an_adapter_that_is_gone_on_from_is_the_reference(
     accelerate(policy, capture=False)
 
     with torch.no_grad():
-        policy.adapter += 0.05
+        policy.adapter.add_(0.05)
 
     torch.testing.assert_close(policy.reference_logps(batch), expected, atol=1e-3, rtol=1e-5)
     assert (policy.logps(batch) - expected).abs().max() > 0.5
@@ -269,13 +273,13 @@ def test_a_look_at_a_reference_with_an_adapter_changes_no_gradient(
     make_policy(base).network.save_pretrained(tmp_path / "adapter")
     policy = make_policy(base, device=device, moved=False, adapter=str(tmp_path / "adapter"))
     with torch.no_grad():
-        policy.adapter += 0.05 * torch.randn(policy.adapter.shape).to(device)
+        policy.adapter.add_(0.05 * torch.randn(policy.adapter.shape).to(device))
     batch = batch_of(pairs[:3], policy)
     _, expected = run(policy, batch)
     accelerate(policy, capture=device == "cuda")
 
     for _ in range(3):  # launched, captured, replayed
-        policy.adapter.grad = None
+        forget_gradient(policy)
         logps = policy.logps(batch)
         policy.reference_logps(batch)
         (logps @ logps.new_tensor([1.0, -2.0])).sum().backward()
@@ -379,10 +383,11 @@ def test_auto_takes_the_engine_however_the_base_is_held(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_choice, "why_not_compiled", lambda *_: None)
-    for settings in (
+    held: list[dict[str, Any]] = [
         {"gradient_checkpointing": True},
         {"load_in_4bit": True, "expand_4bit": False},
-    ):
+    ]
+    for settings in held:
         policy = make_policy(base, **settings)
         use_engine(policy, "auto", layout="shared", num_steps=1000)
         assert policy.engine_name == "compiled"
