@@ -4,6 +4,7 @@ A thread for each slot takes a request, has llama.cpp answer it and sends its to
 embedded engine, conversations are rendered as in training and text is made from token ids.
 """
 
+import atexit
 import logging
 import re
 import secrets
@@ -95,6 +96,8 @@ class LlamaEngine:
         ]
         for thread in self._threads:
             thread.start()
+        # A thread that Python ends within llama.cpp's code would abort the process.
+        atexit.register(self.close)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -197,6 +200,7 @@ class LlamaEngine:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        atexit.unregister(self.close)
         for thread in self._threads:
             thread.join()
         self._drop()

@@ -93,6 +93,8 @@ class LlamaModels:
             raise ConfigError(f"llama.cpp refuses the adapter: {why}")
         if found is None:
             raise ConfigError(f"{self.file} cannot be opened by llama.cpp: {why}")
+        # Reads the weights; and a server that is closed before it has begun would never end.
+        ask(found, {"prompt": self.ends, "n_predict": 1}, lambda _, reason: bool(reason))
         return found
 
     def close(self) -> None:
@@ -115,6 +117,7 @@ class LlamaModels:
         # It adds up in 16 bits.
         options.flash_attn_type = llama.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         options.fit_params = False  # or else it chooses a shorter context
+        options.warmup = False  # `open` does it
         options.cache_ram_mib = options.n_ctx_checkpoints = 0  # nothing is kept of old prompts
         return options
 
