@@ -429,11 +429,10 @@ def test_tokens_seen_before_are_penalised_as_by_the_embedded_engine(own: Path) -
 
 
 @needs_llama
-@pytest.mark.parametrize("order", ["torch, xllamacpp", "xllamacpp, torch"])
-def test_torch_and_llama_cpp_share_a_process(own: Path, order: str) -> None:
+def test_llama_cpp_may_come_before_torch_and_be_left_in_the_middle(own: Path) -> None:
     export_gguf(own, "f32")
     code = f"""
-import {order}
+import xllamacpp, torch
 from pathlib import Path
 from fitbot.generation.loading import open_engine, open_llama_engine
 from fitbot.generation.messages import Sampling
