@@ -9,6 +9,7 @@ when all answers before it are complete. The servers share the weights, which ar
 those of q4_0, which llama.cpp copies into an order that is faster to compute with.
 """
 
+import logging
 import os
 import tempfile
 import time
@@ -55,6 +56,7 @@ class LlamaModels:
             raise ConfigError(
                 "llama.cpp is not installed here; run pip install 'fitbot[llama]'"
             ) from error
+        logging.getLogger("gguf").setLevel(logging.WARNING)  # it tells each file that it writes
         self._llama: Any = xllamacpp
         self.file, self.config, self.kind, self.slots = file, config, kind, slots
         self.context = min(context, config.max_position_embeddings)
