@@ -1,6 +1,7 @@
 # make quickstart   train the embedded model on the fitness pairs; needs neither GPU nor hub
-# make test         lint, types and tests
-# make lint         the same without the tests
+# make test         lint, types and tests: within 12 minutes on two cores
+# make test-all     all tests, the slow ones too, and coverage: within 45 minutes; before a release
+# make lint         lint and types without the tests
 # make notebook     run notebooks/reward_margins.ipynb on what make quickstart left, keep its outputs
 # make clean        delete caches and build outputs; the environment and checkpoints/ stay
 # An environment that is missing, or older than its requirements, is set up first.
@@ -12,16 +13,23 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: quickstart test lint notebook clean
+.PHONY: quickstart test test-all lint notebook clean
 
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
 
 # Two at a time, whoever is done takes over from the other. One thread each, and threads that sleep while
 # they wait: torch processes that share cores crawl otherwise.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled \
+	$(BIN)/pytest -n 2 --dist worksteal
+
 test: lint
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled \
-		$(BIN)/pytest -n 2 --dist worksteal
+	$(PYTEST)
+
+test-all: lint $(VENV)/.fitbot-all
+	$(BIN)/coverage erase
+	$(PYTEST) -m 'not gpu' --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff check .
@@ -44,4 +52,8 @@ $(VENV)/.fitbot: $(REQUIREMENTS)
 
 $(VENV)/.fitbot-dev: $(VENV)/.fitbot
 	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.fitbot-all: $(VENV)/.fitbot-dev
+	$(INSTALL) -e '.[dev,llama,ray,tensorboard,notebook]'
 	touch $@

@@ -47,14 +47,14 @@ def run_one(path: Path, cache: Path, num_steps: int) -> dict[str, Any]:
     from fit import fit
 
     from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
-    from fitbot.pairs.chat import Chat, Limits, load_tokenizer
+    from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
     from fitbot.pairs.store import open_pairs
 
     chat = Chat(load_tokenizer("embedded"), system_prompt=EMBEDDED_SYSTEM_PROMPT)
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
-        pairs = open_pairs(path, chat, Limits(256, 1024), cache=cache)
+        pairs = open_pairs(path, chat, LengthLimits(256, 1024), cache=cache)
         seconds.append(round(time.perf_counter() - started, 3))
     result: dict[str, Any] = {
         "pairs": len(pairs),

@@ -45,7 +45,7 @@ from serve_http import (
 )
 from train import command_line, describe_machine
 
-from fitbot.base_model.adapter_files import ADAPTED
+from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
 from fitbot.generation.llama_engine import LlamaEngine
 from fitbot.generation.llama_models import LlamaModels
@@ -167,7 +167,7 @@ def _llama_engine(model: Any, chat: Chat, kind: Kind, **size: int) -> LlamaEngin
     scratch = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, scratch)  # adding an adapter opens the file once more
     file = Path(scratch) / "base.gguf"
-    write_base(file, model, chat, kind)
+    write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
     return LlamaEngine(LlamaModels(file, model.config, chat, kind, **size), chat, adapters=1)
 
 
@@ -179,8 +179,7 @@ def _idle_adapter(model: Any, rank: int) -> dict[str, tuple[torch.Tensor, torch.
             torch.zeros(linear.out_features, rank),
         )
         for number, layer in enumerate(model.model.layers)
-        for name in ADAPTED
-        for linear in [getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)]
+        for name, linear in family_of(model.config).linears(layer).items()
     }
 
 

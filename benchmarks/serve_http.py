@@ -516,10 +516,9 @@ def free_port() -> int:
 
 
 def _serve_without_health_layer() -> int:
-    from fitbot.serving import app
+    from fitbot.commands.serve import main
 
-    app.health_layer = lambda: None
-    return int(app.main(["serve", *sys.argv[1:]]))
+    return main(["serve", *sys.argv[1:]], health_layer=False)
 
 
 if __name__ == "__main__":

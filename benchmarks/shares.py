@@ -23,7 +23,7 @@ from train import MAX_LENGTH, SYSTEM, command_line, describe_machine
 
 from fitbot.cluster import processes
 from fitbot.pairs.batch import Extent, padded_scored, padded_size
-from fitbot.pairs.chat import Chat, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.store import open_pairs
 
 STEPS = 200
@@ -89,7 +89,7 @@ def main() -> None:
     results = []
     for data in args.data:
         with tempfile.TemporaryDirectory() as folder:
-            store = open_pairs(data, chat, Limits(768, MAX_LENGTH), cache=Path(folder))
+            store = open_pairs(data, chat, LengthLimits(768, MAX_LENGTH), cache=Path(folder))
             pairs_of = [store.extent(i) for i in range(len(store))]
         sizes = [pair.tokens for pair in pairs_of]
         for num_processes in args.processes:

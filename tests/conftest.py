@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.module import DPOModule
-from fitbot.pairs.chat import Chat, EncodedPair, Limits
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.policy import Policy
@@ -31,7 +31,7 @@ pytest_plugins = ["tests.serve_fixtures"]
 
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant."
-LIMITS = Limits(max_prompt_length=300, max_length=700)
+LIMITS = LengthLimits(max_prompt_length=300, max_length=700)
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
 from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT  # noqa: E402
-from fitbot.pairs.chat import Chat, Limits  # noqa: E402
+from fitbot.pairs.chat import Chat, LengthLimits  # noqa: E402
 from fitbot.pairs.formats import Message, PreferencePair  # noqa: E402
 
 SEED = 7
@@ -188,7 +188,7 @@ class Rows(IterableDataset[Tensor]):
         return [(token, 0) for token in [*ids, tokenizer.pad_token_id]]
 
     def _chats(self, flaw: str, pair: PreferencePair) -> list[Piece]:
-        (encoded,) = self.chat.encode_pairs([pair], Limits(256, CONTEXT))
+        (encoded,) = self.chat.encode_pairs([pair], LengthLimits(256, CONTEXT))
         kind = 2 * self.number[flaw] + 1
         prompt = [(token, 0) for token in encoded.prompt]
         right = [(token, kind) for token in encoded.chosen]

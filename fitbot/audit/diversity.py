@@ -13,12 +13,12 @@ _SENTENCE = 4  # words from which on a line counts as a sentence; "Sure!" and "2
 
 @dataclass(frozen=True)
 class Repeated:
-    """A text that stands in several answers."""
+    """A text that occurs in several answers."""
 
     text: str
-    pairs: int  # in whose answers it stands
+    pairs: int  # in whose answers it occurs
     share: float  # of all pairs
-    chosen: float  # share of the answers with it that are chosen; 0.5 tells nothing
+    chosen: float  # share of the answers with it that are chosen; 0.5: no preference
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DiversityReport:
     pairs: int
     chosen: int  # distinct
     rejected: int
-    answers: list[Repeated]  # the most frequent answers that stand in more than one pair
+    answers: list[Repeated]  # the most frequent answers that are in more than one pair
     sentences: list[Repeated]  # likewise of answers' sentences
 
 

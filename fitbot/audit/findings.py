@@ -10,7 +10,7 @@ from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.audit.tokens import TokenReport
 
 TEMPLATE_SHARE = 0.05  # of a validation file's prompts, or answers, from which templates count
-REPEATED_SHARE = 0.1  # of pairs that one answer or sentence may stand in
+REPEATED_SHARE = 0.1  # of pairs that one answer or sentence may occur in
 REPEATED_PAIRS = 10  # below so many, repetition is chance
 
 
@@ -51,7 +51,7 @@ def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
 
 
 def diversity_findings(report: DiversityReport, path: str) -> Iterator[Finding]:
-    """Yield the answer and the sentence that stand in too many pairs."""
+    """Yield the answer and the sentence that occur in too many pairs."""
     for name, repeated in (("answer", report.answers), ("sentence", report.sentences)):
         most = repeated[0] if repeated else None
         if most and most.share > REPEATED_SHARE and most.pairs >= REPEATED_PAIRS:
@@ -114,9 +114,9 @@ def leak_findings(report: LeakReport) -> Iterator[Finding]:
 
 
 def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
-    """Yield the verdict on a file that rules see through."""
+    """Yield what shortcuts mean for a file."""
     if report.shortcuts:
-        yield Finding("shortcut", report.path, report.pairs, report.verdict, [])
+        yield Finding("shortcut", report.path, report.pairs, report.summary, [])
 
 
 def _found(kind: str, path: str, found: Occurrence, what: str) -> Iterator[Finding]:
@@ -126,9 +126,9 @@ def _found(kind: str, path: str, found: Occurrence, what: str) -> Iterator[Findi
 
 def _examples(overlap: Overlap, kinds: Sequence[str]) -> list[Example]:
     return [
-        Example(seen.record, f"{seen.text} ~ {seen.seen}" if seen.seen else seen.text)
+        Example(match.record, f"{match.text} ~ {match.seen}" if match.seen else match.text)
         for kind in kinds
-        for seen in overlap.examples[kind]
+        for match in overlap.examples[kind]
     ]
 
 

@@ -10,12 +10,12 @@ from fitbot.pairs.formats import PreferencePair
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One text of VAL beside the text of TRAIN that it repeats."""
+class Match:
+    """One text of VAL and the text of TRAIN that it repeats."""
 
     record: int  # in VAL, from 0
     text: str
-    seen: str  # the text of TRAIN; equal texts are shown once, here as ""
+    seen: str  # the text of TRAIN; "" if the two are equal
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Overlap:
     exact: int  # equal up to case and spacing
     near: int  # sharing most of their words
     template: int  # equal once numbers and capitalised names are masked
-    examples: dict[str, list[Seen]]  # by exact, near, template
+    examples: dict[str, list[Match]]  # by exact, near, template
 
     @property
     def share(self) -> float:
@@ -39,15 +39,20 @@ class LeakReport:
     """What a VAL file shares with TRAIN."""
 
     path: str  # of VAL
-    pairs: int  # of VAL that stand in TRAIN whole: prompt, chosen and rejected
+    pairs: int  # of VAL that are also in TRAIN: prompt, chosen and rejected
     prompts: Overlap
     chosen: Overlap  # VAL's chosen answers among any answers of TRAIN
     rejected: Overlap
     chosen_as_rejected: int  # chosen answers of VAL that TRAIN holds as rejected only
 
+    @property
+    def parts(self) -> dict[str, Overlap]:
+        """Prompts, chosen and rejected, by name."""
+        return {"prompts": self.prompts, "chosen": self.chosen, "rejected": self.rejected}
 
-class _Texts:
-    """Distinct texts of TRAIN, to be asked for others."""
+
+class _TrainTexts:
+    """Distinct texts of TRAIN, to look up others in."""
 
     def __init__(self, texts: Sequence[str]):
         self.texts = list(dict.fromkeys(texts))
@@ -79,8 +84,8 @@ def audit_leaks(
         val: Pairs of VAL.
         path: VAL's, for the report.
     """
-    prompts = _Texts([prompt_text(pair) for pair in train])
-    answers = _Texts([answer for pair in train for answer in (pair.chosen, pair.rejected)])
+    prompts = _TrainTexts([prompt_text(pair) for pair in train])
+    answers = _TrainTexts([answer for pair in train for answer in (pair.chosen, pair.rejected)])
     whole = {tuple(map(normalise, texts_of(pair))) for pair in train}
     chosen = {normalise(pair.chosen) for pair in train}
     rejected_only = {normalise(pair.rejected) for pair in train} - chosen
@@ -94,9 +99,9 @@ def audit_leaks(
     )
 
 
-def _overlap(texts: Sequence[tuple[int, str]], train: _Texts) -> Overlap:
+def _overlap(texts: Sequence[tuple[int, str]], train: _TrainTexts) -> Overlap:
     counts = dict.fromkeys(("exact", "near", "template"), 0)
-    examples: dict[str, list[Seen]] = {kind: [] for kind in counts}
+    examples: dict[str, list[Match]] = {kind: [] for kind in counts}
     found: dict[str, tuple[str, str] | None] = {}
     for record, text in texts:
         if text not in found:
@@ -105,5 +110,5 @@ def _overlap(texts: Sequence[tuple[int, str]], train: _Texts) -> Overlap:
             kind, seen = hit
             counts[kind] += 1
             if len(examples[kind]) < MAX_EXAMPLES:
-                examples[kind].append(Seen(record, excerpt(text), excerpt(seen)))
+                examples[kind].append(Match(record, excerpt(text), excerpt(seen)))
     return Overlap(len(texts), counts["exact"], counts["near"], counts["template"], examples)

@@ -31,8 +31,8 @@ class NearIndex:
         """Start empty.
 
         Args:
-            frequencies: In how many texts each word stands; decides which words are looked up
-                first, never the result.
+            frequencies: How many texts each word is in. Decides which words are looked up first,
+                never the result.
             capacity: Texts that may be added.
         """
         self._frequencies = frequencies
@@ -76,7 +76,7 @@ def word_sets(texts: Iterable[str]) -> list[frozenset[str]]:
 
 
 def count_holders(bags: Iterable[frozenset[str]]) -> Counter[str]:
-    """Count in how many texts each word stands."""
+    """Count how many texts each word is in."""
     return Counter(word for bag in bags for word in bag)
 
 

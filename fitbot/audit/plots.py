@@ -1,19 +1,19 @@
-"""Figures of an Audit → SVG that stands inside a page and takes its colours and font."""
+"""An Audit → plots, as SVG inside a page; they take the page's colours and font."""
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore
-from fitbot.audit.tokens import Lengths, TokenReport
+from fitbot.audit.tokens import TokenReport
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
 
-def plot_lengths(tokens: TokenReport) -> str:
+def plot_lengths(tokens: TokenReport) -> Markup:
     """Draw the histograms of prompt, chosen and rejected over tokens."""
     figure, axes = new_figure(height=2.4)
-    parts = {"prompt": GREY, "chosen": BLUE, "rejected": ORANGE}
-    for name, colour in parts.items():
-        lengths: Lengths = getattr(tokens, name)
+    for (name, lengths), colour in zip(tokens.lengths.items(), (GREY, BLUE, ORANGE), strict=True):
         axes.stairs(lengths.counts, lengths.edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(lengths.counts, lengths.edges, color=colour, linewidth=1.5, label=name)
     axes.set_xlabel("tokens")
@@ -22,7 +22,7 @@ def plot_lengths(tokens: TokenReport) -> str:
     return as_svg(figure, "Histogram of lengths in tokens: prompt, chosen, rejected")
 
 
-def plot_rules(rules: Sequence[RuleScore]) -> str:
+def plot_rules(rules: Sequence[RuleScore]) -> Markup:
     """Draw each rule's accuracy with its interval, and the line above which it is a shortcut."""
     figure, axes = new_figure(height=0.6 + 0.25 * len(rules))
     for place, score in enumerate(reversed(rules)):
@@ -37,17 +37,18 @@ def plot_rules(rules: Sequence[RuleScore]) -> str:
     return as_svg(figure, "Accuracy of each rule with its 95 % confidence interval")
 
 
-def plot_leaks(report: LeakReport) -> str:
-    """Draw the shares of prompts and answers that stand in the training file."""
+def plot_leaks(report: LeakReport) -> Markup:
+    """Draw the shares of prompts and answers that are also in the training file."""
     figure, axes = new_figure(height=1.6)
-    parts = {"rejected": report.rejected, "chosen": report.chosen, "prompts": report.prompts}
-    for place, part in enumerate(parts.values()):
+    names = list(reversed(report.parts))
+    for place, name in enumerate(names):
+        part = report.parts[name]
         left = 0.0
         for kind, colour in (("exact", ORANGE), ("near", BLUE), ("template", GREEN)):
             share = getattr(part, kind) / part.texts
             axes.barh(place, share, left=left, color=colour, label=kind if place == 0 else None)
             left += share
-    axes.set_yticks(range(len(parts)), list(parts))
+    axes.set_yticks(range(len(names)), names)
     axes.set_xlim(0, 1)
     axes.set_xlabel("share that stands in the training file")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK)

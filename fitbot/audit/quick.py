@@ -8,7 +8,7 @@ from fitbot.audit.score import RuleScore, score_rule
 from fitbot.audit.text import normalise
 from fitbot.pairs.formats import PreferencePair
 
-_SEEN_SHARE = 0.01  # of VAL's texts that may stand in TRAIN without a word
+_SEEN_SHARE = 0.01  # of VAL's prompts that may be in TRAIN without a warning
 
 
 def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> list[str]:
@@ -29,7 +29,7 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
     seen = _seen_shares(train, val)
     shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
     if val:
-        # Answers that training chose as often as it rejected them give nothing away.
+        # Answers that TRAIN chose as often as it rejected them do not help.
         liked = score_rule("answer seen as chosen", seen_rule(train, val).tolist(), val)
         if liked.is_shortcut or seen["prompts"] > _SEEN_SHARE:
             found.append(
@@ -38,8 +38,8 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
             )
     if found:
         return [f"audit: {line}" for line in found]
-    told = f"; {shares} of validation stand in training" if seen else ""
-    return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{told}; nothing stands out"]
+    shared = f"; {shares} of validation stand in training" if seen else ""
+    return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{shared}; nothing stands out"]
 
 
 def best_quick_rule(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> RuleScore:

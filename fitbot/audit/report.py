@@ -20,7 +20,7 @@ from fitbot.audit.leaks import LeakReport, audit_leaks
 from fitbot.audit.records import RecordReport, audit_records
 from fitbot.audit.shortcuts import ShortcutReport, audit_alone, audit_shortcuts
 from fitbot.audit.tokens import RunCost, TokenReport, audit_tokens, run_cost
-from fitbot.pairs.chat import Chat, Limits
+from fitbot.pairs.chat import Chat, LengthLimits
 from fitbot.pairs.preferences import LoadedPairs
 
 
@@ -81,7 +81,7 @@ def audit_files(
         chat: With the tokenizer and system prompt that `settings` name.
         settings: The run's.
     """
-    limits = Limits(settings.max_prompt_length, settings.max_length)
+    limits = LengthLimits(settings.max_prompt_length, settings.max_length)
     files = [
         FileReport(
             path=path,

@@ -24,7 +24,7 @@ class RuleScore:
 
     @property
     def is_shortcut(self) -> bool:
-        """Whether the whole interval lies above SHORTCUT_ABOVE."""
+        """Whether the whole interval is above SHORTCUT_ABOVE."""
         return self.low > SHORTCUT_ABOVE
 
 
@@ -36,8 +36,8 @@ def score_rule(
     Args:
         rule: Its name.
         preferences: One a pair: above 0 picks the chosen answer, below 0 the rejected one.
-        pairs: The same pairs. Pairs of one question hang together, so the interval is as wide as
-            that of so many pairs as there are distinct questions.
+        pairs: The same pairs. Pairs of one question are not independent, so the interval is that of
+            as many trials as there are distinct questions.
     """
     ties = sum(value == 0 for value in preferences)
     accuracy = (sum(value > 0 for value in preferences) + ties / 2) / len(preferences)

@@ -1,10 +1,12 @@
-"""Pairs → how far rules that never read the question get; in words, what that means."""
+"""Pairs → how accurate rules are that never read the question, and what that means."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import (
@@ -22,7 +24,7 @@ from fitbot.pairs.formats import PreferencePair
 _FOLDS = 5
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure
 
-# What a rule looks at, for the verdict.
+# What a rule looks at, for the summary.
 _LOOKS_AT = {
     "longer, characters": "only at length",
     "shorter, characters": "only at length",
@@ -52,7 +54,7 @@ class ShortcutReport:
         return [score for score in self.rules if score.is_shortcut]
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """What the best rule means for reward accuracy on this file."""
         if not self.shortcuts:
             return (
@@ -96,7 +98,7 @@ def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
 def preferences_after(
     train: Sequence[PreferencePair], val: Sequence[PreferencePair]
 ) -> Preferences:
-    """Let rules that have learned from TRAIN, and the fixed ones, choose in VAL."""
+    """Apply the fixed rules, and rules learned from TRAIN, to VAL."""
     preferences = fixed_rules(val) | {"answer seen as chosen": seen_rule(train, val)}
     unmeasured = {}
     for name, features in LEARNED.items():
@@ -108,10 +110,10 @@ def preferences_after(
 
 
 def preferences_alone(pairs: Sequence[PreferencePair]) -> Preferences:
-    """Let the fixed rules choose, and learned ones that have not seen the pair.
+    """Apply the fixed rules, and learned ones by cross-validation.
 
     Folds are grouped: pairs that share a question or an answer's text, or are linked by others that
-    do, stand in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
+    do, are in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -151,14 +153,14 @@ def fixed_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
 def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     """Number pairs by group: two are in one if shared questions or answers link them.
 
-    >>> from fitbot.pairs.preferences import Message
+    >>> from fitbot.pairs.formats import Message
     >>> asked = [("a", "x", "y"), ("b", "z", "u"), ("c", "y", "v")]
     >>> linked_groups(
     ...     [PreferencePair((Message("user", q),), c, r, 0) for q, c, r in asked]
     ... )
     [0, 1, 0]
     """
-    return linked(
+    return connected_groups(
         [
             [(True, normalise(prompt_text(pair)))]
             + [(False, normalise(answer)) for answer in (pair.chosen, pair.rejected)]
@@ -167,26 +169,21 @@ def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
     )
 
 
-def linked(keys: Sequence[Sequence[Hashable]]) -> list[int]:
-    """Number things by group: two are in one if they share a key, or others link them.
+def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
+    """Number things by group: two are in one if they share a key, or are linked by others.
 
-    >>> linked([["a", "b"], ["c"], ["b", "d"], ["d"]])
+    Groups are numbered in the order of their first things.
+
+    >>> connected_groups([["a", "b"], ["c"], ["b", "d"], ["d"]])
     [0, 1, 0, 0]
     """
-    parent = list(range(len(keys)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
     first: dict[Hashable, int] = {}
-    for i, own in enumerate(keys):
-        for key in own:
-            one, other = root(i), root(first.setdefault(key, i))
-            parent[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))]
+    links = [(i, first.setdefault(key, i)) for i, own in enumerate(keys) for key in own]
+    rows, columns = zip(*links, strict=True) if links else ((), ())
+    graph = sparse.coo_array((np.ones(len(links)), (rows, columns)), shape=(len(keys), len(keys)))
+    _, labels = connected_components(graph, directed=False)
+    numbers: dict[int, int] = {}  # label → number
+    return [numbers.setdefault(label, len(numbers)) for label in labels.tolist()]
 
 
 def _rounded(preferences: dict[str, RulePreferences], unmeasured: dict[str, str]) -> Preferences:

@@ -1,13 +1,13 @@
 """An Audit → text for a terminal of 100 columns."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from fitbot.audit.leaks import LeakReport, Overlap
 from fitbot.audit.report import Audit, FileReport
+from fitbot.audit.score import RuleScore
 from fitbot.audit.shortcuts import ShortcutReport
-from fitbot.audit.tokens import Lengths
 from fitbot.base_model.embedded import EMBEDDED
-from fitbot.report.terminal import WIDTH, sparkline, wrap
+from fitbot.report.terminal import WIDTH, shorten, sparkline, wrap
 
 _LABEL = 20
 
@@ -23,6 +23,17 @@ def show_audit(audit: Audit) -> str:
         lines += ["", *_shortcuts(shortcuts)]
     lines += ["", *_cost(audit), "", *_findings(audit), ""]
     return "\n".join(lines)
+
+
+def rule_line(score: RuleScore) -> str:
+    """Write a rule's accuracy with its interval."""
+    return f"  {score.rule:<28}{score.accuracy:>6.3f}  [{score.low:.3f}, {score.high:.3f}]"
+
+
+def unmeasured_lines(rules: Mapping[str, str]) -> Iterator[str]:
+    """Say why each of some rules could not be measured."""
+    for rule, why in rules.items():
+        yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
 
 
 def _file(file: FileReport) -> Iterator[str]:
@@ -54,10 +65,9 @@ def _file(file: FileReport) -> Iterator[str]:
     ):
         for i, most in enumerate(repeated):
             text = f"{most.share:.1%} of pairs, chosen in {most.chosen:.0%}: {most.text}"
-            yield from _row(label if i == 0 else "", [_fit(text)])
+            yield from _row(label if i == 0 else "", [shorten(text, WIDTH - _LABEL - 2)])
     yield f"  {'tokens':<{_LABEL}}{'shortest':>8}{'median':>8}{'95 %':>8}{'longest':>8}"
-    for name in ("prompt", "chosen", "rejected"):
-        lengths: Lengths = getattr(tokens, name)
+    for name, lengths in tokens.lengths.items():
         marks = (lengths.shortest, lengths.median, lengths.p95, lengths.longest)
         figures = "".join(f"{mark:>8,}" for mark in marks)
         yield f"  {'  ' + name:<{_LABEL}}{figures}  {sparkline(lengths.counts)}"
@@ -76,24 +86,24 @@ def _file(file: FileReport) -> Iterator[str]:
 def _leaks(report: LeakReport, train: str) -> Iterator[str]:
     yield f"{report.path} in {train}"
     yield f"  {'':<{_LABEL}}{'exact':>10}{'near':>10}{'template':>10}{'of':>10}"
-    parts = {"prompts": report.prompts, "chosen": report.chosen, "rejected": report.rejected}
-    for name, part in parts.items():
+    for name, part in report.parts.items():
         counts = (part.exact, part.near, part.template, part.texts)
         yield f"  {name:<{_LABEL}}" + "".join(f"{count:>10,}" for count in counts)
     yield from _row(
         "whole pairs",
         [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
     )
-    for name, part in parts.items():
+    for name, part in report.parts.items():
         yield from _leak_examples(name, part)
 
 
 def _leak_examples(name: str, part: Overlap) -> Iterator[str]:
     for kind, examples in part.examples.items():
-        for seen in examples[:1]:
-            yield f"    {_fit(f'{name}, {kind}, record {seen.record}: {seen.text}', 4)}"
-            if seen.seen:
-                yield f"      {_fit(f'in TRAIN: {seen.seen}', 6)}"
+        for match in examples[:1]:
+            where = f"    {name}, {kind}, record {match.record}"
+            yield shorten(f"{where}: {match.text}", WIDTH)
+            if match.seen:
+                yield shorten(f"      in TRAIN: {match.seen}", WIDTH)
 
 
 def _shortcuts(report: ShortcutReport) -> Iterator[str]:
@@ -101,13 +111,9 @@ def _shortcuts(report: ShortcutReport) -> Iterator[str]:
     for score in report.rules:
         mark = "  shortcut" if score.is_shortcut else ""
         ties = f"  {score.ties:,} ties" if score.ties else ""
-        yield (
-            f"  {score.rule:<28}{score.accuracy:>6.3f}  [{score.low:.3f}, {score.high:.3f}]"
-            f"{mark}{ties}"
-        )
-    for rule, why in report.unmeasured.items():
-        yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
-    yield from wrap(report.verdict, "  ", "  ")
+        yield f"{rule_line(score)}{mark}{ties}"
+    yield from unmeasured_lines(report.unmeasured)
+    yield from wrap(report.summary, "  ", "  ")
 
 
 def _cost(audit: Audit) -> Iterator[str]:
@@ -132,14 +138,9 @@ def _findings(audit: Audit) -> Iterator[str]:
     for finding in audit.findings:
         yield from wrap(f"{finding.kind:<11}{finding.path}: {finding.text}", "  ", " " * 13)
         for example in finding.examples[:1]:
-            yield f"{'':13}{_fit(f'record {example.record}: {example.text}', 13)}"
+            yield shorten(f"{'':13}record {example.record}: {example.text}", WIDTH)
 
 
 def _row(label: str, values: Iterable[str]) -> Iterator[str]:
     text = ", ".join(values) or "none"
     yield from wrap(f"{label:<{_LABEL}}{text}", "  ", " " * (_LABEL + 2))
-
-
-def _fit(text: str, indent: int = _LABEL + 2) -> str:
-    room = WIDTH - indent
-    return text if len(text) <= room else f"{text[: room - 1]}…"

@@ -8,7 +8,7 @@ import numpy as np
 
 from fitbot.errors import DataError
 from fitbot.pairs.batch import padded_size
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, report_cuts
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, report_cuts
 from fitbot.pairs.formats import PreferencePair
 
 _BINS = 20
@@ -46,6 +46,11 @@ class TokenReport:
     rows: int  # tokens computed an epoch with two padded rows a pair
     rows_padding: float  # share of them that is padding
 
+    @property
+    def lengths(self) -> dict[str, Lengths]:
+        """Lengths of prompt, chosen and rejected, by name."""
+        return {"prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected}
+
 
 @dataclass(frozen=True)
 class RunCost:
@@ -58,7 +63,7 @@ class RunCost:
 
 
 def audit_tokens(
-    pairs: Sequence[PreferencePair], chat: Chat, limits: Limits, *, pairs_per_step: int
+    pairs: Sequence[PreferencePair], chat: Chat, limits: LengthLimits, *, pairs_per_step: int
 ) -> TokenReport:
     """Encode a file's pairs and measure them.
 
@@ -106,7 +111,7 @@ def run_cost(train: TokenReport, val: Sequence[TokenReport], *, epochs: int) -> 
 
 
 def _encode(
-    pairs: Sequence[PreferencePair], chat: Chat, limits: Limits
+    pairs: Sequence[PreferencePair], chat: Chat, limits: LengthLimits
 ) -> tuple[list[EncodedPair], list[str]]:
     try:
         return chat.encode_pairs(pairs, limits), []

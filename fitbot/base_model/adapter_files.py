@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fitbot.base_model.architecture import all_projections
 from fitbot.base_model.provenance import provenance_of, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
@@ -68,11 +69,8 @@ def check_adapter_folder(adapter: str) -> None:
         )
 
 
-ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
 def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
-    """Return the rank that all layers of an adapter have; see `Decoder.adapt`."""
+    """Return the rank that all layers of an adapter have; see `TorchDecoder.adapt`."""
     return next(iter(weights.values()))[0].shape[0]
 
 
@@ -98,13 +96,13 @@ def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
         raise AdapterError(
             f"{folder}: only plain LoRA of one rank can be served, without DoRA, biases or more"
         )
-    weights = {}
+    weights, served = {}, all_projections()
     for name, a in tensors.items():
         path, _, kind = name.removesuffix(".weight").rpartition(".")
         if kind == "lora_A":
             number, _, layer = ["", "", *path.split(".")][-3:]
             b = tensors.get(f"{path}.lora_B.weight")
-            if layer not in ADAPTED or b is None:
+            if layer not in served or b is None:
                 raise AdapterError(f"{folder}: {name} is not of a layer that can be served")
             weights[f"{number}.{layer}"] = a, scaling * b
     if not weights or 2 * len(weights) != len(tensors):

@@ -1,4 +1,4 @@
-"""fitbot-tiny: the small model that fitbot brings along, for `make quickstart` and the tests.
+"""fitbot-tiny: the small model that comes with fitbot, for `make quickstart` and the tests.
 
 It has Qwen3's architecture and chat format, and was trained from scratch on the project's own text;
 checkpoints/fitbot-tiny/README.md says how, and what it is for.
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fitbot.errors import ConfigError
 
-EMBEDDED = "embedded"  # the base_model setting that means it
+EMBEDDED = "embedded"  # its name in the base_model setting
 EMBEDDED_SYSTEM_PROMPT = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 
 

@@ -7,34 +7,26 @@ beside a base of any precision. The format: https://github.com/ggml-org/ggml/blo
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
+from fitbot.base_model.architecture import (
+    FAMILIES,
+    Family,
+    gguf_format_of,
+    has_sliding_window,
+    head_size_of,
+    known_families,
+    parts_of,
+)
 from fitbot.errors import ConfigError
-from fitbot.pairs.chat import Chat
+
+if TYPE_CHECKING:  # the command's help lists the kinds, and must not wait for torch
+    from torch import Tensor
 
 Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 FILE_TYPES: dict[Kind, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}
 BASE_FILE, ADAPTER_FILE = "base.gguf", "adapter.gguf"  # in an adapter's folder
 
-_NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "q_proj": "attn_q",
-    "k_proj": "attn_k",
-    "v_proj": "attn_v",
-    "q_norm": "attn_q_norm",
-    "k_norm": "attn_k_norm",
-    "o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "gate_proj": "ffn_gate",
-    "up_proj": "ffn_up",
-    "down_proj": "ffn_down",
-}
 QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -51,15 +43,16 @@ _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # kinds of tokens
 _PART = "split.no"  # which part of a file in several parts; means nothing where there is one
 
 
-def write_base(file: Path, model: Any, chat: Chat, kind: Kind) -> None:
+def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_turn_id: int) -> None:
     """Write a network and its tokenizer.
 
     Args:
         file: Where to.
         model: transformers' causal LM without adapter, its weights not in 4 bits.
-        chat: Of the model's tokenizer.
+        tokenizer: transformers' tokenizer of the model.
         kind: Of the matrices; vectors stay float32. Beside q4_0 the embedding, and a head that
             shares its weights, has q8_0.
+        end_of_turn_id: The token that ends an answer.
 
     Raises:
         ConfigError: The network or its tokenizer is of a shape that cannot be written.
@@ -67,14 +60,15 @@ def write_base(file: Path, model: Any, chat: Chat, kind: Kind) -> None:
     import gguf
 
     config = model.config
-    tensors = _tensors(model)
-    writer = gguf.GGUFWriter(file, config.model_type)
+    family = _family_of(config)
+    tensors = _tensors(model, family)
+    writer = gguf.GGUFWriter(file, family.gguf.architecture)
     writer.add_name(Path(config._name_or_path).name)
     writer.add_file_type(FILE_TYPES[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_uint16(_PART, 1)  # it may be the second part after `write_numbered`
     _add_shape(writer, config)
-    _add_tokenizer(writer, chat, size=len(tensors["token_embd.weight"]))
+    _add_tokenizer(writer, tokenizer, end_of_turn_id, size=len(tensors["token_embd.weight"]))
     for name, tensor in tensors.items():
         matrix = tensor.dim() > 1
         at_ends = kind == "q4_0" and name in ("token_embd.weight", "output.weight")
@@ -115,8 +109,8 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
             f"{base} was written by an earlier fitbot; write it again with fitbot export "
             f"{base.parent} --gguf KIND"
         )
-    numbers = config.vocab_size
-    writer = gguf.GGUFWriter(folder / "numbered-00001-of-00002.gguf", config.model_type)
+    numbers, architecture = config.vocab_size, _family_of(config).gguf.architecture
+    writer = gguf.GGUFWriter(folder / "numbered-00001-of-00002.gguf", architecture)
     _add_shape(writer, config)
     writer.add_uint16(_PART, 0)
     writer.add_uint16("split.count", 2)
@@ -135,7 +129,7 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
 
 def write_adapter(
     file: Path,
-    weights: dict[str, tuple[Tensor, Tensor]],
+    weights: "dict[str, tuple[Tensor, Tensor]]",
     *,
     architecture: str,
     heads: int,
@@ -146,12 +140,14 @@ def write_adapter(
     Args:
         file: Where to.
         weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
-        architecture: The base's, qwen3 or llama.
+        architecture: The base's, as llama.cpp names it.
         heads: The base's attention heads.
         key_heads: Those of keys and values.
     """
     import gguf
 
+    wanted = gguf_format_of(architecture)
+    rotated = dict(zip(wanted.interleaved, (heads, key_heads), strict=False))
     writer = gguf.GGUFWriter(file, architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
@@ -159,10 +155,10 @@ def write_adapter(
     writer.add_float32("adapter.lora.alpha", float(next(iter(weights.values()))[0].shape[0]))
     for name, (a, b) in weights.items():
         number, module = name.split(".")
-        if architecture == "llama" and module in ("q_proj", "k_proj"):
-            b = _interleaved(b, heads if module == "q_proj" else key_heads)
+        if module in rotated:
+            b = _interleaved(b, rotated[module])
         for tensor, which in ((a, "lora_a"), (b, "lora_b")):
-            name = f"blk.{number}.{_NAMES[module]}.weight.{which}"
+            name = f"blk.{number}.{wanted.names[module]}.weight.{which}"
             writer.add_tensor(name, tensor.float().contiguous().cpu().numpy())
     _write(writer)
 
@@ -174,52 +170,69 @@ def _write(writer: Any) -> None:
     writer.close()
 
 
-def _tensors(model: Any) -> dict[str, Tensor]:
-    """Return the weights by llama.cpp's names."""
-    config = model.config
-    if config.model_type not in ("qwen3", "llama") or getattr(config, "use_sliding_window", False):
+def _family_of(config: Any) -> Family:
+    """Find a network's family, if llama.cpp computes what this network does.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    family = FAMILIES.get(config.model_type)
+    if family is None or has_sliding_window(config):
         raise ConfigError(
-            f"a base of kind {config.model_type!r} cannot be written as GGUF, only qwen3 and llama "
-            "without sliding windows"
+            f"a base of kind {config.model_type!r} cannot be written as GGUF, only "
+            f"{known_families()} without sliding windows"
         )
-    tensors = {}
-    head_is_own = model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr()
+    if config.hidden_act not in family.activations:
+        raise ConfigError(
+            f"a base with the activation {config.hidden_act!r} cannot be written as GGUF, only "
+            f"with {family.activations[0]}"
+        )
+    return family
+
+
+def _tensors(model: Any, family: Family) -> "dict[str, Tensor]":
+    """Return the weights by llama.cpp's names."""
+    config, wanted, tensors = model.config, family.gguf, {}
+    heads = (config.num_attention_heads, config.num_key_value_heads)
+    rotated = dict(zip(wanted.interleaved, heads, strict=False))
+    head_is_tied = parts_of(model).head_is_tied
     for name, tensor in model.state_dict().items():
         module, _, what = name.rpartition(".")
         prefix = ""
         if module.startswith("model.layers."):
             prefix, module = f"blk.{module.split('.')[2]}.", module.rpartition(".")[2]
-        if what != "weight" or module not in _NAMES:
+        if what != "weight" or module not in wanted.names:
             raise ConfigError(f"a base with {name} cannot be written as GGUF")
-        if module == "lm_head" and not head_is_own:
+        if module == "lm_head" and head_is_tied:
             continue  # llama.cpp then takes the embedding
-        if config.model_type == "llama" and module in ("q_proj", "k_proj"):
-            heads = config.num_attention_heads if module[0] == "q" else config.num_key_value_heads
-            tensor = _interleaved(tensor, heads)
-        tensors[f"{prefix}{_NAMES[module]}.weight"] = tensor
-    if (factors := _rope_factors(model)) is not None:
+        if module in rotated:
+            tensor = _interleaved(tensor, rotated[module])
+        tensors[f"{prefix}{wanted.names[module]}.weight"] = tensor
+    if (factors := _rope_factors(model, may_scale=wanted.scales_rope)) is not None:
         tensors["rope_freqs.weight"] = factors
     return tensors
 
 
-def _interleaved(weight: Tensor, heads: int) -> Tensor:
-    """Bring the rows that are turned together side by side, as llama.cpp has them for Llama."""
+def _interleaved(weight: "Tensor", heads: int) -> "Tensor":
+    """Bring the rows that are rotated together side by side."""
     halves = weight.view(heads, 2, -1, weight.shape[1])
     return halves.transpose(1, 2).reshape(weight.shape)
 
 
-def _rope_factors(model: Any) -> Tensor | None:
-    """Return what the frequencies of positions are divided by; None where they are as they were.
+def _rope_factors(model: Any, *, may_scale: bool) -> "Tensor | None":
+    """Return what the rotary frequencies are divided by; None where they are as they were.
 
     Raises:
         ConfigError: llama.cpp has no means for it.
     """
-    rope, parameters = model.model.rotary_emb, model.config.rope_parameters
+    import torch
+
+    rope, parameters = parts_of(model).rotary, model.config.rope_parameters
     frequencies = rope.inv_freq.double().cpu()
     exponents = torch.arange(len(frequencies), dtype=torch.float64) / len(frequencies)
     factors = parameters["rope_theta"] ** -exponents / frequencies
     scaled = not torch.allclose(factors, torch.ones_like(factors), rtol=1e-5)
-    if rope.attention_scaling != 1 or (scaled and model.config.model_type != "llama"):
+    if rope.attention_scaling != 1 or (scaled and not may_scale):
         raise ConfigError(
             f"positions scaled by {parameters['rope_type']!r} cannot be written as GGUF"
         )
@@ -227,14 +240,13 @@ def _rope_factors(model: Any) -> Tensor | None:
 
 
 def _add_shape(writer: Any, config: Any) -> None:
-    heads = config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    head_size = head_size_of(config)
     writer.add_vocab_size(config.vocab_size)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(heads)
+    writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_key_length(head_size)
     writer.add_value_length(head_size)
@@ -243,27 +255,26 @@ def _add_shape(writer: Any, config: Any) -> None:
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
 
 
-def _add_tokenizer(writer: Any, chat: Chat, size: int) -> None:
+def _add_tokenizer(writer: Any, tokenizer: Any, end_of_turn_id: int, size: int) -> None:
     """Describe a byte-level BPE tokenizer; `size` is the number of rows of the embedding.
 
     Raises:
         ConfigError: It is of another kind.
     """
-    tokenizer: Any = chat.tokenizer
-    told = json.loads(tokenizer.backend_tokenizer.to_str())
-    words = _word_rule(told["pre_tokenizer"]) if told["model"]["type"] == "BPE" else None
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    words = _word_rule(described["pre_tokenizer"]) if described["model"]["type"] == "BPE" else None
     if words is None:
         raise ConfigError(
             f"the tokenizer of {tokenizer.name_or_path!r} splits words by rules that llama.cpp "
             "is not known to have; it cannot be written as GGUF"
         )
     tokens, kinds = [f"[PAD{number}]" for number in range(size)], [_UNUSED] * size
-    for token, number in told["model"]["vocab"].items():
+    for token, number in described["model"]["vocab"].items():
         tokens[number], kinds[number] = token, _NORMAL
-    for added in told["added_tokens"]:
+    for added in described["added_tokens"]:
         tokens[added["id"]] = added["content"]
         kinds[added["id"]] = _CONTROL if added["special"] else _USER_DEFINED
-    merges = [m if isinstance(m, str) else " ".join(m) for m in told["model"]["merges"]]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in described["model"]["merges"]]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(words)
     writer.add_token_list(tokens)
@@ -271,7 +282,7 @@ def _add_tokenizer(writer: Any, chat: Chat, size: int) -> None:
     # GGUF has no empty lists; a pair that makes no token of the vocabulary changes nothing.
     writer.add_token_merges(merges or [f"{tokens[0]} {tokens[0]}"])
     writer.add_add_bos_token(False)
-    writer.add_eos_token_id(chat.end_of_turn_id)
+    writer.add_eos_token_id(end_of_turn_id)
     if tokenizer.pad_token_id is not None:
         writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_chat_template(tokenizer.chat_template)

@@ -1,7 +1,7 @@
 """A base model by hub id or folder → the frozen 4-bit network with a trainable LoRA adapter.
 
-The only module that names bitsandbytes, LoraConfig and Unsloth. What it returns is a PEFT model
-whose adapter "default" is the policy; with the adapter off it is the reference.
+What it returns is a PEFT model whose adapter "default" is the policy. With the adapter off it is
+the reference, unless a frozen adapter "reference" says otherwise.
 """
 
 import logging

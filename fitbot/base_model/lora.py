@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+POLICY_ADAPTER = "default"  # PEFT's name of the adapter that is trained
+REFERENCE_ADAPTER = "reference"  # and of the frozen one that a run has gone on from
+
 
 def round_once(network: nn.Module) -> None:
     """Give every LoRA layer of a PEFT model a forward pass that rounds its output once."""
@@ -97,7 +100,3 @@ def frozen_weight(base: Any) -> Tensor:
 
         weight = bnb.functional.dequantize_4bit(weight.data, state)
     return weight
-
-
-POLICY_ADAPTER = "default"
-REFERENCE_ADAPTER = "reference"

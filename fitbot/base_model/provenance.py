@@ -1,4 +1,7 @@
-"""What an exported adapter says of itself, read without loading torch."""
+"""An exported adapter's metadata, fitbot.json: how it was trained, asked and served.
+
+Nothing here imports torch, so commands can read it before they start.
+"""
 
 import hashlib
 import json
@@ -22,14 +25,14 @@ _OF_EMBEDDED: dict[str, Any] = {
 
 
 def latest_adapter(root: Path) -> Path | None:
-    """Return the adapter that a run in this folder exported last, if any has."""
+    """Return the adapter that was exported last by a run below this folder; None if none was."""
     exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
     latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
     return latest.parent if latest else None
 
 
 def provenance_of(adapter: Path | None) -> dict[str, Any]:
-    """Read what an export says of its training; None stands for the embedded model.
+    """Read the metadata of an exported adapter; None stands for the embedded model.
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's.
@@ -40,26 +43,26 @@ def provenance_of(adapter: Path | None) -> dict[str, Any]:
     if not file.is_file():
         raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        metadata = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AdapterError(f"{file} is damaged; export the adapter anew: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(metadata, dict):
         raise AdapterError(f"{file} is no export's; export the adapter anew")
-    return told
+    return metadata
 
 
 def answer_settings(adapter: Path | None) -> AnswerSettings:
-    """Return how the run says that its adapter is to be asked."""
+    """Return the settings of the adapter's run for its answers."""
     return _settings(AnswerSettings, adapter, "answers")
 
 
 def serve_settings(adapter: Path | None) -> ServeSettings:
-    """Return where the run says that its adapter is to be served."""
+    """Return the settings of the adapter's run for its server."""
     return _settings(ServeSettings, adapter, "serve")
 
 
 def _settings(kind: type[Settings], adapter: Path | None, key: str) -> Settings:
-    # A run from Python, without the command line, has no such settings: the defaults hold.
+    # A run that was started from Python has no such settings; then the defaults hold.
     try:
         return kind(**provenance_of(adapter).get(key, {}))
     except TypeError as error:

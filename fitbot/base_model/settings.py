@@ -1,8 +1,12 @@
-"""Settings that a run records: the base, its adapter, how it is asked and served."""
+"""Settings that a run records: the base model, its adapter, the answers, the server.
+
+Nothing here imports torch: commands read these for their --help.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fitbot.base_model.architecture import PROJECTIONS
 from fitbot.base_model.embedded import EMBEDDED
 
 # How long, in turns of a loop, a thread of llama.cpp's waits for another before it sleeps: about 10
@@ -69,11 +73,7 @@ class LoraSettings:
     alpha: int = 64
     dropout: float = 0.05
     bias: Literal["none"] = "none"
-    target_modules: list[str] = field(
-        default_factory=lambda: [
-            *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-        ]
-    )
+    target_modules: list[str] = field(default_factory=lambda: list(PROJECTIONS))
     use_rslora: bool = False
     random_state: int = 3407
 

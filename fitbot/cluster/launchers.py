@@ -32,7 +32,7 @@ def placement(config: dict[str, Any]) -> dict[str, int]:
         The trainer's devices (a host) and num_nodes; nothing where no launcher is at work.
 
     Raises:
-        ConfigError: The settings name other numbers, or hosts on which nobody starts processes.
+        ConfigError: The settings name other numbers, or hosts without a launcher.
     """
     devices, num_nodes = config["devices"], config["num_nodes"]
     if TorchElasticEnvironment.detect():

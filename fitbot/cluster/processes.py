@@ -1,4 +1,4 @@
-"""What the processes of one fit tell each other; with a single process everything is its own.
+"""What the processes of one fit exchange; a single process exchanges nothing.
 
 Nothing here knows about models: it is torch.distributed in the few forms that a fit needs.
 """
@@ -34,8 +34,9 @@ def share_of(items: Sequence[Item]) -> list[Item]:
 def balanced_shares(items: Sequence[Item], size: Callable[[Item], int]) -> list[list[Item]]:
     """Deal a list that all processes have out to them, such that all have about as much to do.
 
-    The largest first, each to whoever has least so far. All get as many items, but for a rest: who
-    has eight pairs in one step and nine in the next would need CUDA graphs for both.
+    The largest first, each to the process with the least so far. All get as many items, but for a
+    rest: a process with eight pairs in one step and nine in the next would need CUDA graphs for
+    both.
 
     Args:
         items: The list, the same in all processes.

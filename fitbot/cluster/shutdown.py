@@ -1,4 +1,4 @@
-"""How a run ends before its end: another process is gone, or it is told to end (SIGTERM)."""
+"""How a run ends early: another of its processes is gone, or it receives SIGTERM."""
 
 import logging
 import os
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 # What gloo says, in a plain RuntimeError, when another process does not answer any more.
 _GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
-_TOLD_TO_END = 128 + signal.SIGTERM  # exit status, as a shell has it
-_LOOKS_EVERY = 1.0  # seconds
-_WAITS = 5.0  # seconds, for the main thread to end by itself
+_EXIT_TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+_POLL_SECONDS = 1.0
+_GRACE_SECONDS = 5.0  # for the main thread to end by itself
 _ending = threading.Lock()  # two threads may find out
 
 
@@ -61,7 +61,7 @@ def end_lost(why: object) -> NoReturn:
         os._exit(1)
 
 
-def end_when_told(trainer: Trainer) -> None:
+def end_on_sigterm(trainer: Trainer) -> None:
     """Have SIGTERM end a run of this trainer, with the status of a program that it ended.
 
     Lightning's own answer ends with status 0, as if all were done; it has several processes ask
@@ -77,7 +77,7 @@ def end_when_told(trainer: Trainer) -> None:
             return  # one of Ray's workers, which Ray ends
         signal.signal(signal.SIGTERM, end)
         if trainer.world_size > 1:
-            Lookout.begin()
+            PeerWatchdog.begin()
 
     def end(number: int, frame: FrameType | None) -> None:
         fits = trainer.state.fn is TrainerFn.FITTING
@@ -85,19 +85,19 @@ def end_when_told(trainer: Trainer) -> None:
         logger.warning("told to end (SIGTERM)%s", how)
         if trainer.strategy.launcher is not None:  # it has started the other processes
             trainer.strategy.launcher.kill(number)
-        raise SystemExit(_TOLD_TO_END)
+        raise SystemExit(_EXIT_TERMINATED)
 
     connector.register_signal_handlers = register_ours  # type: ignore[method-assign]
     epoch_loop = trainer.fit_loop.epoch_loop
     epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
-class Lookout(threading.Thread):
-    """Ends this process where its main thread cannot, for it waits for a process that is gone.
+class PeerWatchdog(threading.Thread):
+    """Ends this process where its main thread cannot: it waits for a process that is gone.
 
-    Signals reach Python in the main thread only. What NCCL knows of a lost process it tells nobody
-    who waits for the GPU: torch ends such a program by a signal, a minute later, in many words of
-    which none says what to do.
+    Python handles signals in the main thread only. NCCL does not report a lost process to a thread
+    that waits for the GPU: torch ends such a program by a signal, a minute later, in many words
+    that do not say what to do.
     """
 
     @classmethod
@@ -107,19 +107,19 @@ class Lookout(threading.Thread):
             cls().start()
 
     def __init__(self) -> None:
-        """Have signals noted where this thread can read them."""
-        super().__init__(daemon=True, name="lookout")
-        self._signals, noted = os.pipe()
-        os.set_blocking(noted, False)
-        signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
+        """Have signals written to a pipe that this thread reads."""
+        super().__init__(daemon=True, name="peer-watchdog")
+        self._signals, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
     def run(self) -> None:
         """Look for signals and lost processes until the program ends."""
         while True:
-            noted, _, _ = select.select([self._signals], [], [], _LOOKS_EVERY)
-            if noted and signal.SIGTERM in os.read(self._signals, 1024):
-                time.sleep(_WAITS)
-                os._exit(_TOLD_TO_END)
+            readable, _, _ = select.select([self._signals], [], [], _POLL_SECONDS)
+            if readable and signal.SIGTERM in os.read(self._signals, 1024):
+                time.sleep(_GRACE_SECONDS)
+                os._exit(_EXIT_TERMINATED)
             if why := nccl_error():
                 end_lost(why)
 

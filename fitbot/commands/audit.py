@@ -1,17 +1,14 @@
 """The command `fitbot audit`: files and settings → report, page, exit status."""
 
-from __future__ import annotations
-
 import argparse
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jsonargparse import DefaultHelpFormatter
+
+from fitbot.audit.kinds import KINDS
+from fitbot.commands.command_line import SuggestingParser, say, write_file
 from fitbot.errors import ConfigError
-
-if TYPE_CHECKING:
-    from fitbot.audit.report import RunSettings
-    from fitbot.pairs.chat import Chat
 
 _RECIPE = "unsloth/Qwen3-0.6B-unsloth-bnb-4bit"
 
@@ -25,14 +22,20 @@ def main(args: list[str]) -> int:
     Returns:
         1 if there is a finding of a kind that --fail-on names, else 0.
     """
-    from jsonargparse import DefaultHelpFormatter
+    parser = _parser()
+    options = parser.parse_args(args[1:])
+    fail_on = {word.strip() for word in options.fail_on.split(",") if word.strip()}
+    fail_on = set(KINDS) if fail_on == {"all"} else fail_on
+    if unknown := sorted(fail_on - set(KINDS)):
+        parser.error(
+            f"--fail-on: no kind of finding {', '.join(map(repr, unknown))}; "
+            f"kinds: all, or some of {', '.join(KINDS)}"
+        )
+    _check(options)
+    return _run(options, fail_on)
 
-    from fitbot.audit.kinds import KINDS
-    from fitbot.commands.command_line import SuggestingParser
 
-    class LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        """Keeps the lines of the list of kinds."""
-
+def _parser() -> SuggestingParser:
     kinds = "".join(f"\n  {kind:<11} {what}" for kind, what in KINDS.items())
     parser = SuggestingParser(
         prog="fitbot audit",
@@ -40,7 +43,7 @@ def main(args: list[str]) -> int:
         allow_abbrev=False,
         description="Say what is wrong with preference pairs before a run learns it.",
         epilog=f"kinds of findings:{kinds}",
-        formatter_class=LineKeeping,
+        formatter_class=_LineKeeping,
     )
     parser.add_argument("train", help="pairs to learn from: a file, or a hub data set")
     parser.add_argument(
@@ -73,68 +76,36 @@ def main(args: list[str]) -> int:
     parser.add_argument("--max_epochs", type=int, default=5, help="epochs whose cost is told")
     parser.add_argument("--train_limit", type=int, help="read the first so many records of TRAIN")
     parser.add_argument("--val_limit", type=int, help="read the first so many records of each VAL")
-    options = parser.parse_args(args[1:])
-    fail_on = {word.strip() for word in options.fail_on.split(",") if word.strip()}
-    fail_on = set(KINDS) if fail_on == {"all"} else fail_on
-    if unknown := sorted(fail_on - set(KINDS)):
-        parser.error(
-            f"--fail-on: no kind of finding {', '.join(map(repr, unknown))}; "
-            f"kinds: all, or some of {', '.join(KINDS)}"
-        )
-    _check(options)
-    return _run(options, fail_on)
+    return parser
+
+
+class _LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the list of kinds."""
 
 
 def _run(options: Any, fail_on: set[str]) -> int:
-    from fitbot.audit.report import NamedPairs, RunSettings, audit_files
+    from fitbot.audit.page import html_page
+    from fitbot.audit.report import RunSettings
+    from fitbot.audit.run import audit_sources
     from fitbot.audit.terminal import show_audit
-    from fitbot.commands.command_line import say, write_file
-    from fitbot.pairs.preferences import load_pairs
 
-    sources = [options.train, *options.val]
-    limits = [options.train_limit, *(options.val_limit for _ in options.val)]
-    train, *val = [
-        NamedPairs(name, load_pairs(source, limit=limit, skip_bad_records=True))
-        for name, source, limit in zip(_short_names(sources), sources, limits, strict=True)
-    ]
-    settings = RunSettings(
-        base_model=options.base_model,
-        system_prompt=options.system_prompt,
-        max_prompt_length=options.max_prompt_length,
-        max_length=options.max_length,
-        pairs_per_step=options.pairs_per_step,
-        max_epochs=options.max_epochs,
+    settings = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
+    audit = audit_sources(
+        options.train,
+        options.val,
+        RunSettings(**settings),
+        train_limit=options.train_limit,
+        val_limit=options.val_limit,
     )
-    audit = audit_files(train, val, _load_chat(settings), settings)
     say(show_audit(audit))
     if options.json:
         write_file(Path(options.json), audit.to_json())
     if options.html:
-        from fitbot.audit.html import html_page
-
         write_file(Path(options.html), html_page(audit))
     failed = {finding.kind: None for finding in audit.findings if finding.kind in fail_on}
     if failed:
         say(f"failed on: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def _short_names(sources: list[str]) -> list[str]:
-    """Call files by their last name where that tells them apart."""
-    last = [Path(source).name for source in sources]
-    shared = Counter(last)
-    return [
-        name if shared[name] == 1 else source for name, source in zip(last, sources, strict=True)
-    ]
-
-
-def _load_chat(settings: RunSettings) -> Chat:
-    from transformers.utils import logging
-
-    from fitbot.pairs.chat import Chat, load_tokenizer
-
-    logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
-    return Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
 
 
 def _check(options: Any) -> None:

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fitbot.base_model.provenance import latest_adapter
+from fitbot.base_model.provenance import answer_settings, latest_adapter
 from fitbot.base_model.settings import LLAMA_SPINS
-from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
-from fitbot.generation.messages import Sampling, sampling_of
-from fitbot.health.layer import AnswerFilter, Verdict, judge
+from fitbot.generation.messages import Sampling
+from fitbot.health.layer import AnswerFilter, HealthVerdict, check_messages
 from fitbot.pairs.formats import Message
 
 _HELP = """\
@@ -39,19 +39,44 @@ def main(args: list[str]) -> int:
     Returns:
         0.
     """
+    options = _parser().parse_args(args[1:])
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if options.backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
+    from fitbot.generation.loading import open_engine, open_llama_engine
+
+    adapter = options.adapter or latest_adapter(Path("checkpoints"))
+    if options.adapter is None:
+        part = "the base of " if options.base else ""
+        name = f"{part}{adapter}" if adapter else "the embedded model"
+        sys.stderr.write(f"no --adapter named: {name} answers\n")
+    wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
+    sampling = replace(
+        Sampling.from_settings(answer_settings(adapter)),
+        **{k: v for k, v in wanted.items() if v is not None},
+    )
+    opener = open_llama_engine if options.backend == "llama" else open_engine
+    engine = opener(adapter, slots=2)
+    try:
+        chosen = engine.models[-1] if options.base else engine.models[0]
+        both = [engine.models[-1], engine.models[0]]
+        models = both if options.compare else [chosen]
+        conversation = Conversation(engine, sampling, models, raw=options.raw)
+        if options.ask is not None:
+            conversation.ask(options.ask)
+            return 0
+        _write("Ask something; /help lists what else there is, an empty line ends.\n")
+        while line := _read():
+            if not conversation.run_command(line):
+                conversation.ask(line)
+    finally:
+        engine.close()
+    return 0
+
+
+def _parser() -> SuggestingParser:
     parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--adapter",
-        type=Path,
-        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
-        "embedded model alone",
-    )
-    parser.add_argument(
-        "--backend",
-        choices=["torch", "llama"],
-        default="torch",
-        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
-    )
+    add_engine_options(parser)
     parser.add_argument("--ask", help="one question; its answer is all that is printed")
     parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
     parser.add_argument(
@@ -67,36 +92,7 @@ def main(args: list[str]) -> int:
     parser.add_argument(
         "--raw", action="store_true", help="without the health layer, see docs/health.md"
     )
-    options = parser.parse_args(args[1:])
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if options.backend == "llama":
-        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
-    from fitbot.generation.loading import open_engine, open_llama_engine
-
-    adapter = options.adapter or latest_adapter(Path("checkpoints"))
-    if options.adapter is None:
-        part = "the base of " if options.base else ""
-        who = f"{part}{adapter}" if adapter else "the embedded model"
-        sys.stderr.write(f"no --adapter named: {who} answers\n")
-    wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
-    sampling = replace(sampling_of(adapter), **{k: v for k, v in wanted.items() if v is not None})
-    opener = open_llama_engine if options.backend == "llama" else open_engine
-    engine = opener(adapter, slots=2)
-    try:
-        chosen = engine.models[-1] if options.base else engine.models[0]
-        both = [engine.models[-1], engine.models[0]]
-        models = both if options.compare else [chosen]
-        conversation = Conversation(engine, sampling, models, raw=options.raw)
-        if options.ask is not None:
-            conversation.ask(options.ask)
-            return 0
-        _write("Ask something; /help lists what else there is, an empty line ends.\n")
-        while line := _read():
-            if not conversation.obey(line):
-                conversation.ask(line)
-    finally:
-        engine.close()
-    return 0
+    return parser
 
 
 class Conversation:
@@ -115,8 +111,8 @@ class Conversation:
         self.system: list[Message] = []
         self.turns: list[Message] = []
 
-    def obey(self, line: str) -> bool:
-        """Do what a line that begins with a slash says; False if it is a question."""
+    def run_command(self, line: str) -> bool:
+        """Run a line that begins with a slash; False if it is a question."""
         word, _, text = line.partition(" ")
         if word == "/reset":
             self.turns = []
@@ -137,7 +133,7 @@ class Conversation:
         The last model's answer goes into the conversation.
         """
         self.turns.append(Message("user", question))
-        verdict = Verdict("ok") if self.raw else judge(self.turns)
+        verdict = HealthVerdict("ok") if self.raw else check_messages(self.turns)
         answer = verdict.message
         if not verdict.model_answers:
             _write(f"{answer}\n")
@@ -170,7 +166,7 @@ class Conversation:
 
     def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
         answer, reason, error = "", None, None
-        with _interrupting(stream):
+        with _cancelling_on_ctrl_c(stream):
             for chunk in stream:
                 text = chunk.text if health is None else health.feed(chunk.text)
                 if chunk.finish_reason and health is not None:
@@ -188,7 +184,7 @@ class Conversation:
 
 
 @contextmanager
-def _interrupting(stream: Stream) -> Iterator[None]:
+def _cancelling_on_ctrl_c(stream: Stream) -> Iterator[None]:
     """Let Ctrl-C stop the answer, not the program."""
     before = signal.signal(signal.SIGINT, lambda *_: stream.cancel())
     try:

@@ -26,6 +26,22 @@ class SuggestingParser(ArgumentParser):
         raise AssertionError  # the parser has exited
 
 
+def add_engine_options(parser: ArgumentParser) -> None:
+    """Add the options of every command that answers: which adapter, and what computes."""
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
+        "embedded model alone",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=["torch", "llama"],
+        default="torch",
+        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
+    )
+
+
 def say(text: str) -> None:
     """Print; a terminal that is not UTF-8 gets question marks, never an error."""
     encoding = sys.stdout.encoding or "utf-8"

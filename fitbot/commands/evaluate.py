@@ -1,19 +1,10 @@
 """The command `fitbot evaluate`: adapters and pairs → table, evaluation.json, report.html."""
 
-from __future__ import annotations
-
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fitbot.commands.command_line import SuggestingParser, say, write_file
 from fitbot.errors import ConfigError
-
-if TYPE_CHECKING:
-    from fitbot.evaluation.cases import Case
-    from fitbot.evaluation.measure import Asked
-    from fitbot.evaluation.models import Lineup
-    from fitbot.generation.messages import Sampling
 
 _OUT = "evaluation"  # folder
 
@@ -27,8 +18,6 @@ def main(args: list[str]) -> int:
     Returns:
         0.
     """
-    from fitbot.commands.command_line import SuggestingParser
-
     parser = SuggestingParser(
         prog="fitbot evaluate",
         usage="fitbot evaluate [ADAPTER ...] --pairs FILE [options]",
@@ -77,49 +66,28 @@ def main(args: list[str]) -> int:
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
     _check(options)
-    from fitbot.audit.shortcuts import preferences_after, preferences_alone
-    from fitbot.commands.command_line import say, write_file
-    from fitbot.evaluation.cases import load_cases
-    from fitbot.evaluation.html import html_page
-    from fitbot.evaluation.measure import measure
-    from fitbot.evaluation.models import Wanted, line_up
-    from fitbot.evaluation.report_data import report_on
-    from fitbot.evaluation.scoring import hush_libraries
+    from fitbot.evaluation.inputs import read_inputs
+    from fitbot.evaluation.models import Overrides
+    from fitbot.evaluation.page import html_page
+    from fitbot.evaluation.run import evaluate
     from fitbot.evaluation.terminal import show_evaluation
-    from fitbot.pairs.chat import Chat, Limits, load_tokenizer
-    from fitbot.pairs.preferences import load_pairs
 
-    started = time.perf_counter()
-    wanted = {name: getattr(options, name) for name in Wanted.__dataclass_fields__}
-    lineup = line_up(options.adapters, Wanted(**wanted))
-    cases = load_cases(options.pairs, limit=options.limit)
-    train = load_pairs(options.train).pairs if options.train else None
-    hush_libraries()
-    chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
-    pairs = chat.encode_pairs(
-        [case.pair for case in cases], Limits(lineup.max_prompt_length, lineup.max_length)
+    overrides = {name: getattr(options, name) for name in Overrides.__dataclass_fields__}
+    inputs = read_inputs(
+        options.adapters,
+        options.pairs,
+        Overrides(**overrides),
+        train_path=options.train,
+        limit=options.limit,
+        num_questions=options.questions,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
     )
     out = options.out or Path(_OUT)
     _make_folder(out)
-
-    texts = [case.pair for case in cases]
-    preferences = preferences_after(train, texts) if train else preferences_alone(texts)
-    read = time.perf_counter()
-    asked = _asked(options, lineup, cases)
-    found, machine = measure(lineup, chat, pairs, asked)
-    measured = time.perf_counter()
-    evaluation = report_on(
-        found,
-        lineup,
-        asked=asked,
-        machine=machine,
-        cases=cases,
-        pairs=pairs,
-        preferences=preferences,
-        path=options.pairs,
-        train=options.train,
-        seconds={"reading": round(read - started, 1), "measuring": round(measured - read, 1)},
-    )
+    evaluation = evaluate(inputs)
     say(show_evaluation(evaluation))
     write_file(out / "evaluation.json", evaluation.to_json())
     write_file(out / "report.html", html_page(evaluation))
@@ -140,37 +108,3 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(
             f"--out {folder}: cannot be written: {error.strerror}; name another folder"
         ) from error
-
-
-def _asked(options: Any, lineup: Lineup, cases: Sequence[Case]) -> Asked:
-    from fitbot.evaluation.measure import Asked
-
-    return Asked(
-        where=_choose(cases, options.questions, options.seed),
-        sampling=_sampling(options, lineup),
-        seed=options.seed,
-        max_new_tokens=options.max_new_tokens,
-    )
-
-
-def _choose(cases: Sequence[Case], most: int, seed: int) -> list[int]:
-    """Choose questions at random; → the first pair of each, in the file's order."""
-    import random
-
-    first: dict[object, int] = {}
-    for index, case in enumerate(cases):
-        first.setdefault(case.pair.prompt, index)
-    return sorted(random.Random(seed).sample(list(first.values()), min(most, len(first))))
-
-
-def _sampling(options: Any, lineup: Lineup) -> Sampling:
-    """Draw as the first adapter's run says, or else as the recipe does."""
-    from dataclasses import replace
-
-    from fitbot.base_model.provenance import answer_settings
-    from fitbot.generation.messages import Sampling
-
-    settings = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
-    own = Sampling(temperature=settings.temperature, top_p=settings.top_p)
-    asked = {name: getattr(options, name) for name in ("temperature", "top_p")}
-    return replace(own, **{name: value for name, value in asked.items() if value is not None})

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger
 from fitbot.base_model.settings import AnswerSettings, ServeSettings
 from fitbot.cluster.launchers import launched_as, placement
 from fitbot.cluster.processes import gather, leave
-from fitbot.cluster.shutdown import end_lost, end_when_told, is_lost, lost
+from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.dpo.callbacks import Bar, RandomState, StepLog
@@ -178,7 +178,7 @@ class FitbotCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:  # more GPUs than there are, and their like
             raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
-        end_when_told(trainer)
+        end_on_sigterm(trainer)
         return trainer
 
     def before_fit(self) -> None:

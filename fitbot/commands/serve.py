@@ -11,19 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.provenance import latest_adapter, provenance_of, serve_settings
+from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
 from fitbot.base_model.settings import LLAMA_SPINS
-from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
-from fitbot.generation.messages import Sampling, sampling_of
-from fitbot.serving.adapters import Loader
-from fitbot.serving.app import Admin, make_server
+from fitbot.generation.messages import Sampling
+from fitbot.serving.engines import LOADER, REMOTE_KEY, open_local, open_remote
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys, make_key
-from fitbot.serving.limits import Limits
-from fitbot.serving.safety import health_layer
+from fitbot.serving.settings import AdapterLoader, AdminSettings, RequestLimits, ServerSettings
 
-_REMOTE_KEY = "FITBOT_REMOTE_KEY"
 # Options that the embedded engine takes.
 _OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged")
 _MORE_ADAPTERS = 4  # that there is room for with --adapters
@@ -34,7 +31,9 @@ _HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 def main(
     args: list[str],
     open_engine: Callable[[], Engine] | None = None,
-    loader: Loader | None = None,
+    loader: AdapterLoader = LOADER,
+    *,
+    health_layer: bool = True,
 ) -> int:
     """Run `fitbot serve`.
 
@@ -43,6 +42,7 @@ def main(
         open_engine: Opens the engine in the worker process, so it must be picklable; by default
             fitbot's own, with the adapter that the options name.
         loader: How that engine takes further adapters; by default as fitbot's own does.
+        health_layer: Check questions and filter answers; only benchmarks leave it out.
 
     Returns:
         0, or 1 if the engine could not be kept alive.
@@ -54,63 +54,67 @@ def main(
     adapter = options.adapter
     if open_engine is None and adapter is None:
         adapter = latest_adapter(Path("checkpoints"))
-        _say(f"no --adapter named: {adapter or 'the embedded model'} answers")
+        _print(f"no --adapter named: {adapter or 'the embedded model'} answers")
     recipe = serve_settings(adapter)
     host, port = options.host or recipe.host, options.port or recipe.port
     if recipe.endpoint not in ("/predict/", "/predict"):
         raise ConfigError(f"serve.endpoint {recipe.endpoint!r}: questions are taken at /predict/")
-    given = {field.name: options[field.name] for field in fields(Limits)}
-    if given["max_request_length"] is None:
-        given["max_request_length"] = recipe.max_request_length
-    limits = Limits(**given)
+    limits = _limits(options, recipe.max_request_length)
     if options.merged:
         _check_merged(options, adapter)
     keys = _keys(host, options.keys_file, insecure=options.insecure)
-    admin = _admin(options, keys, loader or Loader(_add_adapter, _remove_adapter))
-    if open_engine is None:
-        open_engine = _opener(options, adapter, takes_adapters=admin is not None)
-    # Threads that wait must not keep the cores from those that work; torch reads it when loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if options.backend == "llama":
-        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    server = make_server(
-        open_engine,
+    admin = _admin(options, keys, loader)
+    settings = ServerSettings(
+        open_engine or _opener(options, adapter, takes_adapters=admin is not None),
         limits,
         keys,
         sampling=_sampling(adapter, limits),
-        safety=health_layer(),
+        health_layer=health_layer,
         admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
     )
-    _say(f"fitbot serves http://{host}:{port}/ (chat), /predict/ and /v1/ (API)")
+    _set_environment(options.backend)
+    from fitbot.serving.app import make_server  # not before: LitServe is slow to load
+
+    server = make_server(settings)
+    _print(f"fitbot serves http://{host}:{port}/ (chat), /predict/ and /v1/ (API)")
     return server.serve(host, port)
 
 
 def _parser() -> SuggestingParser:
     parser = SuggestingParser(prog="fitbot serve", description=__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--adapter",
-        type=Path,
-        help="folder that fit exported; default: the latest run's in checkpoints/, or else the "
-        "embedded model alone",
-    )
+    add_engine_options(parser)
+    _add_remote_options(parser)
+    _add_access_options(parser)
     parser.add_argument(
         "--merged",
         action="store_true",
         help="add the adapter to the weights and answer with nothing else; refused where rounding "
         "them would lose it, see docs/serving.md",
     )
+    parser.add_argument("--slots", type=int, help="answers written at once; default: the engine's")
     parser.add_argument(
-        "--backend",
-        choices=["torch", "llama"],
-        default="torch",
-        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
+        "--context", type=int, help="tokens of prompt and answer; default: the engine's"
     )
+    parser.add_argument(
+        "--policy",
+        choices=["room", "published"],
+        help="how many tokens an answer may have, see docs/serving.md; default: room",
+    )
+    parser.add_argument(
+        "--max_request_length",
+        type=int,
+        help="characters of one question to /predict/; default: the run's, 1024",
+    )
+    parser.add_class_arguments(RequestLimits, skip={"max_request_length"})
+    return parser
+
+
+def _add_remote_options(parser: SuggestingParser) -> None:
     parser.add_argument(
         "--remote",
         help="let another server answer, any that speaks OpenAI's chat completions, such as "
-        f"http://127.0.0.1:8001/v1; its key comes from ${_REMOTE_KEY}",
+        f"http://127.0.0.1:8001/v1; its key comes from ${REMOTE_KEY}",
     )
     parser.add_argument(
         "--remote_fields",
@@ -118,6 +122,9 @@ def _parser() -> SuggestingParser:
         '\'{"chat_template_kwargs": {"enable_thinking": false}}\'',
     )
     parser.add_argument("--remote_model", help="its model; default: all that it has")
+
+
+def _add_access_options(parser: SuggestingParser) -> None:
     parser.add_argument("--host", choices=_HOSTS, help="address; default: the run's, 0.0.0.0")
     parser.add_argument("--port", type=int, help="from 1024; default: the run's, 8000")
     parser.add_argument(
@@ -138,22 +145,13 @@ def _parser() -> SuggestingParser:
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
     )
-    parser.add_argument("--slots", type=int, help="answers written at once; default: the engine's")
-    parser.add_argument(
-        "--context", type=int, help="tokens of prompt and answer; default: the engine's"
-    )
-    parser.add_argument(
-        "--policy",
-        choices=["room", "published"],
-        help="how many tokens an answer may have, see docs/serving.md; default: room",
-    )
-    parser.add_argument(
-        "--max_request_length",
-        type=int,
-        help="characters of one question to /predict/; default: the run's, 1024",
-    )
-    parser.add_class_arguments(Limits, skip={"max_request_length"})
-    return parser
+
+
+def _limits(options: Any, max_request_length: int) -> RequestLimits:
+    given = {field.name: options[field.name] for field in fields(RequestLimits)}
+    if given["max_request_length"] is None:
+        given["max_request_length"] = max_request_length
+    return RequestLimits(**given)
 
 
 def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
@@ -161,7 +159,7 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     keys = load_keys(keys_file)
     if not keys and not insecure and not _is_local(host):
         keys = [make_key()]
-        _say(
+        _print(
             f"API key, shown only once: {keys[0]}\n"
             f"({host} can be reached from outside. Set ${ENVIRONMENT} or --keys_file for keys that "
             "last, or --host 127.0.0.1; --insecure asks for none.)"
@@ -169,7 +167,7 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     return KeyRing(keys)
 
 
-def _admin(options: Any, keys: KeyRing, loader: Loader) -> Admin | None:
+def _admin(options: Any, keys: KeyRing, loader: AdapterLoader) -> AdminSettings | None:
     """Return who may add adapters, if anybody may; contradicting options are errors."""
     named = f"${ADMIN_ENVIRONMENT} or --admin_keys_file"
     found = load_keys(
@@ -190,7 +188,7 @@ def _admin(options: Any, keys: KeyRing, loader: Loader) -> Admin | None:
     ):
         if wrong:
             raise ConfigError(message)
-    return Admin(ring, directory, loader) if directory else None
+    return AdminSettings(ring, directory, loader) if directory else None
 
 
 def _check_merged(options: Any, adapter: Path | None) -> None:
@@ -208,9 +206,9 @@ def _is_local(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
 
-def _sampling(adapter: Path | None, limits: Limits) -> Sampling:
+def _sampling(adapter: Path | None, limits: RequestLimits) -> Sampling:
     """Return how the adapter's run says answers are drawn, within the limits."""
-    sampling = sampling_of(adapter)
+    sampling = Sampling.from_settings(answer_settings(adapter))
     return replace(sampling, max_new_tokens=min(sampling.max_new_tokens, limits.max_new_tokens))
 
 
@@ -219,63 +217,35 @@ def _opener(options: Any, adapter: Path | None, *, takes_adapters: bool) -> Call
     if options.remote:
         if options.backend != "torch":
             raise ConfigError("--backend: not with --remote, whose engine it is")
-        more = _fields(options.remote_fields)
-        return partial(_open_remote, options.remote, options.remote_model, adapter, more)
+        more = _json_object(options.remote_fields)
+        return partial(open_remote, options.remote, options.remote_model, adapter, more)
     chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
     if takes_adapters:
         chosen.setdefault("more_adapters", _MORE_ADAPTERS)
     if options.backend == "llama":
         del chosen["merged"]
-        return partial(_open_llama_engine, adapter, chosen)
-    return partial(_open_engine, adapter, chosen)
+    return partial(open_local, options.backend, adapter, chosen)
 
 
-def _open_engine(adapter: Path | None, options: dict[str, Any]) -> Engine:
-    from fitbot.generation.loading import open_engine
-
-    engine: Engine = open_engine(adapter, **options)
-    return engine
-
-
-def _open_llama_engine(adapter: Path | None, options: dict[str, Any]) -> Engine:
-    from fitbot.generation.loading import open_llama_engine
-
-    engine: Engine = open_llama_engine(adapter, **options)
-    return engine
-
-
-def _add_adapter(engine: Any, name: str, folder: Path) -> None:
-    from fitbot.generation.loading import add_adapter
-
-    add_adapter(engine, name, folder)
-
-
-def _remove_adapter(engine: Any, name: str) -> None:
-    engine.remove(name)
-
-
-def _fields(text: str | None) -> dict[str, Any]:
+def _json_object(text: str | None) -> dict[str, Any]:
     try:
-        fields = json.loads(text or "{}")
+        found = json.loads(text or "{}")
     except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
+        found = None
+    if not isinstance(found, dict):
         raise ConfigError(f"--remote_fields {text}: it must be a JSON object")
-    return fields
+    return found
 
 
-def _open_remote(url: str, model: str | None, adapter: Path | None, more: dict[str, Any]) -> Engine:
-    from fitbot.generation.remote import RemoteEngine
-
-    return RemoteEngine(
-        url,
-        models=[model] if model else None,
-        api_key=os.environ.get(_REMOTE_KEY),
-        system_prompt=provenance_of(adapter)["data"]["system_prompt"],
-        more=more,
-    )
+def _set_environment(backend: str) -> None:
+    """Set what the worker's libraries read when they are loaded."""
+    # Threads that wait must not keep the cores from those that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     with suppress(OSError):  # a full disk must not keep the server from starting
         print(text, file=sys.stderr, flush=True)  # noqa: T201

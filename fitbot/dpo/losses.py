@@ -5,6 +5,7 @@ Nothing here knows about Lightning, devices, files or models. Notation follows R
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -54,6 +55,36 @@ def dpo_loss(
     return DPOTerms(
         losses, (beta * chosen_logratios).detach(), (beta * rejected_logratios).detach()
     )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a run minimises; named as in its config, see `dpo_loss` and `chosen_nll`."""
+
+    beta: float
+    label_smoothing: float
+    loss: Loss
+    nll_weight: float
+
+    def terms(self, policy_logps: Tensor, reference_logps: Tensor, score_owner: Tensor) -> DPOTerms:
+        """Compute the objective of B pairs.
+
+        Args:
+            policy_logps: (B, 2) nats, chosen and rejected, with gradient.
+            reference_logps: (B, 2) nats, chosen and rejected, without gradient.
+            score_owner: As of `chosen_nll`; not looked at where nll_weight is 0.
+        """
+        terms = dpo_loss(
+            policy_logps,
+            reference_logps,
+            beta=self.beta,
+            label_smoothing=self.label_smoothing,
+            loss=self.loss,
+        )
+        if not self.nll_weight:
+            return terms
+        nll = self.nll_weight * chosen_nll(policy_logps, score_owner)
+        return terms._replace(losses=terms.losses + nll)
 
 
 def margin_sought(loss: Loss, label_smoothing: float) -> float:

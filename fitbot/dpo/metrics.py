@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from fitbot.dpo.losses import DPOTerms
+from fitbot.dpo.losses import DPOTerms, dpo_loss
 
 # Spelt as TRL and the original implementation spell them, so that any DPO reader knows the plots.
 NAMES = (
@@ -43,6 +43,32 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         policy_logps[:, 1],
     )
     return torch.stack(figures).detach().double()
+
+
+def prediction_rows(
+    records: Tensor, policy_logps: Tensor, reference_logps: Tensor, *, beta: float
+) -> list[dict[str, float]]:
+    """List what `predict` writes of each of B pairs.
+
+    Args:
+        records: (B,) index of each pair in its file.
+        policy_logps: (B, 2) nats: chosen, rejected.
+        reference_logps: (B, 2) the same under the reference.
+        beta: The objective's.
+    """
+    terms = dpo_loss(policy_logps, reference_logps, beta=beta)
+    columns = {
+        "pair": records,
+        "logps/chosen": policy_logps[:, 0],
+        "logps/rejected": policy_logps[:, 1],
+        "reference_logps/chosen": reference_logps[:, 0],
+        "reference_logps/rejected": reference_logps[:, 1],
+        "rewards/chosen": terms.chosen_rewards,
+        "rewards/rejected": terms.rejected_rewards,
+        "margin": terms.chosen_rewards - terms.rejected_rewards,
+    }
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 class PairMeans(Metric):

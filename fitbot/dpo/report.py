@@ -16,7 +16,7 @@ from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Saturation
-from fitbot.dpo.verdict import Figures, Verdict, judge
+from fitbot.dpo.verdict import Figures, TrainingVerdict, verdict_on
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -126,11 +126,11 @@ class RunReport:
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
         }
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TrainingVerdict:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         val = data.some_texts("val")
-        return judge(
+        return verdict_on(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
                 train_margin=self._last("train/rewards/margins") or 0.0,

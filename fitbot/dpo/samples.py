@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.policy.greedy import answer_greedily
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Samples(Callback):
         lines = [f"step {trainer.global_step:,}"]
         for pair in chosen:
             ids, _ = chat.encode_prompt(pair.prompt, data.limits.max_prompt_length)
-            new = module.policy.answer_greedily(ids, _TOKENS, chat.end_of_turn_id)
+            new = answer_greedily(module.policy, ids, _TOKENS, chat.end_of_turn_id)
             answer = chat.tokenizer.decode(new, skip_special_tokens=True).strip()
             more = " …" if len(new) == _TOKENS else ""
             lines += [f"  {pair.prompt[-1].content}", f"    {answer}{more}"]

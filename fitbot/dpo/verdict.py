@@ -41,7 +41,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrainingVerdict:
     """One word, and sentences that say why."""
 
     word: Word
@@ -52,7 +52,7 @@ class Verdict:
         return f"{self.word}: " + "; ".join(self.reasons)
 
 
-def judge(figures: Figures) -> Verdict:
+def verdict_on(figures: Figures) -> TrainingVerdict:
     """Draw the verdict; where several hold, the one that makes the others mean least."""
     accuracy = figures.val_accuracy
     reasons = []
@@ -60,10 +60,10 @@ def judge(figures: Figures) -> Verdict:
         reasons.append("there were no validation pairs, so this is of the training pairs only")
         accuracy = figures.train_accuracy
     margin = figures.train_margin if figures.val_margin is None else figures.val_margin
-    low, high, told = 0.0, 1.0, f"reward accuracy {accuracy:.3f}"
+    low, high, summary = 0.0, 1.0, f"reward accuracy {accuracy:.3f}"
     if figures.num_val:
         low, high = wilson_interval(accuracy, figures.num_val)
-        told += f" [{low:.3f}, {high:.3f}] on {figures.num_val:,} validation pairs"
+        summary += f" [{low:.3f}, {high:.3f}] on {figures.num_val:,} validation pairs"
     shortcut = figures.shortcut
     if figures.saturated_at is not None:
         reasons.append(
@@ -71,22 +71,22 @@ def judge(figures: Figures) -> Verdict:
             "learn from then on"
         )
     if abs(margin) < _MOVED and low < 0.5:
-        return Verdict("did not move", [f"{told}, margin {margin:.4f}", *reasons])
+        return TrainingVerdict("did not move", [f"{summary}, margin {margin:.4f}", *reasons])
     if shortcut.is_shortcut and shortcut.accuracy >= accuracy - _REACHED:
-        told += (
+        summary += (
             f" is no more than a rule reaches that never reads the question ({shortcut.rule}: "
             f"{shortcut.accuracy:.3f})"
         )
-        return Verdict("memorised a shortcut", [told, *reasons])
+        return TrainingVerdict("memorised a shortcut", [summary, *reasons])
     if rise := _rise(figures.val_losses):
         reasons.append(f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that")
-        return Verdict("overfitted", [told, *reasons])
+        return TrainingVerdict("overfitted", [summary, *reasons])
     if figures.saturated_at is not None:
-        return Verdict("saturated", [told, *reasons])
+        return TrainingVerdict("saturated", [summary, *reasons])
     if low < 0.5 and figures.num_val:
-        return Verdict("did not move", [f"{told}: no better than chance", *reasons])
+        return TrainingVerdict("did not move", [f"{summary}: no better than chance", *reasons])
     best = f"best rule that never reads the question {shortcut.accuracy:.3f}"
-    return Verdict("learned", [f"{told}, {best}", *reasons])
+    return TrainingVerdict("learned", [f"{summary}, {best}", *reasons])
 
 
 def _rise(losses: list[float]) -> float | None:

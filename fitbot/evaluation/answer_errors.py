@@ -1,24 +1,24 @@
-"""What is wrong with an answer whatever was asked: empty, thinking aloud, looping, never ending."""
+"""Errors of an answer that need no question to be seen: empty, thinking, looping, unfinished."""
 
 import re
 
-# fault → what it means
-FAULTS = {
+# error → what it means; reports call them faults
+ANSWER_ERRORS = {
     "empty": "no letter and no digit",
     "thinking": "a thought, though thinking is off, or its mark",
-    "looping": "words said over and over",
+    "looping": "words repeated over and over",
     "unfinished": "all tokens used up before its end",
 }
 
-_LONGEST = 20  # words of what is repeated
-_TIMES = 4  # that it is said in succession
-_WORDS = 8  # that all of it has at least
+_LONGEST = 20  # words that are repeated
+_TIMES = 4  # how often they come in succession, at least
+_WORDS = 8  # how many that is in all, at least
 _RUN = re.compile(r"(\w{1,10}?)\1{11,}")  # inside a word, as in hahahahahahahahahahahaha
 _MARK = re.compile(r"</?think>")
 
 
-def faults_of(text: str, thought: str, *, finished: bool) -> tuple[str, ...]:
-    """List the faults of an answer.
+def find_errors(text: str, thought: str, *, finished: bool) -> tuple[str, ...]:
+    """List the errors of an answer.
 
     Args:
         text: What the user is shown.
@@ -26,7 +26,7 @@ def faults_of(text: str, thought: str, *, finished: bool) -> tuple[str, ...]:
         finished: Whether it ended by itself.
 
     Returns:
-        Keys of FAULTS.
+        Keys of ANSWER_ERRORS.
     """
     found = {
         "empty": not any(map(str.isalnum, text)),
@@ -34,7 +34,7 @@ def faults_of(text: str, thought: str, *, finished: bool) -> tuple[str, ...]:
         "looping": loops(text),
         "unfinished": not finished,
     }
-    return tuple(fault for fault in FAULTS if found[fault])
+    return tuple(error for error in ANSWER_ERRORS if found[error])
 
 
 def loops(text: str) -> bool:
@@ -45,10 +45,10 @@ def loops(text: str) -> bool:
     >>> loops("Rest, squat, rest, squat, rest, then stretch both legs.")
     False
     """
-    said = text.split()
+    words = text.split()
     for size in range(1, _LONGEST + 1):
         same = 0  # words in a row that equal the one `size` before
-        for one, other in zip(said, said[size:], strict=False):
+        for one, other in zip(words, words[size:], strict=False):
             same = same + 1 if one == other else 0
             if same >= (_TIMES - 1) * size and same + size >= _WORDS:
                 return True

@@ -1,8 +1,9 @@
-"""Questions → what every model of the line-up answers, by fitbot's own engine.
+"""Questions → the answers of every model in the line-up, from fitbot's own engine.
 
-Three answers a question and model: the likeliest tokens (greedy), tokens drawn as the adapter is to
-be asked (sampled), and tokens drawn from the model's own distribution (plain), on which drift and
-entropy are measured. Adapters lie beside one base, as in `fitbot serve`.
+Each model answers each question in three ways: with the likeliest tokens (greedy), with tokens
+sampled by the settings that the adapter is used with (sampled), and with tokens sampled from the
+unchanged distribution (plain). Drift and entropy are measured on the last. One engine holds the
+base and all adapters, as in `fitbot serve`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError, EngineError
-from fitbot.evaluation.answer_errors import faults_of
+from fitbot.evaluation.answer_errors import find_errors
 from fitbot.evaluation.models import Lineup
 from fitbot.evaluation.scoring import compute_dtype_on
 from fitbot.generation.decoders.torch_decoder import Precision
@@ -34,8 +35,8 @@ _SLOTS = {"cpu": 16, "cuda": 128}  # answers at once
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one model says to one question."""
+class ModelAnswer:
+    """What one model answers to one question."""
 
     text: str  # as the user is shown it
     thought: str  # what the user is not shown
@@ -43,19 +44,19 @@ class Answer:
     finished: bool  # ended by itself
 
     @property
-    def faults(self) -> tuple[str, ...]:
-        """See faults.FAULTS."""
-        return faults_of(self.text, self.thought, finished=self.finished)
+    def errors(self) -> tuple[str, ...]:
+        """Keys of answer_errors.ANSWER_ERRORS."""
+        return find_errors(self.text, self.thought, finished=self.finished)
 
 
-class Answers:
-    """Engine, base and adapters; a context that ends the engine."""
+class LineupEngine:
+    """An engine with the base and all adapters of a line-up; a context that closes the engine."""
 
     def __init__(self, lineup: Lineup, chat: Chat, *, device: torch.device, max_new_tokens: int):
         """Load them.
 
         Args:
-            lineup: Whom to ask.
+            lineup: The models to ask.
             chat: Of the line-up's base.
             device: Where to compute.
             max_new_tokens: Tokens of an answer at most.
@@ -65,19 +66,15 @@ class Answers:
             ConfigError: The base is of a kind that the engine does not know, or too short for this.
         """
         context = lineup.max_prompt_length + max_new_tokens
-        base = BaseSettings(
-            base_model=lineup.base_model,
-            load_in_4bit=lineup.load_in_4bit,
-            expand_4bit=lineup.load_in_4bit,
-        )
-        positions = AutoConfig.from_pretrained(
-            resolve_base_model(lineup.base_model)
-        ).max_position_embeddings
+        config = AutoConfig.from_pretrained(resolve_base_model(lineup.base_model))
+        positions = config.max_position_embeddings
         if context > positions:
             raise ConfigError(
                 f"prompts of {lineup.max_prompt_length} tokens and --max_new_tokens "
                 f"{max_new_tokens} exceed the base's {positions} positions; lower the latter"
             )
+        in_4bit = lineup.load_in_4bit
+        base = BaseSettings(lineup.base_model, load_in_4bit=in_4bit, expand_4bit=in_4bit)
         model = load_base(base, device=device, compute_dtype=compute_dtype_on(device))
         folders = {adapter.name: Path(str(adapter.adapter)) for adapter in lineup.adapters}
         rank = max((rank_of(read_adapter(folder)) for folder in folders.values()), default=0)
@@ -91,11 +88,11 @@ class Answers:
         )
         del model
         decoder.warm_up()
-        # By this policy nobody's tokens are halved because others wait.
+        # This policy never halves a request's tokens because others wait.
         self.engine = LocalEngine(
             decoder, chat, rank=rank, max_waiting=2**31, policy="published", below_gib=0.0
         )
-        # What the engine calls them; a folder's name need not be one that it takes.
+        # Their names in the engine, which does not accept every folder's name.
         self._names = {BASE: BASE}
         try:
             for number, (name, folder) in enumerate(folders.items()):
@@ -106,48 +103,48 @@ class Answers:
             raise
         self.max_new_tokens = max_new_tokens
 
-    def __enter__(self) -> "Answers":
+    def __enter__(self) -> "LineupEngine":
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the engine."""
+        """Close the engine."""
         self.engine.close()
 
     def ask(
         self, name: str, kind: str, prompts: Sequence[list[int]], sampling: Sampling, *, seed: int
-    ) -> list[Answer]:
+    ) -> list[ModelAnswer]:
         """Ask one model all questions.
 
         Args:
             name: Of a model in the line-up.
             kind: GREEDY, SAMPLED or PLAIN.
             prompts: Token ids, rendered as they were in training.
-            sampling: How SAMPLED draws.
-            seed: Of the first question; the same question has the same one with every model.
+            sampling: Settings of SAMPLED.
+            seed: Of the first question. A question has the same seed with every model.
 
         Raises:
             EngineError: An answer failed.
         """
-        drawn = {
+        own = {
             GREEDY: Sampling(temperature=0.0, top_p=1.0),
             SAMPLED: sampling,
             PLAIN: Sampling(temperature=1.0, top_p=1.0),
         }[kind]
-        wanted = replace(drawn, max_new_tokens=self.max_new_tokens, reasoning=True)
+        settings = replace(own, max_new_tokens=self.max_new_tokens, reasoning=True)
         streams = [
-            self.engine.submit(prompt, replace(wanted, seed=seed + i), model=self._names[name])
+            self.engine.submit(prompt, replace(settings, seed=seed + i), model=self._names[name])
             for i, prompt in enumerate(prompts)
         ]
-        shown = tqdm(streams, f"{name}: {kind}", disable=None, leave=False)
-        return [_read(stream) for stream in shown]
+        streams_shown = tqdm(streams, f"{name}: {kind}", disable=None, leave=False)
+        return [_read(stream) for stream in streams_shown]
 
 
-def _read(stream: Stream) -> Answer:
+def _read(stream: Stream) -> ModelAnswer:
     text, thought = "", ""
     for chunk in stream:
         text += chunk.text
         thought += chunk.reasoning
     if chunk.error is not None or chunk.usage is None:
         raise EngineError(f"an answer failed: {chunk.error}; nothing was evaluated")
-    return Answer(text, thought, chunk.usage.completion, chunk.finish_reason == "stop")
+    return ModelAnswer(text, thought, chunk.usage.completion, chunk.finish_reason == "stop")

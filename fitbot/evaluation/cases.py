@@ -1,9 +1,9 @@
-"""A preference file → its pairs with what else the file says of them: labels and checks.
+"""A preference file → its pairs with their labels and checks.
 
-Files in the readers' formats need not say anything else; ours does, see data/README.md:
+Both are optional; fitbot's own files have them, see data/README.md:
 
     category, flaw, split   strings that pairs are grouped by
-    check                   an object that tells right answers from wrong ones, see answers.checks
+    check                   an object that tells right answers from wrong ones, see checks.py
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from fitbot.audit.records import prompt_text
-from fitbot.audit.shortcuts import linked
+from fitbot.audit.shortcuts import connected_groups
 from fitbot.audit.text import normalise
 from fitbot.errors import DataError
 from fitbot.evaluation.checks import passes
@@ -58,12 +58,20 @@ def groups_of(cases: Sequence[Case]) -> dict[str, dict[str, list[int]]]:
     }
 
 
-def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
-    """Number pairs by what hangs together: the same question, or the same two answers.
+def first_of_each_question(cases: Sequence[Case]) -> list[int]:
+    """Return the index of each question's first case, in the file's order."""
+    first: dict[object, int] = {}
+    for index, case in enumerate(cases):
+        first.setdefault(case.pair.prompt, index)
+    return list(first.values())
 
-    So a pair and its mirror, where the other answer is the right one, are one group.
+
+def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
+    """Number pairs by group: two are in one if they have the same question or the same two answers.
+
+    So a pair and its mirror, in which the other answer is the right one, are one group.
     """
-    return linked(
+    return connected_groups(
         [
             (
                 (True, normalise(prompt_text(pair))),

@@ -1,7 +1,6 @@
-"""Judge an answer by rules: numbers, names, diet, format, caution. No model is asked.
+"""Check an answer by rules: numbers, names, diet, format, caution. No model is involved.
 
-A check is a small JSON object that stands beside a question in the data set, key `check`. Every key
-in it must hold:
+A check is a small JSON object: the value of a record's key `check`. Every key in it must hold:
 
 | key | holds when |
 |---|---|
@@ -10,7 +9,7 @@ in it must hold:
 | `all` | every one of them occurs |
 | `none` | none of them occurs |
 | `format` | the answer has this form: see FORMATS |
-| `asks` | the answer asks something back (true), or does not (false) |
+| `asks` | the answer asks a question (true), or does not (false) |
 """
 
 import re
@@ -26,7 +25,7 @@ def passes(answer: str, check: dict[str, Any]) -> bool:
     """Say whether an answer passes a check.
 
     Args:
-        answer: The text to judge.
+        answer: The text to check.
         check: See the module's docstring.
 
     Raises:
@@ -45,7 +44,7 @@ def passes(answer: str, check: dict[str, Any]) -> bool:
 
 
 def occurs(words: str, text: str) -> bool:
-    """Say whether words stand in a lower-case text as words of their own, plural or not."""
+    """Return whether words occur in a lower-case text as whole words, plural or not."""
     return re.search(rf"(?<!\w){re.escape(words.lower())}(?:s|es)?(?!\w)", text) is not None
 
 

@@ -28,7 +28,7 @@ def compare(
     measure: str,
     names: tuple[str, str],
     holds: tuple[ArrayLike, ArrayLike],
-    hang_together: Sequence[int],
+    group_ids: Sequence[int],
 ) -> Comparison:
     """Compare two models.
 
@@ -36,7 +36,7 @@ def compare(
         measure: What holds or does not.
         names: Of the two models.
         holds: (N,) true or false for each of them.
-        hang_together: (N,) which pairs or questions are drawn together for the interval. McNemar's
+        group_ids: (N,) which pairs or questions are drawn together for the interval. McNemar's
             test takes each for itself.
     """
     one, other = (np.asarray(values, dtype=np.float64) for values in holds)
@@ -46,7 +46,7 @@ def compare(
         one=names[0],
         other=names[1],
         count=len(one),
-        difference=estimate_mean(other - one, hang_together),
+        difference=estimate_mean(other - one, group_ids),
         gained=gained,
         lost=lost,
         p=mcnemar(gained, lost),

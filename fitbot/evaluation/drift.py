@@ -1,17 +1,17 @@
-"""Plain answers and plain text → how far a model has moved, and what it has forgotten."""
+"""Plain answers and neutral text → how far a model has drifted from its reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitbot.evaluation.answering import PLAIN
 from fitbot.evaluation.intervals import Estimate, estimate_mean
-from fitbot.evaluation.measure import Measured
+from fitbot.evaluation.measure import Measurements
 from fitbot.evaluation.neutral import perplexity
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """How far one model has moved from its reference.
+    """How far one model has drifted from its reference.
 
     The divergence is exact at every position, over the whole vocabulary; its mean over answers that
     the model draws is an estimate of KL(policy || reference).
@@ -24,29 +24,27 @@ class DriftReport:
     tokens: Estimate | None  # of a plain answer
 
 
-def drift_of(found: Measured, hang_together: Sequence[int]) -> DriftReport:
+def drift_of(found: Measurements, group_ids: Sequence[int]) -> DriftReport:
     """Summarise one model's drift.
 
     Args:
         found: What was measured of it.
-        hang_together: The group that each question asked belongs to.
+        group_ids: The group that each question asked belongs to.
     """
     ppl = perplexity(found.text_logps, found.text_tokens)
     if not found.positions:
         return DriftReport(ppl, None, None, None, None)
     places = [
-        group
-        for group, one in zip(hang_together, found.positions, strict=True)
-        for _ in one.entropy
+        group for group, one in zip(group_ids, found.positions, strict=True) for _ in one.entropy
     ]
     divergence, by_answer = None, None
     if found.model.adapter is not None:
         divergence = estimate_mean([x for one in found.positions for x in one.divergence], places)
-        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], hang_together)
+        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], group_ids)
     return DriftReport(
         perplexity=ppl,
         divergence=divergence,
         answer_divergence=by_answer,
         entropy=estimate_mean([x for one in found.positions for x in one.entropy], places),
-        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], hang_together),
+        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], group_ids),
     )

@@ -1,7 +1,7 @@
 """Pairs by label → every model's figures there, beside rules that never read the question.
 
-In one kind of pairs a rule may be right throughout that is worth nothing over all of them: where an
-explanation is asked for, the longer answer is the right one. So rules are measured in every group.
+A rule that is useless over all pairs can be right in every pair of one kind: where an explanation
+is asked for, the longer answer is the right one. So rules are measured in every group.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from fitbot.audit.score import RuleScore
 from fitbot.audit.shortcuts import Preferences, score_rules
 from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.intervals import Estimate
-from fitbot.evaluation.preference import PairFigures
+from fitbot.evaluation.preference import ACCURACY, LIKELIER, PairFigures
 
 ALL = "all"
 
@@ -23,16 +23,25 @@ class Group:
     label: str  # ALL, or a label of the file: category, flaw, split
     value: str
     pairs: int
-    independent: int  # groups of pairs that hang together
+    independent: int  # groups of pairs that depend on each other
     like_length: int  # pairs whose answers are of like length
     rules: list[RuleScore]  # the best first
     figures: dict[str, dict[str, Estimate]]  # by model, by figure
     reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
 
+    def main_figure(self, model: str) -> Estimate:
+        """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
+        figures = self.figures[model]
+        return figures.get(ACCURACY) or figures[LIKELIER]
+
+    def reaching(self, rule: str) -> list[str]:
+        """Return the models that a rule is as good as."""
+        return [model for model, rules in self.reached_by.items() if rule in rules]
+
 
 def measure_groups(
     cases: Sequence[Case],
-    hang_together: Sequence[int],
+    group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Preferences,
 ) -> list[Group]:
@@ -40,13 +49,13 @@ def measure_groups(
 
     Args:
         cases: N pairs.
-        hang_together: (N,) number of the group that each belongs to.
+        group_ids: (N,) number of the group that each belongs to.
         models: What they prefer.
         preferences: What rules prefer.
     """
     parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
     return [
-        _measure(label, value, where, cases, hang_together, models, preferences)
+        _measure(label, value, where, cases, group_ids, models, preferences)
         for label, values in parts.items()
         for value, where in values.items()
     ]
@@ -57,18 +66,18 @@ def _measure(
     value: str,
     where: list[int],
     cases: Sequence[Case],
-    hang_together: Sequence[int],
+    group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Preferences,
 ) -> Group:
     chosen = Preferences({name: x[where] for name, x in preferences.by_rule.items()}, {})
     rules = score_rules(chosen, [cases[i].pair for i in where])
-    figures = {one.model.name: one.estimates(hang_together, where) for one in models}
+    figures = {one.model.name: one.estimates(group_ids, where) for one in models}
     return Group(
         label=label,
         value=value,
         pairs=len(where),
-        independent=len({hang_together[i] for i in where}),
+        independent=len({group_ids[i] for i in where}),
         like_length=int(models[0].like_length[where].sum()),
         rules=rules,
         figures=figures,

@@ -1,7 +1,7 @@
 """Values of pairs or answers → their mean with a 95 % bootstrap interval.
 
-Values that hang together, such as those of a pair and its mirror, are drawn together or not at all:
-a resample draws whole groups, with replacement. N values, C groups, R resamples.
+Values that depend on each other, such as those of a pair and its mirror, form a group. A resample
+draws whole groups, with replacement. N values, C groups, R resamples.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from fitbot.audit.score import wilson_interval
 Floats = NDArray[np.float64]
 
 _RESAMPLES = 5000
-_COUNTS = 20_000_000  # that are held at most: so many groups that there are fewer resamples
+_COUNTS = 20_000_000  # held at most: with many groups there are fewer resamples
 _SEED = 0
 _TAIL = 0.025  # outside the interval, on either side
 
@@ -68,10 +68,10 @@ def estimate_mean(values: ArrayLike, groups: Sequence[int]) -> Estimate:
 def estimate_rate(holds: ArrayLike, groups: Sequence[int]) -> Estimate:
     """Estimate how often something holds.
 
-    Where it always or never does, or in the same share of every group, no resample differs and a
-    bootstrap would be sure of it; then the interval is Wilson's, of so many trials as there are
-    groups. So it is where a model prefers an answer whatever is asked: of a pair and its mirror it
-    is right in one.
+    Where it always or never does, or in the same share of every group, all resamples are equal and
+    a bootstrap has no interval. Then the interval is Wilson's, of as many trials as there are
+    groups. This happens with a model that prefers the same answer whatever the question is: it is
+    right in one of each pair and its mirror.
 
     Args:
         holds: (N,) true or false, 1 or 0; at least one.

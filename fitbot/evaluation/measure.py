@@ -1,4 +1,4 @@
-"""A line-up and pairs → everything that takes a model to find out: answers, log-probs, drift.
+"""A line-up and pairs → what takes the models to compute: answers, log-probs, drift.
 
 First all models answer, by one engine; then each is loaded by itself and scored.
 """
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, Answer, Answers
+from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
 from fitbot.evaluation.models import Lineup, Model
 from fitbot.evaluation.neutral import passages
 from fitbot.evaluation.scoring import Positions, Scorer
@@ -22,17 +22,17 @@ KINDS = (GREEDY, SAMPLED, PLAIN)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How questions are asked."""
+class QuestionSettings:
+    """Which questions are asked, and how."""
 
     where: list[int]  # indices of the pairs whose prompts are asked; may be empty
-    sampling: Sampling  # of the answers drawn as the adapter is to be asked
+    sampling: Sampling  # of sampled answers
     seed: int
     max_new_tokens: int
 
 
 @dataclass(frozen=True)
-class Machine:
+class ComputeInfo:
     """What computed it."""
 
     device: str
@@ -42,21 +42,22 @@ class Machine:
 
 
 @dataclass
-class Measured:
-    """What one model was found to do."""
+class Measurements:
+    """What was measured of one model."""
 
     model: Model
     logps: Tensor  # (N, 2) float64 nats: chosen, rejected
     reference_logps: Tensor  # (N, 2) the same under its reference
     text_logps: list[float]  # of each neutral text, nats
     text_tokens: int  # of all of them, as far as they are scored
-    answers: dict[str, list[Answer]] = field(default_factory=dict)  # kind → one a question asked
+    # By kind, one a question asked.
+    answers: dict[str, list[ModelAnswer]] = field(default_factory=dict)
     positions: list[Positions] = field(default_factory=list)  # of each plain answer
 
 
 def measure(
-    lineup: Lineup, chat: Chat, pairs: Sequence[EncodedPair], asked: Asked
-) -> tuple[list[Measured], Machine]:
+    lineup: Lineup, chat: Chat, pairs: Sequence[EncodedPair], asked: QuestionSettings
+) -> tuple[list[Measurements], ComputeInfo]:
     """Measure all models.
 
     Args:
@@ -73,28 +74,28 @@ def measure(
     answers, precision = _ask_all(lineup, chat, prompts, asked, device)
     texts = [chat.encode_text(text) for text in passages()]
     found = []
-    for model, said in zip(lineup.models, answers, strict=True):
+    for model, own in zip(lineup.models, answers, strict=True):
         scorer = Scorer(lineup, model, device=device)
-        plain = [encode_answer(answer, chat) for answer in said.get(PLAIN, [])]
+        plain = [encode_answer(answer, chat) for answer in own.get(PLAIN, [])]
         found.append(
-            Measured(
+            Measurements(
                 model,
                 *scorer.logps(pairs),
                 text_logps=scorer.text_logps(texts).tolist(),
                 text_tokens=sum(len(ids) - 1 for ids in texts),
-                answers=said,
+                answers=own,
                 positions=scorer.positions(prompts[: len(plain)], plain),
             )
         )
     scored_in = str(scorer.policy.compute_dtype).removeprefix("torch.")
-    return found, Machine(device.type, scored_in, scorer.layout, precision)
+    return found, ComputeInfo(device.type, scored_in, scorer.layout, precision)
 
 
-def encode_answer(answer: Answer, chat: Chat) -> list[int]:
-    """Turn an answer into the token ids that its text is written with, at least one.
+def encode_answer(answer: ModelAnswer, chat: Chat) -> list[int]:
+    """Encode an answer's text, as at least one token.
 
-    They may be others than those that were drawn, where a model spelt a word in an unusual way; and
-    a thought that the user is not shown is left out.
+    The ids can differ from those that were sampled, where a model spelt a word in an unusual way.
+    A thought that the user is not shown is left out.
     """
     ids = chat.encode_text(answer.text)
     return [*ids, chat.end_of_turn_id] if answer.finished or not ids else ids
@@ -106,16 +107,20 @@ def lengths_of(pairs: Sequence[EncodedPair]) -> NDArray[np.int64]:
 
 
 def _ask_all(
-    lineup: Lineup, chat: Chat, prompts: Sequence[list[int]], asked: Asked, device: torch.device
-) -> tuple[list[dict[str, list[Answer]]], str | None]:
+    lineup: Lineup,
+    chat: Chat,
+    prompts: Sequence[list[int]],
+    asked: QuestionSettings,
+    device: torch.device,
+) -> tuple[list[dict[str, list[ModelAnswer]]], str | None]:
     if not prompts:
         return [{} for _ in lineup.models], None
-    with Answers(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:
-        said = [
+    with LineupEngine(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:
+        answers = [
             {
                 kind: engine.ask(model.name, kind, prompts, asked.sampling, seed=asked.seed)
                 for kind in KINDS
             }
             for model in lineup.models
         ]
-        return said, engine.precision
+        return answers, engine.precision

@@ -1,7 +1,7 @@
 """Folders of adapters → the models that are compared: their base, and each adapter on it.
 
-All of them stand on one base and are asked and scored in the same way, or they could not be
-compared. Everything that can be wrong with a folder is found here, before any model is loaded.
+All models share one base and are asked and scored in the same way; otherwise they could not be
+compared. Whatever is wrong with a folder is found here, before any model is loaded.
 """
 
 from collections import Counter
@@ -13,26 +13,16 @@ from typing import Any
 from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
-from fitbot.dpo.losses import Loss
+from fitbot.dpo.losses import Objective
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.messages import BASE
-from fitbot.pairs.chat import Limits
+from fitbot.pairs.chat import LengthLimits
 
-_LIMITS = Limits(max_prompt_length=256, max_length=1024)  # of a base that no run has set any for
-_NEEDED = {
+_LIMITS = LengthLimits(max_prompt_length=256, max_length=1024)  # of a base without an adapter
+_REQUIRED = {  # keys of fitbot.json, by section
     "settings": ("base_model", "load_in_4bit", "adapter", "beta", "label_smoothing"),
-    "data": ("system_prompt", *Limits._fields),
+    "data": ("system_prompt", *LengthLimits._fields),
 }
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a run minimised; named as in its config."""
-
-    beta: float
-    label_smoothing: float
-    loss: Loss
-    nll_weight: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Model:
 
     @property
     def folder(self) -> Path | None:
-        """Where the adapter lies."""
+        """The adapter's folder; None for the base."""
         return None if self.adapter is None else Path(self.adapter)
 
 
@@ -68,8 +58,8 @@ class Lineup:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the user insists on; None where the adapters decide, or a default."""
+class Overrides:
+    """What the user sets; None: as the adapters' runs had it, or the default."""
 
     base_model: str | None = None
     load_in_4bit: bool | None = None
@@ -78,13 +68,13 @@ class Wanted:
     max_length: int | None = None
 
 
-def line_up(folders: Sequence[str], wanted: Wanted) -> Lineup:
-    """Find out which models are to be compared.
+def resolve_models(folders: Sequence[str], overrides: Overrides) -> Lineup:
+    """Read which models are to be compared.
 
     Args:
-        folders: Of adapters that fit or export wrote, or of runs whose adapter is meant; with none,
-            the base alone is evaluated.
-        wanted: What the user insists on.
+        folders: Adapters that fit or export wrote, or runs, whose adapter is taken; with none, the
+            base alone is evaluated.
+        overrides: What the user sets.
 
     Raises:
         AdapterError: A folder holds no adapter, a damaged one, or one of another base.
@@ -92,11 +82,11 @@ def line_up(folders: Sequence[str], wanted: Wanted) -> Lineup:
             contradict each other.
     """
     found = [_adapter_folder(folder) for folder in folders]
-    told = [_told(folder) for folder in found]
-    base_model, load_in_4bit = _base_of(found, told, wanted)
+    metadata = [_read_metadata(folder) for folder in found]
+    base_model, load_in_4bit = _shared_base(found, metadata, overrides)
     alone = {"system_prompt": EMBEDDED_SYSTEM_PROMPT if base_model == EMBEDDED else None}
     rendering = {
-        name: _rendering(name, [entry["data"][name] for entry in told] or [default], wanted)
+        name: _shared(name, [entry["data"][name] for entry in metadata] or [default], overrides)
         for name, default in (alone | _LIMITS._asdict()).items()
     }
     if rendering["max_length"] <= rendering["max_prompt_length"]:
@@ -106,7 +96,7 @@ def line_up(folders: Sequence[str], wanted: Wanted) -> Lineup:
             "--max_length and --max_prompt_length"
         )
     models = [Model(BASE, None, None, None)]
-    models += [_model(*entry) for entry in zip(_names(found), found, told, strict=True)]
+    models += [_model(*entry) for entry in zip(_names(found), found, metadata, strict=True)]
     return Lineup(base_model, load_in_4bit, **rendering, models=models)
 
 
@@ -123,56 +113,52 @@ def _adapter_folder(folder: str) -> Path:
     return path
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    """Read what an export says of its training, and make sure that it is whole."""
-    told = provenance_of(folder)
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    """Read what an export says of its training, and check that the export is complete."""
+    metadata = provenance_of(folder)
     read_adapter(folder)
     lora_settings_of(str(folder))
-    for section, keys in _NEEDED.items():
-        missing = [key for key in keys if key not in told.get(section, {})]
+    for section, keys in _REQUIRED.items():
+        missing = [key for key in keys if key not in metadata.get(section, {})]
         if missing:
             raise AdapterError(
                 f"{folder}/{PROVENANCE_FILE}: {section} lacks {', '.join(missing)}; export the "
                 "adapter anew"
             )
-    return told
+    return metadata
 
 
-def _base_of(
-    folders: Sequence[Path], told: Sequence[dict[str, Any]], wanted: Wanted
+def _shared_base(
+    folders: Sequence[Path], metadata: Sequence[dict[str, Any]], overrides: Overrides
 ) -> tuple[str, bool]:
     """Return the base that all adapters share, and whether it is held in 4 bits."""
-    if not told:
-        held = True if wanted.load_in_4bit is None else wanted.load_in_4bit
-        return wanted.base_model or EMBEDDED, held
-    bases = [(entry["settings"]["base_model"], entry["settings"]["load_in_4bit"]) for entry in told]
-    first = bases[0]
-    asked = (wanted.base_model or first[0], _either(wanted.load_in_4bit, first[1]))
+    bases = [
+        (entry["settings"]["base_model"], entry["settings"]["load_in_4bit"]) for entry in metadata
+    ]
+    first = bases[0] if bases else (EMBEDDED, True)
+    in_4bit = first[1] if overrides.load_in_4bit is None else overrides.load_in_4bit
+    asked = (overrides.base_model or first[0], in_4bit)
     for folder, base in zip(folders, bases, strict=True):
         for other, where in ((first, str(folders[0])), (asked, "the command line")):
             if _identity(base) != _identity(other):
                 raise AdapterError(
-                    f"{folder} was trained on {_words(base)}, {where} says {_words(other)}; only "
-                    "models of one base can be compared, evaluate the others by themselves"
+                    f"{folder} was trained on {_describe(base)}, {where} says {_describe(other)}; "
+                    "only models of one base can be compared, evaluate the others by themselves"
                 )
-    return first
+    return first if bases else asked
 
 
 def _identity(base: tuple[str, bool]) -> tuple[str, bool]:
     return resolve_base_model(base[0]), base[1]
 
 
-def _either(wanted: bool | None, default: bool) -> bool:
-    return default if wanted is None else wanted
-
-
-def _words(base: tuple[str, bool]) -> str:
+def _describe(base: tuple[str, bool]) -> str:
     return f"{base[0]}{' in 4 bits' if base[1] else ', not in 4 bits'}"
 
 
-def _rendering(name: str, values: Sequence[Any], wanted: Wanted) -> Any:
+def _shared(name: str, values: Sequence[Any], overrides: Overrides) -> Any:
     """Return a setting that all adapters share, unless the user says otherwise."""
-    asked = getattr(wanted, name)
+    asked = getattr(overrides, name)
     if asked is not None:
         return asked
     if any(value != values[0] for value in values):
@@ -185,7 +171,7 @@ def _rendering(name: str, values: Sequence[Any], wanted: Wanted) -> Any:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Call adapters by their run where that tells them apart."""
+    """Name adapters by their run, or by their folder where runs share a name."""
     short = [folder.parent.name if folder.name == "adapter" else folder.name for folder in folders]
     shared = Counter([BASE, *short])
     if any(folders.count(folder) > 1 for folder in folders):
@@ -196,8 +182,8 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _model(name: str, folder: Path, told: dict[str, Any]) -> Model:
-    settings = told["settings"]
+def _model(name: str, folder: Path, metadata: dict[str, Any]) -> Model:
+    settings = metadata["settings"]
     reference = settings["adapter"]
     if reference is not None:
         try:
@@ -207,7 +193,7 @@ def _model(name: str, folder: Path, told: dict[str, Any]) -> Model:
                 f"{folder} was trained from another adapter, its reference, which is not there any "
                 f"more: {error}"
             ) from error
-    # Runs of before there was a choice had this loss.
+    # Runs from before there was a choice had this loss.
     loss, nll_weight = settings.get("loss", "sigmoid"), settings.get("nll_weight", 0.0)
     objective = Objective(settings["beta"], settings["label_smoothing"], loss, nll_weight)
     return Model(name, str(folder), reference, objective)

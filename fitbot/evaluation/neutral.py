@@ -1,6 +1,6 @@
-"""A few plain texts that have nothing to do with fitness: what a model must not forget.
+"""A few plain texts that have nothing to do with fitness, to measure what a model forgets.
 
-They were written for this project, so that no model has learned them by heart.
+They were written for this project, so no model has seen them in training.
 """
 
 import math

@@ -1,10 +1,9 @@
-"""An Evaluation → the one table of all models, as texts: what terminal and page both show."""
+"""An Evaluation → the table of all models that both terminal and page show, as texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fitbot.evaluation.answer_errors import FAULTS
-from fitbot.evaluation.groups import Group
+from fitbot.evaluation.answer_errors import ANSWER_ERRORS
 from fitbot.evaluation.intervals import Estimate
 from fitbot.evaluation.preference import (
     ACCURACY,
@@ -16,7 +15,7 @@ from fitbot.evaluation.preference import (
     LIKELIER_PER_TOKEN,
     REJECTED_CHANGE,
 )
-from fitbot.evaluation.report import JUDGED, Evaluation, ModelReport
+from fitbot.evaluation.report import RATED, Evaluation, ModelReport
 
 # figure → what a row is called
 _ON_PAIRS = {
@@ -53,14 +52,8 @@ def overview(evaluation: Evaluation) -> list[Row]:
 
 
 def measure_label(measure: str) -> str:
-    """Say what a comparison's measure is called."""
+    """Return the name of a comparison's measure."""
     return _ON_PAIRS.get(measure, measure)
-
-
-def main_figure(group: Group, name: str) -> Estimate:
-    """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
-    figures = group.figures[name]
-    return figures.get(ACCURACY) or figures[LIKELIER]
 
 
 def _drift(models: Sequence[ModelReport]) -> Iterator[Row]:
@@ -74,14 +67,14 @@ def _drift(models: Sequence[ModelReport]) -> Iterator[Row]:
 
 
 def _answers(models: Sequence[ModelReport]) -> Iterator[Row]:
-    for kind in JUDGED:
+    for kind in RATED:
         rates = {r.model.name: r.answers[kind] for r in models if r.answers}
         if not rates:
             continue
         yield Row(f"{kind} answers pass", {n: _text(x.passes) for n, x in rates.items()})
-        for fault in FAULTS:
-            if any(x.faults[fault].value for x in rates.values()):
-                yield Row(f"  {fault}", {n: _text(x.faults[fault]) for n, x in rates.items()})
+        for error in ANSWER_ERRORS:
+            if any(x.faults[error].value for x in rates.values()):
+                yield Row(f"  {error}", {n: _text(x.faults[error]) for n, x in rates.items()})
         yield Row("  tokens", {n: _text(x.tokens) for n, x in rates.items()})
 
 

@@ -1,9 +1,11 @@
-"""Figures of an Evaluation → SVG that stands inside a page and takes its colours and font."""
+"""An Evaluation → plots, as SVG inside a page; they take the page's colours and font."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
+from numpy.typing import ArrayLike
 
 from fitbot.evaluation.intervals import Estimate
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
@@ -20,7 +22,7 @@ class Line(NamedTuple):
     rule: float | None
 
 
-def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> str:
+def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> Markup:
     """Draw each group's rates with their intervals, model beside model; a bar marks the best rule.
 
     Args:
@@ -51,11 +53,17 @@ def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> str:
         return as_svg(figure, f"{what} by group and model, with 95 % confidence intervals")
 
 
-def plot_changes(chosen: Sequence[float], rejected: Sequence[float]) -> str:
-    """Draw the histograms of what became of both answers' log-probs, (N,) nats each."""
+def plot_changes(logps: ArrayLike, reference: ArrayLike) -> Markup:
+    """Draw histograms of how both answers' log-probs changed.
+
+    Args:
+        logps: (N, 2) nats: chosen, rejected.
+        reference: (N, 2) the same under the reference.
+    """
+    change = np.subtract(logps, reference)
     figure, axes = new_figure(height=2.4)
-    edges = np.histogram_bin_edges(np.array([chosen, rejected]), bins=_BINS)
-    for name, colour, values in (("chosen", BLUE, chosen), ("rejected", ORANGE, rejected)):
+    edges = np.histogram_bin_edges(change, bins=_BINS)
+    for name, colour, values in zip(("chosen", "rejected"), (BLUE, ORANGE), change.T, strict=True):
         counts, _ = np.histogram(values, bins=edges)
         axes.stairs(counts, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(counts, edges, color=colour, linewidth=1.5, label=name)

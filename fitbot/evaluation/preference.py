@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitbot.dpo.losses import DPOTerms, chosen_nll, dpo_loss
 from fitbot.dpo.metrics import NAMES, pair_figures
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
-from fitbot.evaluation.models import Model, Objective
+from fitbot.evaluation.models import Model
 
 LIKE_LENGTH = 0.1  # share of the longer answer's tokens that the shorter one may lack
 
@@ -60,7 +59,8 @@ class PairFigures:
             LIKELIER_PER_TOKEN: _is_higher(by_token),
         }
         if model.objective is not None:
-            terms = _terms(model.objective, logps, reference, lengths)
+            owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
+            terms = model.objective.terms(logps, reference, owner)
             self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
             change: Floats = (logps - reference).numpy()
             self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T
@@ -75,7 +75,7 @@ class PairFigures:
         """Estimate the mean of every figure.
 
         Args:
-            groups: (N,) which pairs hang together.
+            groups: (N,) the group of each pair; see cases.dependent_groups.
             where: Indices of the pairs that count, at least one.
         """
         found = {
@@ -87,24 +87,6 @@ class PairFigures:
             if of in self.columns and alike:
                 found[name] = estimate_rate(self.columns[of][alike], [groups[i] for i in alike])
         return found
-
-
-def _terms(
-    objective: Objective, logps: Tensor, reference: Tensor, lengths: NDArray[np.int64]
-) -> DPOTerms:
-    """Compute the terms of the run's own objective."""
-    terms = dpo_loss(
-        logps,
-        reference,
-        beta=objective.beta,
-        label_smoothing=objective.label_smoothing,
-        loss=objective.loss,
-    )
-    if not objective.nll_weight:
-        return terms
-    owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
-    more = objective.nll_weight * chosen_nll(logps, owner)
-    return terms._replace(losses=terms.losses + more)
 
 
 @dataclass(frozen=True)

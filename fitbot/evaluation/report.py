@@ -3,17 +3,17 @@
 import json
 from dataclasses import asdict, dataclass
 
+from fitbot.evaluation.answer_rates import AnswerRates
 from fitbot.evaluation.answering import GREEDY, SAMPLED
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.drift import DriftReport
 from fitbot.evaluation.groups import Group
-from fitbot.evaluation.judging import Rates
-from fitbot.evaluation.measure import Asked, Machine
+from fitbot.evaluation.measure import ComputeInfo, QuestionSettings
 from fitbot.evaluation.models import Lineup, Model
 from fitbot.evaluation.preference import Displacement
 from fitbot.pairs.chat import CutReport
 
-JUDGED = (GREEDY, SAMPLED)  # kinds of answers that are judged and shown
+RATED = (GREEDY, SAMPLED)  # kinds of answers that are rated and shown
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,29 @@ class ModelReport:
     model: Model
     displacement: Displacement | None
     drift: DriftReport
-    answers: dict[str, Rates]  # by kind; empty if nothing was asked
+    answers: dict[str, AnswerRates]  # by kind; empty if nothing was asked
     logps: list[tuple[float, float]]  # of every pair, nats: chosen, rejected
     reference_logps: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One answer as the report shows it."""
+class AnswerReport:
+    """One answer to a question."""
 
     text: str
     passes: bool | None  # None: the question has no check
-    faults: tuple[str, ...]
+    faults: tuple[str, ...]  # keys of ANSWER_ERRORS
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One question and all answers to it."""
+class QuestionReport:
+    """One question and the answers to it."""
 
     record: int
     question: str
     chosen: str
     labels: dict[str, str]
-    answers: dict[str, dict[str, Shown]]  # by model, by kind
+    answers: dict[str, dict[str, AnswerReport]]  # by model, by kind
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ class Evaluation:
 
     version: str  # of fitbot
     lineup: Lineup
-    asked: Asked
-    machine: Machine
+    asked: QuestionSettings
+    machine: ComputeInfo
     pairs: PairsReport
     models: list[ModelReport]
     groups: list[Group]  # all pairs first
     rules_unmeasured: dict[str, str]
     comparisons: list[Comparison]
     verdicts: dict[str, list[str]]  # by model
-    exchanges: list[Exchange]
-    seconds: dict[str, float]  # the only part that another run writes otherwise
+    exchanges: list[QuestionReport]  # one a question asked
+    seconds: dict[str, float]  # the only part that differs between two runs
 
     @property
     def whole(self) -> Group:

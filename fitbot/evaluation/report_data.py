@@ -1,4 +1,4 @@
-"""What was measured → one Evaluation: estimates with intervals, comparisons, a verdict in words."""
+"""What was measured → one Evaluation: estimates with intervals, comparisons, conclusions."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -6,118 +6,115 @@ from itertools import combinations
 from fitbot import __version__
 from fitbot.audit.records import prompt_text
 from fitbot.audit.shortcuts import Preferences
-from fitbot.evaluation.answer_errors import FAULTS
+from fitbot.evaluation.answer_errors import ANSWER_ERRORS
+from fitbot.evaluation.answer_rates import PASSES, mark_answers, passes_check, rate_answers
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.comparison import Comparison, compare
+from fitbot.evaluation.conclusions import draw_conclusions
 from fitbot.evaluation.drift import drift_of
-from fitbot.evaluation.groups import measure_groups
-from fitbot.evaluation.judging import PASSES, judge, passed, verdicts_on
-from fitbot.evaluation.measure import Asked, Machine, Measured, lengths_of
-from fitbot.evaluation.models import Lineup
+from fitbot.evaluation.groups import Group, measure_groups
+from fitbot.evaluation.inputs import EvaluationInputs
+from fitbot.evaluation.measure import ComputeInfo, Measurements, lengths_of
 from fitbot.evaluation.preference import ACCURACY, LIKELIER, PairFigures, displacement_of
 from fitbot.evaluation.report import (
-    JUDGED,
+    RATED,
+    AnswerReport,
     Evaluation,
-    Exchange,
     ModelReport,
     PairsReport,
-    Shown,
+    QuestionReport,
 )
-from fitbot.evaluation.verdict import say_what_it_means
-from fitbot.pairs.chat import EncodedPair, report_cuts
+from fitbot.pairs.chat import report_cuts
 
 
-def report_on(
-    found: Sequence[Measured],
-    lineup: Lineup,
-    *,
-    asked: Asked,
-    machine: Machine,
-    cases: Sequence[Case],
-    pairs: Sequence[EncodedPair],
+def build_evaluation(
+    found: Sequence[Measurements],
+    inputs: EvaluationInputs,
+    machine: ComputeInfo,
     preferences: Preferences,
-    path: str,
-    train: str | None,
     seconds: dict[str, float],
 ) -> Evaluation:
     """Draw up the report.
 
     Args:
         found: What was measured, one a model of the line-up.
-        lineup: The models.
-        asked: How questions were asked.
+        inputs: What was evaluated.
         machine: What computed it.
-        cases: N pairs.
-        pairs: The same, encoded.
         preferences: What rules that never read the question prefer.
-        path: Of the pairs.
-        train: Of the pairs that the rules learned from; None: by cross-validation.
         seconds: What took how long.
     """
-    hang_together = dependent_groups([case.pair for case in cases])
-    lengths = lengths_of(pairs)
+    cases, asked = inputs.cases, inputs.questions
+    group_ids = dependent_groups([case.pair for case in cases])
+    lengths = lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
-    groups = measure_groups(cases, hang_together, figures, preferences)
-    put = [cases[i] for i in asked.where]  # the questions
-    put_groups = [hang_together[i] for i in asked.where]
+    groups = measure_groups(cases, group_ids, figures, preferences)
+    questions = [cases[i] for i in asked.where]
+    question_ids = [group_ids[i] for i in asked.where]
     models = [
-        _model_report(x, own, hang_together, put, put_groups)
+        _model_report(x, own, group_ids, questions, question_ids)
         for x, own in zip(found, figures, strict=True)
     ]
-    comparisons = _compare_pairs(figures, hang_together) + _compare_answers(found, put, put_groups)
+    comparisons = _compare_pairs(figures, group_ids)
+    comparisons += _compare_answers(found, questions, question_ids)
     return Evaluation(
         version=__version__,
-        lineup=lineup,
+        lineup=inputs.lineup,
         asked=asked,
         machine=machine,
-        pairs=PairsReport(
-            path=path,
-            pairs=len(cases),
-            independent=len(set(hang_together)),
-            labels=list(dict.fromkeys(group.label for group in groups[1:])),
-            checked=sum(case.check is not None for case in cases),
-            cut=report_cuts(pairs),
-            rules_learned_from=train,
-            asked=len(put),
-        ),
+        pairs=_pairs_report(inputs, group_ids, groups),
         models=models,
         groups=groups,
         rules_unmeasured=preferences.unmeasured,
         comparisons=comparisons,
-        verdicts=say_what_it_means(models, groups[0], comparisons),
-        exchanges=_exchanges(found, put),
+        verdicts=draw_conclusions(models, groups[0], comparisons),
+        exchanges=_question_reports(found, questions),
         seconds=seconds,
     )
 
 
+def _pairs_report(
+    inputs: EvaluationInputs, group_ids: Sequence[int], groups: Sequence[Group]
+) -> PairsReport:
+    return PairsReport(
+        path=inputs.path,
+        pairs=len(inputs.cases),
+        independent=len(set(group_ids)),
+        labels=list(dict.fromkeys(group.label for group in groups[1:])),
+        checked=sum(case.check is not None for case in inputs.cases),
+        cut=report_cuts(inputs.pairs),
+        rules_learned_from=inputs.train_path,
+        asked=len(inputs.questions.where),
+    )
+
+
 def _model_report(
-    found: Measured,
+    found: Measurements,
     figures: PairFigures,
-    hang_together: Sequence[int],
-    put: Sequence[Case],
-    put_groups: Sequence[int],
+    group_ids: Sequence[int],
+    questions: Sequence[Case],
+    question_ids: Sequence[int],
 ) -> ModelReport:
     return ModelReport(
         model=found.model,
-        displacement=displacement_of(figures, hang_together),
-        drift=drift_of(found, put_groups),
+        displacement=displacement_of(figures, group_ids),
+        drift=drift_of(found, question_ids),
         answers={
-            kind: judge(found.answers[kind], put, put_groups) for kind in JUDGED if found.answers
+            kind: rate_answers(found.answers[kind], questions, question_ids)
+            for kind in RATED
+            if found.answers
         },
         logps=found.logps.tolist(),
         reference_logps=found.reference_logps.tolist(),
     )
 
 
-def _compare_pairs(
-    figures: Sequence[PairFigures], hang_together: Sequence[int]
-) -> list[Comparison]:
+def _compare_pairs(figures: Sequence[PairFigures], group_ids: Sequence[int]) -> list[Comparison]:
     return [
         compare(
             measure,
             (one.model.name, other.model.name),
             (one.columns[measure], other.columns[measure]),
-            hang_together,
+            group_ids,
         )
         for one, other in combinations(figures, 2)
         for measure in (LIKELIER, ACCURACY)
@@ -126,37 +123,39 @@ def _compare_pairs(
 
 
 def _compare_answers(
-    found: Sequence[Measured], put: Sequence[Case], put_groups: Sequence[int]
+    found: Sequence[Measurements], questions: Sequence[Case], question_ids: Sequence[int]
 ) -> list[Comparison]:
-    checked = [i for i, case in enumerate(put) if case.check is not None]
+    checked = [i for i, case in enumerate(questions) if case.check is not None]
     compared = []
-    for kind in JUDGED if put else ():
-        marks = {one.model.name: verdicts_on(one.answers[kind], put) for one in found}
+    for kind in RATED if questions else ():
+        marks = {one.model.name: mark_answers(one.answers[kind], questions) for one in found}
         for one, other in combinations(marks, 2):
-            for measure in (PASSES, *FAULTS):
-                where = checked if measure == PASSES else range(len(put))
+            for measure in (PASSES, *ANSWER_ERRORS):
+                where = checked if measure == PASSES else range(len(questions))
                 holds = [[marks[name][measure][i] for i in where] for name in (one, other)]
-                together = [put_groups[i] for i in where]
-                if together:
+                ids = [question_ids[i] for i in where]
+                if ids:
                     label = f"{kind}: {measure}"
-                    compared.append(compare(label, (one, other), (holds[0], holds[1]), together))
+                    compared.append(compare(label, (one, other), (holds[0], holds[1]), ids))
     return compared
 
 
-def _exchanges(found: Sequence[Measured], put: Sequence[Case]) -> list[Exchange]:
-    def shown(one: Measured, kind: str, place: int) -> Shown:
+def _question_reports(
+    found: Sequence[Measurements], questions: Sequence[Case]
+) -> list[QuestionReport]:
+    def report(one: Measurements, kind: str, place: int) -> AnswerReport:
         answer = one.answers[kind][place]
-        return Shown(answer.text, passed(answer, put[place]), answer.faults)
+        return AnswerReport(answer.text, passes_check(answer, questions[place]), answer.errors)
 
     return [
-        Exchange(
+        QuestionReport(
             record=case.pair.record,
             question=prompt_text(case.pair),
             chosen=case.pair.chosen,
             labels=case.labels,
             answers={
-                one.model.name: {kind: shown(one, kind, place) for kind in JUDGED} for one in found
+                one.model.name: {kind: report(one, kind, place) for kind in RATED} for one in found
             },
         )
-        for place, case in enumerate(put)
+        for place, case in enumerate(questions)
     ]

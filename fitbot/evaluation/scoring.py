@@ -21,14 +21,15 @@ from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
 
 
 class Positions(NamedTuple):
-    """A model's next-token distributions where an answer's tokens stand, one after the other."""
+    """A model's next-token distributions at each token of an answer."""
 
     divergence: list[float]  # nats, KL(policy || reference) over the whole vocabulary
     entropy: list[float]  # nats, of the policy
@@ -50,14 +51,14 @@ def compute_dtype_on(device: torch.device) -> torch.dtype:
 
 
 def hush_libraries() -> None:
-    """Keep transformers and bitsandbytes from telling of progress and of kernels they lack."""
+    """Silence transformers' progress bars and bitsandbytes' warnings of missing kernels."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     getLogger("bitsandbytes").setLevel(ERROR)
 
 
 class Scorer:
-    """One model's weights, asked for log-probs; its reference is the same base."""
+    """Computes log-probs under one model and its reference, which share the base's weights."""
 
     def __init__(self, lineup: Lineup, model: Model, *, device: torch.device):
         """Load base and adapter.
@@ -122,7 +123,7 @@ class Scorer:
             (N,) float64 nats; the first token has nothing before it and is not scored.
         """
         found = torch.empty(len(texts), dtype=torch.float64)
-        for indices, batch in self._batches([_alone(ids[:1], ids[1:]) for ids in texts], "text"):
+        for indices, batch in self._batches([_single(ids[:1], ids[1:]) for ids in texts], "text"):
             found[indices] = self.policy.logps_without_gradient(batch)[:, 0].double().cpu()
         return found
 
@@ -131,7 +132,7 @@ class Scorer:
     ) -> list[Positions]:
         """Compare the model with its reference at every position of N answers."""
         found = [Positions([], [])] * len(prompts)
-        pairs = [_alone(*both) for both in zip(prompts, answers, strict=True)]
+        pairs = [_single(*both) for both in zip(prompts, answers, strict=True)]
         for indices, batch in self._batches(pairs, "drift"):
             owners = batch.score_owner.cpu()
             both = torch.stack(self.policy.divergence(batch)).cpu()
@@ -143,10 +144,10 @@ class Scorer:
     def _batches(
         self, pairs: Sequence[EncodedPair], what: str
     ) -> Iterator[tuple[list[int], PairBatch]]:
-        """Lay pairs out in passes, those of like length together; → their indices, and the pass."""
+        """Group pairs of like length into batches; → their indices, and the batch."""
         device = self.policy.device
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
-        sizes = [_size(pairs[index], self.layout) for index in order]
+        sizes = [tokens_in_pass(pairs[index], self.layout) for index in order]
         groups = pack_by_tokens(sizes, default_token_budget(device))
         for group in tqdm(
             groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
@@ -156,15 +157,9 @@ class Scorer:
             yield indices, to_device(batch, device)
 
 
-def _alone(prompt: list[int], completion: list[int]) -> EncodedPair:
-    """Put one completion where a pair has two; the other is a token that nobody looks at."""
+def _single(prompt: list[int], completion: list[int]) -> EncodedPair:
+    """Make a pair of one completion; the other is a single token whose score is not used."""
     return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
-
-
-def _size(pair: EncodedPair, layout: Layout) -> int:
-    if layout == "shared":
-        return pair.num_tokens
-    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
 
 
 def _put_adapter(policy: Policy, folder: Path) -> None:
@@ -173,11 +168,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
         f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
         for name, tensor in load_file(folder / "adapter_model.safetensors").items()
     }
-    own = {
-        f"network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight"
-        for layer in policy.weights.layers
-        for letter in "AB"
-    }
+    own = {f"network.{name}" for name in policy.weights.named_weights()}
     try:
         if odd := sorted(own ^ set(weights)):
             raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
@@ -190,7 +181,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
 def _exact_layout(policy: Policy, max_length: int) -> Layout:
     """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
     try:
-        policy.check_layout("shared", max_length)
+        check_layout(policy, "shared", max_length)
     except ConfigError:
         return "rows"
     return "shared"

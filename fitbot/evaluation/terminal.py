@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from fitbot.audit.score import RuleScore
+from fitbot.audit.terminal import rule_line, unmeasured_lines
+from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import ALL, Group
-from fitbot.evaluation.judging import PASSES
-from fitbot.evaluation.overview import main_figure, measure_label, overview
+from fitbot.evaluation.overview import measure_label, overview
 from fitbot.evaluation.report import Evaluation
-from fitbot.report.terminal import WIDTH, wrap
+from fitbot.report.terminal import WIDTH, shorten, wrap
 
 _LABEL = 28
 _CELL = 24
-_MODELS = (WIDTH - _LABEL) // _CELL  # that stand beside each other
-_CHANCE = 0.05  # below which faults differ enough to be told
-_WORST, _ENOUGH = 8, 10  # flaws that are shown, of so many pairs at least; a page has all of them
+_MODELS = (WIDTH - _LABEL) // _CELL  # beside each other
+_CHANCE = 0.05  # p below which a difference of faults is shown
+_WORST, _ENOUGH = 8, 10  # flaws that are shown, each with at least so many pairs; the page has all
 
 
 def show_evaluation(evaluation: Evaluation) -> str:
@@ -72,7 +72,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
         groups = [group for group in evaluation.groups if group.label == label]
         if label == "flaw" and len(groups) > _WORST:
             groups = [group for group in groups if group.pairs >= _ENOUGH]
-            groups.sort(key=lambda group: main_figure(group, shown[0]).value)
+            groups.sort(key=lambda group: group.main_figure(shown[0]).value)
             groups = groups[:_WORST]
             yield f"  flaws of {_ENOUGH} pairs or more, the {len(groups)} hardest"
         elif label != ALL:
@@ -83,12 +83,12 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
 def _group(group: Group, names: Sequence[str]) -> str:
     value = group.value if group.label == ALL else f"  {group.value}"
     cells = "".join(
-        f"{'>' if group.reached_by[name] else ' '}{main_figure(group, name)!s:<{_CELL - 1}}"
+        f"{'>' if group.reached_by[name] else ' '}{group.main_figure(name)!s:<{_CELL - 1}}"
         for name in names
     )
     best = group.rules[0]
-    start = f"  {_cut(value, _LABEL - 3):<{_LABEL - 2}}{group.pairs:>5} {cells}"
-    return _cut(f"{start} {best.accuracy:.2f} {best.rule}", WIDTH).rstrip()
+    start = f"  {shorten(value, _LABEL - 3):<{_LABEL - 2}}{group.pairs:>5} {cells}"
+    return shorten(f"{start} {best.accuracy:.2f} {best.rule}", WIDTH).rstrip()
 
 
 def _rules(evaluation: Evaluation) -> Iterator[str]:
@@ -96,24 +96,18 @@ def _rules(evaluation: Evaluation) -> Iterator[str]:
     how = f"learned from {learned}" if learned else "learned ones by cross-validation"
     yield f"rules that never read the question, on the same pairs ({how})"
     for score in whole.rules:
-        reaching = [name for name, rules in whole.reached_by.items() if score.rule in rules]
-        yield _rule(score, reaching)
-    for rule, why in evaluation.rules_unmeasured.items():
-        yield from wrap(f"{rule:<28}     -  {why}", "  ", " " * 38)
-
-
-def _rule(score: RuleScore, reaching: Sequence[str]) -> str:
-    reached = f"  as good as {', '.join(reaching)}" if reaching else ""
-    interval = f"[{score.low:.3f}, {score.high:.3f}]"
-    return _cut(f"  {score.rule:<28}{score.accuracy:>6.3f}  {interval}{reached}", WIDTH)
+        reaching = whole.reaching(score.rule)
+        reached = f"  as good as {', '.join(reaching)}" if reaching else ""
+        yield shorten(f"{rule_line(score)}{reached}", WIDTH)
+    yield from unmeasured_lines(evaluation.rules_unmeasured)
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
     yield "difference on the same pairs and questions; how many changed; McNemar's exact p"
     for found in comparisons:
-        fault = ":" in found.measure and not found.measure.endswith(PASSES)
-        if not fault or found.p < _CHANCE:
-            versus = _cut(f"{_short(found.one)} → {_short(found.other)}", 25)
+        is_error = ":" in found.measure and not found.measure.endswith(PASSES)
+        if not is_error or found.p < _CHANCE:
+            versus = shorten(f"{_short(found.one)} → {_short(found.other)}", 25)
             yield (
                 f"  {measure_label(found.measure):<24}{versus:<26}{found.difference!s:<24}"
                 f"+{found.gained} -{found.lost}  p {found.p:.2g}"
@@ -122,7 +116,3 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 def _short(name: str) -> str:
     return name if len(name) < _CELL else f"…{name[2 - _CELL :]}"
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: room - 1]}…"

@@ -1,12 +1,11 @@
-"""A trained adapter → a folder that plain PEFT loads, or merged weights; the command `export`.
+"""A trained adapter → a folder that plain PEFT loads.
 
 The folder holds the adapter (safetensors), the tokenizer with its chat template, a model card, and
-`fitbot.json`: base, data hashes, settings, versions and metrics, so that an adapter can always tell
-what it was made from.
+`fitbot.json`: base, data hashes, settings, versions and metrics, so that it is always known what an
+adapter was made from.
 """
 
 import json
-import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,7 @@ from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
 
-logger = logging.getLogger(__name__)
-
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-
-
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "lightning")
 _STATE_PREFIX = "policy.network."
 
@@ -44,7 +39,7 @@ def export_adapter(
         folder: Where to; made if missing.
         state_dict: The module's adapter weights, as its checkpoints hold them.
         hyper_parameters: The module's settings.
-        training: What fitbot.json says besides base, settings and versions.
+        training: What fitbot.json records besides base, settings and versions.
 
     Returns:
         The folder.
@@ -53,18 +48,18 @@ def export_adapter(
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {_peft_name(name): value.cpu().contiguous() for name, value in state_dict.items()}
-    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
     base_model = hyper_parameters["base_model"]
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
     config.inference_mode = True
     config.save_pretrained(folder)
     load_tokenizer(base_model).save_pretrained(folder)
-    open_weights(folder)
+    copy_mode(folder)
     provenance = {
         "base_model": base_model,
         "settings": hyper_parameters,
         "versions": {"fitbot": __version__} | {name: version(name) for name in _PACKAGES},
-        "sha256": {name: sha256_of(folder / name) for name in ADAPTER_FILES},
+        "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         **training,
     }
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
@@ -72,16 +67,16 @@ def export_adapter(
     return folder
 
 
-def open_weights(folder: Path) -> None:
-    """Let whoever may read the tokenizer read the weights."""
-    # safetensors writes for the owner alone, and a server may be another user, as in a container.
+def copy_mode(folder: Path) -> None:
+    """Give the weights' files the permissions of the tokenizer's."""
+    # safetensors writes for the owner alone, but in a container a server may be another user.
     mode = (folder / "tokenizer.json").stat().st_mode
     for file in folder.glob("*.safetensors"):
         file.chmod(mode)
 
 
 def _peft_name(name: str) -> str:
-    """PEFT's files leave out our wrapper's name and the adapter's."""
+    """Return a weight's name in PEFT's files, which leave out our wrapper and the adapter."""
     return name.removeprefix(_STATE_PREFIX).replace(f".{POLICY_ADAPTER}.", ".")
 
 
@@ -100,7 +95,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return what fitbot.json says of a checkpoint's training: step, data, settings of the run."""
+    """Return what fitbot.json records of a checkpoint's training: step, data, run settings."""
     return {
         "step": checkpoint["global_step"],
         "data": checkpoint["PreferenceDataModule"]["provenance"],
@@ -109,45 +104,38 @@ def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model_card(provenance: dict[str, Any]) -> str:
-    data, settings = provenance["data"], provenance["settings"]
-    metrics = provenance.get("metrics", {})
-    rows = [f"| {name} | {value} |" for name, value in metrics.items()]
-    files = [
+    base_model, data = provenance["base_model"], provenance["data"]
+    files = "\n".join(
         f"- {split}: `{data[split]['path']}`, {data[split]['pairs']:,} pairs, "
         f"sha256 of their tokens `{data[split]['sha256'][:16]}`"
         for split in ("train", "val")
         if split in data
-    ]
-    return "\n".join(
-        [
-            "---",
-            f"base_model: {provenance['base_model']}",
-            "library_name: peft",
-            "tags: [dpo, lora]",
-            "---",
-            "",
-            f"# LoRA adapter for {provenance['base_model']}",
-            "",
-            f"Trained by direct preference optimisation (beta {settings['beta']}) with fitbot "
-            f"{provenance['versions']['fitbot']}. It was rendered with thinking off and the system "
-            f"prompt {data['system_prompt']!r}; ask it the same way.",
-            "",
-            "## Pairs",
-            "",
-            *files,
-            "",
-            "## Figures of the run",
-            "",
-            *(
-                ["| figure | value |", "|---|---|", *rows]
-                if rows
-                else ["See summary.json of the run."]
-            ),
-            "",
-            "Reward accuracy and margin say how far the policy moved towards its training pairs, "
-            "not that its answers are right. This is not medical advice.",
-            "",
-            "All settings and versions are in `fitbot.json`.",
-            "",
-        ]
     )
+    rows = [f"| {name} | {value} |" for name, value in provenance.get("metrics", {}).items()]
+    figures = "\n".join(["| figure | value |", "|---|---|", *rows])
+    return f"""\
+---
+base_model: {base_model}
+library_name: peft
+tags: [dpo, lora]
+---
+
+# LoRA adapter for {base_model}
+
+Trained by direct preference optimisation (beta {provenance["settings"]["beta"]}) with fitbot \
+{provenance["versions"]["fitbot"]}. It was rendered with thinking off and the system prompt \
+{data["system_prompt"]!r}; ask it the same way.
+
+## Pairs
+
+{files}
+
+## Figures of the run
+
+{figures if rows else "See summary.json of the run."}
+
+Reward accuracy and margin say how far the policy moved towards its training pairs, not that its \
+answers are right. This is not medical advice.
+
+All settings and versions are in `fitbot.json`.
+"""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import read_adapter
+from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
@@ -53,13 +54,13 @@ def export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> dict[str, A
     chat = Chat(load_tokenizer(base_model), system_prompt=provenance["data"]["system_prompt"])
     weights = None if alone else read_adapter(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_base(folder / BASE_FILE, model, chat, kind)
+    write_base(folder / BASE_FILE, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
     files = [BASE_FILE]
     if weights is not None:
         write_adapter(
             folder / ADAPTER_FILE,
             weights,
-            architecture=model.config.model_type,
+            architecture=family_of(model.config).gguf.architecture,
             heads=model.config.num_attention_heads,
             key_heads=model.config.num_key_value_heads,
         )
@@ -113,7 +114,7 @@ def drift_of(
     Args:
         file: The base.
         kind: Of its matrices.
-        weights: An adapter's, see `Decoder.adapt`; None for the base alone.
+        weights: An adapter's, see `TorchDecoder.adapt`; None for the base alone.
         model: The network in float32; the adapter is added to its weights.
         chat: Renders the texts that are compared on.
 

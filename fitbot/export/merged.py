@@ -2,18 +2,23 @@
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.provenance import PROVENANCE_FILE
-from fitbot.base_model.settings import LoraSettings
+from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError
-from fitbot.export.adapter import open_weights, training_of
-from fitbot.pairs.chat import load_tokenizer
-
-WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge loses too much
+from fitbot.export.adapter import copy_mode, training_of
+from fitbot.generation.merging import WORTH_MERGING
+from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
+from fitbot.pairs.preferences import load_pairs
+from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +40,38 @@ def export_merged(
     Returns:
         Mean and largest absolute change of a completion's log-prob, nats; the share of the
         adapter's own change that merged weights still show; the number of completions measured.
-    """
-    from fitbot.base_model.loading import load_policy_network
-    from fitbot.base_model.settings import BaseSettings
-    from fitbot.pairs.batch import collate_pairs
-    from fitbot.pairs.chat import Chat, Limits
-    from fitbot.pairs.preferences import load_pairs
-    from fitbot.policy.policy import Policy, to_device
 
+    Raises:
+        AdapterError: The adapter does not fit the base.
+    """
     settings, data = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
+    policy = _load_policy(settings, checkpoint["state_dict"])
+    chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
+    pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
+    batches = [
+        to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device)
+        for pair in chat.encode_pairs(
+            pairs, LengthLimits(data["max_prompt_length"], data["max_length"])
+        )
+    ]
+
+    reference, unmerged = _score(policy.reference_logps, batches), _score(policy.logps, batches)
+    policy.network.merge_adapter()
+    merged = _score(policy.logps, batches)
+
+    drift = _measure_drift(reference, unmerged, merged)
+    policy.network.unload().save_pretrained(folder)  # the layers are merged already
+    chat.tokenizer.save_pretrained(folder)
+    copy_mode(folder)
+    provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}
+    (folder / PROVENANCE_FILE).write_text(
+        json.dumps({**provenance, **training_of(checkpoint)}, indent=2) + "\n", "utf-8"
+    )
+    return drift
+
+
+def _load_policy(settings: dict[str, Any], state_dict: dict[str, Tensor]) -> Policy:
+    """Load the expanded base with the checkpoint's adapter beside it."""
     base = BaseSettings(
         base_model=settings["base_model"],
         load_in_4bit=settings["load_in_4bit"],
@@ -55,27 +83,27 @@ def export_merged(
         base, LoraSettings(**settings["lora"]), device=device, compute_dtype=torch.bfloat16
     )
     policy = Policy(network, compute_dtype=torch.bfloat16).eval()
-    weights = {k.removeprefix("policy."): v for k, v in checkpoint["state_dict"].items()}
+    weights = {name.removeprefix("policy."): value for name, value in state_dict.items()}
     if policy.load_state_dict(weights, strict=False).unexpected_keys:
         raise AdapterError("the checkpoint's adapter does not fit its base model")
+    return policy
 
-    chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
-    pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
-    limits = Limits(data["max_prompt_length"], data["max_length"])
-    batches = [
-        to_device(collate_pairs([pair], layout="rows", pad_id=0), device)
-        for pair in chat.encode_pairs(pairs, limits)
-    ]
-    with torch.no_grad():
-        reference = torch.cat([policy.reference_logps(batch) for batch in batches])
-        before = torch.cat([policy.logps(batch) for batch in batches])
-        policy.network.merge_adapter()
-        after = torch.cat([policy.logps(batch) for batch in batches])
-    change = (after - before).abs()
+
+@torch.no_grad()
+def _score(logps: Callable[[PairBatch], Tensor], batches: Sequence[PairBatch]) -> Tensor:
+    """Return the log-probs of all completions, (P, 2) for P pairs."""
+    return torch.cat([logps(batch) for batch in batches])
+
+
+def _measure_drift(reference: Tensor, unmerged: Tensor, merged: Tensor) -> dict[str, float]:
+    """Compare the log-probs of base, unmerged and merged model, (P, 2) each."""
+    change = (merged - unmerged).abs()
+    kept, whole = (merged - reference).flatten(), (unmerged - reference).flatten()
     drift = {
         "mean_nats": change.mean().item(),
         "max_nats": change.max().item(),
-        "effect_kept": _share((after - reference).flatten(), (before - reference).flatten()),
+        # Regress one change on the other: 1 is all of it, NaN that there was none.
+        "effect_kept": (kept @ whole / (whole @ whole)).item(),
         "completions": change.numel(),
     }
     logger.info(
@@ -89,17 +117,4 @@ def export_merged(
             "bf16 weights are too coarse for this adapter: what it adds to a weight is lost in the "
             "rounding; keep it unmerged (fitbot export without --merge)"
         )
-    merged = policy.network.unload()  # the layers are merged already
-    merged.save_pretrained(folder)
-    chat.tokenizer.save_pretrained(folder)
-    open_weights(folder)
-    provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}
-    (folder / PROVENANCE_FILE).write_text(
-        json.dumps({**provenance, **training_of(checkpoint)}, indent=2) + "\n", "utf-8"
-    )
     return drift
-
-
-def _share(kept: torch.Tensor, whole: torch.Tensor) -> float:
-    """Regress one change on another: 1 means all of it, NaN that there was none."""
-    return (kept @ whole / (whole @ whole)).item()

@@ -1,4 +1,4 @@
-"""How an exported adapter is served by engines for many machines: vLLM, Ray Serve LLM.
+"""Start scripts that serve an exported adapter on many machines: vLLM, Ray Serve LLM.
 
 fitbot stays in front, for keys, limits and the health layer: `fitbot serve --remote URL`.
 """
@@ -18,7 +18,7 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM takes no other --max-lora-r
 
 
 def write_deployment(adapter: Path, target: str) -> Path:
-    """Write what starts an engine with this adapter into its folder.
+    """Write a script that starts an engine with this adapter into the adapter's folder.
 
     Args:
         adapter: Folder that `fitbot export` wrote.
@@ -29,8 +29,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's.
-        ConfigError: Its base lies in this installation, its rank is more than vLLM takes, or
-            there is no such target.
+        ConfigError: Its base is the embedded model, its rank is more than vLLM takes, or there is
+            no such target.
     """
     if target not in TARGETS:
         raise ConfigError(f"--target {target}: there are {', '.join(TARGETS)}")
@@ -40,8 +40,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
             f"{adapter} is on the embedded model, which no other engine knows; train on a hub model"
         )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    rank = next((room for room in _RANKS if room >= config["r"]), None)
-    if rank is None:  # Ray's engine is vLLM, too
+    rank = next((rank for rank in _RANKS if rank >= config["r"]), None)
+    if rank is None:  # for Ray, too: its engine is vLLM
         raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")
     file = adapter / TARGETS[target]
     write = _vllm if target == "vllm" else _ray
@@ -52,12 +52,12 @@ def write_deployment(adapter: Path, target: str) -> Path:
 def _vllm(base_model: str, adapter: Path, rank: int) -> str:
     options = {
         "--served-model-name": BASE,
-        "--tokenizer": str(adapter),  # with the chat template of the training
+        "--tokenizer": str(adapter),  # with the chat template of training
         "--enable-lora": None,
         "--lora-modules": f"{TUNED}={adapter}",
         "--max-lora-rank": str(rank),
         "--default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
-        "--generation-config": "vllm",  # what a request leaves out is not the base's to choose
+        "--generation-config": "vllm",  # defaults of requests are not the base's
         "--max-model-len": str(_CONTEXT),
         "--host": "127.0.0.1",
         "--port": str(_PORT),

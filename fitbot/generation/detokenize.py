@@ -1,7 +1,7 @@
-"""Tokens of an answer → text that is safe to show, as early as it is.
+"""Tokens of an answer → text to send out, as soon as it is certain.
 
-What could still change is held back: a character of several tokens, a stop string that has only
-begun, a thought that the user is not to see.
+Held back is what may still change: a character of several tokens, or the beginning of a stop
+string. Thoughts are kept apart from the text.
 """
 
 import codecs
@@ -14,14 +14,14 @@ THINKING, DONE_THINKING = "<think>", "</think>"
 
 
 class TokenBytes:
-    """What every token stands for, in bytes, so that decoding a token is looking it up.
+    """The bytes of every token, so that decoding a token is one look-up.
 
     Raises:
-        ConfigError: The tokenizer's tokens are not strings of bytes, whatever stands beside them.
+        ConfigError: The tokenizer is not byte-level.
     """
 
     def __init__(self, tokenizer: Any):
-        """Read a byte-level tokenizer's vocabulary; its special tokens stand for nothing."""
+        """Read a byte-level tokenizer's vocabulary; its special tokens have no bytes."""
         byte_of = {character: byte for byte, character in _characters_of_bytes().items()}
         added = tokenizer.get_added_vocab()
         special = set(tokenizer.all_special_ids)
@@ -40,7 +40,7 @@ class TokenBytes:
             ) from error
 
     def __getitem__(self, token: int) -> bytes:
-        """Look a token up; those beyond the vocabulary, which only pad it, stand for nothing."""
+        """Look a token up; those beyond the vocabulary, which only pad it, have no bytes."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
     def text(self, token: int) -> str:
@@ -59,13 +59,13 @@ def _characters_of_bytes() -> dict[int, str]:
 
 
 class AnswerText:
-    """The text of one answer while its tokens come; what it thinks by itself is kept apart.
+    """The text of one answer while its tokens come, and its thoughts apart from it.
 
     Args:
-        token_bytes: What tokens stand for.
-        stop: Strings that end the answer; a thought may hold them.
-        prompt: Its tokens; some templates begin a thought that the answer goes on with.
-        reasoning: Keep thoughts, to be taken by `take_reasoning`; else they are lost.
+        token_bytes: The bytes of every token.
+        stop: Strings that end the answer; inside a thought they do not.
+        prompt: Its tokens; some templates begin a thought there, which the answer continues.
+        reasoning: Keep thoughts for `take_reasoning`; otherwise they are dropped.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class AnswerText:
     ):
         """Begin an answer."""
         self.stopped = False
-        self.in_thought = False  # whether the newest token belongs to a thought, or is its mark
+        self.in_thought = False  # whether the newest token is part of a thought, or of its marks
         self.reasoning = ""
         self._keeps_reasoning = reasoning
         self._bytes = token_bytes
@@ -89,14 +89,14 @@ class AnswerText:
         self._held = ""  # what may become a stop string
 
     def add(self, token: int) -> str:
-        """Take a token; returns the text that it makes sure."""
+        """Add a token; returns the text that is certain now and was not before."""
         was_in_thought = self._thoughts.inside
         shown = self._show(*self._thoughts.feed(self._characters.decode(self._bytes[token])))
         self.in_thought = was_in_thought or self._thoughts.inside
         return shown
 
     def finish(self) -> str:
-        """Return what was held back, now that nothing follows."""
+        """Return the text that was held back; no more tokens follow."""
         shown = self._show(*self._thoughts.feed(self._characters.decode(b"", final=True)))
         shown += self._show(*self._thoughts.finish())
         if not self.stopped:
@@ -104,7 +104,7 @@ class AnswerText:
         return shown
 
     def take_reasoning(self) -> str:
-        """Return what of its thoughts is new."""
+        """Return the thoughts since the last call."""
         reasoning, self.reasoning = self.reasoning, ""
         return reasoning
 
@@ -124,19 +124,19 @@ class AnswerText:
 
 
 class Thoughts:
-    """Tells what stands between <think> and </think> from what is said.
+    """Separates thoughts, between <think> and </think>, from the text around them.
 
     Blank lines at the beginning of a thought, and after it, belong to neither.
     """
 
     def __init__(self, *, inside: bool = False) -> None:
-        """Begin with what is said, or within a thought."""
+        """Begin outside of a thought, or inside one."""
         self.inside = inside
-        self._fresh = inside  # there was a mark and no text since
+        self._fresh = inside  # whether there was no text since the last mark
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, str]:
-        """Take text; returns what of it is said and what is thought."""
+        """Add a piece of text; returns its parts outside and inside of thoughts."""
         text, parts = self._held + text, {False: "", True: ""}
         while True:
             mark = DONE_THINKING if self.inside else THINKING
@@ -151,7 +151,7 @@ class Thoughts:
         return parts[False], parts[True]
 
     def finish(self) -> tuple[str, str]:
-        """Return what was held back."""
+        """Return what was held back, as `feed` does."""
         text, self._held = self._begun(self._held), ""
         return ("", text) if self.inside else (text, "")
 
@@ -162,8 +162,12 @@ class Thoughts:
 
 
 def _begins(text: str, mark: str) -> int:
-    """Count the characters at the end of text that `mark` begins with."""
-    if mark[0] not in text[1 - len(mark) :]:  # as nearly always
+    """Count the characters at the end of a text that are the beginning of a mark.
+
+    >>> _begins("so far. <thi", THINKING)
+    4
+    """
+    if mark[0] not in text[1 - len(mark) :]:  # nearly always
         return 0
     for length in range(min(len(mark) - 1, len(text)), 0, -1):
         if text.endswith(mark[:length]):

@@ -1,7 +1,8 @@
-"""What every engine that answers promises: a conversation goes in, chunks of text come out.
+"""The contract of every engine that answers: a conversation goes in, a stream of chunks comes out.
 
-These are the terms; nothing here computes. `local.py` is the embedded engine.
-Token ids, models and devices are the engine's own affair; HTTP is nobody's here.
+`Engine` is the protocol and `Stream` carries the chunks of one answer; `messages` has the data that
+they pass. `scheduler.LocalEngine` computes on this machine, `remote.RemoteEngine` asks a server.
+Nothing here knows of models, devices or HTTP.
 """
 
 import asyncio
@@ -13,94 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from fitbot.errors import RequestError
 from fitbot.generation.messages import Chunk, Sampling, Stats
 from fitbot.pairs.formats import Message
-
-
-@dataclass(eq=False)
-class Stream:
-    """The chunks of one answer, as they come; iterate over it once, with `for` or `async for`.
-
-    Leaving the loop early does not end the answer: call `cancel`. The engine's thread puts chunks
-    in, any other thread or event loop takes them out.
-    """
-
-    _chunks: "queue.SimpleQueue[Chunk]" = field(default_factory=queue.SimpleQueue)
-    _alarm: "_Alarm | None" = None
-    cancelled: bool = False
-
-    def put(self, chunk: Chunk) -> None:
-        """Add a chunk; for engines."""
-        self._chunks.put(chunk)
-        if self._alarm is not None:
-            self._alarm.ring(self)
-
-    def cancel(self) -> None:
-        """Ask the engine to stop within a step; the last chunk then says "cancelled"."""
-        self.cancelled = True
-
-    def __iter__(self) -> Iterator[Chunk]:
-        """Wait for each chunk."""
-        while True:
-            chunk = self._chunks.get()
-            yield chunk
-            if chunk.finish_reason:
-                return
-
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
-        """Wait for each chunk without holding up the event loop."""
-        self._alarm = alarm = _Alarm.of(asyncio.get_running_loop())
-        while True:
-            # Before looking, or a chunk that comes in between would wake nobody.
-            rung = alarm.set_for(self)
-            try:
-                chunk = self._chunks.get_nowait()
-            except queue.Empty:
-                await rung
-                continue
-            yield chunk
-            if chunk.finish_reason:
-                return
-
-
-class _Alarm:
-    """Wakes those who wait in one event loop: however many chunks came, the loop is woken once."""
-
-    _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Alarm]" = WeakKeyDictionary()
-
-    def __init__(self, loop: asyncio.AbstractEventLoop):
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._rung: list[Stream] = []
-        self._waiting: dict[Stream, asyncio.Future[None]] = {}
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> "_Alarm":
-        return cls._of_loops.setdefault(loop, cls(loop))
-
-    def set_for(self, stream: Stream) -> "asyncio.Future[None]":
-        """Return what is done once a chunk has come."""
-        future = self._waiting.get(stream)
-        if future is None or future.done():
-            future = self._waiting[stream] = self._loop.create_future()
-        return future
-
-    def ring(self, stream: Stream) -> None:
-        """Wake whoever waits for a stream; from any thread."""
-        with self._lock:
-            self._rung.append(stream)
-            if len(self._rung) > 1:
-                return  # it has been woken, and has not looked yet
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        with self._lock:
-            rung, self._rung = self._rung, []
-        for stream in rung:
-            future = self._waiting.pop(stream, None)
-            if future is not None and not future.done():
-                future.set_result(None)
 
 
 class Engine(Protocol):
@@ -117,7 +33,7 @@ class Engine(Protocol):
         *,
         model: str | None = None,
         deadline: float | None = None,
-    ) -> Stream:
+    ) -> "Stream":
         """Accept a request; its chunks come through the stream that is returned.
 
         Args:
@@ -128,15 +44,117 @@ class Engine(Protocol):
 
         Raises:
             RequestError: It can never be answered: no such model, a prompt that leaves no room.
-            BusyError: Not now; too many are waiting.
-            EngineError: Never again; the engine is dead.
+            BusyError: It cannot be answered now; too many requests are waiting.
+            EngineError: Nothing can be answered any more; the engine has failed or is closed.
         """
 
     def stats(self) -> Stats:
-        """Say how busy it is; never waits."""
+        """Return how busy the engine is; never waits."""
 
     def health(self) -> str | None:
-        """Say why it cannot answer any more, or None when all is well; never waits."""
+        """Return why the engine cannot answer any more, or None if it can; never waits."""
 
     def close(self) -> None:
-        """End: what is active or waiting is cancelled."""
+        """Stop the engine; active and waiting requests end with "cancelled"."""
+
+
+def choose_model(models: Sequence[str], model: str | None) -> str:
+    """Return the model that a request names; if it names none, the first one.
+
+    Raises:
+        RequestError: The engine has no such model.
+    """
+    if model is None:
+        return models[0]
+    if model not in models:
+        raise RequestError(f"no model {model!r}; there are {', '.join(models)}")
+    return model
+
+
+@dataclass(eq=False)
+class Stream:
+    """The chunks of one answer, as they come; iterate over it once, with `for` or `async for`.
+
+    Leaving the loop early does not end the answer: call `cancel`. The engine's thread puts chunks
+    in, any other thread or event loop takes them out.
+    """
+
+    _chunks: "queue.SimpleQueue[Chunk]" = field(default_factory=queue.SimpleQueue)
+    _waker: "_LoopWaker | None" = None
+    cancelled: bool = False
+
+    def put(self, chunk: Chunk) -> None:
+        """Add a chunk; for engines."""
+        self._chunks.put(chunk)
+        if self._waker is not None:
+            self._waker.wake(self)
+
+    def cancel(self) -> None:
+        """Ask the engine to stop within a step; the last chunk then says "cancelled"."""
+        self.cancelled = True
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Wait for each chunk."""
+        while True:
+            chunk = self._chunks.get()
+            yield chunk
+            if chunk.finish_reason:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Chunk]:
+        """Wait for each chunk without blocking the event loop."""
+        self._waker = waker = _LoopWaker.of(asyncio.get_running_loop())
+        while True:
+            # Before the queue is read: a chunk that comes in between must wake this coroutine too.
+            arrival = waker.next_chunk_of(self)
+            try:
+                chunk = self._chunks.get_nowait()
+            except queue.Empty:
+                await arrival
+                continue
+            yield chunk
+            if chunk.finish_reason:
+                return
+
+
+class _LoopWaker:
+    """Wakes the coroutines of one event loop that wait for chunks.
+
+    However many chunks come in the meantime, the loop is woken once.
+    """
+
+    _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopWaker]" = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._arrived: list[Stream] = []
+        self._waiting: dict[Stream, asyncio.Future[None]] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "_LoopWaker":
+        return cls._of_loops.setdefault(loop, cls(loop))
+
+    def next_chunk_of(self, stream: Stream) -> "asyncio.Future[None]":
+        """Return a future that is done once the stream has a new chunk."""
+        future = self._waiting.get(stream)
+        if future is None or future.done():
+            future = self._waiting[stream] = self._loop.create_future()
+        return future
+
+    def wake(self, stream: Stream) -> None:
+        """Wake the coroutine that waits for a stream; from any thread."""
+        with self._lock:
+            self._arrived.append(stream)
+            if len(self._arrived) > 1:
+                return  # the loop has been woken and has not looked yet
+        with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
+            self._loop.call_soon_threadsafe(self._resolve)
+
+    def _resolve(self) -> None:
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        for stream in arrived:
+            future = self._waiting.pop(stream, None)
+            if future is not None and not future.done():
+                future.set_result(None)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fitbot.errors import BusyError, DataError, EngineError, RequestError, RoomError
 from fitbot.generation.detokenize import AnswerText, TokenBytes
-from fitbot.generation.engine import Stream
+from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.llama_models import LlamaModels, Told, ask
 from fitbot.generation.messages import (
     BASE,
@@ -30,7 +30,7 @@ from fitbot.generation.messages import (
     TokenLogprob,
     Usage,
 )
-from fitbot.generation.token_budget import Policy, Room, grant
+from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
@@ -46,7 +46,7 @@ class LlamaRequest:
 
     prompt: list[int]
     sampling: Sampling
-    granted: int
+    budget: int  # new tokens
     server: Any
     deadline: float | None
     stream: Stream
@@ -65,7 +65,7 @@ class LlamaEngine:
         *,
         adapters: int = 0,
         max_waiting: int = 64,
-        policy: Policy = "room",
+        policy: BudgetRule = "room",
     ):
         """Open the base and start answering with it.
 
@@ -74,7 +74,7 @@ class LlamaEngine:
             chat: Renders conversations as in training.
             adapters: How many `add` may add.
             max_waiting: Requests accepted beyond those that are active.
-            policy: How many tokens a request is granted.
+            policy: How many tokens a request may have, see `answer_budget`.
 
         Raises:
             ConfigError: llama.cpp cannot open the base.
@@ -114,9 +114,7 @@ class LlamaEngine:
     ) -> Stream:
         """See `Engine`."""
         servers = self.servers
-        name = next(iter(servers)) if model is None else model
-        if name not in servers:
-            raise RequestError(f"no model {name!r}; there are {', '.join(servers)}")
+        name = choose_model(tuple(servers), model)
         ids = self._encode(prompt)
         context = self.opener.context
         with self._changed:
@@ -125,14 +123,14 @@ class LlamaEngine:
             if busy >= self.slots + self.max_waiting:
                 raise BusyError(f"{busy} requests are being answered or waiting")
             room = Room(context, context, self.slots, busy)
-            granted = grant(sampling.max_new_tokens, len(ids), room, self.policy)
-            if granted < 1:
+            budget = answer_budget(sampling.max_new_tokens, len(ids), room, self.policy)
+            if budget < 1:
                 raise RequestError(
                     f"a prompt of {len(ids)} tokens leaves no room for an answer in {context}; "
                     "shorten it"
                 )
             text = AnswerText(self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning)
-            request = LlamaRequest(ids, sampling, granted, servers[name], deadline, Stream(), text)
+            request = LlamaRequest(ids, sampling, budget, servers[name], deadline, Stream(), text)
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
@@ -142,7 +140,7 @@ class LlamaEngine:
 
         Args:
             name: What requests call it.
-            weights: See `Decoder.adapt`.
+            weights: See `TorchDecoder.adapt`.
 
         Raises:
             RequestError: The name is taken, or is none.
@@ -170,8 +168,7 @@ class LlamaEngine:
             RequestError: There is none of that name, or it is the base or the default.
         """
         with self._adding:
-            if name not in self.servers:
-                raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+            choose_model(self.models, name)
             if name in (BASE, self.models[0]):
                 raise RequestError(f"{name!r} cannot be removed")
             self.servers = {key: one for key, one in self.servers.items() if key != name}
@@ -314,7 +311,7 @@ class LlamaEngine:
             logprobs = ()  # they would tell it
         if request.text.stopped:
             self._end(request, "stop", text, logprobs)
-        elif request.drawn >= request.granted:
+        elif request.drawn >= request.budget:
             self._end(request, "length", text, logprobs)
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
@@ -332,7 +329,7 @@ class LlamaEngine:
             if request in self._active:
                 self._active.remove(request)
         text += request.text.finish()
-        usage = Usage(len(request.prompt), request.drawn, request.granted)
+        usage = Usage(len(request.prompt), request.drawn, request.budget)
         error = self._dead if reason == "error" else None
         reasoning = request.text.take_reasoning()
         request.stream.put(Chunk(text, logprobs, reason, usage, error, reasoning))
@@ -344,7 +341,7 @@ def _wanted(request: LlamaRequest) -> dict[str, Any]:
     seed = secrets.randbelow(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
     return {
         "prompt": request.prompt,
-        "n_predict": request.granted,
+        "n_predict": request.budget,
         # In this order: top_p is of the probabilities that temperature has changed, as in `draw`.
         "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
         "temperature": sampling.temperature,
@@ -352,7 +349,7 @@ def _wanted(request: LlamaRequest) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "min_p": sampling.min_p,
         "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": len(request.prompt) + request.granted,  # all
+        "repeat_last_n": len(request.prompt) + request.budget,  # all
         "seed": seed,
         "n_probs": 0 if sampling.logprobs is None else max(1, sampling.logprobs),
     }

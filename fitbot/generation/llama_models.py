@@ -11,8 +11,10 @@ those of q4_0, which llama.cpp copies into an order that is faster to compute wi
 
 import logging
 import os
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.messages import FinishReason
@@ -62,15 +65,16 @@ class LlamaModels:
         self.context = min(context, config.max_position_embeddings)
         found = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
         self.ends = [token for token in found if token is not None]
-        self._folder = tempfile.TemporaryDirectory(prefix="fitbot-")
-        self._numbered = write_numbered(Path(self._folder.name), file, config, self.ends)
+        self._folder = Path(tempfile.mkdtemp(prefix="fitbot-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._numbered = write_numbered(self._folder, file, config, self.ends)
         self._opened = 0
 
     def open(self, weights: dict[str, tuple[Tensor, Tensor]] | None = None) -> Any:
         """Open a server, which closes when nobody holds it any more; all threads wait meanwhile.
 
         Args:
-            weights: An adapter's, see `Decoder.adapt`; None for the base alone.
+            weights: An adapter's, see `TorchDecoder.adapt`; None for the base alone.
 
         Raises:
             ConfigError: llama.cpp cannot open the base, or refuses the adapter.
@@ -78,13 +82,13 @@ class LlamaModels:
         self._opened += 1
         options = self._options()
         # A socket in this folder can be reached by this user alone; a port, by the whole machine.
-        options.hostnames = [str(Path(self._folder.name) / f"{self._opened}.sock")]
-        adapter = Path(self._folder.name) / f"{self._opened}.gguf"
+        options.hostnames = [str(self._folder / f"{self._opened}.sock")]
+        adapter = self._folder / f"{self._opened}.gguf"
         if weights:
             write_adapter(
                 adapter,
                 weights,
-                architecture=self.config.model_type,
+                architecture=family_of(self.config).gguf.architecture,
                 heads=self.config.num_attention_heads,
                 key_heads=self.config.num_key_value_heads,
             )
@@ -101,7 +105,7 @@ class LlamaModels:
 
     def close(self) -> None:
         """Remove the files; servers that are open go on."""
-        self._folder.cleanup()
+        self._remove()
 
     def _options(self) -> Any:
         """Return the settings of every server."""

@@ -1,4 +1,4 @@
-"""An exported adapter → an engine that answers with it, on the base it was trained on."""
+"""Opens an engine: base model, decoder, engine, and the exported adapter that it answers with."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,16 +14,16 @@ from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
-from fitbot.generation.decoders.torch_decoder import Decoder, Precision
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
 from fitbot.generation.llama_engine import LlamaEngine
 from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
-from fitbot.generation.token_budget import Policy
+from fitbot.generation.token_budget import BudgetRule
 from fitbot.pairs.chat import Chat, load_tokenizer
 
-_LONE_RANK = 16  # of adapters that may be added where there is none
+_LONE_RANK = 16  # largest of adapters that an engine without one of its own may add
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128, "llama": 8}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
@@ -39,12 +39,12 @@ def open_engine(
     precision: Precision | None = None,
     max_waiting: int = 64,
     more_adapters: int = 0,
-    policy: Policy = "room",
+    policy: BudgetRule = "room",
     merged: bool = False,
 ) -> LocalEngine:
     """Load base and adapter and start answering.
 
-    The weights are those that training saw, an NF4 base expanded; the adapter lies beside them,
+    The weights are those that training saw, an NF4 base expanded; the adapter is kept beside them,
     unmerged. So one engine answers as "fitbot", with the adapter, and as "base", without. Merged,
     it answers as "fitbot" only.
 
@@ -56,7 +56,7 @@ def open_engine(
             none; on a CPU int8, float32 for a small base.
         max_waiting: Requests accepted beyond those that are active.
         more_adapters: Adapters that `LocalEngine.add` may add, of at most this one's rank.
-        policy: How many tokens a request is granted, see `grant`.
+        policy: How many tokens a request may have, see `answer_budget`.
         merged: Add the adapter to the weights, in float32, before they are rounded to `precision`.
 
     Raises:
@@ -67,40 +67,24 @@ def open_engine(
     if merged and (adapter is None or more_adapters):
         raise ConfigError("--merged: needs an adapter, and takes no others besides it")
     provenance = provenance_of(adapter)
-    base_model = provenance["base_model"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    base = BaseSettings(
-        base_model=base_model,
-        load_in_4bit=provenance["settings"]["load_in_4bit"],
-        expand_4bit=provenance["settings"]["load_in_4bit"],
-    )
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = load_base(base, device=device, compute_dtype=dtype)
-    precision = precision or precision_for(model, device)
-    chat = Chat(load_tokenizer(base_model), system_prompt=provenance["data"]["system_prompt"])
     weights = None if adapter is None else read_adapter(adapter)
+    model, chat = _load_base(provenance), _load_chat(provenance)
+    precision = precision or precision_for(model, model.device)
     if merged and weights is not None:
         _merge(model, weights, chat, precision, adapter)
         weights = None
     rank = _LONE_RANK if weights is None else rank_of(weights)
-    places = more_adapters + (weights is not None)
-    decoder = decoder_for(device)(
+    decoder = decoder_for(model.device)(
         model,
-        slots=slots or _SLOTS[device.type],
+        slots=slots or _SLOTS[model.device.type],
         context=min(context, model.config.max_position_embeddings),
         precision=precision,
-        ranks=rank * places,
+        ranks=rank * (more_adapters + (weights is not None)),
     )
-    del model
+    del model  # the decoder holds the weights that it needs
+    name = TUNED if merged else BASE
     return _start(
-        decoder,
-        chat,
-        adapter,
-        weights,
-        name=TUNED if merged else BASE,
-        rank=rank,
-        max_waiting=max_waiting,
-        policy=policy,
+        decoder, chat, adapter, weights, rank, name=name, max_waiting=max_waiting, policy=policy
     )
 
 
@@ -111,11 +95,11 @@ def open_llama_engine(
     context: int = _CONTEXT,
     max_waiting: int = 64,
     more_adapters: int = 0,
-    policy: Policy = "room",
+    policy: BudgetRule = "room",
 ) -> LlamaEngine:
     """Start answering with the files that `fitbot export --gguf` wrote, on a CPU by llama.cpp.
 
-    The adapter lies beside the weights, as in `open_engine`, whose arguments these are. Base and
+    The adapter is kept beside the weights, as in `open_engine`, whose arguments these are. Base and
     adapter have a key-value cache each, for all slots.
 
     Raises:
@@ -131,7 +115,7 @@ def open_llama_engine(
     told, base_model = provenance["gguf"], provenance["base_model"]
     check_files(adapter, told["sha256"])
     weights = read_adapter(adapter) if ADAPTER_FILE in told["sha256"] else None
-    chat = Chat(load_tokenizer(base_model), system_prompt=provenance["data"]["system_prompt"])
+    chat = _load_chat(provenance)
     opener = LlamaModels(
         adapter / BASE_FILE,
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
@@ -145,18 +129,39 @@ def open_llama_engine(
     return _with_adapter(engine, adapter, weights)
 
 
+def _load_base(provenance: dict[str, Any]) -> Any:
+    """Load the base that an adapter was trained on, onto the GPU if there is one."""
+    in_4bit = provenance["settings"]["load_in_4bit"]
+    base = BaseSettings(provenance["base_model"], load_in_4bit=in_4bit, expand_4bit=in_4bit)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return load_base(base, device=device, compute_dtype=dtype)
+
+
+def _load_chat(provenance: dict[str, Any]) -> Chat:
+    """Load the tokenizer and how conversations were rendered in training."""
+    tokenizer = load_tokenizer(provenance["base_model"])
+    return Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
+
+
 def _start(
-    decoder: Decoder,
+    decoder: TorchDecoder,
     chat: Chat,
     adapter: Path | None,
     weights: dict[str, tuple[Tensor, Tensor]] | None,
+    rank: int,
     *,
     name: str = BASE,
-    rank: int,
     max_waiting: int,
-    policy: Policy,
+    policy: BudgetRule,
 ) -> LocalEngine:
-    """Start an engine and give it its adapter, if the decoder has none of it yet."""
+    """Start an engine; add its adapter, unless that is merged, as the model that answers first.
+
+    Args:
+        decoder, chat, rank, name, max_waiting, policy: See `LocalEngine`.
+        adapter: Its folder, which has the run's settings; None for the embedded model.
+        weights: The adapter's, see `TorchDecoder.adapt`; None if there is none, or it is merged.
+    """
     decoder.warm_up()
     engine = LocalEngine(
         decoder,
@@ -187,16 +192,21 @@ def _with_adapter(
 def add_adapter(engine: LocalEngine | LlamaEngine, name: str, folder: Path) -> None:
     """Let a running engine answer with one adapter more.
 
+    Args:
+        engine: A running engine.
+        name: What requests call the adapter.
+        folder: That `fitbot fit` or `fitbot export` wrote.
+
     Raises:
-        AdapterError: It is not of the engine's base, its rank is too large, or its files are not
+        AdapterError: It was trained on another base, its rank is too large, or its files are not
             those that were exported.
         RoomError: There is no room for one more.
-        RequestError: The name is taken, or is none.
+        RequestError: The name is taken, or is not a valid one.
     """
     base_model, own = provenance_of(folder).get("base_model"), engine.chat.tokenizer.name_or_path
     try:
         is_own = resolve_base_model(str(base_model)) == own
-    except ConfigError:  # a folder that is not here
+    except ConfigError:  # a folder that does not exist on this machine
         is_own = False
     if not is_own:
         raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
@@ -232,17 +242,17 @@ def _add(
         raise AdapterError(f"{folder} does not fit: {error}") from error
 
 
-def decoder_for(device: torch.device) -> type[Decoder]:
-    """Choose kernels by hand and CUDA graphs where the GPU has bfloat16."""
+def decoder_for(device: torch.device) -> type[TorchDecoder]:
+    """Return the decoder for a device: the one with CUDA graphs if the GPU has bfloat16."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+        from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 
-        return GraphedDecoder
-    return Decoder
+        return CudaGraphDecoder
+    return TorchDecoder
 
 
 def precision_for(model: Any, device: torch.device) -> Precision:
-    """Choose what is fastest there."""
+    """Return the precision that is fastest for a model on a device."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bfloat16" if native else "float16"

@@ -1,8 +1,8 @@
-"""An adapter beside a network's weights → the adapter in them, if they are fine enough to hold it.
+"""Merges an adapter into a network's weights, if their precision can hold it.
 
-Merged weights need no product for the adapter, but they are rounded after it was added: what it
-adds to a weight may be less than the weight's precision. So the merged model is compared with the
-unmerged one, on a few texts and at every token of them.
+Merged weights need no extra product for the adapter, but they are rounded after it was added: what
+it adds to a weight may be less than the weight's precision. So the merged model is compared with
+the unmerged one at every token of a few texts.
 """
 
 import logging
@@ -12,18 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fitbot.base_model.adapter_files import ADAPTED, rank_of
+from fitbot.base_model.adapter_files import rank_of
+from fitbot.base_model.architecture import family_of, parts_of
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.export.merged import WORTH_MERGING
-from fitbot.generation.decoders.torch_decoder import Decoder, Precision
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
 logger = logging.getLogger(__name__)
 
-Text = tuple[list[int], list[int]]  # tokens of the prompt, and of what answers it
+Text = tuple[list[int], list[int]]  # tokens of a prompt, and of its answer
 
-_LONGEST = 1 << 20  # tokens of a prompt: these are as long as they are
+WORTH_MERGING = 0.9  # share of the adapter's effect below which a merge loses too much
+
+_LONGEST = 1 << 20  # tokens of a prompt: more than these have
 TEXTS = (
     (
         "How much protein is in 100 g of tofu?",
@@ -33,10 +35,7 @@ TEXTS = (
         "My knee hurts when I squat. What now?",
         "Stop for today, and see a doctor if it still hurts after a few days.",
     ),
-    (
-        "Name three exercises for the back.",
-        "Rows, pull-ups and deadlifts.",
-    ),
+    ("Name three exercises for the back.", "Rows, pull-ups and deadlifts."),
     (
         "Is it fine to train on an empty stomach?",
         "Yes, for an easy session; eat something small before a hard one.",
@@ -45,11 +44,11 @@ TEXTS = (
 
 
 class Merge(NamedTuple):
-    """How near a merged model is to the unmerged one.
+    """How close a merged model is to the unmerged one.
 
     Args:
         tokens: Positions compared.
-        same_token: Share of them at which both take the same token to be likeliest.
+        same_token: Share of them at which both have the same likeliest token.
         divergence: Mean KL divergence of the merged from the unmerged model, nats.
         effect: Mean KL divergence of the base from the unmerged model, nats.
     """
@@ -63,7 +62,7 @@ class Merge(NamedTuple):
     def kept(self) -> float:
         """Share of the adapter's effect that the merged model shows; 1 is all of it.
 
-        Unlike a regression of one change on the other it counts what rounding adds by chance, too.
+        Noise from rounding lowers it, too; it would not lower a regression of the changes.
         """
         return 1 - self.divergence / max(self.effect, 1e-12)
 
@@ -71,13 +70,13 @@ class Merge(NamedTuple):
 def merge_checked(
     model: Any, weights: dict[str, tuple[Tensor, Tensor]], chat: Chat, precision: Precision
 ) -> Merge:
-    """Merge an adapter and compare, in the precision of the answers' products.
+    """Merge an adapter and compare with the unmerged model, in the precision that answers.
 
     Args:
         model: transformers' causal LM; its weights change, and become float32 where merged.
-        weights: See `Decoder.adapt`.
-        chat: Renders the texts that are compared on.
-        precision: What merged weights are going to be rounded to.
+        weights: See `TorchDecoder.adapt`.
+        chat: Renders the texts that both are compared on.
+        precision: The decoder's, to which merged weights will be rounded.
 
     Raises:
         AdapterError: The adapter does not fit the model.
@@ -105,11 +104,11 @@ def merge_checked(
 
 @torch.no_grad()
 def merge(model: Any, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Add B A to each weight, in float32, in which it stays: whoever takes it rounds it once."""
-    for number, layer in enumerate(model.model.layers):
-        for name in ADAPTED:
+    """Add B A to each weight, in float32; it stays so, and its user rounds it only once."""
+    family = family_of(model.config)
+    for number, layer in enumerate(parts_of(model).layers):
+        for name, linear in family.linears(layer).items():
             if f"{number}.{name}" in weights:
-                linear = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
                 a, b = (
                     part.to(linear.weight.device).float() for part in weights[f"{number}.{name}"]
                 )
@@ -142,12 +141,14 @@ def _score_beside(
     return score(decoder, texts, None), score(decoder, texts, ranks)
 
 
-def _decoder(model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0) -> Decoder:
+def _decoder(
+    model: Any, texts: Sequence[Text], precision: Precision, ranks: int = 0
+) -> TorchDecoder:
     longest = max(len(prompt) + len(answer) for prompt, answer in texts)
-    return Decoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
+    return TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks)
 
 
-def score(decoder: Decoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
+def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> Tensor:
     """Return the log-probabilities of what follows each prompt and each answer's token, (N, V)."""
     logits = []
     for prompt, answer in texts:
@@ -159,6 +160,6 @@ def score(decoder: Decoder, texts: Sequence[Text], ranks: slice | None) -> Tenso
 
 
 def encode(chat: Chat, question: str, answer: str) -> Text:
-    """Render a question and encode what answers it."""
+    """Render a question and encode its answer."""
     prompt, _ = chat.encode_prompt([Message("user", question)], _LONGEST)
     return prompt, chat.encode_text(answer)

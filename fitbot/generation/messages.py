@@ -1,10 +1,13 @@
-"""What goes into an engine and comes out of it: how an answer is drawn, its chunks, its cost."""
+"""The data that goes into an engine and comes out of it.
+
+In: how an answer is drawn (`Sampling`). Out: its text, piece by piece (`Chunk`), the tokens it cost
+(`Usage`), how busy the engine is (`Stats`).
+"""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from fitbot.base_model.provenance import answer_settings
+from fitbot.base_model.settings import AnswerSettings
 from fitbot.errors import RequestError
 
 TUNED, BASE = "fitbot", "base"  # names of the model with an adapter, and of that without
@@ -16,19 +19,19 @@ class Sampling:
     """How one answer is drawn.
 
     Args:
-        max_new_tokens: Tokens asked for; what is granted may be less, see `Usage`.
+        max_new_tokens: Tokens asked for; the request's budget may be smaller, see `Usage`.
         temperature: Divides the logits; 0 always takes the likeliest token.
         top_p: Draw among the likeliest tokens that together hold this probability, in (0, 1].
         top_k: Draw among this many likeliest tokens; 0 for all.
         min_p: Leave out tokens less probable than this share of the likeliest one's probability.
-        repetition_penalty: Divides positive and multiplies negative logits of tokens that stand in
-            prompt or answer already (arXiv:1909.05858, section 4.1); 1 does nothing.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens that prompt or
+            answer contain already (arXiv:1909.05858, section 4.1); 1 does nothing.
         stop: Strings that end the answer; they are not part of it.
-        seed: The same request with the same seed has the same answer, whoever else is asking. None
+        seed: The same request with the same seed has the same answer, alone or among others. None
             draws a seed.
-        logprobs: With each token its own log-probability and those of this many likeliest; None
-            leaves them out.
-        reasoning: Tell what the model thinks, between <think> and </think>, apart from the text;
+        logprobs: Return with each token its own log-probability and those of this many likeliest
+            tokens; None returns none.
+        reasoning: Return what the model thinks, between <think> and </think>, apart from the text;
             otherwise it is dropped.
 
     Raises:
@@ -63,12 +66,21 @@ class Sampling:
             if not fits:
                 raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {wanted}")
 
+    @classmethod
+    def from_settings(cls, settings: AnswerSettings) -> "Sampling":
+        """Return how a run's settings say that answers are drawn."""
+        return cls(
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature if settings.do_sample else 0.0,
+            top_p=settings.top_p,
+        )
+
 
 @dataclass(frozen=True)
 class TokenLogprob:
     """One token of an answer: its text, its log-probability in nats, the likeliest and theirs.
 
-    Before temperature and the other filters: what the model itself thinks.
+    These are the model's own, before temperature and the other filters.
     """
 
     token: str
@@ -78,11 +90,11 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a request cost, in tokens; `granted` is how many new ones it could have had."""
+    """What a request cost, in tokens; `budget` is how many new ones it could have had."""
 
     prompt: int
     completion: int
-    granted: int
+    budget: int
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,9 @@ class Chunk:
 
     Args:
         text: New text; may be empty. A thought is never part of it.
-        logprobs: Of its tokens, when asked for. Text may lag behind its tokens: characters of
-            several tokens, and what may become a stop string, come when they are sure.
-        finish_reason: "stop" the answer is complete; "length" it had all tokens it was granted;
+        logprobs: Of its tokens, when asked for. Text may lag behind its tokens: a character of
+            several tokens, or what may become a stop string, comes once it is certain.
+        finish_reason: "stop" the answer is complete; "length" it has used up its token budget;
             "cancelled", "deadline"; "error" the engine failed.
         usage: Tokens, in the last chunk.
         error: What failed, for finish reason "error".
@@ -127,13 +139,3 @@ class Stats:
     kv_tokens_used: int
     kv_tokens: int
     tokens_out: int
-
-
-def sampling_of(adapter: Path | None) -> Sampling:
-    """Return the same as an engine takes it."""
-    settings = answer_settings(adapter)
-    return Sampling(
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature if settings.do_sample else 0.0,
-        top_p=settings.top_p,
-    )

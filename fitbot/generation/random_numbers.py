@@ -7,12 +7,16 @@ MASK = 2**64 - 1
 
 
 def signed(number: int) -> int:
-    """Return the signed number of 64 bits that has the bits of an unsigned one."""
+    """Return the signed 64-bit number that has the same bits as an unsigned one.
+
+    >>> signed(2**64 - 1), signed(1)
+    (-1, 1)
+    """
     return number - 2**64 if number >= 2**63 else number
 
 
 def uniform(seed: int, drawn: int, attempt: int = 0) -> float:
-    """Mix numbers into one from 0, below 1, by splitmix64."""
+    """Return a random number from 0, below 1, that depends only on the arguments."""
     z = (seed * SEED_STEP + (drawn + 1) * STEP + attempt * ATTEMPT_STEP) & MASK
     z = ((z ^ (z >> 30)) * MIX[0]) & MASK
     z = ((z ^ (z >> 27)) * MIX[1]) & MASK

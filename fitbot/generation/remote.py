@@ -1,34 +1,28 @@
-"""An engine that is somewhere else: any server that speaks OpenAI's chat completions.
+"""An engine on another machine: any server that speaks OpenAI's chat completions.
 
-This is the way beyond one machine: vLLM, SGLang or llama.cpp compute, fitbot stays in front. A
-thread for each request forwards what comes. The server renders the conversation by its own
-template: let it serve the adapter with the template that its export brought along. The system
-prompt is sent with every conversation that has none.
+vLLM, SGLang or llama.cpp compute, fitbot stays in front. One thread for each request forwards its
+chunks. The server renders the conversation with its own template, so it should serve the adapter
+with the template of its export. The system prompt is sent with every conversation that has none.
 """
 
 import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from fitbot.errors import BusyError, ConfigError, EngineError, RequestError
 from fitbot.generation.detokenize import Thoughts
-from fitbot.generation.engine import Stream
+from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import TUNED, Chunk, Sampling, Stats, TokenLogprob, Usage
 from fitbot.pairs.formats import Message
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # without a byte, before a server counts as dead
-
-
-@dataclass
-class _Counts:
-    active: int = 0
-    tokens_out: int = 0
+_DEFAULTS = Sampling()
 
 
 class RemoteEngine:
@@ -41,8 +35,8 @@ class RemoteEngine:
         models: Sequence[str] | None = None,
         api_key: str | None = None,
         system_prompt: str | None = None,
-        most: int = 64,
-        more: dict[str, Any] | None = None,
+        max_active: int = 64,
+        extra_fields: dict[str, Any] | None = None,
     ):
         """Connect.
 
@@ -52,21 +46,23 @@ class RemoteEngine:
                 "fitbot" before others: vLLM lists the base before its adapters.
             api_key: Sent as bearer token.
             system_prompt: Sent with conversations that have none.
-            most: Requests under way at once.
-            more: Further fields of every request, such as {"chat_template_kwargs":
+            max_active: Requests under way at once.
+            extra_fields: Further fields of every request, such as {"chat_template_kwargs":
                 {"enable_thinking": False}} for a vLLM that was started without that default.
 
         Raises:
-            ConfigError: The server does not answer, or does not have a model that is named.
+            ConfigError: The server does not answer, or does not have one of `models`.
         """
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
-        limits = httpx.Limits(max_connections=most + 1)
+        limits = httpx.Limits(max_connections=max_active + 1)
         self._client = httpx.Client(
             base_url=url.rstrip("/") + "/", headers=headers, timeout=timeout, limits=limits
         )
-        self.system_prompt, self.most, self.more = system_prompt, most, more or {}
-        self._counts, self._lock = _Counts(), threading.Lock()
+        self.system_prompt, self.max_active = system_prompt, max_active
+        self.extra_fields = extra_fields or {}
+        self._active = self._tokens_out = 0
+        self._lock = threading.Lock()
         self._under_way: set[Stream] = set()
         self._closed = False
         try:
@@ -76,16 +72,11 @@ class RemoteEngine:
             raise ConfigError(
                 f"{url}: no server of OpenAI's kind answers there: {error}"
             ) from error
-        self._models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
-        if missing := set(self._models) - set(offered):
+        self.models = tuple(models or sorted(offered, key=lambda name: name != TUNED))
+        if missing := set(self.models) - set(offered):
             raise ConfigError(
                 f"{url}: no model {', '.join(sorted(missing))}; it has {', '.join(offered)}"
             )
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """See `Engine`."""
-        return self._models
 
     def submit(
         self,
@@ -95,17 +86,14 @@ class RemoteEngine:
         model: str | None = None,
         deadline: float | None = None,
     ) -> Stream:
-        """See `Engine`; token ids are refused, for the routes take text."""
-        name = self.models[0] if model is None else model
-        if name not in self.models:
-            raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
-        body = self._body(name, prompt, sampling)
+        """See `Engine`; token ids are refused, because the routes take text."""
+        body = self._body(choose_model(self.models, model), prompt, sampling)
         with self._lock:
             if self._closed:
                 raise EngineError("the engine is closed")
-            if self._counts.active >= self.most:
-                raise BusyError(f"{self.most} requests are under way")
-            self._counts.active += 1
+            if self._active >= self.max_active:
+                raise BusyError(f"{self.max_active} requests are under way")
+            self._active += 1
         try:
             response = self._open(body, deadline)
         except BaseException:
@@ -123,7 +111,7 @@ class RemoteEngine:
 
     def stats(self) -> Stats:
         """See `Engine`; what the server holds in its cache is not known here."""
-        return Stats(self._counts.active, 0, self.most, 0, 0, self._counts.tokens_out)
+        return Stats(self._active, 0, self.max_active, 0, 0, self._tokens_out)
 
     def health(self) -> str | None:
         """See `Engine`."""
@@ -156,25 +144,18 @@ class RemoteEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
-        # What is at its default is not sent: not every server knows these.
-        if sampling.top_k:
-            body["top_k"] = sampling.top_k
-        if sampling.min_p:
-            body["min_p"] = sampling.min_p
-        if sampling.repetition_penalty != 1:
-            body["repetition_penalty"] = sampling.repetition_penalty
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed
+        # Not every server knows these, so defaults are not sent.
+        for name in ("top_k", "min_p", "repetition_penalty", "stop", "seed"):
+            if (value := getattr(sampling, name)) != getattr(_DEFAULTS, name):
+                body[name] = value
         if sampling.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
         if sampling.reasoning:
             body["include_reasoning"] = True
-        return body | self.more
+        return body | self.extra_fields
 
     def _open(self, body: dict[str, Any], deadline: float | None) -> httpx.Response:
-        """Send a request; a refusal is an error now, not in the stream."""
+        """Send a request; if the server refuses it, this raises, not the stream."""
         left = _SILENCE_SECONDS if deadline is None else max(0.001, deadline - time.monotonic())
         timeout = httpx.Timeout(min(left, _SILENCE_SECONDS), connect=_CONNECT_SECONDS)
         request = self._client.build_request("POST", "chat/completions", json=body, timeout=timeout)
@@ -201,7 +182,7 @@ class RemoteEngine:
         sampling: Sampling,
         deadline: float | None,
     ) -> None:
-        """Turn events into chunks until the answer ends, whatever ends it."""
+        """Put the server's events as chunks into the stream until the answer ends."""
         last, drawn = Chunk(finish_reason="error", error="the server ended in mid-answer"), 0
         thoughts = Thoughts()
         try:
@@ -228,17 +209,17 @@ class RemoteEngine:
         said, thought = thoughts.finish()
         thought = last.reasoning + thought if sampling.reasoning else ""
         last = replace(last, text=last.text + said, reasoning=thought)
-        # A server that was left in mid-answer has not said what it cost.
+        # The server reports the usage at the end only: of an answer cut short it is counted here.
         usage = last.usage or Usage(0, drawn, 0)
-        usage = replace(usage, granted=usage.granted or sampling.max_new_tokens)
+        usage = replace(usage, budget=usage.budget or sampling.max_new_tokens)
         self._count(-1, usage.completion)
         stream.put(replace(last, usage=usage))
         self._under_way.discard(stream)
 
     def _count(self, active: int, tokens: int) -> None:
         with self._lock:
-            self._counts.active += active
-            self._counts.tokens_out += tokens
+            self._active += active
+            self._tokens_out += tokens
 
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
@@ -254,7 +235,7 @@ def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def _set_apart(chunk: Chunk, thoughts: Thoughts) -> Chunk:
-    """Take thoughts out of the text, where a server leaves them, and out of the log-probs."""
+    """Move thoughts that a server leaves in the text to `reasoning`; drop their log-probs."""
     was_inside = thoughts.inside
     text, thought = thoughts.feed(chunk.text)
     only_thought = bool(chunk.reasoning) and not chunk.text
@@ -266,17 +247,17 @@ def _chunk_of(event: dict[str, Any]) -> Chunk:
     """Read one event: text, or the end and why, or, without a choice, the usage."""
     if not event["choices"]:
         usage = event["usage"]
-        granted = usage.get("granted_tokens", 0)  # only fitbot's own server tells it
-        return Chunk(usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], granted))
+        budget = usage.get("granted_tokens", 0)  # only fitbot's own server sends it
+        return Chunk(usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], budget))
     (choice,) = event["choices"]
-    told = (choice.get("logprobs") or {}).get("content") or []
+    scored = (choice.get("logprobs") or {}).get("content") or []
     logprobs = tuple(
         TokenLogprob(
             one["token"],
             one["logprob"],
             tuple((top["token"], top["logprob"]) for top in one.get("top_logprobs", [])),
         )
-        for one in told
+        for one in scored
     )
     reason = choice.get("finish_reason")
     if reason == "content_filter":  # what came is all there will be

@@ -1,4 +1,4 @@
-"""Logits → one token for each request of a step, each drawn as that request wants it.
+"""Logits → one token for each request of a step, each by its own request's `Sampling`.
 
 A draw is the inverse of the distribution function at a number between 0 and 1 that depends on the
 request's seed and on how many tokens it has drawn, and on nothing else: the same request with the
@@ -24,15 +24,15 @@ from fitbot.generation.random_numbers import MASK, SEED_STEP, STEP, signed, unif
 
 @dataclass
 class Draw:
-    """How one request draws, and what it has drawn."""
+    """How one request's tokens are drawn, and which it has."""
 
     sampling: Sampling
     seed: int
-    drawn: int = 0  # tokens
+    drawn: int = 0  # tokens so far
     seen: Tensor | None = None  # (V,) bool, tokens of prompt and answer; for a repetition penalty
 
     def see(self, prompt: Sequence[int], vocabulary: int, device: torch.device) -> None:
-        """Remember a prompt's tokens, if they will matter."""
+        """Remember a prompt's tokens, if there is a repetition penalty."""
         if self.sampling.repetition_penalty != 1:
             self.seen = torch.zeros(vocabulary, dtype=torch.bool)
             self.seen[list(prompt)] = True
@@ -40,7 +40,7 @@ class Draw:
 
 
 class Drawn(NamedTuple):
-    """One token; what the model itself thought of it and of the likeliest ones, if asked for."""
+    """One token; its own log-probability and those of the likeliest ones, if asked for."""
 
     token: int
     logprob: float | None
@@ -53,15 +53,15 @@ class Pending:
     def __init__(self, tokens: Tensor, logits: Tensor, draws: Sequence[Draw]):
         """Take (B,) tokens, drawn from (B, V) logits before any penalty; does not wait.
 
-        Whoever drew them goes on: his count, and what he has seen.
+        Brings the draws up to date: their counts, and the tokens that they have seen.
         """
         self.tokens = tokens  # (B,)
         self._ready: Any = None
-        self._told = tokens.clone()  # they may lie where the next step writes
+        self._on_host = tokens.clone()  # the next step may write where they are
         if tokens.is_cuda:
-            self._told = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
-            self._told.copy_(tokens, non_blocking=True)
-        self._thoughts: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+            self._on_host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
+            self._on_host.copy_(tokens, non_blocking=True)
+        self._logprobs: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         for row, draw in enumerate(draws):
             draw.drawn += 1
             if draw.seen is not None:
@@ -69,17 +69,17 @@ class Pending:
             if draw.sampling.logprobs is not None:
                 logps = logits[row].float().log_softmax(-1)
                 top = logps.topk(draw.sampling.logprobs)
-                self._thoughts[row] = logps.gather(0, tokens[row : row + 1]), *top
+                self._logprobs[row] = logps.gather(0, tokens[row : row + 1]), *top
         if tokens.is_cuda:
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
 
     def drawn(self) -> list[Drawn]:
-        """Wait for them."""
+        """Wait for the tokens and return them."""
         if self._ready is not None:
             self._ready.synchronize()
-        drawn = [Drawn(token, None, []) for token in self._told.tolist()]
-        for row, (own, values, tokens) in self._thoughts.items():
+        drawn = [Drawn(token, None, []) for token in self._on_host.tolist()]
+        for row, (own, values, tokens) in self._logprobs.items():
             top = list(zip(tokens.tolist(), values.tolist(), strict=True))
             drawn[row] = Drawn(drawn[row].token, own.item(), top)
         return drawn
@@ -87,11 +87,11 @@ class Pending:
 
 def draw(logits: Tensor, draws: Sequence[Draw]) -> Pending:
     """Draw a token from each row of (B, V) logits; does not wait for a GPU."""
-    return Pending(choose(_punish(logits, draws), draws), logits, draws)
+    return Pending(choose(_penalise(logits, draws), draws), logits, draws)
 
 
 def choose(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
-    """Return the token, (B,), that each row of (B, V) logits has for its draw."""
+    """Return the token, (B,), that each draw takes from its row of (B, V) logits."""
     if logits.is_cuda:
         from fitbot.generation.decoders.choice_kernel import choose_rows
 
@@ -127,7 +127,7 @@ def _choose(logits: Tensor, draw: Draw) -> int:
     raise AssertionError  # the likeliest token is never left out
 
 
-def _punish(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
+def _penalise(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
     """Apply the repetition penalty where there is one."""
     if all(draw.seen is None for draw in draws):
         return logits
@@ -135,19 +135,19 @@ def _punish(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
     for row, draw in zip(logits, draws, strict=True):
         if draw.seen is not None:
             penalty = draw.sampling.repetition_penalty
-            punished = torch.where(row > 0, row / penalty, row * penalty)
-            row = torch.where(draw.seen, punished, row)
+            penalised = torch.where(row > 0, row / penalty, row * penalty)
+            row = torch.where(draw.seen, penalised, row)
         rows.append(row)
     return torch.stack(rows)
 
 
 def numbers_of(draw: Draw) -> list[float]:
-    """List what `choice_kernel` must know: temperature, top_p, top_k, min_p."""
+    """List a draw's settings as `choice_kernel` takes them: temperature, top_p, top_k, min_p."""
     wanted = draw.sampling
     return [wanted.temperature, wanted.top_p, float(wanted.top_k), wanted.min_p]
 
 
 def state_of(draw: Draw) -> int:
-    """Return the state of splitmix64 that a draw begins with, as a signed number of 64 bits."""
+    """Return the state of splitmix64 that a draw begins with, as a signed 64-bit number."""
     state = (draw.seed * SEED_STEP + (draw.drawn + 1) * STEP) & MASK
     return signed(state)

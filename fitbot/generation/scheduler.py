@@ -1,8 +1,15 @@
-"""The embedded engine: one thread that answers many requests at once, by fitbot's own decoder.
+"""The embedded engine: one thread that answers many requests at once with fitbot's own decoder.
 
-Requests join and leave between two steps: each turn of the loop drops who is cancelled or late,
-reads new prompts into free slots, and draws the next token for everybody active. On a GPU the turn
-then tells what the turn before has drawn, while its own step is computed.
+A request's life:
+
+1. `submit` encodes the prompt, gives the request a token budget and puts it into the queue.
+2. `_admit` moves it into a free slot: its prompt is read and its first token drawn.
+3. Every `_step` draws one more token for each active request. `_emit` waits for the tokens and
+   `_commit` adds each one to its answer, whose text goes out through the request's stream.
+4. `_end` frees the slot and sends the last chunk, with the reason and the usage: "stop" or "length"
+   by `_commit`, "cancelled" or "deadline" between two steps.
+
+On a GPU, the tokens of step N go out to clients while step N+1 runs.
 """
 
 import logging
@@ -27,9 +34,9 @@ from fitbot.errors import (
     RequestError,
     RoomError,
 )
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.detokenize import AnswerText, TokenBytes
-from fitbot.generation.engine import Stream
+from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
     BASE,
     Chunk,
@@ -40,29 +47,29 @@ from fitbot.generation.messages import (
     Usage,
 )
 from fitbot.generation.sampling import Draw, Drawn, Pending
-from fitbot.generation.token_budget import Policy, Room, grant
+from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_PROMPTS = 4  # read between two steps of a GPU: others wait some milliseconds for them
+_MAX_ADMITTED = 4  # prompts read before a GPU's step; each holds it up by some milliseconds
 
 
 @dataclass
-class Request:
+class RequestState:
     """One request, from being accepted to its last chunk."""
 
     prompt: list[int]
     draw: Draw
-    granted: int
+    budget: int  # new tokens
     ranks: slice | None  # of its adapter; None for the base
     deadline: float | None
     stream: Stream
     text: AnswerText
     slot: int = -1
-    drawn: int = 0  # tokens that it was told; `draw` may be a token ahead
+    drawn: int = 0  # tokens of its answer; `draw` may be a token ahead
     ended: bool = False
 
     @property
@@ -71,11 +78,11 @@ class Request:
         return len(self.prompt) + max(0, self.draw.drawn - 1)
 
     def usage(self) -> Usage:
-        """Say what it has cost so far."""
-        return Usage(len(self.prompt), self.drawn, self.granted)
+        """Return what it has cost so far."""
+        return Usage(len(self.prompt), self.drawn, self.budget)
 
-    def over(self) -> FinishReason | None:
-        """Say why it should not go on, if there is a reason outside of it."""
+    def interrupted(self) -> FinishReason | None:
+        """Return "cancelled" or "deadline" if it must end before its answer is complete."""
         if self.stream.cancelled:
             return "cancelled"
         if self.deadline is not None and time.monotonic() > self.deadline:
@@ -83,7 +90,7 @@ class Request:
         return None
 
 
-UnderWay = tuple[list[Request], Pending | None]  # None if there was no memory for it
+InFlight = tuple[list[RequestState], Pending]  # requests, and the tokens being drawn for them
 
 
 class LocalEngine:
@@ -91,13 +98,13 @@ class LocalEngine:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: TorchDecoder,
         chat: Chat,
         *,
         name: str = BASE,
         rank: int = 0,
         max_waiting: int = 64,
-        policy: Policy = "room",
+        policy: BudgetRule = "room",
         below_gib: float = 10.0,
     ):
         """Start answering.
@@ -106,10 +113,10 @@ class LocalEngine:
             decoder: Weights and cache.
             chat: Renders conversations as in training.
             name: What requests call the decoder's weights without an adapter.
-            rank: Of the adapters that there is room for in the decoder.
+            rank: Largest rank of an adapter; the decoder has room for one every so many ranks.
             max_waiting: Requests accepted beyond those that are active.
-            policy: How many tokens a request is granted.
-            below_gib: For policy "published": free GPU memory below which it grants less.
+            policy: How many tokens a request may have, see `answer_budget`.
+            below_gib: For policy "published": free GPU memory below which a request gets fewer.
         """
         self.decoder, self.chat, self.rank = decoder, chat, rank
         self.adapters: dict[str, slice | None] = {name: None}  # their ranks in the decoder
@@ -118,9 +125,9 @@ class LocalEngine:
         self._bytes = TokenBytes(chat.tokenizer)
         self._ends = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
         self._free = list(range(self.slots))
-        self._waiting: deque[Request] = deque()
-        self._active: list[Request] = []
-        self._under_way: list[UnderWay] = []
+        self._waiting: deque[RequestState] = deque()
+        self._active: list[RequestState] = []
+        self._in_flight: list[InFlight] = []
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._tokens_out = 0
         self._dead: str | None = None
@@ -143,9 +150,7 @@ class LocalEngine:
         deadline: float | None = None,
     ) -> Stream:
         """See `Engine`."""
-        name = self.models[0] if model is None else model
-        if name not in self.adapters:
-            raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+        name = choose_model(self.models, model)
         ids = self._encode(prompt)
         with self._changed:
             if self._dead or self._closed:
@@ -153,20 +158,19 @@ class LocalEngine:
             busy = len(self._active) + len(self._waiting)
             if busy >= self.slots + self.max_waiting:
                 raise BusyError(f"{busy} requests are being answered or waiting")
-            granted = grant(
+            budget = answer_budget(
                 sampling.max_new_tokens, len(ids), self._room(busy), self.policy, self.below_gib
             )
-            if granted < 1:
+            if budget < 1:
                 raise RequestError(
                     f"a prompt of {len(ids)} tokens leaves no room for an answer in "
                     f"{self.decoder.context}; shorten it"
                 )
-            request = Request(
+            seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+            request = RequestState(
                 prompt=ids,
-                draw=Draw(
-                    sampling, secrets.randbits(63) if sampling.seed is None else sampling.seed
-                ),
-                granted=granted,
+                draw=Draw(sampling, seed),
+                budget=budget,
                 ranks=self.adapters[name],
                 deadline=deadline,
                 stream=Stream(),
@@ -179,11 +183,11 @@ class LocalEngine:
         return request.stream
 
     def add(self, name: str, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """Answer with one adapter more, from the next step on; nobody is held up for longer.
+        """Answer with one adapter more, from the next step on; active requests wait one step.
 
         Args:
             name: What requests call it.
-            weights: See `Decoder.adapt`.
+            weights: See `TorchDecoder.adapt`.
 
         Raises:
             RequestError: The name is taken, or is none.
@@ -199,7 +203,7 @@ class LocalEngine:
         def put() -> None:
             if name in self.adapters:
                 raise RequestError(f"there is a model {name!r} already; remove it first")
-            # Who was removed may still be answering.
+            # Requests may still be answered with an adapter that was removed.
             taken = [*self.adapters.values(), *(request.ranks for request in self._requests())]
             starts = {ranks.start for ranks in taken if ranks}
             free = set(range(0, self.decoder.ranks, max(1, self.rank))) - starts
@@ -223,8 +227,7 @@ class LocalEngine:
         """
 
         def take() -> None:
-            if name not in self.adapters:
-                raise RequestError(f"no model {name!r}; there are {', '.join(self.models)}")
+            choose_model(self.models, name)
             if name in (BASE, self.models[0]):
                 raise RequestError(f"{name!r} cannot be removed")
             del self.adapters[name]
@@ -256,11 +259,11 @@ class LocalEngine:
             self._changed.notify()
         self._thread.join()
 
-    def _requests(self) -> list[Request]:
+    def _requests(self) -> list[RequestState]:
         return [*self._active, *self._waiting]
 
     def _between_steps(self, task: Callable[[], None]) -> None:
-        """Have the engine's thread do something that a step must not see half done."""
+        """Run a task on the engine's thread, where no step sees it half done; waits for it."""
         done: Future[None] = Future()
         with self._changed:
             if self._dead or self._closed:
@@ -293,23 +296,23 @@ class LocalEngine:
         device, free = self.decoder.device, None
         if self.policy == "published" and device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0] / 2**30
-        # A slot is as long as the context: whoever gets one has the cache that goes with it.
+        # A slot is as long as the context: a request that gets one has its part of the cache.
         context = self.decoder.context
         return Room(context, context, self.slots, busy, free)
 
     def _loop(self) -> None:
         try:
             while self._wait():
-                self._do_tasks()
+                self._run_tasks()
                 self._drop()
-                self._turn()
-        except Exception as error:  # whatever it is, those who wait must hear of it
+                self._step()
+        except Exception as error:  # whatever it is, the requests must end with it
             logger.exception("the engine failed")
             self._dead = f"the engine failed: {type(error).__name__}: {error}"
         with self._changed:
-            everybody, tasks = self._requests(), self._tasks
+            requests, tasks = self._requests(), self._tasks
             self._active, self._waiting, self._tasks = [], deque(), deque()
-        for request in everybody:
+        for request in requests:
             reason: FinishReason = "error" if self._dead else "cancelled"
             request.stream.put(Chunk(finish_reason=reason, usage=request.usage(), error=self._dead))
         for _, done in tasks:
@@ -322,7 +325,7 @@ class LocalEngine:
                 self._changed.wait()
             return not self._closed
 
-    def _do_tasks(self) -> None:
+    def _run_tasks(self) -> None:
         while self._tasks:
             task, done = self._tasks.popleft()
             try:
@@ -333,49 +336,56 @@ class LocalEngine:
                 done.set_result(None)
 
     def _drop(self) -> None:
-        """End whoever is cancelled or late."""
+        """End the requests that are cancelled or past their deadline."""
         for request in self._requests():
-            if reason := request.over():
+            if reason := request.interrupted():
                 self._end(request, reason)
 
-    def _turn(self) -> None:
-        """Read new prompts and take a step; tell what was drawn once nothing waits for it."""
-        overlaps = self.decoder.overlaps
-        some = min(len(self._waiting), len(self._free), _PROMPTS if overlaps else 1)
-        under_way = [self._begin(self._waiting.popleft()) for _ in range(some)]
-        if not overlaps:
-            self._tell(under_way)
-            under_way = []
-        # Whose last token is not known yet may have ended with it: then nobody is told this one.
-        going = [request for request in self._active if request.draw.drawn < request.granted]
-        if going:
-            slots = [request.slot for request in going]
-            under_way.append((going, self.decoder.advance(slots)))
-        if overlaps:
-            under_way, self._under_way = self._under_way, under_way
-        self._tell(under_way)
+    def _step(self) -> None:
+        """Admit new requests, draw a token for every active one, send out what was drawn."""
+        if self.decoder.overlaps:
+            launched = [*self._admit(_MAX_ADMITTED), *self._decode()]
+            previous, self._in_flight = self._in_flight, launched
+            self._emit(previous)  # while the GPU computes what was launched
+        else:
+            self._emit(self._admit(1))
+            self._emit(self._decode())
 
-    def _begin(self, request: Request) -> UnderWay:
-        """Read a prompt into a free slot and draw the first token."""
-        request.slot = self._free.pop()
-        self._active.append(request)
-        try:
-            drawn = self.decoder.begin(request.slot, request.prompt, request.ranks, request.draw)
-        except torch.OutOfMemoryError as error:
-            # The others have their memory already.
-            self._end(request, "error", error=f"out of memory: {error}")
-            return [], None
-        return [request], drawn
+    def _admit(self, most: int) -> list[InFlight]:
+        """Read the prompts of waiting requests into free slots and draw their first tokens."""
+        in_flight = []
+        for _ in range(min(len(self._waiting), len(self._free), most)):
+            request = self._waiting.popleft()
+            request.slot = self._free.pop()
+            self._active.append(request)
+            try:
+                pending = self.decoder.begin(
+                    request.slot, request.prompt, request.ranks, request.draw
+                )
+            except torch.OutOfMemoryError as error:
+                # The others have their memory already.
+                self._end(request, "error", error=f"out of memory: {error}")
+            else:
+                in_flight.append(([request], pending))
+        return in_flight
 
-    def _tell(self, under_way: list[UnderWay]) -> None:
-        """Tell everybody what was drawn for him; waits until it is."""
-        for requests, drawn in under_way:
-            for request, token in zip(requests, drawn.drawn() if drawn else [], strict=True):
+    def _decode(self) -> list[InFlight]:
+        """Draw one token more for every active request that has budget left."""
+        # One whose last token is not known yet may have ended with it: `_emit` drops this one then.
+        going = [request for request in self._active if request.draw.drawn < request.budget]
+        if not going:
+            return []
+        return [(going, self.decoder.advance([request.slot for request in going]))]
+
+    def _emit(self, in_flight: list[InFlight]) -> None:
+        """Wait for tokens and add them to their answers."""
+        for requests, pending in in_flight:
+            for request, drawn in zip(requests, pending.drawn(), strict=True):
                 if not request.ended:
-                    self._take(request, token)
+                    self._commit(request, drawn)
 
-    def _take(self, request: Request, drawn: Drawn) -> None:
-        """Add a token to an answer; ends the answer if it is complete."""
+    def _commit(self, request: RequestState, drawn: Drawn) -> None:
+        """Add a token to an answer and send its text; ends the answer if it is complete."""
         request.drawn += 1
         self._tokens_out += 1
         logprobs = self._logprobs(drawn)
@@ -384,10 +394,10 @@ class LocalEngine:
             return
         text = request.text.add(drawn.token)
         if request.text.in_thought:
-            logprobs = ()  # they would tell it
+            logprobs = ()  # they would give the thought away
         if request.text.stopped:
             self._end(request, "stop", text, logprobs)
-        elif request.drawn >= request.granted:
+        elif request.drawn >= request.budget:
             self._end(request, "length", text, logprobs)
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
@@ -401,12 +411,13 @@ class LocalEngine:
 
     def _end(
         self,
-        request: Request,
+        request: RequestState,
         reason: FinishReason,
         text: str = "",
         logprobs: tuple[TokenLogprob, ...] = (),
         error: str | None = None,
     ) -> None:
+        """Free a request's slot and send its last chunk."""
         request.ended = True
         with self._changed:
             if request.slot >= 0:

@@ -1,6 +1,6 @@
 """A conversation → a verdict before the model is asked; its answer → the text that may be shown.
 
-    verdict = judge(messages)
+    verdict = check_messages(messages)
     if not verdict.model_answers:  # emergency, refuse, support
         return verdict.message
     answer = AnswerFilter(verdict)
@@ -40,7 +40,7 @@ _CONTEXT = 60  # tokens of text already shown that a sentence is read together w
 _SENTENCE_END = re.compile(r"(?:[.!?\u2026][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
 
 
-class Verdict(NamedTuple):
+class HealthVerdict(NamedTuple):
     """What is to happen with a question.
 
     `kind` is "ok": the model answers. "refer": it answers, `message` goes in front. "refuse",
@@ -85,7 +85,7 @@ class Rules(NamedTuple):
     care: Mapping[str, str]
 
 
-def judge(messages: Sequence[Message]) -> Verdict:
+def check_messages(messages: Sequence[Message]) -> HealthVerdict:
     """Say what is to happen with the last user turn, earlier user turns in mind.
 
     Emergencies, support and referral stay for the conversation. An emergency is lifted, to a
@@ -97,26 +97,26 @@ def judge(messages: Sequence[Message]) -> Verdict:
     """
     turns = [message.content for message in messages if message.role == "user"]
     if not turns:
-        return Verdict("ok")
+        return HealthVerdict("ok")
     rules = load_rules()
-    last = _judge_turn(turns[-1], rules)
-    earlier = [_judge_turn(turn, rules) for turn in turns[:-1]]
+    last = _check_turn(turns[-1], rules)
+    earlier = [_check_turn(turn, rules) for turn in turns[:-1]]
     if earlier and earlier[-1].kind == "refuse" and not _presses_on(turns[-1], rules):
-        earlier[-1] = Verdict("ok")
+        earlier[-1] = HealthVerdict("ok")
     stays = [verdict for verdict in earlier[:-1] if verdict.kind != "refuse"] + earlier[-1:]
     gravest = max([last, *stays], key=lambda verdict: _GRAVITY.index(verdict.kind))
     if gravest.kind == "emergency" and last.kind != "emergency" and _is_cleared(turns[-1], rules):
-        return Verdict("refer", gravest.sign, rules.care["cleared"])
+        return HealthVerdict("refer", gravest.sign, rules.care["cleared"])
     return gravest
 
 
-def _judge_turn(text: str, rules: Rules) -> Verdict:
-    worst = Verdict("ok")
+def _check_turn(text: str, rules: Rules) -> HealthVerdict:
+    worst = HealthVerdict("ok")
     tokens = rules.vocabulary.tokens(text)
     for rule, mentioned in _findings(tokens, rules.vocabulary, rules.questions):
         kind, message = _consequence(rule, mentioned, rules)
         if _GRAVITY.index(kind) > _GRAVITY.index(worst.kind):
-            worst = Verdict(kind, rule.sign, message)
+            worst = HealthVerdict(kind, rule.sign, message)
     return worst
 
 
@@ -231,42 +231,42 @@ class AnswerFilter:
         verdict: Of the question. If it leaves nothing to the model, its message is the output.
     """
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: HealthVerdict) -> None:
         """Begin an answer."""
         self.intervened: str | None = None  # why the answer was cut, such as "drug dose"
         self._rules = load_rules()
-        self._held = ""  # not yet judged
+        self._held = ""  # not yet checked
         self._context: list[str] = []  # the last tokens that were let through
         self._has_shown = False
-        self._in_front = verdict.message
+        self._message = verdict.message
         if not verdict.model_answers:
             self.intervened = verdict.kind
 
     def feed(self, text: str) -> str:
         """Take the next piece of the answer, of any length; return what may be shown by now."""
         if self.intervened:
-            return self._take_front("")
+            return self._with_message("")
         self._held += text
         released = ""
         while (end := self._segment_end()) and not self.intervened:
             segment, self._held = self._held[:end], self._held[end:]
             released += self._pass(segment)
-        return self._take_front(released)
+        return self._with_message(released)
 
     def finish(self) -> str:
         """Say that the answer is complete; return what is still to be shown."""
         rest, self._held = self._held, ""
-        return self._take_front("" if self.intervened else self._pass(rest))
+        return self._with_message("" if self.intervened else self._pass(rest))
 
-    def _take_front(self, released: str) -> str:
+    def _with_message(self, released: str) -> str:
         # Not before the first text: a stream that fails at once shows no half an answer.
-        if self._in_front and (released or self.intervened):
+        if self._message and (released or self.intervened):
             separator = "\n\n" if released else ""
-            released, self._in_front = self._in_front + separator + released, ""
+            released, self._message = self._message + separator + released, ""
         return released
 
     def _segment_end(self) -> int:
-        """Return how many characters of the held text may be judged now; 0 for none."""
+        """Return how many characters of the held text may be checked now; 0 for none."""
         for match in _SENTENCE_END.finditer(self._held[:_SEGMENT]):
             if match.end():
                 return match.end()

@@ -54,6 +54,13 @@ class PairBatch(NamedTuple):
         return self.records.shape[0]
 
 
+def tokens_in_pass(pair: EncodedPair, layout: Layout) -> int:
+    """Count the tokens that a pair adds to a forward pass, before padding."""
+    if layout == "shared":
+        return pair.num_tokens
+    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
+
+
 def padded_size(count: int, *, minimum: int = 64) -> int:
     """Round up to one of eight sizes an octave, so that few shapes occur and at most 1/8 is waste.
 

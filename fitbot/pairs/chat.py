@@ -37,7 +37,7 @@ def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
         ) from error
 
 
-class Limits(NamedTuple):
+class LengthLimits(NamedTuple):
     """How long a prompt, and a prompt with its completion, may be."""
 
     max_prompt_length: int  # tokens, template included
@@ -131,7 +131,9 @@ class Chat:
         contents = self._encode_texts([message.content for message in messages])
         return self._assemble(messages, contents, max_prompt_length)
 
-    def encode_pairs(self, pairs: Sequence[PreferencePair], limits: Limits) -> list[EncodedPair]:
+    def encode_pairs(
+        self, pairs: Sequence[PreferencePair], limits: LengthLimits
+    ) -> list[EncodedPair]:
         """Encode many pairs at once; see `encode_pair`."""
         conversations = [self._with_system(pair.prompt) for pair in pairs]
         texts: list[str] = []
@@ -146,7 +148,7 @@ class Chat:
             for conversation, pair in zip(conversations, pairs, strict=True)
         ]
 
-    def encode_pair(self, pair: PreferencePair, limits: Limits) -> EncodedPair:
+    def encode_pair(self, pair: PreferencePair, limits: LengthLimits) -> EncodedPair:
         """Encode one pair within both limits.
 
         The prompt is shortened first; then each completion loses its end if prompt + completion is
@@ -163,7 +165,7 @@ class Chat:
         pair: PreferencePair,
         conversation: tuple[Message, ...],
         contents: list[list[int]],
-        limits: Limits,
+        limits: LengthLimits,
     ) -> EncodedPair:
         *turns, chosen, rejected = contents
         try:

@@ -17,9 +17,16 @@ from torch.utils.data import DataLoader
 
 from fitbot.cluster.processes import balanced_shares, rank
 from fitbot.errors import ConfigError
-from fitbot.pairs.batch import Extent, Layout, PairBatch, collate_pairs, pack_by_tokens
-from fitbot.pairs.budget import default_token_budget, rounded_budget
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.batch import (
+    Extent,
+    Layout,
+    PairBatch,
+    collate_pairs,
+    pack_by_tokens,
+    tokens_in_pass,
+)
+from fitbot.pairs.budget import PassBudget
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.store import PairStore, open_pairs, some_of
@@ -34,7 +41,30 @@ LOOKED_AT = 20_000  # texts that a fit's own audit looks at, a split
 
 
 class PreferenceDataModule(LightningDataModule):
-    """Preference pairs from files or a hub data set, tokenised within both limits."""
+    """Preference pairs from files or a hub data set, tokenised within both limits.
+
+    Args:
+        train_path: JSON, JSONL, CSV or Parquet file, also as s3:// or another URL, or a hub
+            data set as "owner/name:split".
+        val_path: Likewise; validation runs after every epoch.
+        test_path: Likewise; for `fitbot test` and `fitbot predict`.
+        base_model: Whose tokenizer encodes the pairs; follows model.base_model.
+        train_limit: Use the first so many records; null for all.
+        val_limit: Likewise.
+        test_limit: Likewise.
+        skip_bad_records: Leave unusable records out and report them, instead of stopping.
+        pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
+        system_prompt: First turn of every conversation that brings none of its own.
+        max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
+        max_length: Tokens of prompt + completion; longer completions lose their end.
+        batch_size: Pairs; batch_size x accumulate_batches pairs make one optimizer step.
+        accumulate_batches: See batch_size. Only the product matters: how a step's pairs are
+            split into forward passes follows from max_tokens_per_pass and changes no result.
+        layout: shared (prompt once, packed row) or rows (two rows a pair, any backend).
+        max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is, and
+            less once it has run out.
+        seed: Of the shuffling.
+    """
 
     def __init__(
         self,
@@ -56,30 +86,7 @@ class PreferenceDataModule(LightningDataModule):
         max_tokens_per_pass: int | None = None,
         seed: int = 42,
     ):
-        """Take the settings; files are read in `setup`.
-
-        Args:
-            train_path: JSON, JSONL, CSV or Parquet file, also as s3:// or another URL, or a hub
-                data set as "owner/name:split".
-            val_path: Likewise; validation runs after every epoch.
-            test_path: Likewise; for `fitbot test` and `fitbot predict`.
-            base_model: Whose tokenizer encodes the pairs; follows model.base_model.
-            train_limit: Use the first so many records; null for all.
-            val_limit: Likewise.
-            test_limit: Likewise.
-            skip_bad_records: Leave unusable records out and report them, instead of stopping.
-            pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
-            system_prompt: First turn of every conversation that brings none of its own.
-            max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
-            max_length: Tokens of prompt + completion; longer completions lose their end.
-            batch_size: Pairs; batch_size x accumulate_batches pairs make one optimizer step.
-            accumulate_batches: See batch_size. Only the product matters: how a step's pairs are
-                split into forward passes follows from max_tokens_per_pass and changes no result.
-            layout: shared (prompt once, packed row) or rows (two rows a pair, any backend).
-            max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is, and
-                less once it has run out.
-            seed: Of the shuffling.
-        """
+        """Take the settings; files are read in `setup`."""
         super().__init__()
         self.save_hyperparameters()
         self.train_path, self.val_path, self.test_path = train_path, val_path, test_path
@@ -88,11 +95,10 @@ class PreferenceDataModule(LightningDataModule):
         self.skip_bad_records = skip_bad_records
         self.pair_cache = Path(pair_cache)
         self.system_prompt = system_prompt
-        self.limits = Limits(max_prompt_length, max_length)
+        self.limits = LengthLimits(max_prompt_length, max_length)
         self.pairs_per_step = batch_size * accumulate_batches
         self.layout: Layout = layout
-        self.max_tokens_per_pass = max_tokens_per_pass
-        self._budget: int | None = None  # measured, or lower since memory ran out
+        self.budget = PassBudget(max_tokens_per_pass)
         self.seed = seed
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
@@ -122,26 +128,15 @@ class PreferenceDataModule(LightningDataModule):
     @property
     def token_budget(self) -> int:
         """Tokens of one forward pass: as set, or by the memory of the device."""
-        if self.max_tokens_per_pass is not None:
-            return self.max_tokens_per_pass
-        if self._budget is not None:
-            return self._budget
-        return default_token_budget(self._device)
+        return self.budget.tokens(self._device)
 
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def choose_budget(self, tokens_that_fit: Callable[[int], int]) -> None:
-        """Let the memory that a token takes decide, unless the budget was set by hand.
-
-        Args:
-            tokens_that_fit: Returns the tokens of a forward pass for which a device of so many
-                bytes has room.
-        """
-        if self._device.type == "cuda":
-            total = torch.cuda.get_device_properties(self._device).total_memory
-            self._budget = rounded_budget(tokens_that_fit(total))
+        """Let the memory that a token takes decide; see `PassBudget.choose`."""
+        self.budget.choose(self._device, tokens_that_fit)
 
     def setup(self, stage: str) -> None:
         """Read and encode the files that the stage needs.
@@ -188,6 +183,7 @@ class PreferenceDataModule(LightningDataModule):
             room: What each pass has room for at least; `shared` only.
         """
         pairs = [self.pairs[split][i] for i in indices]
+        sizes = [tokens_in_pass(pair, self.layout) for pair in pairs]
         reference = self.reference_logps.get(split)
         return [
             collate_pairs(
@@ -200,7 +196,7 @@ class PreferenceDataModule(LightningDataModule):
                 else reference[[indices[j] for j in group]],
                 room=room,
             )
-            for group in pack_by_tokens(self._sizes(pairs), self.token_budget)
+            for group in pack_by_tokens(sizes, self.token_budget)
         ]
 
     def pairs_in_step(self) -> int:
@@ -216,34 +212,13 @@ class PreferenceDataModule(LightningDataModule):
         """
         largest = max(part.input_ids.numel() for part in batch)
         pairs = sum(part.num_pairs for part in batch)
-        self.lower_budget(largest, can_be_smaller=len(batch) < pairs)
+        self.budget.lower(largest, can_be_smaller=len(batch) < pairs)
         return self.collate(split, torch.cat([part.records for part in batch]).tolist())
-
-    def lower_budget(self, num_tokens: int, *, can_be_smaller: bool) -> None:
-        """Halve the token budget, after a forward pass of so many tokens ran out of memory.
-
-        Raises:
-            ConfigError: The budget was set by hand, or no pass can be smaller.
-        """
-        if self.max_tokens_per_pass is not None or not can_be_smaller:
-            raise ConfigError(
-                f"out of GPU memory in a forward pass of {num_tokens:,} tokens; lower "
-                "data.max_tokens_per_pass (or unset it), or data.max_length, or set "
-                "model.gradient_checkpointing: true and model.expand_4bit: false"
-            )
-        self._budget = num_tokens // 2
-        logger.warning(
-            "out of GPU memory in a forward pass of %s tokens: from now on at most %s, which "
-            "changes no result",
-            f"{num_tokens:,}",
-            f"{self._budget:,}",
-        )
 
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""
-        paths = {"train": self.train_path, "val": self.val_path, "test": self.test_path}
         files: dict[str, Any] = {
-            split: {"path": paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
+            split: {"path": self._path_of(split), "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
         return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
@@ -282,8 +257,11 @@ class PreferenceDataModule(LightningDataModule):
         """Return a split's texts, from all over it if they are many; none without such a file."""
         return some_of(self.pairs[split].texts, LOOKED_AT) if split in self.pairs else []
 
+    def _path_of(self, split: Split) -> str | None:
+        return {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
+
     def _read(self, split: Split) -> PairStore:
-        path = {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
+        path = self._path_of(split)
         if path is None:
             raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
         pairs = open_pairs(
@@ -300,7 +278,7 @@ class PreferenceDataModule(LightningDataModule):
         logger.info("%s %s: %s%s", split, path, pairs.cut, skipped)
         return pairs
 
-    def _loader(self, split: Split, batches: "EpochSampler") -> DataLoader[list[PairBatch]]:
+    def _loader(self, split: Split, batches: EpochSampler) -> DataLoader[list[PairBatch]]:
         return DataLoader(
             range(len(self.pairs[split])),  # type: ignore[arg-type]
             batch_sampler=batches,
@@ -313,8 +291,8 @@ class PreferenceDataModule(LightningDataModule):
     def _collate_share(self, split: Split, indices: Sequence[int]) -> list[PairBatch]:
         """Collate this process's pairs of a batch; none where a batch has fewer than processes.
 
-        Where passes may be captured, all processes pad as the one that has most: who captures a
-        new size holds up all, and so they do it in the same step.
+        Where passes may be captured, all processes pad as the one that has most: a process that
+        captures a new size holds up all others, so all of them do it in the same step.
         """
         extent = cache(self.pairs[split].extent)
         shares = balanced_shares(indices, lambda i: extent(i).tokens)
@@ -337,24 +315,14 @@ class PreferenceDataModule(LightningDataModule):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         return torch.randperm(len(self.pairs["train"]), generator=generator)
 
-    def _num_steps(self) -> int:
-        return -(-len(self.pairs["train"]) // self.pairs_per_step)
-
     def _position(self) -> tuple[int, int]:
-        """Epoch and batch that come next. One batch is one step, so the step count tells both."""
+        """Epoch and batch that come next; one batch is one step, so both follow from the count."""
         if self.trainer is None:
             return 0, 0
-        per_epoch = self._num_steps()
+        per_epoch = -(-len(self.pairs["train"]) // self.pairs_per_step)
         if self.trainer.num_training_batches not in (0, float("inf")):
             per_epoch = min(per_epoch, int(self.trainer.num_training_batches))
         return divmod(self.trainer.global_step, per_epoch)
-
-    def _sizes(self, pairs: Sequence[EncodedPair]) -> list[int]:
-        if self.layout == "shared":
-            return [pair.num_tokens for pair in pairs]
-        return [
-            2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))) for pair in pairs
-        ]
 
 
 def _check_positive(name: str, value: int) -> None:

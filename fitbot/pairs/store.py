@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.batch import Extent
-from fitbot.pairs.chat import Chat, CutReport, EncodedPair, Limits, report_cuts
+from fitbot.pairs.chat import Chat, CutReport, EncodedPair, LengthLimits, report_cuts
 from fitbot.pairs.formats import Message, PreferencePair
 from fitbot.pairs.preferences import (
     LoadedPairs,
@@ -48,6 +48,7 @@ _FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
 _DONE = "store.json"
 _IDS = ("prompt", "chosen", "rejected")
 _CUTS = ("prompt_cut", "chosen_cut", "rejected_cut")
+_ID_LIST = pa.list_(pa.int32())
 
 
 class ShardFacts(NamedTuple):
@@ -195,7 +196,7 @@ class Shard:
 def open_pairs(
     source: str | Path,
     chat: Chat,
-    limits: Limits,
+    limits: LengthLimits,
     *,
     cache: Path,
     limit: int | None = None,
@@ -236,7 +237,7 @@ def open_pairs(
             f"data.pair_cache {cache}: cannot be written: {error.strerror}; name another folder "
             "for encoded pairs"
         ) from error
-    # Whoever comes second finds it done: another run, or another process of this one.
+    # Another run, or another process of this one, may have encoded them meanwhile.
     with FileLock(folder / "lock"):
         if not (folder / _DONE).exists():
             shards.close()
@@ -265,7 +266,7 @@ class _Job(NamedTuple):
 
     source: str
     chat: Chat
-    limits: Limits
+    limits: LengthLimits
     skip_bad_records: bool
 
 
@@ -290,7 +291,7 @@ def _facts(
 
 def _to_arrow(pairs: Sequence[EncodedPair], texts: Sequence[PreferencePair]) -> pa.RecordBatch:
     written = [json.dumps([text.prompt, text.chosen, text.rejected]) for text in texts]
-    columns = {name: pa.array([getattr(p, name) for p in pairs], _LIST) for name in _IDS}
+    columns = {name: pa.array([getattr(p, name) for p in pairs], _ID_LIST) for name in _IDS}
     columns |= {name: pa.array([getattr(p, name) for p in pairs], pa.int32()) for name in _CUTS}
     return pa.RecordBatch.from_pydict(
         columns
@@ -300,9 +301,6 @@ def _to_arrow(pairs: Sequence[EncodedPair], texts: Sequence[PreferencePair]) -> 
             "text": pa.array(written, pa.large_string()),
         }
     )
-
-
-_LIST = pa.list_(pa.int32())
 
 
 def _name(job: _Job, limit: int | None) -> str:
@@ -338,7 +336,7 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
     waiting: dict[int, Future[ShardFacts]] = {}
     bar = tqdm(desc="encoding pairs", unit=" pairs", unit_scale=True, disable=None)
 
-    def take(number: int) -> None:
+    def collect(number: int) -> None:
         facts[number] = waiting.pop(number).result()
         bar.update(facts[number].pairs)
 
@@ -355,9 +353,9 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
                     waiting[number] = pool.submit(_write_shard, number, records)
                 # No more than the workers need lies in memory.
                 if len(waiting) > 2 * (workers or 1):
-                    take(min(waiting))
+                    collect(min(waiting))
             for number in sorted(waiting):
-                take(number)
+                collect(number)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

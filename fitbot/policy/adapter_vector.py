@@ -31,7 +31,7 @@ class AdapterVector:
             network: A PEFT model.
             adapter: Name of an adapter in it; its `vector` is (N,) float32.
         """
-        self.network = network
+        self.network, self.adapter = network, adapter
         found = list(_lora_layers(network, adapter))
         a_size = sum(a.numel() for _, a, _ in found)
         offsets = [0, a_size]
@@ -71,6 +71,14 @@ class AdapterVector:
         """Cut a vector like the adapter's, such as its gradient, into named matrices."""
         names = [f"{layer.name}.{letter}" for letter in "AB" for layer in self.layers]
         return dict(zip(names, self._views(vector), strict=True))
+
+    def named_weights(self) -> dict[str, nn.Parameter]:
+        """List A and B of every layer by their names in the network's own state_dict."""
+        return {
+            f"{layer.name}.lora_{letter}.{self.adapter}.weight": weight
+            for layer in self.layers
+            for letter, weight in (("A", layer.a), ("B", layer.b))
+        }
 
     def _weights(self) -> list[nn.Parameter]:
         return [layer.a for layer in self.layers] + [layer.b for layer in self.layers]

@@ -47,7 +47,7 @@ def attend_by_pair(
         attention_mask: (1, 1, T, T) bool, or None for causal; used when there are no segments.
         scaling: Of the dot products.
         dropout: Probability of dropping an attention weight.
-        segments: The pairs' lengths; passed through the decoder by whoever runs it.
+        segments: The pairs' lengths; passed through the decoder as a keyword.
         **kwargs: What transformers hands to every attention function.
 
     Returns:

@@ -50,9 +50,9 @@ def score_tile(
         (S,) float32 log-probs of the targets, and the softmax (S, V) or None.
     """
     if logits.is_cuda and _triton_is_installed():
-        from fitbot.policy.compiled import pointwise_kernels as fused_kernels
+        from fitbot.policy.compiled import pointwise_kernels
 
-        result: tuple[Tensor, Tensor | None] = fused_kernels.score_tile(logits, targets, dtype)
+        result: tuple[Tensor, Tensor | None] = pointwise_kernels.score_tile(logits, targets, dtype)
         return result
     normaliser = logits.logsumexp(-1, keepdim=True)
     logps = (logits.gather(-1, targets[:, None]) - normaliser).squeeze(-1)

@@ -13,8 +13,10 @@ import logging
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +36,7 @@ from fitbot.cluster.processes import (
     share_of,
     sum_over_processes,
 )
-from fitbot.pairs.batch import Layout, collate_pairs
+from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
 from fitbot.pairs.store import KEY_BYTES, PairStore
 from fitbot.policy.policy import Policy, to_device
 
@@ -155,44 +157,21 @@ def cached_reference_logps(
     keys, sizes = pairs.keys(), pairs.sizes()
     logps = from_first(cache.lookup(keys) if rank() == 0 else torch.empty(0))
     missing = logps.isnan().any(-1).nonzero().flatten().tolist()
+
+    def run(indices: list[int]) -> Tensor:
+        batch = collate_pairs([pairs[i] for i in indices], layout=layout, pad_id=pad_id)
+        return policy.reference_logps(to_device(batch, policy.device)).cpu()
+
+    def save(indices: list[int], found: Tensor) -> None:
+        if rank() == 0:
+            cache.store(keys[indices], found[indices])
+
     if missing:
         # Sorted by length: rows of like length waste less padding; the result is per pair anyway.
         missing.sort(key=sizes.__getitem__)
-        computed = torch.zeros_like(logps)
-        unsaved: list[int] = []
-        saved_at = time.perf_counter()
-        share = share_of(missing)
-        bar = tqdm(
-            total=len(share),
-            desc="reference log-probs",
-            disable=True if rank() else None,
-            leave=False,
-            delay=1,
-        )
-        todo = _Todo(share, sizes[share].tolist(), max_tokens)
-        while _are_left(policy, indices := todo.next_group()):
-            # Who is done goes on with any pair, if the others need its part of the base.
-            chosen = [pairs[i] for i in indices or missing[:1]]
-            batch = collate_pairs(chosen, layout=layout, pad_id=pad_id)
-            try:
-                found = policy.reference_logps(to_device(batch, policy.device)).cpu()
-            except torch.cuda.OutOfMemoryError:
-                found = None
-            # Only here is what the failed pass held free again.
-            if found is None:
-                todo.undo(smaller(int(sizes[share].max())))
-                continue
-            computed[indices] = found[: len(indices)]
-            bar.update(len(indices))
-            # Now and then, so that a run that is cut off does not start from nothing again.
-            unsaved += indices
-            if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS and rank() == 0:
-                cache.store(keys[unsaved], computed[unsaved])
-                unsaved, saved_at = [], time.perf_counter()
-        bar.close()
+        computed = _compute_share(policy, missing, sizes, max_tokens, run, smaller, save)
         logps[missing] = sum_over_processes(computed.to(policy.device)).cpu()[missing]
-        if rank() == 0:
-            cache.store(keys[missing], logps[missing])
+        save(missing, logps)
     logger.info(
         "reference log-probs: %d of %d pairs from %s, %d computed",
         len(pairs) - len(missing),
@@ -203,34 +182,62 @@ def cached_reference_logps(
     return logps
 
 
-def _are_left(policy: Policy, indices: list[int]) -> bool:
+def _compute_share(
+    policy: Policy,
+    missing: list[int],
+    sizes: NDArray[np.int64],
+    max_tokens: int,
+    run: Callable[[list[int]], Tensor],
+    smaller: Callable[[int], int],
+    save: Callable[[list[int], Tensor], None],
+) -> Tensor:
+    """Run this process's share of the missing pairs: (N, 2) nats, 0 for all other pairs."""
+    share = share_of(missing)
+    groups = deque(_groups_of(share, sizes, max_tokens))
+    computed = torch.zeros(len(sizes), 2)
+    unsaved: list[int] = []
+    saved_at = time.perf_counter()
+    bar = tqdm(
+        total=len(share),
+        desc="reference log-probs",
+        disable=True if rank() else None,
+        leave=False,
+        delay=1,
+    )
+    while _are_left(policy, len(groups)):
+        indices = groups.popleft() if groups else []
+        try:
+            # Who is done goes on with any pair, if the others need its part of the base.
+            found = run(indices or missing[:1])
+        except torch.cuda.OutOfMemoryError:
+            found = None
+        # Only here is what the failed pass held free again.
+        if found is None:
+            left = [*indices, *chain.from_iterable(groups)]
+            groups = deque(_groups_of(left, sizes, smaller(int(sizes[share].max()))))
+            continue
+        computed[indices] = found[: len(indices)]
+        bar.update(len(indices))
+        # Now and then, so that a run that is cut off does not start from nothing again.
+        unsaved += indices
+        if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS:
+            save(unsaved, computed)
+            unsaved, saved_at = [], time.perf_counter()
+    bar.close()
+    return computed
+
+
+def _groups_of(indices: list[int], sizes: NDArray[np.int64], max_tokens: int) -> list[list[int]]:
+    """Split indices of pairs into groups of at most so many tokens, in order."""
+    groups = pack_by_tokens(sizes[indices].tolist(), max_tokens)
+    return [[indices[place] for place in group] for group in groups]
+
+
+def _are_left(policy: Policy, num_groups: int) -> bool:
     """Whether pairs are left, here or, where all must run as many passes, in any process."""
     if policy.is_sharded:
-        return largest_over_processes(len(indices), policy.device) > 0
-    return len(indices) > 0
-
-
-class _Todo:
-    """Hands out groups of items, each of at most so many tokens."""
-
-    def __init__(self, items: list[int], sizes: list[int], max_tokens: int):
-        self.items, self.sizes, self.max_tokens = items, sizes, max_tokens
-        self.start = self.end = 0
-
-    def next_group(self) -> list[int]:
-        """Return the next items; none at the end."""
-        self.start = self.end
-        used = 0
-        while self.end < len(self.items):
-            used += self.sizes[self.end]
-            if used > self.max_tokens and self.end > self.start:
-                break
-            self.end += 1
-        return self.items[self.start : self.end]
-
-    def undo(self, max_tokens: int) -> None:
-        """Take the latest group back, and make smaller ones from now on."""
-        self.end, self.max_tokens = self.start, max_tokens
+        return largest_over_processes(num_groups, policy.device) > 0
+    return num_groups > 0
 
 
 def _weight_files(base_model: str) -> Iterator[str]:

@@ -3,9 +3,11 @@
 import io
 from typing import Any
 
+from markupsafe import Markup, escape
+
 
 def new_figure(*, height: float) -> tuple[Any, Any]:
-    """Begin a picture as wide as a page's column and so many inches high: figure and axes."""
+    """Make a figure as wide as a page's column and `height` inches high; → figure and axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.8, height), layout="constrained")
@@ -19,8 +21,8 @@ def new_figure(*, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def as_svg(figure: Any, label: str) -> str:
-    """Write the figure as an svg element; `label` says what it shows to who cannot see it."""
+def as_svg(figure: Any, label: str) -> Markup:
+    """Write the figure as an svg element; `label` describes it to those who cannot see it."""
     from matplotlib import rc_context
 
     file = io.StringIO()
@@ -29,7 +31,7 @@ def as_svg(figure: Any, label: str) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(INK, _CURRENT)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
 
 
 # Matplotlib knows no currentColor: ink is drawn in this colour and renamed afterwards.

@@ -29,4 +29,13 @@ def wrap(text: str, first: str, later: str) -> list[str]:
     )
 
 
+def shorten(text: str, room: int) -> str:
+    """Cut a text that is longer than so many characters, and end it with an ellipsis.
+
+    >>> shorten("one two", 5), shorten("one", 5)
+    ('one …', 'one')
+    """
+    return text if len(text) <= room else f"{text[: room - 1]}…"
+
+
 _BARS = " ▁▂▃▄▅▆▇█"

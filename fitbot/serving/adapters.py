@@ -1,63 +1,31 @@
 """Adapters that come and go while the server answers; all of it happens in the worker.
 
-What was added is on record on the board, which outlives the worker: its successor answers by the
-same names. Names come from clients, folders are looked for below one directory only.
+What was added is recorded in shared memory, which outlives the worker: its successor answers by
+the same names. Names come from clients, folders are looked for below one directory only.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.errors import AdapterError, FitbotError, RoomError
 from fitbot.generation.engine import Engine
-from fitbot.serving.http_errors import Refused
-from fitbot.serving.shared_state import Board
+from fitbot.serving.http_errors import HttpError
+from fitbot.serving.settings import AdapterLoader
+from fitbot.serving.shared_state import SharedState
 
 log = logging.getLogger(__name__)
 
 
-class Loader(NamedTuple):
-    """How an engine takes an adapter and gives it up; both must be picklable.
-
-    Args:
-        add: Takes engine, name and folder; as `fitbot.generation.loading.add_adapter` does it.
-        remove: Takes engine and name; answers that have begun go on.
-    """
-
-    add: Callable[[Any, str, Path], None]
-    remove: Callable[[Any, str], None]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One adapter to be added or removed, as the worker gets it.
-
-    Args:
-        uid: Its name in the response buffer.
-        worker: Process id of the worker it is meant for.
-        name: What requests call the adapter.
-        folder: Where it lies, below the shelf's directory; None to remove it.
-        deadline: On `time.monotonic`'s clock.
-    """
-
-    uid: str
-    worker: int
-    name: str
-    folder: str | None
-    deadline: float
-
-
-class Shelf:
+class AdapterRegistry:
     """The adapters of one directory, put into an engine and taken out; one change at a time."""
 
-    def __init__(self, directory: Path, loader: Loader, board: Board):
+    def __init__(self, directory: Path, loader: AdapterLoader, shared: SharedState):
         """Take the directory whose folders are adapters, and where the record is kept."""
         self._directory = directory
         self._loader = loader
-        self._board = board
+        self._shared = shared
 
     def add(self, engine: Engine, name: str, folder: str, *, is_wanted: Callable[[], bool]) -> None:
         """Have the engine answer by one name more, or leave it as it was.
@@ -69,45 +37,45 @@ class Shelf:
             is_wanted: Asked when it is done: whether somebody still waits for it.
 
         Raises:
-            Refused: 400, it cannot be served; 403, it lies elsewhere; 404, there is none; 409, the
-                name or the last room is taken; 504, nobody waits any more.
+            HttpError: 400, it cannot be served; 403, it lies elsewhere; 404, there is none; 409,
+                the name or the last room is taken; 504, nobody waits any more.
         """
         if name in engine.models:
-            raise Refused(409, "name_taken", "there is a model of that name", param="lora_name")
-        self._put(engine, name, folder)
+            raise HttpError(409, "name_taken", "there is a model of that name", param="lora_name")
+        self._load(engine, name, folder)
         if not is_wanted():
             self._loader.remove(engine, name)
-            raise Refused(504, "deadline", "the adapter was not added in time")
-        self._record(engine, {**self._board.added, name: folder})
+            raise HttpError(504, "deadline", "the adapter was not added in time")
+        self._record(engine, {**self._shared.added_adapters, name: folder})
         log.info("an adapter was added", extra={"adapter": name, "folder": folder})
 
     def remove(self, engine: Engine, name: str) -> None:
         """Have the engine take no more requests for an adapter that was added.
 
         Raises:
-            Refused: 403, the server was started with it; 404, there is none of that name.
+            HttpError: 403, the server was started with it; 404, there is none of that name.
         """
         if name not in engine.models:
-            raise Refused(404, "model_not_found", "there is no such model", param="lora_name")
-        if name not in self._board.added:
-            raise Refused(403, "not_added", "the server was started with it", param="lora_name")
+            raise HttpError(404, "model_not_found", "there is no such model", param="lora_name")
+        if name not in self._shared.added_adapters:
+            raise HttpError(403, "not_added", "the server was started with it", param="lora_name")
         self._loader.remove(engine, name)
-        self._record(engine, self._added_but(name))
+        self._record(engine, self._added_without(name))
         log.info("an adapter was removed", extra={"adapter": name})
 
     def restore(self, engine: Engine) -> None:
         """Add to a new worker's engine what its predecessor had; log what is gone."""
-        for name, folder in self._board.added.items():
+        for name, folder in self._shared.added_adapters.items():
             # Whatever should kill this worker now will not be tried by the next one.
-            self._record(engine, self._added_but(name))
+            self._record(engine, self._added_without(name))
             try:
-                self._put(engine, name, folder)
-            except (FitbotError, Refused) as error:
+                self._load(engine, name, folder)
+            except (FitbotError, HttpError) as error:
                 log.error("an adapter is gone: %s", error, extra={"adapter": name})
             else:
-                self._record(engine, {**self._board.added, name: folder})
+                self._record(engine, {**self._shared.added_adapters, name: folder})
 
-    def _put(self, engine: Engine, name: str, folder: str) -> None:
+    def _load(self, engine: Engine, name: str, folder: str) -> None:
         path = self._find(folder)
         try:
             self._loader.add(engine, name, path)
@@ -115,10 +83,10 @@ class Shelf:
             # Where the directory lies is not the client's affair.
             message = str(error).replace(str(path), folder)
             if isinstance(error, RoomError):
-                raise Refused(
+                raise HttpError(
                     409, "no_room", f"{message}; unload one, and wait for its last answers"
                 ) from error
-            raise Refused(400, "invalid_adapter", message, param="lora_path") from error
+            raise HttpError(400, "invalid_adapter", message, param="lora_path") from error
 
     def _find(self, name: str) -> Path:
         root = self._directory.resolve()
@@ -126,15 +94,17 @@ class Shelf:
         if not (folder / PROVENANCE_FILE).is_file() and (folder / "adapter").is_dir():
             folder /= "adapter"  # a run's
         if not (folder / PROVENANCE_FILE).is_file():
-            raise Refused(404, "adapter_not_found", "no adapter lies there", param="lora_path")
+            raise HttpError(404, "adapter_not_found", "no adapter lies there", param="lora_path")
         for path in (folder, *folder.iterdir()):
             if not path.resolve().is_relative_to(root):
-                raise Refused(403, "outside", "a link leads elsewhere", param="lora_path")
+                raise HttpError(403, "outside", "a link leads elsewhere", param="lora_path")
         return folder
 
     def _record(self, engine: Engine, added: dict[str, str]) -> None:
-        self._board.added = added
-        self._board.models = engine.models
+        self._shared.added_adapters = added
+        self._shared.models = engine.models
 
-    def _added_but(self, name: str) -> dict[str, str]:
-        return {other: folder for other, folder in self._board.added.items() if other != name}
+    def _added_without(self, name: str) -> dict[str, str]:
+        return {
+            other: folder for other, folder in self._shared.added_adapters.items() if other != name
+        }

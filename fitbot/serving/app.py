@@ -1,57 +1,64 @@
-"""Serve an adapter over HTTP: the command `serve`. Addresses and limits: serve/README.md."""
+"""The server, put together: settings -> a LitServe application. Addresses: serve/README.md.
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+A request's way through it:
 
-from fitbot.generation.engine import Engine
-from fitbot.generation.messages import Sampling
-from fitbot.serving.adapters import Loader, Shelf
+1. uvicorn reads its headers; a client that sends them too slowly is cut off (`TimedProtocol`).
+2. `RequestContext` gives it an id, and writes metrics and one log line when it is over.
+3. `Auth` checks the key, or the host where there is none.
+4. `BodyLimit` reads the body, within limits of size and time.
+5. A route of `AnswerRoutes` checks rate and fields, and claims a place among the requests at once.
+6. The health layer looks at the question: an emergency gets a fixed text, and no engine is asked.
+7. `Dispatcher` puts a job into LitServe's queue, with a deadline.
+8. In the worker, `EngineAPI` takes the job and submits it to the engine.
+9. The engine's chunks come back through `BundlingTransport`, several in one message.
+10. `FilteredAnswer` holds each sentence back until the health layer lets it through;
+    `MeasuredAnswer` counts and times it.
+11. The route sends JSON, or server-sent events. If the client leaves, the job is cancelled.
+"""
+
+from fitbot.health.layer import load_rules
+from fitbot.serving.adapters import AdapterRegistry
+from fitbot.serving.answer_routes import AnswerRoutes
+from fitbot.serving.dispatcher import Dispatcher
 from fitbot.serving.keys import KeyRing
-from fitbot.serving.limits import Limits
 from fitbot.serving.metrics import Metrics
-from fitbot.serving.safety import Safety
+from fitbot.serving.middleware import Auth, BodyLimit, RequestContext
+from fitbot.serving.routes import PATHS, add_routes
 from fitbot.serving.server import FitbotServer
-from fitbot.serving.shared_state import Board
-from fitbot.serving.spec import AnswerSpec
-from fitbot.serving.worker import AnswerAPI
+from fitbot.serving.settings import ServerSettings
+from fitbot.serving.shared_state import SharedState
+from fitbot.serving.worker import EngineAPI
 
 
-class Admin(NamedTuple):
-    """Who may add adapters while the server answers, from where, and how the engine takes them."""
+def make_server(settings: ServerSettings) -> FitbotServer:
+    """Put a server together; nothing runs yet. Its `serve` runs it, its `app` is FastAPI's."""
+    limits, admin = settings.limits, settings.admin
+    if settings.health_layer:
+        load_rules()  # once, before the API process is forked
 
-    keys: KeyRing
-    directory: Path
-    loader: Loader
+    # What the processes know of each other, and what the API process counts.
+    shared = SharedState()
+    metrics = Metrics(shared)
 
+    # In the API process: routes that ask the engine, and what sends their jobs to the worker.
+    dispatcher = Dispatcher(shared, metrics)
+    routes = AnswerRoutes(settings, dispatcher, shared, metrics)
 
-def make_server(
-    open_engine: Callable[[], Engine],
-    limits: Limits,
-    keys: KeyRing,
-    *,
-    sampling: Sampling,
-    safety: Safety | None,
-    admin: Admin | None,
-    only_local_names: bool,
-) -> FitbotServer:
-    """Put a server together; nothing runs yet.
+    # In the worker process: the engine in a LitAPI, and the adapters that come and go.
+    registry = AdapterRegistry(admin.directory, admin.loader, shared) if admin else None
+    api = EngineAPI(settings.open_engine, shared, routes, registry)
 
-    Args:
-        open_engine: Opens the engine in the worker process; must be picklable.
-        limits: Of requests.
-        keys: Who may ask.
-        sampling: How answers are drawn unless a request says otherwise.
-        safety: The health layer, if any.
-        admin: Who may add adapters; None if nobody may.
-        only_local_names: Refuse requests for hosts other than localhost.
-    """
-    board = Board()
-    metrics = Metrics(board)
-    spec = AnswerSpec(board, limits, metrics, sampling, safety, takes_adapters=admin is not None)
-    shelf = Shelf(admin.directory, admin.loader, board) if admin else None
-    api = AnswerAPI(open_engine, board, spec, shelf)
-    admin_keys = admin.keys if admin else KeyRing([])
-    return FitbotServer(
-        api, spec, metrics, limits, keys, admin_keys, only_local_names=only_local_names
+    # In the main process: the LitServer, which starts the other two.
+    server = FitbotServer(api, dispatcher, shared, limits)
+    add_routes(server.app, routes.endpoints, shared, metrics, limits)
+
+    # What every request passes before the routes. The last one added is the outermost.
+    server.app.add_middleware(BodyLimit, limits=limits)
+    server.app.add_middleware(
+        Auth,
+        keys=settings.keys,
+        admin_keys=admin.keys if admin else KeyRing([]),
+        only_local_names=settings.only_local_names,
     )
+    server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, routes=PATHS)
+    return server

@@ -1,4 +1,4 @@
-"""Every answer that is not one: status, code and message in the shape OpenAI's clients know."""
+"""Every error that a client gets: status, code and message in the shape OpenAI's clients know."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Failure:
-    """A refusal as it travels between processes; plain data, so it can always be pickled."""
+    """An `HttpError` as it travels between processes; plain data can always be pickled."""
 
     status: int
     code: str
@@ -29,7 +29,7 @@ class Failure:
     param: str | None = None
 
 
-class Refused(Exception):
+class HttpError(Exception):
     """Raised to answer a request with a status of 400 or more."""
 
     def __init__(
@@ -62,8 +62,8 @@ class Refused(Exception):
             self.headers["Retry-After"] = str(max(1, round(retry_after)))
 
     @classmethod
-    def of(cls, failure: Failure) -> "Refused":
-        """Raise in this process what failed in another."""
+    def of(cls, failure: Failure) -> "HttpError":
+        """Return the error for what failed, in this process or another."""
         return cls(
             failure.status,
             failure.code,
@@ -82,12 +82,12 @@ class Refused(Exception):
         }
         return {"error": error}
 
-    def response(self) -> "Json":
+    def response(self) -> "JsonResponse":
         """Return the HTTP response."""
-        return Json(self.body(), self.status, self.headers)
+        return JsonResponse(self.body(), self.status, self.headers)
 
 
-class Json(Response):
+class JsonResponse(Response):
     """A JSON response that no text can break."""
 
     media_type = "application/json"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fitbot.serving.shared_state import Board
+from fitbot.serving.shared_state import SharedState
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -42,9 +42,9 @@ class Histogram:
 class Metrics:
     """What a server counts of itself."""
 
-    def __init__(self, board: Board):
+    def __init__(self, shared: SharedState):
         """Start at zero."""
-        self._board = board
+        self._shared = shared
         self.requests: Counter[tuple[str, int]] = Counter()  # by route and status
         self.rejected: Counter[str] = Counter()  # by code, of the refusals that are about room
         self.tokens_in = 0
@@ -80,16 +80,20 @@ class Metrics:
             ("fitbot_prompt_tokens_total", "Tokens read.", self.tokens_in),
             ("fitbot_completion_tokens_total", "Tokens written.", self.tokens_out),
             ("fitbot_cancelled_total", "Answers nobody waited for.", self.cancelled),
-            ("fitbot_worker_restarts_total", "Workers replaced.", self._board.restarts),
+            ("fitbot_worker_restarts_total", "Workers replaced.", self._shared.restarts),
         ):
             yield from _family(name, "counter", text, {"": value})
 
     def _gauges(self) -> Iterator[str]:
-        stats = self._board.stats
+        stats = self._shared.stats
         used = stats.kv_tokens_used / stats.kv_tokens if stats.kv_tokens else 0.0
         for name, text, value in (
-            ("fitbot_ready", "1 when requests can be answered.", int(not self._board.trouble())),
-            ("fitbot_in_flight", "Requests being answered.", self._board.active),
+            (
+                "fitbot_ready",
+                "1 when requests can be answered.",
+                int(not self._shared.why_not_ready()),
+            ),
+            ("fitbot_in_flight", "Requests being answered.", self._shared.active),
             ("fitbot_engine_active", "Requests the engine is answering.", stats.active),
             ("fitbot_engine_waiting", "Requests the engine has not begun.", stats.waiting),
             ("fitbot_engine_slots", "Requests the engine can answer at once.", stats.slots),

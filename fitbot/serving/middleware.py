@@ -1,6 +1,8 @@
-"""What every request passes before the routes: names, headers, keys, sizes, time; and the log line.
+"""What every request passes before the routes; plain ASGI, outermost first.
 
-Plain ASGI, outermost first: Envelope, Doorkeeper, Intake.
+RequestContext   its id, headers of the response, metrics, the log line
+Auth             the key, and who the client is
+BodyLimit        its body, within limits of size and time; ends it when the client leaves
 """
 
 import asyncio
@@ -17,17 +19,17 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fitbot.serving.http_errors import Refused
+from fitbot.serving.http_errors import HttpError
 from fitbot.serving.keys import KeyRing
-from fitbot.serving.limits import Limits
 from fitbot.serving.logs import describe
 from fitbot.serving.metrics import Metrics
+from fitbot.serving.settings import RequestLimits
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SECURITY = {
+_SECURITY_HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -48,10 +50,12 @@ _CLIENT_LEFT = 499  # as nginx logs it; nobody receives it
 log = logging.getLogger(__name__)
 
 
-class Envelope:
+class RequestContext:
     """Gives a request its id and a response its headers; counts, times and logs both."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, routes: frozenset[str]):
+    def __init__(
+        self, app: ASGIApp, *, limits: RequestLimits, metrics: Metrics, routes: frozenset[str]
+    ):
         """Take the app, and the paths by which requests are counted."""
         self._app = app
         self._limits = limits
@@ -65,8 +69,8 @@ class Envelope:
             return
         asked = Headers(scope=scope).get("x-request-id", "")
         identifier = asked if _REQUEST_ID.fullmatch(asked) else secrets.token_hex(16)
-        facts: dict[str, Any] = {"request_id": identifier}
-        scope.setdefault("state", {}).update(request_id=identifier, facts=facts)
+        log_fields: dict[str, Any] = {"request_id": identifier}
+        scope.setdefault("state", {}).update(request_id=identifier, log_fields=log_fields)
         begun = time.monotonic()
         status = _CLIENT_LEFT
 
@@ -76,7 +80,7 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-Id"] = identifier
-                for name, value in _SECURITY.items():
+                for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             async with asyncio.timeout(self._limits.send_seconds):
                 await send(message)
@@ -84,27 +88,34 @@ class Envelope:
         try:
             await self._app(scope, receive, send_on)
         except TimeoutError:
-            facts["gave_up"] = "the client does not read"
+            log_fields["gave_up"] = "the client does not read"
         except Exception as error:
-            log.error("a request failed", extra={**facts, "exception": describe(error)})
+            log.error("a request failed", extra={**log_fields, "exception": describe(error)})
             if status == _CLIENT_LEFT:
-                internal = Refused(500, "internal_error", "the server has made a mistake")
+                internal = HttpError(500, "internal_error", "the server has made a mistake")
                 await internal.response()(scope, receive, send_on)
         finally:
-            self._account(scope, status, time.monotonic() - begun, facts)
+            self._record(scope, status, time.monotonic() - begun, log_fields)
 
-    def _account(self, scope: Scope, status: int, seconds: float, facts: dict[str, Any]) -> None:
+    def _record(
+        self, scope: Scope, status: int, seconds: float, log_fields: dict[str, Any]
+    ) -> None:
         route = scope["path"] if scope["path"] in self._routes else "other"
         self._metrics.requests[route, status] += 1
         if route in _QUIET_PATHS:
             return
         self._metrics.seconds.observe(seconds)
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other"
-        facts |= {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
-        log.info("request", extra=facts)
+        log_fields |= {
+            "method": method,
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 4),
+        }
+        log.info("request", extra=log_fields)
 
 
-class Doorkeeper:
+class Auth:
     """Asks for a key, except on the open paths, and says who the client is."""
 
     def __init__(self, app: ASGIApp, *, keys: KeyRing, admin_keys: KeyRing, only_local_names: bool):
@@ -129,29 +140,29 @@ class Doorkeeper:
             return
         try:
             scope["state"]["client"] = self._identify(scope)
-        except Refused as refused:
-            await refused.response()(scope, receive, send)
+        except HttpError as error:
+            await error.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> str:
         headers = Headers(scope=scope)
         if self._only_local_names and _host(headers.get("host", "")) not in _LOOPBACK_NAMES:
-            raise Refused(421, "wrong_host", "this server goes by the name of localhost only")
+            raise HttpError(421, "wrong_host", "this server goes by the name of localhost only")
         is_admins = scope["path"] in ADMIN_PATHS
         if is_admins and not self._admin_keys:
-            raise Refused(403, "no_admin", "the server was started without an admin key")
+            raise HttpError(403, "no_admin", "the server was started without an admin key")
         if scope["path"] in OPEN_PATHS or not (self._keys or is_admins):
             return scope["client"][0] if scope["client"] else "unknown"
         presented = _presented_key(headers)
         name = (self._admin_keys if is_admins else self._keys).name_of(presented)
         if name is None and is_admins and self._keys.name_of(presented):
-            raise Refused(403, "not_admin", "an admin key is needed; this is an API key")
+            raise HttpError(403, "not_admin", "an admin key is needed; this is an API key")
         if name is None:
             kind = "admin" if is_admins else "API"
             problem = f"the {kind} key is wrong" if presented else f"an {kind} key is needed"
-            raise Refused(401, "invalid_api_key", problem, headers={"WWW-Authenticate": "Bearer"})
-        scope["state"]["facts"]["key"] = name
+            raise HttpError(401, "invalid_api_key", problem, headers={"WWW-Authenticate": "Bearer"})
+        scope["state"]["log_fields"]["key"] = name
         return name
 
 
@@ -160,10 +171,10 @@ def _presented_key(headers: Headers) -> str:
     return (presented if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
 
 
-class Intake:
+class BodyLimit:
     """Reads a request's body within its limits, and ends the request when the client leaves."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits):
+    def __init__(self, app: ASGIApp, *, limits: RequestLimits):
         """Take the app."""
         self._app = app
         self._limits = limits
@@ -177,30 +188,30 @@ class Intake:
             async with asyncio.timeout(self._limits.receive_seconds):
                 body = await self._read(receive)
         except TimeoutError:
-            slow = Refused(408, "slow_request", "the body did not come in time")
+            slow = HttpError(408, "slow_request", "the body did not come in time")
             await _refuse_and_close(slow, scope, receive, send)
             return
-        except Refused as refused:
-            await _refuse_and_close(refused, scope, receive, send)
+        except HttpError as error:
+            await _refuse_and_close(error, scope, receive, send)
             return
         if body is None:
             return
-        with ExitStack() as exits:
-            scope["state"]["exits"] = exits
+        with ExitStack() as cleanup:
+            scope["state"]["cleanup"] = cleanup
             await self._answer(scope, body, receive, send)
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         replay: Receive = _Replay(body).receive
         answering = asyncio.ensure_future(self._app(scope, replay, send))
-        leaving = asyncio.ensure_future(_disconnect(receive))
+        disconnect = asyncio.ensure_future(_disconnect(receive))
         try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answering, disconnect}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
-                scope["state"]["facts"]["left"] = True
+                scope["state"]["log_fields"]["left"] = True
                 answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
         finally:
-            leaving.cancel()
+            disconnect.cancel()
             answering.cancel()
         if not answering.cancelled():
             answering.result()
@@ -219,7 +230,7 @@ class Intake:
             if size > limit * _DISCARDED or not message.get("more_body"):
                 break
         if size > limit:
-            raise Refused(413, "too_large", f"the body is larger than {limit} bytes")
+            raise HttpError(413, "too_large", f"the body is larger than {limit} bytes")
         return b"".join(parts)
 
 
@@ -233,7 +244,7 @@ class _Replay:
         if self._message:
             message, self._message = self._message, None
             return message
-        await asyncio.Event().wait()  # Intake watches for the client's leaving
+        await asyncio.Event().wait()  # BodyLimit watches for the client's leaving
         raise AssertionError
 
 
@@ -242,9 +253,9 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def _refuse_and_close(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-    refused.headers["Connection"] = "close"  # what is left of the body is not read
-    await refused.response()(scope, receive, send)
+async def _refuse_and_close(error: HttpError, scope: Scope, receive: Receive, send: Send) -> None:
+    error.headers["Connection"] = "close"  # what is left of the body is not read
+    await error.response()(scope, receive, send)
 
 
 def _host(header: str) -> str:
@@ -253,10 +264,10 @@ def _host(header: str) -> str:
     return header.partition(":")[0].lower()
 
 
-class PatientProtocol(H11Protocol):
-    """uvicorn's protocol, but for clients that begin a request and never finish its headers."""
+class TimedProtocol(H11Protocol):
+    """uvicorn's protocol, which waits only so long for a request's headers."""
 
-    RECEIVE_SECONDS = Limits.receive_seconds
+    RECEIVE_SECONDS = RequestLimits.receive_seconds
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
@@ -265,26 +276,26 @@ class PatientProtocol(H11Protocol):
         transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
         )
-        self._patience: asyncio.TimerHandle | None = None
-        self._watch()
+        self._timer: asyncio.TimerHandle | None = None
+        self._update_timer()
 
     def data_received(self, data: bytes) -> None:
         """Wait no more when the headers are complete."""
         super().data_received(data)
-        self._watch()
+        self._update_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         super().connection_lost(exc)
-        self._rest()
+        self._stop_timer()
 
-    def _watch(self) -> None:
+    def _update_timer(self) -> None:
         if self.conn.their_state is not h11.IDLE:
-            self._rest()
-        elif self._patience is None:
-            self._patience = self.loop.call_later(self.RECEIVE_SECONDS, self.transport.close)
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.RECEIVE_SECONDS, self.transport.close)
 
-    def _rest(self) -> None:
-        if self._patience:
-            self._patience.cancel()
-            self._patience = None
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -3,22 +3,13 @@
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from fitbot.generation.messages import TokenLogprob, Usage
-from fitbot.serving.http_errors import Refused
-from fitbot.serving.jobs import Piece
-
-PING_SECONDS = 15.0
+from fitbot.serving.answers import PING_SECONDS, Piece, PieceStream
+from fitbot.serving.http_errors import HttpError
 
 _in_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one every time
-
-
-class Pieces(Protocol):
-    """An answer that comes piece by piece."""
-
-    async def next(self, patience: float) -> Piece | None:
-        """Wait for the next piece, for so many seconds."""
 
 
 class Completion:
@@ -59,7 +50,7 @@ class Completion:
         }
 
     async def events(
-        self, first: Piece, answer: Pieces, *, include_usage: bool
+        self, first: Piece, answer: PieceStream, *, include_usage: bool
     ) -> AsyncIterator[str]:
         """Write an answer as events, the first piece having come already."""
         yield self._event({"role": "assistant", "content": "", "refusal": None})
@@ -76,8 +67,8 @@ class Completion:
                     if piece.finish_reason:
                         break
                 piece = await answer.next(PING_SECONDS)
-        except Refused as refused:
-            yield _data(refused.body())
+        except HttpError as error:
+            yield _data(error.body())
             yield "data: [DONE]\n\n"
             return
         yield self._event({}, finish_reason=piece.finish_reason)
@@ -138,5 +129,5 @@ def _usage(usage: Usage | None) -> dict[str, int] | None:
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
-        "granted_tokens": usage.granted,  # not OpenAI's: new ones that the request could have had
+        "granted_tokens": usage.budget,  # not OpenAI's: new ones that the request could have had
     }

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.formats import Message
-from fitbot.serving.http_errors import Refused
-from fitbot.serving.limits import Limits
+from fitbot.serving.http_errors import HttpError
+from fitbot.serving.settings import RequestLimits
 
 _SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank, no NUL
 
@@ -140,21 +140,21 @@ class ChatRequest(Body):
         return replace(default, stop=self.stops, **given)
 
 
-def check_predict(request: PredictRequest, limits: Limits) -> None:
+def check_predict(request: PredictRequest, limits: RequestLimits) -> None:
     """Refuse a question, or an answer, that is too long.
 
     Raises:
-        Refused: 422.
+        HttpError: 422.
     """
     _at_most(len(request.user_query), limits.max_request_length, "characters", "user_query")
     _at_most(request.max_new_tokens, limits.max_new_tokens, "tokens", "max_new_tokens")
 
 
-def check_chat(request: ChatRequest, limits: Limits) -> None:
+def check_chat(request: ChatRequest, limits: RequestLimits) -> None:
     """Refuse a conversation that is larger than the limits, or asks for more.
 
     Raises:
-        Refused: 422.
+        HttpError: 422.
     """
     _at_most(len(request.messages), limits.max_messages, "messages", "messages")
     lengths = [len(message.text) for message in request.messages]
@@ -169,7 +169,7 @@ def check_chat(request: ChatRequest, limits: Limits) -> None:
     _at_most(longest, limits.max_stop_length, "characters a string", "stop")
 
 
-def describe_limits(schemas: dict[str, Any], limits: Limits) -> None:
+def describe_limits(schemas: dict[str, Any], limits: RequestLimits) -> None:
     """Write into the bodies' JSON schemas what `check_predict` and `check_chat` refuse."""
     predict = schemas["PredictRequest"]["properties"]
     predict["user_query"]["maxLength"] = limits.max_request_length
@@ -191,12 +191,12 @@ def parse_body(body: bytes, kind: type[AnyBody]) -> AnyBody:
     """Read a body.
 
     Raises:
-        Refused: 400, it is not JSON; 422, a field is wrong.
+        HttpError: 400, it is not JSON; 422, a field is wrong.
     """
     try:
         values = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # a 5,000-digit number; nested too deeply
-        raise Refused(400, "invalid_json", "the body is not JSON in UTF-8") from error
+        raise HttpError(400, "invalid_json", "the body is not JSON in UTF-8") from error
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -205,7 +205,7 @@ def parse_body(body: bytes, kind: type[AnyBody]) -> AnyBody:
         message = first["msg"].removeprefix("Value error, ")
         if first.get("ctx", {}).get("pattern") == _SAYS_SOMETHING:
             message = "it must hold more than blanks, and no NUL"
-        raise Refused(
+        raise HttpError(
             422, "invalid_field", f"{where}: {message}" if where else message, param=where or None
         ) from error
 
@@ -216,4 +216,4 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _at_most(number: int | None, limit: int, unit: str, field: str) -> None:
     if number is not None and number > limit:
-        raise Refused(422, "too_large", f"{field}: {number} {unit}, at most {limit}", param=field)
+        raise HttpError(422, "too_large", f"{field}: {number} {unit}, at most {limit}", param=field)

@@ -15,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from fitbot import __version__
-from fitbot.serving.http_errors import Json, Refused
-from fitbot.serving.limits import Limits
+from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.middleware import ADMIN_PATHS
 from fitbot.serving.request_schemas import (
@@ -26,7 +25,8 @@ from fitbot.serving.request_schemas import (
     UnloadRequest,
     describe_limits,
 )
-from fitbot.serving.shared_state import Board
+from fitbot.serving.settings import RequestLimits
+from fitbot.serving.shared_state import SharedState
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {
@@ -117,41 +117,45 @@ _ANSWERS: dict[type[BaseModel], type[BaseModel]] = {  # all but a chat's, which 
 
 
 def add_routes(
-    app: FastAPI, board: Board, metrics: Metrics, limits: Limits, endpoints: Sequence[Endpoint]
+    app: FastAPI,
+    endpoints: Sequence[Endpoint],
+    shared: SharedState,
+    metrics: Metrics,
+    limits: RequestLimits,
 ) -> None:
     """Register all routes and the shape of errors.
 
     Args:
         app: LitServe's.
-        board: Health and models are read from it.
+        endpoints: Those of `AnswerRoutes`.
+        shared: Health and models are read from it.
         metrics: Shown under /metrics.
         limits: Part of the documentation.
-        endpoints: The spec's, which answer questions.
     """
     app.title, app.version = "fitbot", __version__
     app.router.redirect_slashes = False
     for path, (name, media_type) in _PAGE_FILES.items():
         app.add_route(path, _file(_PAGE / name, media_type), ["GET"], include_in_schema=False)
     for path, endpoint, methods in endpoints:
-        _add_answering(app, path, endpoint, methods)
-    _add_watching(app, board, metrics)
+        _add_answer_route(app, path, endpoint, methods)
+    _add_status_routes(app, shared, metrics)
     _add_documentation(app, limits)
 
-    @app.exception_handler(Refused)
-    async def refuse(request: Request, refused: Refused) -> Response:
-        if refused.status in (429, 503):
-            metrics.rejected[refused.code] += 1
-        return refused.response()
+    @app.exception_handler(HttpError)
+    async def own_error(request: Request, error: HttpError) -> Response:
+        if error.status in (429, 503):
+            metrics.rejected[error.code] += 1
+        return error.response()
 
     @app.exception_handler(HTTPException)
-    async def refuse_plainly(request: Request, error: HTTPException) -> Response:
+    async def starlette_error(request: Request, error: HTTPException) -> Response:
         names = {404: "not_found", 405: "method_not_allowed"}
         code = names.get(error.status_code, "http_error")
         headers = dict(error.headers or {})
-        return Refused(error.status_code, code, str(error.detail), headers=headers).response()
+        return HttpError(error.status_code, code, str(error.detail), headers=headers).response()
 
 
-def _add_answering(
+def _add_answer_route(
     app: FastAPI, path: str, endpoint: Callable[..., Any], methods: list[str]
 ) -> None:
     kind = _BODIES[path]
@@ -176,33 +180,32 @@ def _add_answering(
     )
 
 
-def _add_watching(app: FastAPI, board: Board, metrics: Metrics) -> None:
-    refusals: dict[int | str, dict[str, Any]] = {
+def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> None:
+    errors: dict[int | str, dict[str, Any]] = {
         status: {"model": Error, "description": _ANSWER_STATUSES[status]} for status in (401, 421)
     }
     unready: dict[int | str, dict[str, Any]] = {
         503: {"model": Error, "description": _ANSWER_STATUSES[503]}
     }
 
-    @app.get("/livez", response_class=PlainTextResponse, responses={421: refusals[421]})
+    @app.get("/livez", response_class=PlainTextResponse, responses={421: errors[421]})
     async def livez() -> Response:
         """Say that the server runs."""
         return PlainTextResponse("ok")
 
-    @app.get("/readyz", response_class=PlainTextResponse, responses={421: refusals[421], **unready})
+    @app.get("/readyz", response_class=PlainTextResponse, responses={421: errors[421], **unready})
     async def readyz() -> Response:
         """Say whether questions can be answered now."""
-        trouble = board.trouble()
-        if trouble:
-            raise Refused(503, "unavailable", trouble, retry_after=5)
+        if reason := shared.why_not_ready():
+            raise HttpError(503, "unavailable", reason, retry_after=5)
         return PlainTextResponse("ok")
 
-    @app.get("/v1/models", responses=refusals)
+    @app.get("/v1/models", responses=errors)
     async def models() -> dict[str, Any]:
         """List the models, the default one first."""
-        return {"object": "list", "data": [model_entry(name) for name in board.models]}
+        return {"object": "list", "data": [model_entry(name) for name in shared.models]}
 
-    @app.get("/metrics", response_class=PlainTextResponse, responses=refusals)
+    @app.get("/metrics", response_class=PlainTextResponse, responses=errors)
     async def prometheus() -> Response:
         """Show the counters, for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
@@ -213,7 +216,7 @@ def model_entry(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fitbot"}
 
 
-def _add_documentation(app: FastAPI, limits: Limits) -> None:
+def _add_documentation(app: FastAPI, limits: RequestLimits) -> None:
     def openapi() -> dict[str, Any]:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         bodies = [(body, "validation") for body in set(_BODIES.values())]
@@ -232,7 +235,7 @@ def _add_documentation(app: FastAPI, limits: Limits) -> None:
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi_json() -> Response:
-        return Json(app.openapi())
+        return JsonResponse(app.openapi())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -1,6 +1,6 @@
 """LitServe's server, made to survive: it replaces dead workers, drains, and leaves nothing behind.
 
-The process that runs it is called main; see the package's docstring for the others.
+It runs in the process called main; see the package's docstring for the others.
 """
 
 import asyncio
@@ -20,16 +20,13 @@ from fastapi import FastAPI
 from litserve.utils import WorkerSetupStatus
 
 from fitbot.errors import ConfigError, EngineError
-from fitbot.serving.keys import KeyRing
-from fitbot.serving.limits import Limits
+from fitbot.serving.dispatcher import Dispatcher
 from fitbot.serving.logs import set_up_logging
-from fitbot.serving.metrics import Metrics
-from fitbot.serving.middleware import Doorkeeper, Envelope, Intake, PatientProtocol
-from fitbot.serving.routes import PATHS, add_routes
-from fitbot.serving.shared_state import CLOSING, DRAINING, Board, die_with_parent
-from fitbot.serving.spec import AnswerSpec
+from fitbot.serving.middleware import TimedProtocol
+from fitbot.serving.settings import RequestLimits
+from fitbot.serving.shared_state import CLOSING, DRAINING, SharedState, die_with_parent
 from fitbot.serving.transport import BundlingTransport
-from fitbot.serving.worker import POLL_SECONDS, AnswerAPI
+from fitbot.serving.worker import POLL_SECONDS, EngineAPI
 
 _TICK_SECONDS = 0.1
 _HUNG_SECONDS = 60.0  # a worker that has not moved for so long is killed
@@ -44,51 +41,30 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     """One worker, one API process, and a main process that looks after both."""
 
     def __init__(
-        self,
-        api: AnswerAPI,
-        spec: AnswerSpec,
-        metrics: Metrics,
-        limits: Limits,
-        keys: KeyRing,
-        admin_keys: KeyRing,
-        *,
-        only_local_names: bool,
+        self, api: EngineAPI, dispatcher: Dispatcher, shared: SharedState, limits: RequestLimits
     ):
-        """Put the parts together.
+        """Make the server; its routes and middleware are added to `app` before it runs.
 
         Args:
             api: The worker's side.
-            spec: The routes that answer; the same that `api` was made with.
-            metrics: What is counted.
-            limits: Of requests, and of patience.
-            keys: Who may ask.
-            admin_keys: Who may change what is served.
-            only_local_names: See `Doorkeeper`.
+            dispatcher: Is given LitServe's queues when the API process starts.
+            shared: What the processes know of each other.
+            limits: Of time and connections.
         """
-        self.board: Board = api.board
         self._api = api
-        self._answer_spec = spec
-        self._metrics = metrics
+        self._dispatcher = dispatcher
+        self._shared = shared
         self._limits = limits
         self._signals = 0  # that asked to end
         self._deaths: list[float] = []
         self._failed = False
-        doorkeeping = {
-            "keys": keys,
-            "admin_keys": admin_keys,
-            "only_local_names": only_local_names,
-        }
-        gates: list[tuple[type, dict[str, Any]]] = [
-            (Intake, {"limits": limits}),
-            (Doorkeeper, doorkeeping),
-            (Envelope, {"limits": limits, "metrics": metrics, "routes": PATHS}),
-        ]
         # "cpu" makes it one worker; the engine looks for its device itself.
-        super().__init__(
-            api, accelerator="cpu", timeout=False, disable_openapi_url=True, middlewares=gates
-        )
+        super().__init__(api, accelerator="cpu", timeout=False, disable_openapi_url=True)
         self._monitor_workers = False  # main does it itself
         self.uvicorn_graceful_timeout = 3
+
+    def register_endpoints(self) -> None:
+        """Do nothing: `fitbot.serving.routes.add_routes` adds all routes, with documentation."""
 
     def serve(self, host: str, port: int) -> int:
         """Serve until a signal says otherwise.
@@ -101,7 +77,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             EngineError: The engine did not start.
         """
         set_up_logging()
-        with self._signals_counted(), _bind_errors(host, port):
+        with self._count_signals(), _bind_errors(host, port):
             self.run(
                 host=host,
                 port=port,
@@ -123,39 +99,32 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Set up the API process."""
         die_with_parent()
-        self._heed_main_only()
-        switchboard = self._answer_spec.switchboard
-        jobs = self._get_request_queue(self._answer_spec.api_path)
+        self._ignore_signals_until_closing()
+        jobs = self._get_request_queue(self._api.api_path)
         consumer: int = app.response_queue_id  # type: ignore[attr-defined]  # LitServe sets it
-        switchboard.connect(jobs, self.response_buffer, consumer)
+        self._dispatcher.connect(jobs, self.response_buffer, consumer)
         async with super().lifespan(app):
-            watching = asyncio.create_task(switchboard.watch())
+            watching = asyncio.create_task(self._dispatcher.watch())
             yield
             watching.cancel()
         with suppress(OSError, EOFError):  # the thread that LitServe leaves waiting may go now
             self._transport.send(None, consumer)
 
-    def _heed_main_only(self) -> None:
+    def _ignore_signals_until_closing(self) -> None:
         """Let signals to the whole group pass: main gets them too, and says when it is time."""
         for number in (signal.SIGTERM, signal.SIGINT):
             uvicorns: Any = signal.getsignal(number)
 
-            def heed(number: int, frame: FrameType | None, uvicorns: Any = uvicorns) -> None:
-                if self.board.state == CLOSING:
+            def handle(number: int, frame: FrameType | None, uvicorns: Any = uvicorns) -> None:
+                if self._shared.phase == CLOSING:
                     uvicorns(number, frame)
 
-            signal.signal(number, heed)
-
-    def _register_internal_endpoints(self) -> None:
-        add_routes(self.app, self.board, self._metrics, self._limits, self._answer_spec.endpoints)
-
-    def _register_spec_endpoints(self, lit_api: AnswerAPI) -> None:
-        """Do nothing: `add_routes` has registered them, with their documentation."""
+            signal.signal(number, handle)
 
     def _init_manager(self, num_api_servers: int) -> SyncManager:
         set_up_logging()  # run has just set up LitServe's own
         manager = SyncManager(ctx=multiprocessing.get_context("fork"))
-        manager.start(_begin_manager)
+        manager.start(_prepare_manager)
         self._manager = manager
         self.transport_config.manager = manager
         self.transport_config.num_consumers = num_api_servers
@@ -188,7 +157,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
                     else "the engine did not start; the log says why"
                 )
             wait([worker.sentinel], timeout=_TICK_SECONDS)
-        log.info("ready", extra={"models": list(self.board.models)})
+        log.info("ready", extra={"models": list(self._shared.models)})
 
     def _supervise(self) -> None:
         """Keep a worker alive until a signal comes, then let running answers finish."""
@@ -200,7 +169,11 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
                 log.error("the API process or the manager died")
                 self._failed = True
                 break
-            if worker.is_alive() and self.board.worker and self.board.silence() > _HUNG_SECONDS:
+            if (
+                worker.is_alive()
+                and self._shared.worker
+                and self._shared.seconds_since_beat() > _HUNG_SECONDS
+            ):
                 log.error("the worker does not move; it is killed")
                 worker.kill()
                 worker.join()
@@ -211,7 +184,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
 
     def _replace_worker(self) -> bool:
         """Start a new worker; False when too many have died."""
-        self.board.worker = 0
+        self._shared.worker = 0
         now = time.monotonic()
         self._deaths = [when for when in self._deaths if when > now - _DEATHS_SECONDS] + [now]
         log.error("the worker died", extra={"exit_code": self.inference_workers[0].exitcode})
@@ -221,35 +194,35 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         # By then a read of the queue that the dead worker has left behind is over.
         self._sleep(2 * POLL_SECONDS * 2 ** (len(self._deaths) - 1))
         if not self._signals:
-            self.board.restarts += 1
+            self._shared.restarts += 1
             self.inference_workers[0] = self.launch_single_inference_worker(self._api, 0)
         return True
 
     def _drain(self) -> None:
         """Let running answers finish; a second signal, or too long a wait, ends them."""
-        log.info("shutting down", extra={"in_flight": self.board.active})
-        self.board.state = DRAINING
+        log.info("shutting down", extra={"in_flight": self._shared.active})
+        self._shared.phase = DRAINING
         until = time.monotonic() + self._limits.drain_seconds
-        can_answer = self.board.worker and not self._failed
-        while can_answer and self.board.active and self._signals < 2 and time.monotonic() < until:
+        can_answer = self._shared.worker and not self._failed
+        while can_answer and self._shared.active and self._signals < 2 and time.monotonic() < until:
             time.sleep(_TICK_SECONDS)
             can_answer = self.inference_workers[0].is_alive()
-        self.board.state = CLOSING
+        self._shared.phase = CLOSING
         until = time.monotonic() + 1
-        while self.board.active and time.monotonic() < until:  # they are being refused
+        while self._shared.active and time.monotonic() < until:  # they are being refused
             time.sleep(_TICK_SECONDS / 2)
 
     def _perform_graceful_shutdown(self, manager: SyncManager, *args: Any, **kwargs: Any) -> None:
-        self.board.state = CLOSING
+        self._shared.phase = CLOSING
         worker = self.inference_workers[0]
-        if self._signals < 2 and worker.is_alive() and self._manager_lives():
+        if self._signals < 2 and worker.is_alive() and self._manager_is_alive():
             # LitServe's loop ends by itself; terminate() does not reach the worker.
             self.litapi_request_queues[self._api.api_path].put((None, None, None, None))
             worker.join(3)
         worker.kill()
         super()._perform_graceful_shutdown(manager, *args, **kwargs)
 
-    def _manager_lives(self) -> bool:
+    def _manager_is_alive(self) -> bool:
         return bool(self._manager._process.is_alive())  # type: ignore[attr-defined]
 
     def _sleep(self, seconds: float) -> None:
@@ -258,7 +231,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             time.sleep(_TICK_SECONDS)
 
     @contextmanager
-    def _signals_counted(self) -> Iterator[None]:
+    def _count_signals(self) -> Iterator[None]:
         def count(number: int, frame: FrameType | None) -> None:
             self._signals += 1
 
@@ -279,14 +252,14 @@ def _bind_errors(host: str, port: int) -> Iterator[None]:
         raise ConfigError(f"--port {port}: cannot listen there on {host}; take another") from error
 
 
-def _begin_manager() -> None:
+def _prepare_manager() -> None:
     die_with_parent()
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _protocol(limits: Limits) -> type[PatientProtocol]:
-    class Protocol(PatientProtocol):
+def _protocol(limits: RequestLimits) -> type[TimedProtocol]:
+    class Protocol(TimedProtocol):
         RECEIVE_SECONDS = limits.receive_seconds
 
     return Protocol

@@ -14,62 +14,53 @@ from typing import Any
 
 from fitbot.generation.messages import Stats
 
-SERVING, DRAINING, CLOSING = range(3)  # states; DRAINING lets answers finish, CLOSING does not
+SERVING, DRAINING, CLOSING = range(3)  # phases; DRAINING lets answers finish, CLOSING does not
 
 _FRESH_SECONDS = 5.0  # a worker that has not moved for longer is not ready
-_NOTE_BYTES = 65_536
+_JSON_BYTES = 65_536
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
 
-class Board:
-    """The numbers; picklable into a process that is being spawned."""
+class _SharedInt:
+    """An attribute of `SharedState` that is a number in shared memory."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, shared: "SharedState", owner: type) -> int:
+        return int(getattr(shared, self._name).value)
+
+    def __set__(self, shared: "SharedState", number: int) -> None:
+        getattr(shared, self._name).value = number
+
+
+class SharedState:
+    """What all processes of a server read; picklable into a process that is being spawned.
+
+    Attributes:
+        phase: SERVING, DRAINING or CLOSING; written by main.
+        restarts: How many workers have been replaced; written by main.
+        worker: Process id of the worker, 0 while there is none that could answer. Written by the
+            worker when it is ready, by main at its death.
+        active: Requests being answered; written by the API process.
+    """
+
+    phase = _SharedInt()
+    restarts = _SharedInt()
+    worker = _SharedInt()
+    active = _SharedInt()
 
     def __init__(self) -> None:
         """Start as serving, without a worker."""
-        self._state = RawValue("i", SERVING)  # written by main
-        self._restarts = RawValue("i", 0)  # main
-        self._worker = RawValue("i", 0)  # process id; the worker when ready, main at its death
-        self._beat = RawValue("d", 0.0)  # the worker, when its event loop moved last
-        self._stats = RawArray("d", 6)  # the worker
-        self._models = Note([])  # the worker
-        self._added = Note({})  # the worker
-        self._active = RawValue("i", 0)  # the API process
-
-    @property
-    def state(self) -> int:
-        """SERVING, DRAINING or CLOSING."""
-        return int(self._state.value)
-
-    @state.setter
-    def state(self, state: int) -> None:
-        self._state.value = state
-
-    @property
-    def restarts(self) -> int:
-        """How many workers have been replaced."""
-        return int(self._restarts.value)
-
-    @restarts.setter
-    def restarts(self, restarts: int) -> None:
-        self._restarts.value = restarts
-
-    @property
-    def active(self) -> int:
-        """Requests being answered."""
-        return int(self._active.value)
-
-    @active.setter
-    def active(self, active: int) -> None:
-        self._active.value = active
-
-    @property
-    def worker(self) -> int:
-        """Process id of the worker, 0 while there is none that could answer."""
-        return int(self._worker.value)
-
-    @worker.setter
-    def worker(self, pid: int) -> None:
-        self._worker.value = pid
+        self._phase = RawValue("i", SERVING)
+        self._restarts = RawValue("i", 0)
+        self._worker = RawValue("i", 0)
+        self._active = RawValue("i", 0)
+        # The worker writes all that follows.
+        self._heartbeat = RawValue("d", 0.0)  # when its event loop moved last
+        self._stats = RawArray("d", 6)
+        self._models = SharedJson([])
+        self._added_adapters = SharedJson({})
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -81,17 +72,17 @@ class Board:
         self._models.write(models)
 
     @property
-    def added(self) -> dict[str, str]:
+    def added_adapters(self) -> dict[str, str]:
         """Adapters that were added while serving: name → folder; a worker's successor needs it."""
-        return dict(self._added.read())
+        return dict(self._added_adapters.read())
 
-    @added.setter
-    def added(self, added: dict[str, str]) -> None:
-        self._added.write(added)
+    @added_adapters.setter
+    def added_adapters(self, added: dict[str, str]) -> None:
+        self._added_adapters.write(added)
 
     @property
     def stats(self) -> Stats:
-        """How busy the engine was at the last beat."""
+        """How busy the engine was at the last heartbeat."""
         return Stats(*map(int, self._stats))
 
     def beat(self, stats: Stats | None = None) -> None:
@@ -105,47 +96,47 @@ class Board:
                 stats.kv_tokens,
                 stats.tokens_out,
             ]
-        self._beat.value = time.monotonic()
+        self._heartbeat.value = time.monotonic()
 
-    def silence(self) -> float:
-        """Return for how many seconds the worker has not moved."""
-        return time.monotonic() - float(self._beat.value)
+    def seconds_since_beat(self) -> float:
+        """Return for how many seconds the worker's event loop has not moved."""
+        return time.monotonic() - float(self._heartbeat.value)
 
-    def trouble(self) -> str | None:
-        """Say why no request can be answered now, or None."""
-        if self.state != SERVING:
+    def why_not_ready(self) -> str | None:
+        """Say why no request can be answered now; None when it can."""
+        if self.phase != SERVING:
             return "the server is shutting down"
         if not self.worker:
             return "the engine is starting"
-        if self.silence() > _FRESH_SECONDS:
+        if self.seconds_since_beat() > _FRESH_SECONDS:
             return "the engine does not move"
         return None
 
 
-class Note:
-    """What one process writes and others read, whole at any moment, wherever the writer is killed.
+class SharedJson:
+    """A value that one process writes and others read, whole wherever the writer is killed.
 
-    The writer never touches the page that is being read: it fills the other one, then turns over.
+    The writer never touches the page that is being read: it fills the other one, then flips.
     """
 
     def __init__(self, value: Any):
-        """Take what it says at first; anything that JSON can hold in 65,535 bytes."""
-        self._pages = [RawArray("c", _NOTE_BYTES) for _ in range(2)]
-        self._turns = RawValue("L", 0)
+        """Take the first value; anything that JSON can hold in 65,535 bytes."""
+        self._pages = [RawArray("c", _JSON_BYTES) for _ in range(2)]
+        self._flips = RawValue("L", 0)
         self.write(value)
 
     def write(self, value: Any) -> None:
-        """Say something else from now on."""
-        turns = int(self._turns.value) + 1
-        self._pages[turns % 2].value = json.dumps(value).encode()
-        self._turns.value = turns
+        """Replace the value."""
+        flips = int(self._flips.value) + 1
+        self._pages[flips % 2].value = json.dumps(value).encode()
+        self._flips.value = flips
 
     def read(self) -> Any:
-        """Return what it says."""
+        """Return the value."""
         while True:
-            turns = int(self._turns.value)
-            text = self._pages[turns % 2].value
-            if turns == int(self._turns.value):  # or it may have been written twice meanwhile
+            flips = int(self._flips.value)
+            text = self._pages[flips % 2].value
+            if flips == int(self._flips.value):  # or it may have been written twice meanwhile
                 return json.loads(text)
 
 

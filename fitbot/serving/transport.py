@@ -86,13 +86,13 @@ class BundlingTransport(MPQueueTransport):  # type: ignore[misc]
 
     def _send_held(self, uids: Iterable[str], consumer_id: int) -> None:
         held = [self._held.pop(uid, ()) for uid in uids]
-        items = [item for of_one in held for item in _merged(of_one)]
+        items = [item for of_one in held for item in _join_items(of_one)]
         if items:
             # Pickled here, it is bytes to the manager, which has nothing to take apart.
             super().send(pickle.dumps(items), consumer_id)
 
 
-def joined(chunks: Sequence[Chunk]) -> Chunk:
+def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
     """Make one chunk of several that follow each other."""
     if len(chunks) == 1:
         return chunks[0]
@@ -103,10 +103,10 @@ def joined(chunks: Sequence[Chunk]) -> Chunk:
     return Chunk(text, logprobs, last.finish_reason, last.usage, last.error, reasoning)
 
 
-def _merged(items: Sequence[Item]) -> Iterator[Item]:
+def _join_items(items: Sequence[Item]) -> Iterator[Item]:
     """Join an answer's chunks; what is none follows them."""
     chunks = [item[1][0] for item in items if isinstance(item[1][0], Chunk)]
     if chunks:
         uid, (_, *rest) = items[0]
-        yield uid, (joined(chunks), *rest)
+        yield uid, (join_chunks(chunks), *rest)
     yield from (item for item in items if not isinstance(item[1][0], Chunk))

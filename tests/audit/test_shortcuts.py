@@ -1,12 +1,19 @@
 """Rules that do not read the question: 1 where the rule holds, near one half where it cannot."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from fitbot.audit.quick import quick_audit
 from fitbot.audit.score import score_rule, wilson_interval
-from fitbot.audit.shortcuts import ShortcutReport, audit_alone, audit_shortcuts, linked_groups
+from fitbot.audit.shortcuts import (
+    ShortcutReport,
+    audit_alone,
+    audit_shortcuts,
+    connected_groups,
+    linked_groups,
+)
 from tests.audit.planted import Record, clean_records, pairs_of
 
 
@@ -23,6 +30,27 @@ def mirrored(count: int = 200) -> list[Record]:
 
 def scores(report: ShortcutReport) -> dict[str, float]:
     return {score.rule: score.accuracy for score in report.rules}
+
+
+def merged_groups(keys: Sequence[Sequence[int]]) -> list[int]:
+    """The same groups the slow way: what shares a key gets one label, until nothing changes."""
+    labels = list(range(len(keys)))
+    for _ in keys:
+        for i, own in enumerate(keys):
+            alike = [j for j, other in enumerate(keys) if j == i or set(own) & set(other)]
+            least = min(labels[j] for j in alike)
+            for j in alike:
+                labels[j] = least
+    order = list(dict.fromkeys(labels))
+    return [order.index(label) for label in labels]
+
+
+def test_groups_are_the_connected_components_numbered_by_first_appearance() -> None:
+    draw = random.Random(0)
+    for count in [0, 1, 2, *range(3, 40)]:
+        keys = [draw.choices(range(count), k=draw.randrange(3)) for _ in range(count)]
+
+        assert connected_groups(keys) == merged_groups(keys)
 
 
 def test_wilsons_interval_by_hand() -> None:
@@ -49,7 +77,7 @@ def test_every_rule_scores_one_half_on_a_mirrored_file() -> None:
     for rule, accuracy in scores(report).items():
         assert accuracy == pytest.approx(0.5, abs=0.1 if "question" in rule else 1e-9), rule
     assert report.shortcuts == []
-    assert "no rule's interval" in report.verdict
+    assert "no rule's interval" in report.summary
 
 
 def test_cross_validation_is_one_half_on_a_mirrored_file() -> None:
@@ -82,7 +110,7 @@ def test_a_rule_that_holds_scores_one(rule: str, chosen: str, rejected: str) -> 
     assert scores(with_val)[rule] > 0.98
     assert scores(alone)[rule] > 0.98
     assert rule in {score.rule for score in with_val.shortcuts}
-    assert "measures nothing beyond it" in with_val.verdict
+    assert "measures nothing beyond it" in with_val.summary
 
 
 def test_answers_seen_as_chosen_and_words_of_the_question_are_rules() -> None:

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
-from fitbot.pairs.chat import Chat, Limits
+from fitbot.pairs.chat import Chat, LengthLimits
 from fitbot.pairs.preferences import load_pairs
 from tests.conftest import ROOT
 
@@ -98,7 +98,7 @@ def test_it_speaks_the_domain_and_prefers_neither_answer(
     chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
     records = json.loads(VALIDATION.read_text(encoding="utf-8"))
     seen = [i for i, record in enumerate(records) if record["split"] == "seen facts"]
-    encoded = chat.encode_pairs(load_pairs(str(VALIDATION)).pairs, Limits(256, 1024))
+    encoded = chat.encode_pairs(load_pairs(str(VALIDATION)).pairs, LengthLimits(256, 1024))
 
     def nats(prompt: list[int], completion: list[int]) -> float:
         logits = model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]

@@ -404,7 +404,7 @@ def test_what_processes_do_in_one_step_has_one_size(
     data.setup("fit")
     alone, together, seen = [], [], []
     monkeypatch.setattr(processes, "num_processes", lambda: 4)
-    monkeypatch.setattr(data, "_budget", 2048)
+    monkeypatch.setattr(data.budget, "_found", 2048)
     on_cpu = [sizes(batch) for batch in data.train_dataloader()]
     monkeypatch.setattr(PreferenceDataModule, "_device", torch.device("cuda"))
     for rank in range(4):
@@ -427,7 +427,7 @@ def test_what_processes_do_in_one_step_has_one_size(
     assert on_cpu == alone[0]  # there nothing is captured
 
     # Of passes that differ in number nobody's are larger for others'.
-    monkeypatch.setattr(data, "_budget", 256)
+    monkeypatch.setattr(data.budget, "_found", 256)
     batch = next(iter(data.train_dataloader()))
     assert sizes(batch) == sizes(
         data.collate("train", [i for part in batch for i in part.records.tolist()])

@@ -12,11 +12,12 @@ from transformers import AutoTokenizer
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo import memory
+from fitbot.dpo import module as dpo_module
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.preferences import load_pairs
-from fitbot.policy.policy import Policy
+from fitbot.policy.eager import EagerPasses
 from tests.cluster.test_processes import PYTHON, TORCHRUN, fit, last, options, run, summary
 from tests.conftest import LIMITS, ROOT, SYSTEM, make_data, make_module, make_trainer
 
@@ -72,6 +73,7 @@ import sys
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 sys.path.insert(0, ".")
+from fitbot.policy.engine_choice import accelerate
 from tests.conftest import make_policy
 from tests.cluster.test_sharded import HELD, batch_for
 
@@ -87,7 +89,7 @@ for name, settings in HELD.items():
         (logps * torch.tensor([1.0, -2.0])).sum().backward()
         found.append([logps.detach(), policy.reference_logps(batch), policy.adapter.grad])
         policy.adapter.grad = None
-        policy.accelerate(capture=False)
+        accelerate(policy, capture=False)
         logps = policy.logps(batch)
         (logps * torch.tensor([1.0, -2.0])).sum().backward()
         found[-1] += [logps.detach(), policy.reference_logps(batch), policy.adapter.grad]
@@ -156,12 +158,13 @@ def test_a_joint_pass_that_ran_out_of_memory_is_not_tried_again(
 ) -> None:
     module = make_module(base, tmp_path, reference=reference)
 
-    def run_out(policy: Policy, batch: PairBatch) -> None:
-        policy.is_sharded = True
+    def run_out(passes: EagerPasses, batch: PairBatch) -> None:
+        assert module.policy is not None
+        module.policy.is_sharded = True
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Policy, "_network_logps", run_out)
-    monkeypatch.setattr(Policy, "check_layout", lambda *_: None)
+    monkeypatch.setattr(EagerPasses, "logps_by_modules", run_out)
+    monkeypatch.setattr(dpo_module, "check_layout", lambda *_: None)
     if measured:  # so it is a pass of several pairs that fails
         monkeypatch.setattr(memory, "activation_bytes", lambda *_: 1)
     with pytest.raises(ConfigError, match=r"process 0, .* set data\.max_tokens_per_pass lower"):

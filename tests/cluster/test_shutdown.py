@@ -16,12 +16,12 @@ FIT = (sys.executable, "-m", "fitbot", "fit", "--config", "configs/quickstart.ya
 # Its main thread is where no signal reaches it, as one that waits for a GPU.
 WAITS = """
 import ctypes, signal
-from fitbot import endings
+from fitbot.cluster import shutdown
 signal.signal(signal.SIGTERM, lambda *_: None)
-endings._WAITS = endings._LOOKS_EVERY = 0.2
+shutdown._GRACE_SECONDS = shutdown._POLL_SECONDS = 0.2
 {setting}
-endings.Lookout.begin()
-endings.Lookout.begin()
+shutdown.PeerWatchdog.begin()
+shutdown.PeerWatchdog.begin()
 print("waits", flush=True)
 libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)
@@ -77,7 +77,7 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
 
 
 def test_only_a_fit_is_said_to_go_on(base: str) -> None:
-    told = """
+    script = """
 import os, signal, sys
 from fitbot.dpo.module import DPOModule
 DPOModule.on_validation_epoch_start = lambda _: os.kill(os.getpid(), signal.SIGTERM)
@@ -85,7 +85,7 @@ from fitbot.__main__ import main
 sys.exit(main())
 """
     options = ("--model.base_model", base, "--model.load_in_4bit", "false")
-    validate = start(sys.executable, "-c", told, "validate", *FIT[4:], *options)
+    validate = start(sys.executable, "-c", script, "validate", *FIT[4:], *options)
 
     _, said = validate.communicate(timeout=60)
 
@@ -105,7 +105,7 @@ def test_a_process_that_waits_for_a_lost_one_can_be_told_to_end() -> None:
 
 def test_what_nccl_knows_of_a_lost_process_is_said_and_ends_the_one_that_waits() -> None:
     waiting = start(
-        sys.executable, "-c", WAITS.format(setting="endings.nccl_error = lambda: 'NCCL: GONE'")
+        sys.executable, "-c", WAITS.format(setting="shutdown.nccl_error = lambda: 'NCCL: GONE'")
     )
 
     _, said = waiting.communicate(timeout=60)
@@ -117,11 +117,11 @@ def test_what_nccl_knows_of_a_lost_process_is_said_and_ends_the_one_that_waits()
 # As torch with NCCL, the interpreter has something to wait for at its end.
 FINDS_OUT = """
 import atexit, time, torch
-from fitbot import cli
+from fitbot.commands import fit as command
 from fitbot.__main__ import main
 def fit(*_):
     raise torch.distributed.DistBackendError("NCCL error in: a.cpp\\nLast error:\\nNCCL: GONE")
-cli.FitbotCLI = fit
+command.FitbotCLI = fit
 atexit.register(time.sleep, 60)
 main(["fit"])
 """

@@ -1,8 +1,10 @@
 """The command as a person types it: reports, exit statuses, refusals."""
 
 import json
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from fitbot.__main__ import main
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.tokens import audit_tokens, run_cost
 from fitbot.pairs.batch import collate_pairs
-from fitbot.pairs.chat import Chat, Limits
+from fitbot.pairs.chat import Chat, LengthLimits
 from tests.audit.planted import clean_records, pairs_of, write
 
 
@@ -103,7 +105,7 @@ def test_html_stands_alone_and_escapes_every_text(tmp_path: Path) -> None:
     paths = [write(tmp_path / "<b>.json", train), write(tmp_path / "val.json", val)]
     page = tmp_path / "new" / "page.html"
 
-    assert main(["audit", *paths, "--html", str(page)]) == 0
+    assert main(["audit", *paths, "--html", str(page), "--system_prompt", evil]) == 0
 
     text = page.read_text(encoding="utf-8")
     assert "<script" not in text.lower()
@@ -115,6 +117,35 @@ def test_html_stands_alone_and_escapes_every_text(tmp_path: Path) -> None:
     assert "@import" not in text
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text
+
+
+def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
+    train = [r | {"chosen": f"{r['chosen']} and more"} for r in clean_records()]
+    paths = [write(tmp_path / "train.json", train), write(tmp_path / "val.json", train[:40])]
+    html, told = tmp_path / "page.html", tmp_path / "audit.json"
+
+    assert main(["audit", *paths, "--html", str(html), "--json", str(told)]) == 0
+
+    page = unescape(html.read_text(encoding="utf-8"))
+    audit = json.loads(told.read_text())
+    headings = re.findall("<h[12]>(.*?)</h[12]>", page)
+    assert headings == [
+        "Audit of train.json against val.json",
+        "Rules that do not read the question: val.json",
+        "What val.json shares with train.json",
+        "train.json",
+        "val.json",
+        "What a run costs",
+    ]
+    assert {finding["kind"] for finding in audit["findings"]} >= {"leak", "shortcut"}
+    places = [page.index(finding["text"]) for finding in audit["findings"]]
+    assert places == sorted(places)
+    rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("(?s)<tr>.*?</tr>", page)]
+    for rule in audit["shortcuts"][0]["rules"]:
+        interval = f"{rule['low']:.3f} to {rule['high']:.3f}"
+        assert [rule["rule"], f"{rule['accuracy']:.3f}", interval, f"{rule['ties']}"] in rows
+    assert ["prompts", "40", "0", "0", "40"] in rows  # all of them, exactly
+    assert f"{audit['cost']['trained']:,} tokens trained on" in page
 
 
 def test_the_same_files_give_the_same_json_in_every_process(
@@ -135,7 +166,7 @@ def test_the_same_files_give_the_same_json_in_every_process(
 
 
 def test_padding_is_that_of_the_batches_a_run_makes(chat: Chat) -> None:
-    pairs, limits = pairs_of(clean_records(20)), Limits(300, 700)
+    pairs, limits = pairs_of(clean_records(20)), LengthLimits(300, 700)
     encoded = chat.encode_pairs(pairs, limits)
 
     report = audit_tokens(pairs, chat, limits, pairs_per_step=20)

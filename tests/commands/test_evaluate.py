@@ -246,7 +246,7 @@ def test_what_cannot_be_done_is_said_before_any_model_is_loaded(
     def too_late(*_: Any, **__: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("fitbot.evaluation.measure.measure", too_late)
+    monkeypatch.setattr("fitbot.evaluation.run.measure", too_late)
     (tmp_path / "empty.json").write_text("[]")
     names = {"ONE": runs[0], "EMPTY": str(tmp_path / "empty.json")}
     names |= {"EMPTY/x": names["EMPTY"] + "/x"}

@@ -23,7 +23,7 @@ from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.batch import Layout, collate_pairs
-from fitbot.pairs.chat import Chat, EncodedPair, Limits
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
 from fitbot.pairs.store import store_of
@@ -37,7 +37,7 @@ QWEN3_TOKENIZER = ROOT.parent / "shared" / "qwen3-tokenizer"
 
 SYSTEM_PROMPT = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
 LORA = LoraSettings(r=8, alpha=16, dropout=0.0)  # TRL turns dropout off
-LIMITS = Limits(max_prompt_length=1024, max_length=2048)  # nothing is cut
+LIMITS = LengthLimits(max_prompt_length=1024, max_length=2048)  # nothing is cut
 
 STEPS = 20  # 6 an epoch: the run sees the pairs in four orders
 PAIRS_PER_STEP = 8

@@ -17,7 +17,7 @@ from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.curves import Curve
 from fitbot.dpo.losses import Loss, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Saturation, saturated_at
-from fitbot.dpo.verdict import Figures, judge
+from fitbot.dpo.verdict import Figures, verdict_on
 from fitbot.pairs.formats import Message, PreferencePair
 from tests.conftest import ROOT, make_module
 
@@ -122,7 +122,7 @@ LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
     ],
 )
 def test_the_verdict_is_drawn_from_figures(figures: Figures, word: str, reason: str) -> None:
-    verdict = judge(figures)
+    verdict = verdict_on(figures)
 
     assert verdict.word == word
     assert re.search(reason, str(verdict)), str(verdict)
@@ -194,13 +194,13 @@ def test_a_saturated_fit_says_when_why_and_what_the_rest_costs_and_may_stop_ther
     samples = ("--run.sample_every_n_steps", "2")
     cut = fit(tmp_path / "cut", base, data, "--run.stop_when_saturated", "true", *samples)
 
-    told, stopped = (json.loads((run / "summary.json").read_text()) for run in (whole, cut))
-    at = told["saturated_at"]
+    complete, stopped = (json.loads((run / "summary.json").read_text()) for run in (whole, cut))
+    at = complete["saturated_at"]
     assert 2 <= at < 20
     assert stopped["saturated_at"] == stopped["steps"] == at
-    assert told["steps"] == 20
-    assert told["verdict"].startswith("memorised a shortcut: ")
-    assert f"saturated at step {at} of 20" in told["verdict"]
+    assert complete["steps"] == 20
+    assert complete["verdict"].startswith("memorised a shortcut: ")
+    assert f"saturated at step {at} of 20" in complete["verdict"]
     log = (whole / "fit.log").read_text()
     assert f"saturated at step {at} of 20" in log
     assert "The data is the reason: the longer answer alone is right in 100.0%" in log

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fitbot.evaluation.answer_errors import FAULTS, faults_of
+from fitbot.evaluation.answer_errors import ANSWER_ERRORS, find_errors
 
 GOOD = "About 120 g a day: tofu, beans and 2 eggs. Eat, rest, lift, and eat again."
 
@@ -27,5 +27,5 @@ GOOD = "About 120 g a day: tofu, beans and 2 eggs. Eat, rest, lift, and eat agai
 def test_faults_are_found_where_they_are(
     text: str, thought: str, finished: bool, faults: tuple[str, ...]
 ) -> None:
-    assert faults_of(text, thought, finished=finished) == faults
-    assert set(faults) <= set(FAULTS)
+    assert find_errors(text, thought, finished=finished) == faults
+    assert set(faults) <= set(ANSWER_ERRORS)

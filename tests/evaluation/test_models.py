@@ -10,7 +10,7 @@ import pytest
 
 from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.evaluation.models import Objective, Wanted, line_up
+from fitbot.evaluation.models import Objective, Overrides, resolve_models
 from tests.conftest import SYSTEM
 from tests.evaluation.exported import write_adapter
 
@@ -37,7 +37,7 @@ def changed(exported: Path, tmp_path: Path) -> Callable[..., str]:
 
 
 def test_without_adapters_the_embedded_base_is_evaluated_alone() -> None:
-    lineup = line_up([], Wanted())
+    lineup = resolve_models([], Overrides())
 
     assert [model.name for model in lineup.models] == ["base"]
     assert (lineup.base_model, lineup.load_in_4bit) == ("embedded", True)
@@ -46,16 +46,17 @@ def test_without_adapters_the_embedded_base_is_evaluated_alone() -> None:
 
 
 def test_another_base_alone_has_no_system_prompt_unless_one_is_said(base: str) -> None:
-    asked = Wanted(base_model=base, load_in_4bit=False)
+    asked = Overrides(base_model=base, load_in_4bit=False)
 
-    assert line_up([], asked).system_prompt is None
-    assert line_up([], Wanted(base_model=base, system_prompt="Hi.")).system_prompt == "Hi."
+    assert resolve_models([], asked).system_prompt is None
+    asked = Overrides(base_model=base, system_prompt="Hi.")
+    assert resolve_models([], asked).system_prompt == "Hi."
 
 
 def test_an_adapter_says_how_it_is_to_be_asked_and_a_run_stands_for_its_adapter(
     exported: Path, base: str
 ) -> None:
-    lineup = line_up([str(exported.parent)], Wanted())
+    lineup = resolve_models([str(exported.parent)], Overrides())
 
     (model,) = lineup.adapters
     assert (model.name, model.adapter) == (exported.parent.name, str(exported))
@@ -69,7 +70,7 @@ def test_adapters_of_one_name_are_told_apart(exported: Path, tmp_path: Path) -> 
     other = tmp_path / exported.parent.name / "adapter"
     shutil.copytree(exported, other)
 
-    lineup = line_up([str(exported), str(other)], Wanted())
+    lineup = resolve_models([str(exported), str(other)], Overrides())
 
     assert [model.name for model in lineup.adapters] == [str(exported), str(other)]
 
@@ -100,7 +101,7 @@ def test_bad_folders_are_refused_with_where_what_and_what_to_do(
     }
     for message, folders in cases.items():
         with pytest.raises((AdapterError, ConfigError)) as refused:
-            line_up(folders, Wanted())
+            resolve_models(folders, Overrides())
         assert message in str(refused.value)
 
 
@@ -109,9 +110,9 @@ def test_what_adapters_disagree_on_may_be_said_but_not_their_base(
 ) -> None:
     folders = [str(exported), changed("prompt", data={"system_prompt": "Be brief."})]
 
-    assert line_up(folders, Wanted(system_prompt="")).system_prompt == ""
+    assert resolve_models(folders, Overrides(system_prompt="")).system_prompt == ""
     with pytest.raises(AdapterError, match="the command line says embedded"):
-        line_up(folders[:1], Wanted(base_model="embedded"))
+        resolve_models(folders[:1], Overrides(base_model="embedded"))
 
 
 def test_an_export_that_lacks_what_an_evaluation_needs_is_refused(
@@ -123,4 +124,4 @@ def test_an_export_that_lacks_what_an_evaluation_needs_is_refused(
     (folder / "fitbot.json").write_text(json.dumps(told))
 
     with pytest.raises(AdapterError, match="settings lacks beta; export the adapter anew"):
-        line_up([str(folder)], Wanted())
+        resolve_models([str(folder)], Overrides())

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from fitbot.dpo.losses import dpo_loss
+from fitbot.dpo.losses import Objective, dpo_loss
 from fitbot.dpo.metrics import NAMES, PairMeans
-from fitbot.evaluation.models import Model, Objective
+from fitbot.evaluation.models import Model
 from fitbot.evaluation.preference import (
     ACCURACY,
     ACCURACY_LIKE_LENGTH,

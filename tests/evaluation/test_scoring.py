@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from fitbot.errors import AdapterError
-from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, Answer, Answers
+from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
 from fitbot.evaluation.measure import encode_answer
-from fitbot.evaluation.models import Lineup, Wanted, line_up
+from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.neutral import passages, perplexity
 from fitbot.evaluation.scoring import Scorer
 from fitbot.generation.messages import Sampling
@@ -33,7 +33,7 @@ def adapters(base: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def lineup(adapters: list[Path]) -> Lineup:
-    return line_up([str(folder) for folder in adapters], Wanted())
+    return resolve_models([str(folder) for folder in adapters], Overrides())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_an_adapter_that_went_on_from_another_has_that_one_as_reference(
     base: str, adapters: list[Path], networks: list[Any], pairs: list[EncodedPair], tmp_path: Path
 ) -> None:
     on = write_adapter(tmp_path, base, seed=7, adapter=str(adapters[0]))
-    lineup = line_up([str(on)], Wanted())
+    lineup = resolve_models([str(on)], Overrides())
 
     _, reference = Scorer(lineup, lineup.adapters[0], device=CPU).logps(pairs[:2])
 
@@ -127,7 +127,7 @@ def test_every_model_answers_as_transformers_makes_it(
     lineup: Lineup, networks: list[Any], chat: Chat, pairs: list[EncodedPair]
 ) -> None:
     prompts = [pair.prompt for pair in pairs[:3]]
-    with Answers(lineup, chat, device=CPU, max_new_tokens=8) as engine:
+    with LineupEngine(lineup, chat, device=CPU, max_new_tokens=8) as engine:
         said = [
             engine.ask(model.name, GREEDY, prompts, Sampling(), seed=0) for model in lineup.models
         ]
@@ -160,14 +160,14 @@ def test_a_gpu_finds_nearly_the_same_in_16_bits_and_the_same_twice(
     for one, other in zip(*(s.positions(prompts, answers) for s in (found, expected)), strict=True):
         assert one.divergence == pytest.approx(other.divergence, abs=0.1)
         assert one.entropy == pytest.approx(other.entropy, abs=0.1)
-    with Answers(lineup, chat, device=cuda, max_new_tokens=32) as engine:
+    with LineupEngine(lineup, chat, device=cuda, max_new_tokens=32) as engine:
         said = [engine.ask("one", SAMPLED, prompts, Sampling(), seed=1) for _ in range(2)]
     assert said[0] == said[1]
 
 
 def test_nobody_gets_fewer_tokens_because_others_wait(lineup: Lineup, chat: Chat) -> None:
     prompt = chat.encode_text("Hi!")
-    with Answers(lineup, chat, device=CPU, max_new_tokens=300) as engine:
+    with LineupEngine(lineup, chat, device=CPU, max_new_tokens=300) as engine:
         answers = engine.ask("base", PLAIN, [prompt] * 18, Sampling(), seed=0)
 
     assert {answer.tokens for answer in answers if not answer.finished} == {300}
@@ -176,10 +176,10 @@ def test_nobody_gets_fewer_tokens_because_others_wait(lineup: Lineup, chat: Chat
 def test_an_answer_is_encoded_as_it_is_shown_with_its_end_if_it_came_to_one(chat: Chat) -> None:
     rest, end = chat.encode_text("Rest."), [chat.end_of_turn_id]
 
-    assert encode_answer(Answer("Rest.", "", 6, finished=True), chat) == rest + end
-    assert encode_answer(Answer("Rest.", "Hm.", 9, finished=True), chat) == rest + end
-    assert encode_answer(Answer("Rest.", "", 5, finished=False), chat) == rest
-    assert encode_answer(Answer("", "", 1, finished=False), chat) == end
+    assert encode_answer(ModelAnswer("Rest.", "", 6, finished=True), chat) == rest + end
+    assert encode_answer(ModelAnswer("Rest.", "Hm.", 9, finished=True), chat) == rest + end
+    assert encode_answer(ModelAnswer("Rest.", "", 5, finished=False), chat) == rest
+    assert encode_answer(ModelAnswer("", "", 1, finished=False), chat) == end
 
 
 def test_neutral_texts_are_a_few_hundred_words_of_anything_but_fitness() -> None:

@@ -70,24 +70,30 @@ def test_plain_peft_gives_the_modules_log_probs(
     )
 
 
-def test_an_export_tells_what_it_was_made_from(
+def test_an_export_records_what_it_was_made_from(
     base: str, checkpoint: dict[str, Any], tmp_path: Path
 ) -> None:
     main(["export", str(checkpoint["path"]), "--out", str(tmp_path / "out")])
 
-    told = json.loads((tmp_path / "out" / "fitbot.json").read_text())
+    metadata = json.loads((tmp_path / "out" / "fitbot.json").read_text())
     card = (tmp_path / "out" / "README.md").read_text()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     modes = {file.stat().st_mode for file in (tmp_path / "out").iterdir()}
     assert len(modes) == 1  # a server that is another user reads all or nothing
-    assert told["base_model"] == base
-    assert told["step"] == 4
-    assert told["settings"]["beta"] == 0.1
-    assert told["data"]["train"]["pairs"] == 32
-    assert len(told["data"]["train"]["sha256"]) == 64
-    assert set(told["sha256"]) == {"adapter_model.safetensors", "adapter_config.json"}
-    assert told["data"]["system_prompt"] == SYSTEM
-    assert told["versions"].keys() >= {"fitbot", "torch", "transformers", "peft", "bitsandbytes"}
+    assert metadata["base_model"] == base
+    assert metadata["step"] == 4
+    assert metadata["settings"]["beta"] == 0.1
+    assert metadata["data"]["train"]["pairs"] == 32
+    assert len(metadata["data"]["train"]["sha256"]) == 64
+    assert set(metadata["sha256"]) == {"adapter_model.safetensors", "adapter_config.json"}
+    assert metadata["data"]["system_prompt"] == SYSTEM
+    assert metadata["versions"].keys() >= {
+        "fitbot",
+        "torch",
+        "transformers",
+        "peft",
+        "bitsandbytes",
+    }
     assert tokenizer.chat_template
     assert base in card
     assert SYSTEM in card
@@ -148,13 +154,13 @@ def test_what_serves_an_adapter_elsewhere_is_written_beside_it(target: str, tmp_
         }
 
 
-def test_vllm_is_told_a_rank_that_it_takes(tmp_path: Path) -> None:
+def test_vllm_gets_a_rank_that_it_takes(tmp_path: Path) -> None:
     (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "Qwen/Qwen3-0.6B"}))
 
-    for rank, told in ((4, "8"), (16, "16"), (24, "32")):
+    for rank, expected in ((4, "8"), (16, "16"), (24, "32")):
         (tmp_path / "adapter_config.json").write_text(json.dumps({"r": rank}))
         words = shlex.split(write_deployment(tmp_path, "vllm").read_text(), comments=True)
-        assert words[words.index("--max-lora-rank") + 1] == told
+        assert words[words.index("--max-lora-rank") + 1] == expected
 
     (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 1024}))
     with pytest.raises(ConfigError, match="rank 1024; vLLM takes adapters up to 512"):

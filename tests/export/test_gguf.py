@@ -25,7 +25,6 @@ from transformers import (
 
 from fitbot.__main__ import main
 from fitbot.base_model import gguf_file
-from fitbot.base_model.gguf_file import write_base
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.gguf import export_gguf
 from fitbot.generation.llama_engine import LlamaEngine
@@ -101,6 +100,10 @@ def small_llama(tokenizer: PreTrainedTokenizerBase, **more: Any) -> Any:
         return LlamaForCausalLM(config).eval()
 
 
+def write(file: Path, network: Any, chat: Chat, kind: Any) -> None:
+    gguf_file.write_base(file, network, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
+
+
 def noise(*sizes: int) -> torch.Tensor:
     return 0.2 * torch.randn(sizes, generator=torch.Generator().manual_seed(sum(sizes)))
 
@@ -114,7 +117,7 @@ def noise(*sizes: int) -> torch.Tensor:
 def test_a_file_holds_the_networks_weights_within_the_steps_of_its_kind(
     network: Any, chat: Chat, tmp_path: Path, kind: Any, largest: float
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, kind)
+    write(tmp_path / "base.gguf", network, chat, kind)
 
     reader = gguf.GGUFReader(tmp_path / "base.gguf")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -213,10 +216,10 @@ def test_a_network_or_a_tokenizer_that_gguf_cannot_hold_is_refused(
         (sliding, "f16", "only qwen3 and llama without sliding windows"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            write_base(file, model, chat, kind)  # type: ignore[arg-type]
+            write(file, model, chat, kind)
     strange = trained_tokenizer(pre_tokenizers.Punctuation())
     with pytest.raises(ConfigError, match="splits words by rules"):
-        write_base(file, network, Chat(strange), "f16")
+        write(file, network, Chat(strange), "f16")
 
 
 # -- the tokenizer --------------------------------------------------------------------------------
@@ -270,7 +273,7 @@ def test_llama_cpp_makes_the_same_tokens_of_a_text(words: Any, tmp_path: Path) -
     tokenizer: Any = load_tokenizer("embedded") if words is None else trained_tokenizer(words)
     chat = Chat(tokenizer, system_prompt=SYSTEM)
     network = small_llama(tokenizer)
-    write_base(tmp_path / "base.gguf", network, chat, "f16")
+    write(tmp_path / "base.gguf", network, chat, "f16")
     import xllamacpp
 
     options = xllamacpp.CommonParams()
@@ -316,7 +319,7 @@ def test_log_probs_are_the_networks_with_adapters_and_without(
     }
     merge(tuned, weights)
     ids = torch.randint(0, 250, (640,), generator=torch.Generator().manual_seed(0)).tolist()
-    write_base(tmp_path / "base.gguf", plain, chat, "f32")
+    write(tmp_path / "base.gguf", plain, chat, "f32")
     opener = LlamaModels(tmp_path / "base.gguf", plain.config, chat, "f32", slots=3, context=700)
     servers = opener.open(), opener.open(weights)
     opener.close()
@@ -338,7 +341,7 @@ def test_log_probs_are_the_networks_with_adapters_and_without(
 def test_quantised_answers_do_not_depend_on_who_else_asks(
     network: Any, chat: Chat, tmp_path: Path, kind: Any
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, kind)
+    write(tmp_path / "base.gguf", network, chat, kind)
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=6, context=64)
     engine = LlamaEngine(opener, chat)
 
@@ -363,7 +366,7 @@ def test_quantised_answers_do_not_depend_on_who_else_asks(
 def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, "f32")
+    write(tmp_path / "base.gguf", network, chat, "f32")
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, "f32", slots=1, context=64)
     engine = LlamaEngine(opener, chat, adapters=2)
     engine.add("good", {"0.q_proj": (noise(4, 128), noise(128, 4))})
@@ -391,7 +394,7 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
 def test_llama_cpp_answers_in_silence_and_leaves_nothing_behind(
     network: Any, chat: Chat, tmp_path: Path, kind: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_base(tmp_path / "base.gguf", network, chat, kind)
+    write(tmp_path / "base.gguf", network, chat, kind)
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=2, context=512)
     engine = LlamaEngine(opener, chat, adapters=1)
     folder = Path(engine.servers["base"].listening_address.removeprefix("unix://")).parent

@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def events_of(chunk: Chunk) -> Iterator[dict[str, Any]]:
-    told = [
+    logprobs = [
         {
             "token": one.token,
             "logprob": one.logprob,
@@ -80,7 +80,7 @@ def events_of(chunk: Chunk) -> Iterator[dict[str, Any]]:
         for one in chunk.logprobs
     ]
     delta = {"content": chunk.text, "reasoning": chunk.reasoning}
-    choice: dict[str, Any] = {"delta": delta, "logprobs": {"content": told}}
+    choice: dict[str, Any] = {"delta": delta, "logprobs": {"content": logprobs}}
     yield {"choices": [choice | {"finish_reason": chunk.finish_reason}]}
     if chunk.usage:
         usage = {

@@ -26,7 +26,7 @@ from fitbot.errors import (
     RoomError,
 )
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.decoders.torch_decoder import Decoder
+from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.llama_engine import LlamaEngine
 from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
@@ -80,12 +80,12 @@ def write_adapter(folder: Path, base: str) -> None:
         "base_model_name_or_path": base,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    told = {
+    metadata = {
         "base_model": base,
         "settings": {"load_in_4bit": False},
         "data": {"system_prompt": SYSTEM},
     }
-    (folder / "fitbot.json").write_text(json.dumps(told))
+    (folder / "fitbot.json").write_text(json.dumps(metadata))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def llama(with_gguf: Path) -> Iterator[LlamaEngine]:
 @pytest.fixture(scope="module")
 def remote(local: LocalEngine) -> Iterator[RemoteEngine]:
     with serving(local) as url:
-        engine = RemoteEngine(url, most=7)
+        engine = RemoteEngine(url, max_active=7)
         yield engine
         engine.close()
 
@@ -191,7 +191,7 @@ def test_only_the_last_chunk_says_why_it_ended_and_what_it_cost(
     assert all(chunk.finish_reason is None and chunk.usage is None for chunk in others)
     assert last.finish_reason == "length"
     assert last.usage is not None
-    assert (last.usage.completion, last.usage.granted) == (5, 5)
+    assert (last.usage.completion, last.usage.budget) == (5, 5)
     assert last.usage.prompt == len(
         local.chat.encode_prompt([Message("user", QUESTIONS[0])], 512)[0]
     )
@@ -283,10 +283,10 @@ def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: s
     logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
     ids, _ = local.chat.encode_prompt([Message("user", "Hi!")], 512)
     expected = generate(base, None, ids, 4, output_logits=True, return_dict_in_generate=True)
-    for told, logits in zip(logprobs, expected.logits, strict=True):
+    for found, logits in zip(logprobs, expected.logits, strict=True):
         top = logits[0].log_softmax(-1).topk(3).values
-        assert told.logprob == pytest.approx(top[0].item(), abs=1e-4)
-        assert [value for _, value in told.top] == pytest.approx(top.tolist(), abs=1e-4)
+        assert found.logprob == pytest.approx(top[0].item(), abs=1e-4)
+        assert [value for _, value in found.top] == pytest.approx(top.tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("open_it", OPENERS)
@@ -401,11 +401,11 @@ def test_adapters_come_and_go_while_others_are_answered(
     with pytest.raises(RequestError, match="there is a model 'second' already"):
         add_adapter(engine, "second", adapter)
     stranger = Path(shutil.copytree(adapter, tmp_path / "stranger"))
-    told = json.loads((stranger / "fitbot.json").read_text())
-    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "embedded"}))
+    metadata = json.loads((stranger / "fitbot.json").read_text())
+    (stranger / "fitbot.json").write_text(json.dumps(metadata | {"base_model": "embedded"}))
     with pytest.raises(AdapterError, match="was trained on embedded, this engine holds"):
         add_adapter(engine, "third", stranger)
-    (stranger / "fitbot.json").write_text(json.dumps(told | {"base_model": "/not/here"}))
+    (stranger / "fitbot.json").write_text(json.dumps(metadata | {"base_model": "/not/here"}))
     with pytest.raises(AdapterError, match="was trained on /not/here, this engine holds"):
         add_adapter(engine, "third", stranger)
     with pytest.raises(RoomError, match="no room for more than 2 adapters"):
@@ -447,7 +447,7 @@ def test_logits_are_the_networks_in_any_slot(
     ids = torch.randint(0, 250, (40,), generator=torch.Generator().manual_seed(0)).tolist()
     with torch.no_grad():
         expected = network(input_ids=torch.tensor([ids], device=device)).logits[0].float().cpu()
-    decoder = Decoder(network, slots=3, context=64, precision=precision)
+    decoder = TorchDecoder(network, slots=3, context=64, precision=precision)
 
     first = decoder.prefill(2, ids[:30], None).cpu()
     decoder.prefill(0, ids[:10], None)
@@ -464,8 +464,8 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
-    plain = Decoder(network, **size)
-    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    plain = TorchDecoder(network, **size)
+    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     if device == "cuda":
         graphed.warm_up()
     for decoder in (plain, graphed):
@@ -497,8 +497,8 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
-    plain = Decoder(network, **size)
-    graphed = graphed_module.GraphedDecoder(network, **size, capture=device == "cuda")
+    plain = TorchDecoder(network, **size)
+    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
     ranks = slice(0, 4)
     sampled = Sampling(temperature=0.8, top_p=0.9, seed=0)
     wanted = [
@@ -508,7 +508,7 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
         (replace(sampled, logprobs=2, min_p=0.1), ranks),
     ]
 
-    def tokens(decoder: Decoder) -> list[list[int]]:
+    def tokens(decoder: TorchDecoder) -> list[list[int]]:
         decoder.adapt(ranks, read_adapter(adapter))
         ids = [list(range(100, 106 + slot)) for slot in range(4)]
         drawn: list[list[Pending]] = [[] for _ in wanted]
@@ -516,14 +516,14 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
             drawn[slot].append(decoder.begin(slot, ids[slot], own, Draw(sampling, slot)))
         # In steps of other sizes: a step's graph is as large as it has to be.
         steps = [decoder.advance(slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])]
-        told = [[one.drawn()[0].token for one in ones] for ones in drawn]
-        return told + [[one.token for one in step.drawn()] for step in steps]
+        firsts = [[one.drawn()[0].token for one in ones] for ones in drawn]
+        return firsts + [[one.token for one in step.drawn()] for step in steps]
 
     assert tokens(graphed) == tokens(plain)
     network.to("cpu")
 
 
-def test_an_engine_that_tells_while_it_computes_says_the_same(
+def test_an_engine_that_emits_while_it_computes_says_the_same(
     adapter: Path, local: LocalEngine
 ) -> None:
     engine = open_engine(adapter, slots=2, context=512, max_waiting=9)
@@ -553,7 +553,7 @@ def test_an_engine_that_tells_while_it_computes_says_the_same(
 
 def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None:
     def logits(rows: list[int]) -> torch.Tensor:
-        decoder = Decoder(network, slots=4, context=64, precision="int8")
+        decoder = TorchDecoder(network, slots=4, context=64, precision="int8")
         for row in rows:
             decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
         return decoder.step(
@@ -569,10 +569,10 @@ def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None
 def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
     network: Any, adapter: Path, precision: Any
 ) -> None:
-    from fitbot.generation.decoders.cuda_graph_decoder import GraphedDecoder
+    from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 
     size = {"slots": 40, "context": 512, "ranks": 4}
-    decoder = GraphedDecoder(network.to("cuda"), **size, precision=precision)
+    decoder = CudaGraphDecoder(network.to("cuda"), **size, precision=precision)
     decoder.adapt(slice(0, 4), read_adapter(adapter))
 
     def logits(slots: list[int]) -> torch.Tensor:
@@ -591,7 +591,7 @@ def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
 def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(
     network: Any, adapter: Path
 ) -> None:
-    decoder = Decoder(network, slots=1, context=64, precision="float32", ranks=8)
+    decoder = TorchDecoder(network, slots=1, context=64, precision="float32", ranks=8)
     plain = decoder.prefill(0, [1, 2, 3], None)
 
     decoder.adapt(slice(4, 8), read_adapter(adapter))
@@ -628,9 +628,9 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     empty = changed("empty")
     save_file({}, empty / "adapter_model.safetensors")
     changed_since = changed("changed_since")
-    told = json.loads((changed_since / "fitbot.json").read_text())
+    metadata = json.loads((changed_since / "fitbot.json").read_text())
     sha256 = {"adapter_model.safetensors": "0" * 64}
-    (changed_since / "fitbot.json").write_text(json.dumps(told | {"sha256": sha256}))
+    (changed_since / "fitbot.json").write_text(json.dumps(metadata | {"sha256": sha256}))
     endless = changed("endless")
     tensors = load_file(endless / "adapter_model.safetensors")
     first = next(name for name in tensors if "lora_A" in name)

@@ -151,7 +151,7 @@ def test_what_a_server_leaves_in_the_text_is_taken_out(
         engine = RemoteEngine(url)
         asked = ask(engine, reasoning=True)
         # This server would not think if it were not asked to: what is asked of it is left out.
-        monkeypatch.setattr(engine, "more", {"include_reasoning": True})
+        monkeypatch.setattr(engine, "extra_fields", {"include_reasoning": True})
         plain = ask(engine)
         engine.close()
 

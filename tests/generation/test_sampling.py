@@ -1,5 +1,6 @@
 """Draws have the distribution that was asked for; text comes early and is never taken back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from fitbot.base_model.embedded import embedded_model
+from fitbot.base_model.settings import AnswerSettings
 from fitbot.errors import ConfigError, RequestError
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.messages import Sampling
 from fitbot.generation.random_numbers import uniform
 from fitbot.generation.sampling import Draw, choose, draw, numbers_of, state_of
-from fitbot.generation.token_budget import Room, grant
+from fitbot.generation.token_budget import BudgetRule, Room, answer_budget
 
 
 def shares(logits: Tensor, draws: int = 4000, **sampling: Any) -> Tensor:
@@ -229,11 +231,19 @@ def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
         TokenBytes(Sentencepiece())
 
 
-# -- grant ----------------------------------------------------------------------------------------
+def test_a_runs_settings_decide_how_its_answers_are_drawn() -> None:
+    settings = AnswerSettings(temperature=0.3, top_p=0.5, max_new_tokens=7)
+
+    assert Sampling.from_settings(settings) == Sampling(7, temperature=0.3, top_p=0.5)
+    greedy = Sampling.from_settings(replace(settings, do_sample=False))
+    assert greedy == Sampling(7, temperature=0.0, top_p=0.5)
+
+
+# -- the token budget ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("asked", "prompt", "room", "policy", "expected"),
+    ("asked", "prompt", "room", "rule", "expected"),
     [
         (1024, 100, Room(2048, 2048, 4, 0), "room", 1024),
         (1024, 1500, Room(2048, 2048, 4, 0), "room", 548),  # the context's end
@@ -250,5 +260,7 @@ def test_a_tokenizer_that_is_not_of_bytes_is_refused(tokenizer: Any) -> None:
         (1024, 100, Room(2048, 2048, 4, 9, None), "published", 1024),  # no GPU
     ],
 )
-def test_what_is_granted(asked: int, prompt: int, room: Room, policy: Any, expected: int) -> None:
-    assert grant(asked, prompt, room, policy) == expected
+def test_a_request_gets_what_it_asks_for_as_far_as_there_is_room(
+    asked: int, prompt: int, room: Room, rule: BudgetRule, expected: int
+) -> None:
+    assert answer_budget(asked, prompt, room, rule) == expected

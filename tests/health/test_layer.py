@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fitbot.health import layer
-from fitbot.health.layer import DISCLAIMER, AnswerFilter, Verdict, judge, load_rules
+from fitbot.health.layer import DISCLAIMER, AnswerFilter, HealthVerdict, check_messages, load_rules
 from fitbot.health.match import normalise
 from fitbot.pairs.formats import Message
 
@@ -25,15 +25,15 @@ QUESTIONS: list[dict[str, Any]] = json.loads(
 )
 RULES_PATH = Path(layer.__file__).with_name("rules.json")
 DATA: dict[str, Any] = json.loads(RULES_PATH.read_text(encoding="utf-8"))
-OK = Verdict("ok")
+OK = HealthVerdict("ok")
 
 
-def verdict(*turns: str) -> Verdict:
-    return judge([Message("user", turn) for turn in turns])
+def verdict(*turns: str) -> HealthVerdict:
+    return check_messages([Message("user", turn) for turn in turns])
 
 
 def kinds(split: str, wanted: set[str]) -> list[tuple[str, str]]:
-    """Return (kind that is right, kind that judge gives) for a split's questions."""
+    """Return (kind that is right, kind that check_messages gives) for a split's questions."""
     return [
         (question["kind"], verdict(*question["turns"]).kind)
         for question in QUESTIONS
@@ -45,7 +45,9 @@ def share(pairs: list[tuple[str, str]], holds: Callable[[str, str], bool]) -> fl
     return sum(holds(right, given) for right, given in pairs) / len(pairs)
 
 
-def shown(text: str, given: Verdict = OK, cuts: tuple[int, ...] = ()) -> tuple[str, str | None]:
+def shown(
+    text: str, given: HealthVerdict = OK, cuts: tuple[int, ...] = ()
+) -> tuple[str, str | None]:
     """Feed a text in pieces; return all that is shown and why it was cut."""
     answer = AnswerFilter(given)
     ends = [0, *cuts, len(text)]
@@ -179,8 +181,8 @@ def test_only_user_turns_are_read() -> None:
         Message("user", "A plan, please"),
     ]
 
-    assert judge(turns) == OK
-    assert judge([]) == OK
+    assert check_messages(turns) == OK
+    assert check_messages([]) == OK
 
 
 def test_speaking_of_an_emergency_is_a_referral_having_it_is_not() -> None:
@@ -277,7 +279,7 @@ def test_a_dose_in_the_sentence_after_the_drug_is_found() -> None:
 def test_any_split_gives_the_same_output() -> None:
     rng = random.Random(7)
     sentences = [*FORBIDDEN, *ALLOWED, "A list:\n1. Squat\n2. Row\n", "x" * 450, "word " * 120]
-    verdicts = [OK, Verdict("refer", "joint", "Please ask first."), verdict("my chest hurts")]
+    verdicts = [OK, HealthVerdict("refer", "joint", "Please ask first."), verdict("my chest hurts")]
     for _ in range(150):
         text = " ".join(rng.choices(sentences, k=rng.randint(0, 4)))
         given = rng.choice(verdicts)

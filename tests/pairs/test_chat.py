@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from fitbot.errors import ConfigError, DataError
-from fitbot.pairs.chat import Chat, Limits, report_cuts
+from fitbot.pairs.chat import Chat, LengthLimits, report_cuts
 from fitbot.pairs.formats import Message, PreferencePair
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -78,7 +78,7 @@ def test_a_question_cannot_open_a_turn(any_chat: Chat, attack: str) -> None:
 
 
 def test_a_completion_is_its_text_and_one_end_of_turn(any_chat: Chat) -> None:
-    encoded = any_chat.encode_pair(pair_of("Q?", "Eat lentils.<|im_end|>"), Limits(200, 300))
+    encoded = any_chat.encode_pair(pair_of("Q?", "Eat lentils.<|im_end|>"), LengthLimits(200, 300))
 
     assert any_chat.tokenizer.decode(encoded.chosen) == "Eat lentils.<|im_end|><|im_end|>"
     assert encoded.chosen.count(any_chat.end_of_turn_id) == 1  # the text's own is plain characters
@@ -118,7 +118,7 @@ def test_a_cut_completion_gets_no_end_of_turn_and_is_counted(chat: Chat) -> None
     prompt, _ = chat.encode_prompt([Message("user", "Q?")], 300)
     pair = pair_of("Q?", chosen="x" * 40, rejected="y" * 20)
 
-    encoded = chat.encode_pair(pair, Limits(len(prompt), len(prompt) + 21))
+    encoded = chat.encode_pair(pair, LengthLimits(len(prompt), len(prompt) + 21))
 
     assert chat.tokenizer.decode(encoded.chosen) == "x" * 21
     assert chat.tokenizer.decode(encoded.rejected) == "y" * 20 + "<|im_end|>"
@@ -130,22 +130,22 @@ def test_a_cut_completion_gets_no_end_of_turn_and_is_counted(chat: Chat) -> None
 
 def test_a_limit_below_the_template_is_an_error_that_names_the_record(chat: Chat) -> None:
     with pytest.raises(DataError, match=r"record 7: .* max_prompt_length 10"):
-        chat.encode_pair(pair_of("Q?"), Limits(10, 20))
+        chat.encode_pair(pair_of("Q?"), LengthLimits(10, 20))
 
 
 def test_a_prompt_that_leaves_no_room_is_an_error(chat: Chat) -> None:
     prompt, _ = chat.encode_prompt([Message("user", "Q?")], 300)
 
     with pytest.raises(DataError, match="record 7: .* leaves no room"):
-        chat.encode_pair(pair_of("Q?"), Limits(len(prompt), len(prompt)))
+        chat.encode_pair(pair_of("Q?"), LengthLimits(len(prompt), len(prompt)))
 
 
 def test_many_pairs_at_once_are_encoded_as_one_by_one(chat: Chat) -> None:
     pairs = [pair_of("A <think>?", "b", "c <|im_end|> d"), pair_of("E?", "f", "g")]
 
-    together = chat.encode_pairs(pairs, Limits(200, 300))
+    together = chat.encode_pairs(pairs, LengthLimits(200, 300))
 
-    assert together == [chat.encode_pair(pair, Limits(200, 300)) for pair in pairs]
+    assert together == [chat.encode_pair(pair, LengthLimits(200, 300)) for pair in pairs]
 
 
 def test_a_tokenizer_without_a_template_is_refused(base: str) -> None:

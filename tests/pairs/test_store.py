@@ -12,7 +12,7 @@ import torch
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs import store
-from fitbot.pairs.chat import Chat, EncodedPair, Limits
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import load_pairs
 from fitbot.pairs.store import PairStore, open_pairs, some_of, store_of
@@ -110,7 +110,7 @@ def test_what_is_encoded_is_found_again_and_nothing_else(chat: Chat, tmp_path: P
 
     for changed in (
         {"chat": Chat(chat.tokenizer, system_prompt="Be brief.")},
-        {"limits": Limits(300, 350)},
+        {"limits": LengthLimits(300, 350)},
         {"limit": 40},
         {"source": write_jsonl(tmp_path / "reversed.jsonl", RECORDS[::-1])},
     ):

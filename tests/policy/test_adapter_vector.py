@@ -49,7 +49,7 @@ def test_the_vectors_gradient_is_the_weights_gradients(base: str, pairs: list[En
 
     policy.logps(batch).sum().backward()
 
-    expected = torch.autograd.grad(policy._network_logps(batch).sum(), weights)
+    expected = torch.autograd.grad(policy.eager.logps_by_modules(batch).sum(), weights)
     assert policy.adapter.grad is not None
     names = policy.weights.split(policy.adapter.grad)
     for layer, (a, b) in zip(

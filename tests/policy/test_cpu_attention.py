@@ -28,7 +28,7 @@ def test_by_pair_is_the_dense_mask_log_probs_and_gradients(
     results = {}
     for by_pair in (True, False):
         policy.zero_grad()
-        policy.by_pair = by_pair
+        policy.eager.by_pair = by_pair
         logps = policy.logps(batch)
         logps.sum().backward()
         assert policy.adapter.grad is not None
@@ -40,4 +40,4 @@ def test_by_pair_is_the_dense_mask_log_probs_and_gradients(
 
 
 def test_by_pair_is_what_a_cpu_gets(base: str) -> None:
-    assert make_policy(base).by_pair
+    assert make_policy(base).eager.by_pair

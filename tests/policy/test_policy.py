@@ -16,6 +16,7 @@ from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
+from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
 from tests.conftest import DEVICES, make_policy
 
@@ -297,13 +298,13 @@ def test_a_head_that_is_not_a_plain_product_is_refused(base: str) -> None:
 
 def test_a_layout_that_changes_log_probs_is_refused(base: str) -> None:
     policy = make_policy(base)
-    policy.check_layout("shared", 1024)
+    check_layout(policy, "shared", 1024)
     # A layer that mixes neighbours, as recurrent and convolutional ones do.
     layer = policy.network.get_base_model().get_decoder().layers[0]
     layer.register_forward_hook(lambda module, args, out: out + out.roll(1, dims=1))
 
     with pytest.raises(ConfigError, match=r"set data\.layout: rows"):
-        policy.check_layout("shared", 1024)
+        check_layout(policy, "shared", 1024)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Adapters are added and removed over HTTP, by who may; a change that fails changes nothing."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -14,7 +13,6 @@ import pytest
 
 from fitbot.commands.serve import main
 from fitbot.errors import ConfigError
-from fitbot.serving.shared_state import Note
 from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess, until
 
@@ -315,29 +313,3 @@ def test_options_that_contradict_each_other(
 
     with pytest.raises(ConfigError, match=message):
         main(["serve", *options])
-
-
-VALUES = [[letter * 1000] * 60 for letter in "abcdef"]
-
-
-def write_on(note: Note) -> None:
-    while True:
-        for value in VALUES:
-            note.write(value)
-
-
-def test_a_note_is_read_whole_while_another_process_writes_it() -> None:
-    note = Note(VALUES[0])
-    writer = multiprocessing.get_context("spawn").Process(target=write_on, args=(note,))
-    writer.start()
-
-    read = []
-    until(lambda: read.append(note.read()) or len(read) > 20 and read[-1] != VALUES[0], 20)
-    read += [note.read() for _ in range(3000)]
-    writer.kill()
-    writer.join()
-
-    assert all(value in VALUES for value in [*read, note.read()])
-    assert len({value[0][0] for value in read}) > 1
-    with pytest.raises(ValueError, match="too long"):
-        note.write("x" * 70_000)

@@ -10,14 +10,15 @@ import httpx
 import pytest
 
 from fitbot.errors import ConfigError
-from fitbot.serving.http_errors import Refused
-from fitbot.serving.limits import Admission, Limits, RateLimiter
+from fitbot.serving.http_errors import HttpError
+from fitbot.serving.limits import Admission, RateLimiter
+from fitbot.serving.settings import RequestLimits
 from tests.server_process import ServerProcess, until
 
 
 def test_a_limit_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="--rate_per_minute 0: must be above 0"):
-        Limits(rate_per_minute=0)
+        RequestLimits(rate_per_minute=0)
 
 
 def test_a_bucket_refills_at_its_rate(monkeypatch) -> None:
@@ -25,14 +26,14 @@ def test_a_bucket_refills_at_its_rate(monkeypatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     rates = RateLimiter(60)
     for _ in range(60):
-        rates.take("a")
+        rates.acquire("a")
 
-    with pytest.raises(Refused) as raised:
-        rates.take("a")
+    with pytest.raises(HttpError) as raised:
+        rates.acquire("a")
     assert raised.value.headers == {"Retry-After": "1"}
-    rates.take("b")  # has a bucket of its own
+    rates.acquire("b")  # has a bucket of its own
     now[0] += 1.0
-    rates.take("a")
+    rates.acquire("a")
 
 
 def test_clients_beyond_a_number_are_forgotten(monkeypatch) -> None:
@@ -40,20 +41,20 @@ def test_clients_beyond_a_number_are_forgotten(monkeypatch) -> None:
     rates = RateLimiter(60)
 
     for client in range(100):
-        rates.take(str(client))
+        rates.acquire(str(client))
 
     assert len(rates._buckets) == 10
 
 
 def test_places_are_given_back_whatever_happens() -> None:
-    admission = Admission(Limits(max_in_flight=1))
+    admission = Admission(RequestLimits(max_in_flight=1))
 
     with pytest.raises(ZeroDivisionError), admission.admit("a"):
         raise ZeroDivisionError
 
     assert admission.active == 0
     assert not admission._of_client
-    with admission.admit("a"), pytest.raises(Refused, match="full"), admission.admit("b"):
+    with admission.admit("a"), pytest.raises(HttpError, match="full"), admission.admit("b"):
         pass
 
 

@@ -43,7 +43,7 @@ def test_the_server_says_what_the_engine_says(start: Start, tmp_path: Path) -> N
     assert "".join(chunk.text for chunk in chunks) == expected
     assert chunks[-1].finish_reason == "stop"
     assert chunks[-1].usage is not None
-    assert chunks[-1].usage.granted == 40
+    assert chunks[-1].usage.budget == 40
     assert whole["choices"][0]["message"]["content"] == greedy
     assert whole["usage"]["prompt_tokens"] == chunks[-1].usage.prompt
     assert whole["usage"]["granted_tokens"] == 40

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from fitbot.audit.records import prompt_text
-from fitbot.evaluation.answering import GREEDY, Answer, Answers
-from fitbot.evaluation.cases import Case
-from fitbot.evaluation.judging import passed
-from fitbot.evaluation.margins.display import Markup, table_markup
+from fitbot.evaluation.answer_rates import passes_check
+from fitbot.evaluation.answering import GREEDY, LineupEngine, ModelAnswer
+from fitbot.evaluation.cases import Case, first_of_each_question
+from fitbot.evaluation.margins.display import Fragment
 from fitbot.evaluation.margins.margins import Margins, Subject
 from fitbot.generation.messages import BASE, Sampling
+from fitbot.report.page import render
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,23 @@ class BothAnswers:
     """One question, answered by the likeliest tokens of both."""
 
     case: Case
-    base: Answer
-    tuned: Answer
+    base: ModelAnswer
+    tuned: ModelAnswer
+
+    @property
+    def question(self) -> str:
+        """The text of the prompt."""
+        return prompt_text(self.case.pair)
+
+    @property
+    def base_passes(self) -> bool | None:
+        """Whether the base's answer passes the question's check; None if there is none."""
+        return passes_check(self.base, self.case)
+
+    @property
+    def tuned_passes(self) -> bool | None:
+        """Likewise of the adapter's."""
+        return passes_check(self.tuned, self.case)
 
 
 def spread_questions(cases: Sequence[Case], count: int) -> list[int]:
@@ -29,10 +44,7 @@ def spread_questions(cases: Sequence[Case], count: int) -> list[int]:
         cases: At least one pair.
         count: How many at most.
     """
-    first: dict[object, int] = {}
-    for index, case in enumerate(cases):
-        first.setdefault(case.pair.prompt, index)
-    places = list(first.values())
+    places = first_of_each_question(cases)
     count = min(count, len(places))
     return [places[number * len(places) // count] for number in range(count)]
 
@@ -53,7 +65,7 @@ def ask_both(
         EngineError: An answer failed.
     """
     prompts = [found.encoded[i].prompt for i in where]
-    with Answers(
+    with LineupEngine(
         subject.lineup, subject.chat, device=subject.device, max_new_tokens=max_new_tokens
     ) as engine:
         base, tuned = (
@@ -63,26 +75,11 @@ def ask_both(
     return [BothAnswers(found.cases[i], *both) for i, *both in zip(where, base, tuned, strict=True)]
 
 
-def show_exchanges(exchanges: Sequence[BothAnswers]) -> Markup:
+def show_answers(asked: Sequence[BothAnswers]) -> Fragment:
     """Write them as a table; ✓ and ✗ say whether an answer passes its question's check."""
-    rows = [
-        (
-            escape(prompt_text(one.case.pair)),
-            _answer_markup(one.base, one.case),
-            _answer_markup(one.tuned, one.case),
-            escape(one.case.pair.chosen),
-        )
-        for one in exchanges
-    ]
-    checked = [one for one in exchanges if one.case.check is not None]
-    base = sum(passed(one.base, one.case) is True for one in checked)
-    tuned = sum(passed(one.tuned, one.case) is True for one in checked)
-    text = f"answers that pass their check, of {len(checked)}: base {base}, tuned {tuned}"
-    html = table_markup(("question", "base", "tuned", "chosen"), rows)
-    return Markup(f"{html}<div>{text}</div>", text)
-
-
-def _answer_markup(answer: Answer, case: Case) -> str:
-    mark = {True: "✓ ", False: "✗ ", None: ""}[passed(answer, case)]
-    faults = f" <i>({', '.join(answer.faults)})</i>" if answer.faults else ""
-    return f"{mark}{escape(answer.text)}{faults}"
+    checked = sum(one.case.check is not None for one in asked)
+    base = sum(one.base_passes is True for one in asked)
+    tuned = sum(one.tuned_passes is True for one in asked)
+    summary = f"answers that pass their check, of {checked}: base {base}, tuned {tuned}"
+    html = render("evaluation/margins/comparisons.html.j2", rows=asked, summary=summary)
+    return Fragment(html, summary)

@@ -6,18 +6,17 @@ the same away; all of them together are the margin.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import NamedTuple
 
 from fitbot.audit.records import prompt_text
-from fitbot.evaluation.margins.display import Markup
+from fitbot.evaluation.margins.display import Fragment
 from fitbot.evaluation.margins.margins import Margins, Subject
 from fitbot.pairs.chat import Chat
+from fitbot.report.page import render
+from fitbot.report.plots import BLUE, ORANGE
 
-# Of the ground behind a token, for and against the margin: the pictures' blue and orange.
-_FOR, _AGAINST = (74, 144, 217), (224, 138, 60)
-_STRONGEST = 0.6  # opacity; more, and neither a light nor a dark page's ink is read on it
-_TOLD = 3  # tokens whose figures stand below the text
+_STRONGEST = 0.6  # opacity; with more, text is hard to read on a light page or on a dark one
+_NUM_STRONGEST = 3  # tokens whose contributions are listed below the text
 
 
 class Piece(NamedTuple):
@@ -38,8 +37,20 @@ class Contributions:
 
     @property
     def margin(self) -> float:
-        """Add everything up."""
+        """The sum of all contributions."""
         return sum(piece.contribution for piece in (*self.chosen, *self.rejected))
+
+    @property
+    def sides(self) -> dict[str, list[Piece]]:
+        """Both answers, by name."""
+        return {"chosen": self.chosen, "rejected": self.rejected}
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """What each answer adds to the margin."""
+        return {
+            side: sum(piece.contribution for piece in answer) for side, answer in self.sides.items()
+        }
 
 
 def contributions_of(subject: Subject, found: Margins, where: Sequence[int]) -> list[Contributions]:
@@ -89,45 +100,38 @@ def pieces_of(chat: Chat, ids: Sequence[int], contributions: Sequence[float]) ->
     return pieces
 
 
-def show_contributions(parts: Sequence[Contributions]) -> Markup:
+def show_contributions(parts: Sequence[Contributions]) -> Fragment:
     """Write pairs with every token's ground tinted: blue raises the margin, orange lowers it.
 
     The tint of a pair's strongest token is full, that of the others in proportion.
     """
-    html = "".join(_pair_markup(one) for one in parts)
-    text = "\n".join(f"record {one.record}: margin {one.margin:+.2f}" for one in parts)
-    return Markup(html, text)
+    prepared = []
+    for part in parts:
+        pieces = _strongest(part)
+        scale = abs(pieces[0][0].contribution)
+        sides = {
+            side: [(piece, _tint(piece, scale)) for piece in answer]
+            for side, answer in part.sides.items()
+        }
+        strongest = ", ".join(
+            f"{piece.text!r} in {side} {piece.contribution:+.2f}"
+            for piece, side in pieces[:_NUM_STRONGEST]
+        )
+        prepared.append((part, sides, strongest))
+    html = render("evaluation/margins/contributions.html.j2", parts=prepared)
+    text = "\n".join(f"record {part.record}: margin {part.margin:+.2f}" for part in parts)
+    return Fragment(html, text)
 
 
-def _pair_markup(one: Contributions) -> str:
-    sides = {"chosen": one.chosen, "rejected": one.rejected}
-    pieces = [(piece, side) for side, answer in sides.items() for piece in answer]
-    pieces.sort(key=lambda item: -abs(item[0].contribution))
-    scale = abs(pieces[0][0].contribution)
-    strongest = ", ".join(
-        f"{escape(repr(piece.text))} in {side} {piece.contribution:+.2f}"
-        for piece, side in pieces[:_TOLD]
-    )
-    lines = [
-        f"<b>margin {one.margin:+.2f}</b> · record {one.record} · {escape(one.question)}",
-        *(
-            f'<span style="opacity:.7">{side} {_sum(answer):+.2f}</span> '
-            + "".join(_piece_markup(piece, scale) for piece in answer)
-            for side, answer in sides.items()
-        ),
-        f'<small style="opacity:.7">strongest: {strongest}</small>',
-    ]
-    body = "".join(f'<div style="margin:.25em 0">{line}</div>' for line in lines)
-    style = "margin:1em 0;max-width:50em;line-height:1.7;overflow-wrap:anywhere"
-    return f'<div style="{style}">{body}</div>'
+def _strongest(part: Contributions) -> list[tuple[Piece, str]]:
+    """Sort the pieces of both answers, each with its side, by what they contribute."""
+    pieces = [(piece, side) for side, answer in part.sides.items() for piece in answer]
+    return sorted(pieces, key=lambda item: -abs(item[0].contribution))
 
 
-def _piece_markup(piece: Piece, scale: float) -> str:
+def _tint(piece: Piece, scale: float) -> str:
+    """Choose the ground behind a piece, a CSS colour."""
     opacity = _STRONGEST * abs(piece.contribution) / scale if scale else 0.0
-    red, green, blue = _FOR if piece.contribution > 0 else _AGAINST
-    style = f"background-color:rgba({red},{green},{blue},{opacity:.2f});white-space:pre-wrap"
-    return f'<span style="{style}" title="{piece.contribution:+.4f}">{escape(piece.text)}</span>'
-
-
-def _sum(pieces: Sequence[Piece]) -> float:
-    return sum(piece.contribution for piece in pieces)
+    colour = BLUE if piece.contribution > 0 else ORANGE
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return f"rgba({red},{green},{blue},{opacity:.2f})"

@@ -13,19 +13,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from fitbot.dpo.losses import Objective
 from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
-from fitbot.evaluation.models import Objective, Wanted, line_up
+from fitbot.evaluation.models import Overrides, resolve_models
 from fitbot.evaluation.preference import PairFigures
 from fitbot.evaluation.scoring import Scorer, hush_libraries
-from fitbot.pairs.chat import Chat, EncodedPair, Limits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 
 
 @dataclass(frozen=True)
 class Margins:
-    """What one adapter makes of N pairs; rewards are beta · log(policy / reference)."""
+    """One adapter's rewards and margins of N pairs; a reward is beta · log(policy / reference)."""
 
     cases: list[Case]
     encoded: list[EncodedPair]
@@ -35,7 +36,7 @@ class Margins:
 
     @cached_property
     def groups(self) -> list[int]:
-        """Say which pairs hang together: (N,) a group's number each."""
+        """Return the group of each pair: (N,), see cases.dependent_groups."""
         return dependent_groups([case.pair for case in self.cases])
 
     @property
@@ -51,19 +52,19 @@ class Margins:
 
 
 class Subject:
-    """One adapter on its base, loaded to be looked at closely."""
+    """One adapter on its base, loaded to be examined."""
 
     def __init__(self, folder: str | Path):
         """Load it.
 
         Args:
-            folder: Of an adapter that fit or export wrote, or of the run whose adapter is meant.
+            folder: An adapter that fit or export wrote, or a run, whose adapter is taken.
 
         Raises:
             AdapterError: There is none, it is damaged, or it does not fit its base.
         """
         hush_libraries()
-        self.lineup = line_up([str(folder)], Wanted())
+        self.lineup = resolve_models([str(folder)], Overrides())
         self.model = self.lineup.adapters[0]
         self.chat = Chat(
             load_tokenizer(self.lineup.base_model), system_prompt=self.lineup.system_prompt
@@ -79,7 +80,7 @@ class Subject:
 
     def margins(self, cases: Sequence[Case]) -> Margins:
         """Score pairs."""
-        limits = Limits(self.lineup.max_prompt_length, self.lineup.max_length)
+        limits = LengthLimits(self.lineup.max_prompt_length, self.lineup.max_length)
         encoded = self.chat.encode_pairs([case.pair for case in cases], limits)
         figures = PairFigures(self.model, *self.scorer.logps(encoded), lengths_of(encoded))
         parts = (figures.columns[f"rewards/{name}"] for name in ("chosen", "rejected", "margins"))
@@ -106,7 +107,7 @@ def best_and_worst(values: Floats, count: int) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True)
 class Bin:
-    """The pairs of which a model is about equally sure."""
+    """The pairs of which a model is about equally confident."""
 
     low: float  # confidence, inclusive
     high: float  # exclusive; of the last bin inclusive
@@ -116,22 +117,22 @@ class Bin:
 
 
 def calibration_bins(values: Floats, groups: Sequence[int], *, bins: int = 5) -> list[Bin]:
-    """Hold what a model says of its preferences against how often they are right.
+    """Compare how sure a model is of its preferences with how often they are right.
 
     DPO reads a margin m as a preference for the chosen answer with probability sigmoid(m). Where
     that is below one half the model prefers the other answer, with probability 1 - sigmoid(m); the
-    larger of the two is its confidence, in [0.5, 1]. Which answer is the chosen one does not enter.
+    larger of the two is its confidence, in [0.5, 1], whichever answer is the chosen one.
 
     Args:
         values: (N,) margins, at least one.
-        groups: (N,) which pairs hang together.
+        groups: (N,) the group of each pair.
         bins: Of equal width, over [0.5, 1].
 
     Returns:
-        Those that have pairs, from the least sure to the surest.
+        The bins that have pairs, from the least confident to the most.
 
     Raises:
-        ConfigError: There are fewer than one bin.
+        ConfigError: There is less than one bin.
     """
     if bins < 1:
         raise ConfigError(f"bins must be at least 1, got {bins}")

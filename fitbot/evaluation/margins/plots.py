@@ -17,7 +17,7 @@ _BINS = 40
 
 
 def plot_distribution(found: Margins) -> Picture:
-    """Draw the histogram of margins: right of 0 the pairs that are told apart rightly."""
+    """Draw the histogram of margins: above 0 are the pairs that it gets right."""
     figure, axes = new_figure(height=2.6)
     edges = _edges_through_zero(found.values)
     for name, colour, where in (

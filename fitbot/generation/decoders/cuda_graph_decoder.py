@@ -21,7 +21,7 @@ from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.choice_kernel import choose_rows
 from fitbot.generation.decoders.linear import StackedProduct
 from fitbot.generation.decoders.step_kernels import Adapted, Cache, Ranks
-from fitbot.generation.decoders.torch_decoder import Decoder, Layer, Precision
+from fitbot.generation.decoders.torch_decoder import Layer, Precision, TorchDecoder
 from fitbot.generation.random_numbers import STEP, signed
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
@@ -36,8 +36,8 @@ class Graph(NamedTuple):
     graph: Any = None
 
 
-class GraphedDecoder(Decoder):
-    """See `Decoder`, of which this computes prompts and steps faster."""
+class CudaGraphDecoder(TorchDecoder):
+    """See `TorchDecoder`, of which this computes prompts and steps faster."""
 
     overlaps = True
 
@@ -52,10 +52,10 @@ class GraphedDecoder(Decoder):
         ranks: int = 0,
         capture: bool = True,
     ):
-        """Take over a network's weights; see `Decoder`.
+        """Take over a network's weights; see `TorchDecoder`.
 
         Args:
-            model, slots, context, precision, ranks: See `Decoder`.
+            model, slots, context, precision, ranks: See `TorchDecoder`.
             capture: Off, kernels are launched one by one; for tests.
         """
         # One slot more than there are: where padded requests write.
@@ -70,7 +70,7 @@ class GraphedDecoder(Decoder):
         self.processors = 1
         if self.device.type == "cuda":
             self.processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        self._sent: dict[int, list[int]] = {}  # the slots that a step's graph was told last
+        self._sent: dict[int, list[int]] = {}  # the slots that a step's graph had last
         self._steps: dict[int, Graph] = {}
         self._prompts: dict[int, Graph] = {}
         self._pool: Any = None
@@ -85,22 +85,22 @@ class GraphedDecoder(Decoder):
 
     @torch.inference_mode()
     def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
-        """See `Decoder`."""
+        """See `TorchDecoder`."""
         wanted.see(ids, self.vocabulary, self.device)
         self._draws[slot] = wanted
-        self._put(slot, [0, len(ids), *_span(ranks), state_of(wanted)], numbers_of(wanted))
-        return self._told(self._read(slot, ids), [slot])
+        self._send_state(slot, [0, len(ids), *_span(ranks), state_of(wanted)], numbers_of(wanted))
+        return self._pending(self._run_prompt(slot, ids), [slot])
 
     @torch.inference_mode()
     def advance(self, slots: Sequence[int]) -> Pending:
-        """See `Decoder`."""
-        return self._told(self._take_step(slots), slots)
+        """See `TorchDecoder`."""
+        return self._pending(self._run_step(slots), slots)
 
     @torch.inference_mode()
     def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """See `Decoder`."""
-        self._put(slot, [0, len(ids), *_span(ranks), 0], [0.0] * 4)
-        return self._read(slot, ids).logits[0].clone()
+        """See `TorchDecoder`."""
+        self._send_state(slot, [0, len(ids), *_span(ranks), 0], [0.0] * 4)
+        return self._run_prompt(slot, ids).logits[0].clone()
 
     @torch.inference_mode()
     def step(
@@ -110,24 +110,24 @@ class GraphedDecoder(Decoder):
         lengths: Sequence[int],
         ranks: Sequence[slice | None],
     ) -> Tensor:
-        """See `Decoder`."""
+        """See `TorchDecoder`."""
         for slot, token, length, own in zip(slots, tokens.tolist(), lengths, ranks, strict=True):
-            self._put(slot, [token, length, *_span(own), 0], [0.0] * 4)
-        return self._take_step(slots).logits[: len(slots)].clone()
+            self._send_state(slot, [token, length, *_span(own), 0], [0.0] * 4)
+        return self._run_step(slots).logits[: len(slots)].clone()
 
-    def _put(self, slot: int, integers: list[int], numbers: list[float]) -> None:
-        """Tell the GPU what it must know of a slot's request."""
+    def _send_state(self, slot: int, integers: list[int], numbers: list[float]) -> None:
+        """Send the GPU what it must know of a slot's request."""
         _send(self._of_slots[:, slot], integers)
         _send(self._numbers[slot], numbers)
 
-    def _read(self, slot: int, ids: Sequence[int]) -> Graph:
+    def _run_prompt(self, slot: int, ids: Sequence[int]) -> Graph:
         graph = self._prompt_graph(_size_for(len(ids), self.context, 32))
         padding = [0] * (len(graph.tokens) - 1 - len(ids))
         _send(graph.tokens, [*ids, *padding, len(ids) - 1])
         _send(graph.slots, [slot])
         return self._replay(graph, self._prompt)
 
-    def _take_step(self, slots: Sequence[int]) -> Graph:
+    def _run_step(self, slots: Sequence[int]) -> Graph:
         graph = self._step_graph(_size_for(len(slots), self.spare, 1))
         padded = [*slots, *[self.spare] * (len(graph.slots) - len(slots))]
         if self._sent.get(len(padded)) != padded:  # hardly ever from one step to the next
@@ -135,7 +135,7 @@ class GraphedDecoder(Decoder):
             self._sent[len(padded)] = padded
         return self._replay(graph, self._step)
 
-    def _told(self, graph: Graph, slots: Sequence[int]) -> Pending:
+    def _pending(self, graph: Graph, slots: Sequence[int]) -> Pending:
         """Return what the graph has drawn, drawn again where a penalty changes the logits."""
         rows = len(slots)
         draws, logits = [self._draws[slot] for slot in slots], graph.logits[:rows]
@@ -227,7 +227,7 @@ class GraphedDecoder(Decoder):
         normal, inner = self._empty(len(x), x.shape[1]), self._empty(len(x), self.inner_size)
         queries = self._empty(len(x), self.heads, self.head_size)
         attended = self._empty(len(x), self.heads * self.head_size)
-        turns = self.cos, self.sin
+        rotary = self.cos, self.sin
         added: Any = None
         for number, layer in enumerate(self.layers):
             products: list[Any] = layer.products
@@ -236,7 +236,7 @@ class GraphedDecoder(Decoder):
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
             step_kernels.place_heads(
-                heads, ranks, _norms(layer), turns, cache, slots, positions, self.eps, queries
+                heads, ranks, _norms(layer), rotary, cache, slots, positions, self.eps, queries
             )
             attend(cache, queries, attended)
             added = multiply(o, attended)

@@ -1,7 +1,7 @@
-"""A linear layer as answering wants it: y = x W^T + (h ∘ who) B^T, in one of three precisions.
+"""A linear layer as answering wants it: y = x W^T + (h ∘ m) B^T, in one of three precisions.
 
-Several adapters may lie on one weight: their A matrices stand below each other, h = x A^T are the
-ranks of all of them, and `who` says for each row of x which of them count, so that requests to
+One weight may have several adapters: their A matrices stand below each other, h = x A^T are the
+ranks of all of them, and m, the rank mask, has a 1 at those that a row of x uses. So requests to
 different adapters share a step. An adapter is never rounded into the weight, unless it was merged
 on purpose. N rows, I and O the layer's widths, R the ranks of all adapters added up.
 """
@@ -35,18 +35,19 @@ class DenseProduct:
         """Take an adapter out."""
         self.joined[:, self.width :][:, ranks] = 0
 
-    def __call__(self, x: Tensor, who: Tensor | None) -> Tensor:
-        """(N, I) in any precision, who (N, R) → (N, O) in the weight's."""
+    def __call__(self, x: Tensor, rank_mask: Tensor | None) -> Tensor:
+        """(N, I) in any precision, rank_mask (N, R) → (N, O) in the weight's."""
         x = x.to(self.joined.dtype)
-        if who is None:
+        if rank_mask is None:
             return F.linear(x, self.joined[:, : self.width])
-        return F.linear(torch.cat([x, F.linear(x, self.a) * who.to(x.dtype)], -1), self.joined)
+        h = F.linear(x, self.a) * rank_mask.to(x.dtype)
+        return F.linear(torch.cat([x, h], -1), self.joined)
 
 
 class StackedProduct:
     """Weight and A matrices below each other: y and h in one product, for kernels that do the rest.
 
-    What reads y adds (h ∘ who) B^T to it, so that an adapter costs no launch of its own.
+    What reads y adds (h ∘ m) B^T to it, so that an adapter costs no launch of its own.
     """
 
     def __init__(self, weight: Tensor, members: int, ranks: int, dtype: torch.dtype):
@@ -113,8 +114,8 @@ class Int8Product:
         """Take an adapter out."""
         self.b[:, ranks] = 0
 
-    def __call__(self, x: Tensor, who: Tensor | None) -> Tensor:
-        """(N, I), who (N, R) → (N, O) float32."""
+    def __call__(self, x: Tensor, rank_mask: Tensor | None) -> Tensor:
+        """(N, I), rank_mask (N, R) → (N, O) float32."""
         x = x.float()
         if self.input.shape[1] != len(x):
             self.input = torch.ones(2, len(x), self.input.shape[2])
@@ -133,7 +134,7 @@ class Int8Product:
         whole, rest = y.view(2, len(x), -1)
         y = torch.add(whole, rest, alpha=1 / (2 * self.steps - 1))
         y *= greatest * self.steps
-        return y if who is None else torch.addmm(y, F.linear(x, self.a) * who, self.b.T)
+        return y if rank_mask is None else torch.addmm(y, F.linear(x, self.a) * rank_mask, self.b.T)
 
 
 Product = DenseProduct | Int8Product

@@ -1,6 +1,6 @@
 """What lies between the matrix products of one decoding step on a GPU, in Triton.
 
-`decoder.Decoder` defines what they compute. One token for each of B requests; H hidden size, F
+`TorchDecoder` defines what they compute. One token for each of B requests; H hidden size, F
 feed-forward width, D head size, S slots, M positions of a slot. Sums are float32, products bf16.
 """
 
@@ -26,7 +26,7 @@ class Adapted(NamedTuple):
     """A product that is to be finished: y, and what the adapters make of the same input.
 
     Args:
-        y: (P, B, O + R times the members of its group), see `products.StackedProduct`; its P parts
+        y: (P, B, O + R times the members of its group), see `linear.StackedProduct`; its P parts
             are to be summed up.
         b: (O, R) scaled B.
     """
@@ -125,7 +125,7 @@ def _place_heads(
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
     real = d < D
-    other = (d + D // 2) % D  # the half that it is turned with
+    other = (d + D // 2) % D  # the half that it is rotated with
     heads: tl.constexpr = HEADS + 2 * KEY_HEADS
     member = (head >= HEADS).to(tl.int32) + (head >= HEADS + KEY_HEADS).to(tl.int32)
     start, count = tl.load(Starts + row), tl.load(Counts + row)
@@ -291,20 +291,20 @@ def place_heads(
     heads: Adapted,
     ranks: Ranks,
     norms: tuple[Tensor, Tensor] | None,
-    turns: tuple[Tensor, Tensor],
+    rotary: tuple[Tensor, Tensor],
     cache: Cache,
     slots: Tensor,
     lengths: Tensor,
     eps: float,
     queries: Tensor,
 ) -> None:
-    """Normalise and turn queries and keys; put keys and values where they belong.
+    """Normalise and rotate queries and keys; put keys and values where they belong.
 
     Args:
         heads: Of (heads + 2 key heads) D outputs.
         ranks: Of the adapters.
         norms: (D,) each, of queries and keys, or None.
-        turns: (M, D) cosine and sine, the sine's first half negated.
+        rotary: (M, D) cosine and sine, the sine's first half negated.
         cache: Written to.
         slots: (B,) integers.
         lengths: (B,) integers: the position of the new token.
@@ -313,9 +313,9 @@ def place_heads(
     """
     rows, num_heads, size = queries.shape
     key_heads, positions = cache.keys.shape[1:3]
-    query_norm, key_norm = norms or (turns[0], turns[0])
+    query_norm, key_norm = norms or (rotary[0], rotary[0])
     _place_heads[(rows, num_heads + 2 * key_heads)](
-        *heads, *ranks, query_norm, key_norm, *turns, queries, *cache, slots, lengths,
+        *heads, *ranks, query_norm, key_norm, *rotary, queries, *cache, slots, lengths,
         positions, heads.y.stride(1), heads.y.stride(0), eps,
         HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=norms is not None,
         R=heads.b.shape[1], PARTS=len(heads.y),

@@ -1,9 +1,9 @@
-"""Token ids → logits, one new token for many requests at once: a Qwen3- or Llama-shaped decoder.
+"""Token ids → logits, one new token for many requests at once, for the families that are known.
 
 Every request has a slot of the key-value cache for as long as it is answered. `prefill` reads a
 prompt into a slot, `step` adds a token to any set of slots; `begin` and `advance` draw what follows
-as well. Adapters lie beside the weights, see `decoders.linear`; which of them a request uses is
-told by its ranks. The network's own modules compute the same and are what this is tested against.
+as well. Adapters lie beside the weights, see `decoders.linear`; the ranks of a request say which of
+them it uses. The network's own modules compute the same and are what this is tested against.
 
 B requests of a step, T tokens of a prompt, S slots, M positions of a slot, H hidden size, D head
 size, V vocabulary, R ranks of all adapters.
@@ -17,15 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitbot.base_model.adapter_files import ADAPTED
+from fitbot.base_model.architecture import (
+    Family,
+    family_of,
+    has_biases,
+    has_sliding_window,
+    head_size_of,
+    parts_of,
+)
 from fitbot.errors import ConfigError
 from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
 from fitbot.generation.sampling import Draw, Pending, draw
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
-
-
-_GROUPS = (ADAPTED[:3], ADAPTED[3:4], ADAPTED[4:6], ADAPTED[6:])  # that share an input
 
 
 @dataclass
@@ -34,15 +38,15 @@ class Layer:
 
     before_attention: Tensor  # (H,)
     before_mlp: Tensor  # (H,)
-    query_norm: Tensor | None  # (D,): Qwen3 normalises queries and keys, Llama does not
+    query_norm: Tensor | None  # (D,); None where the family does not normalise heads
     key_norm: Tensor | None  # (D,)
     products: list[Product]  # qkv, o, gate_up, down
-    rows: dict[str, tuple[int, slice]]  # of a layer's output: its product, and which of its rows
+    rows: dict[str, tuple[int, slice]]  # of a linear's output: its product, and which of its rows
 
 
 @dataclass
-class Held:
-    """What a slot holds."""
+class SlotState:
+    """The request that a slot is taken by."""
 
     draw: Draw
     ranks: slice | None  # of the request's adapter; None for the base
@@ -50,8 +54,8 @@ class Held:
     last: Tensor  # (1,) the newest token, which is not in the cache yet
 
 
-class Decoder:
-    """Weights and cache."""
+class TorchDecoder:
+    """Weights and cache, computed with in plain PyTorch."""
 
     overlaps = False  # whether what was begun goes on while the caller does something else
 
@@ -71,22 +75,24 @@ class Decoder:
         Raises:
             ConfigError: The network is of another shape.
         """
-        config = model.config
+        self.family = _family_of(model.config)
+        config, parts = model.config, parts_of(model)
+        self.largest_group = max(len(group.names) for group in self.family.groups)
         self.device = model.device
         self.threads = torch.get_num_threads()
-        self.eps = float(getattr(config, "rms_norm_eps", 0.0))
+        self.eps = float(config.rms_norm_eps)
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
-        self.head_size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.head_size = head_size_of(config)
         self.precision, self.ranks, self.context = precision, ranks, context
-        self.layers = [self._take(layer) for layer in _layers_of(model)]
+        self.layers = [self._read_layer(layer) for layer in parts.layers]
         dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
-        self.slots, self.vocabulary = slots, model.lm_head.weight.shape[0]
-        self.held: dict[int, Held] = {}
-        self.embedding: Tensor = model.model.embed_tokens.weight.data.to(dtype)
-        self.norm: Tensor = model.model.norm.weight.float()
-        self.head = self._product([model.lm_head], ranks=0)
+        self.slots, self.vocabulary = slots, parts.head.weight.shape[0]
+        self.held: dict[int, SlotState] = {}
+        self.embedding: Tensor = parts.embedding.weight.data.to(dtype)
+        self.norm: Tensor = parts.final_norm.weight.float()
+        self.head = self._product([parts.head], ranks=0)
         positions = torch.arange(context, device=self.device)[None]
-        cos, sin = model.model.rotary_emb(self.embedding[:1, :1].float(), positions)
+        cos, sin = parts.rotary(self.embedding[:1, :1].float(), positions)
         half = self.head_size // 2
         self.cos = cos[0].float()  # (M, D)
         self.sin = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).float()
@@ -102,7 +108,7 @@ class Decoder:
         """Read a prompt into a slot and draw the token that follows; see `prefill`."""
         logits = self.prefill(slot, ids, ranks)[None]
         wanted.see(ids, self.vocabulary, self.device)
-        self.held[slot] = Held(wanted, ranks, len(ids), torch.empty(0))
+        self.held[slot] = SlotState(wanted, ranks, len(ids), torch.empty(0))
         return self._draw(logits, [slot])
 
     @torch.inference_mode()
@@ -133,9 +139,8 @@ class Decoder:
         tokens = torch.tensor(ids, device=self.device)
         positions = torch.arange(len(ids), device=self.device)
         slots = torch.tensor([slot], device=self.device)
-        who = self._who([ranks])
-        rows = None if who is None else who.expand(len(ids), -1)
-
+        rank_mask = self._rank_mask([ranks])
+        rows = None if rank_mask is None else rank_mask.expand(len(ids), -1)
         last = torch.tensor([len(ids) - 1], device=self.device)
         return self._run(tokens, positions, slots, rows, attend_causally, last)[0]
 
@@ -173,17 +178,17 @@ class Decoder:
         tokens = tokens.to(self.device)
         at, of = (torch.tensor(numbers, device=self.device) for numbers in (lengths, slots))
         with threads(1):
-            return self._run(tokens, at, of, self._who(ranks), attend)
+            return self._run(tokens, at, of, self._rank_mask(ranks), attend)
 
-    def _who(self, ranks: Sequence[slice | None]) -> Tensor | None:
-        """Tell with ones and zeros, (B, R), which ranks count; None for none of them."""
+    def _rank_mask(self, ranks: Sequence[slice | None]) -> Tensor | None:
+        """Mark the ranks that each row uses with ones, (B, R); None where no row uses any."""
         if not any(ranks):
             return None
-        who = torch.zeros(len(ranks), self.ranks)
-        for row, own in zip(who, ranks, strict=True):
+        mask = torch.zeros(len(ranks), self.ranks)
+        for row, own in zip(mask, ranks, strict=True):
             if own is not None:
                 row[own] = 1
-        return who.to(self.device)
+        return mask.to(self.device)
 
     @torch.inference_mode()
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
@@ -202,11 +207,10 @@ class Decoder:
             for product in layer.products:
                 for start in range(0, len(product.a), self.ranks):
                     product.forget(slice(start + ranks.start, start + ranks.stop))
-            for name in ADAPTED:
+            for name, (which, rows) in layer.rows.items():
                 if (found := left.pop(f"{number}.{name}", None)) is None:
                     continue
-                which, rows = layer.rows[name]
-                part = _GROUPS[which].index(name) * self.ranks
+                part = self.family.groups[which].names.index(name) * self.ranks
                 place = slice(part + ranks.start, part + ranks.start + size)
                 layer.products[which].adapt(place, found[0], rows, found[1])
         if left:
@@ -217,14 +221,14 @@ class Decoder:
         tokens: Tensor,
         positions: Tensor,
         slots: Tensor,
-        who: Tensor | None,
+        rank_mask: Tensor | None,
         attend: Any,
         wanted: Tensor | None = None,
     ) -> Tensor:
         """Run all layers for N tokens; logits of all, or of those at the wanted indices."""
         x = self.embedding[tokens].float()  # (N, H); what is added up stays in float32
         cos, sin = self.cos[positions, None], self.sin[positions, None]
-        wide = None if who is None else torch.cat([who] * 3, -1)
+        wide = None if rank_mask is None else torch.cat([rank_mask] * self.largest_group, -1)
         for number, layer in enumerate(self.layers):
             qkv, o, gate_up, down = layer.products
             heads = self._multiply(qkv, self._normal(x, layer.before_attention), wide)
@@ -233,7 +237,7 @@ class Decoder:
             if layer.query_norm is not None and layer.key_norm is not None:
                 q, k = self._normal(q, layer.query_norm), self._normal(k, layer.key_norm)
             dtype = self.keys.dtype
-            q, k, v = _turn(q, cos, sin).to(dtype), _turn(k, cos, sin).to(dtype), v.to(dtype)
+            q, k, v = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype), v.to(dtype)
             self.keys[number, slots, :, positions] = k
             self.values[number, slots, :, positions] = v
             attended = attend(number, q, k, v)
@@ -246,31 +250,29 @@ class Decoder:
         return self._multiply(self.head, self._normal(x, self.norm), None).float()
 
     def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
-        """Multiply by all threads; `wide` is `who` for each member of the largest group."""
+        """Multiply by all threads; `wide` is the rank mask of each member of the largest group."""
         with threads(self.threads):
             return product(x, None if wide is None else wide[:, : len(product.a)])
 
     def _normal(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, self.eps)
 
-    def _take(self, layer: Any) -> Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        linears = {name: getattr(attention, name, None) or getattr(mlp, name) for name in ADAPTED}
+    def _read_layer(self, layer: Any) -> Layer:
+        linears = self.family.linears(layer)
         products, rows = [], {}
-        for which, names in enumerate(_GROUPS):
-            group = [linears[name] for name in names]
-            products.append(self._product(group, ranks=len(names) * self.ranks))
+        for which, group in enumerate(self.family.groups):
+            members = [linears[name] for name in group.names]
+            products.append(self._product(members, ranks=len(members) * self.ranks))
             start = 0
-            for name, linear in zip(names, group, strict=True):
+            for name, linear in zip(group.names, members, strict=True):
                 rows[name] = which, slice(start, start + linear.weight.shape[0])
                 start += linear.weight.shape[0]
-        norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
-        query_norm, key_norm = (norm and norm.weight.float() for norm in norms)
+        norms = self.family.norms(layer)
         return Layer(
-            layer.input_layernorm.weight.float(),
-            layer.post_attention_layernorm.weight.float(),
-            query_norm,
-            key_norm,
+            norms.before_attention.weight.float(),
+            norms.before_mlp.weight.float(),
+            norms.queries and norms.queries.weight.float(),
+            norms.keys and norms.keys.weight.float(),
             products,
             rows,
         )
@@ -282,24 +284,21 @@ class Decoder:
         return DenseProduct(weight, ranks, getattr(torch, self.precision))
 
 
-def _layers_of(model: Any) -> Any:
-    """Return the layers of a network that this decoder can compute.
+def _family_of(config: Any) -> Family:
+    """Find a network's family, if this decoder computes what the network does.
 
     Raises:
-        ConfigError: It is of another kind.
+        ConfigError: It does not.
     """
-    config = model.config
-    kind = config.model_type
-    if kind not in ("qwen3", "llama"):
-        raise ConfigError(
-            f"a base of kind {kind!r} cannot be answered with here, only qwen3 and llama; "
-            "serve the adapter with another engine"
-        )
-    if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
-        raise ConfigError("a base whose linear layers have biases cannot be answered with here")
-    if getattr(config, "use_sliding_window", False):
-        raise ConfigError("a base with sliding-window attention cannot be answered with here")
-    return model.model.layers
+    cannot = "cannot be answered with here"
+    family = family_of(config, cannot, "; serve the adapter with another engine")
+    if has_biases(config):
+        raise ConfigError(f"a base whose linear layers have biases {cannot}")
+    if has_sliding_window(config):
+        raise ConfigError(f"a base with sliding-window attention {cannot}")
+    if config.hidden_act not in family.activations:
+        raise ConfigError(f"a base with the activation {config.hidden_act!r} {cannot}")
+    return family
 
 
 def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -309,7 +308,7 @@ def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate by position: (N, heads, D), (N, 1, D); `sin` has its first half negated."""
     half = x.shape[-1] // 2
     return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fitbot.pairs.batch import PairBatch
-from fitbot.policy.compiled.passes import Engine, Kept
+from fitbot.policy.compiled.passes import CompiledEngine, Kept
 
 MAX_GRAPHS = 64
 
@@ -34,7 +34,7 @@ class Graphs(NamedTuple):
 class Passes:
     """Forward and backward passes of an engine, replayed from graphs where that pays."""
 
-    def __init__(self, engine: Engine, *, capture: bool):
+    def __init__(self, engine: CompiledEngine, *, capture: bool):
         """Take the engine; without `capture` every pass is launched kernel by kernel."""
         self.engine, self.capture = engine, capture
         self._seen: Counter[Size] = Counter()
@@ -69,7 +69,7 @@ class Passes:
             return logps, kept, self._number
         torch._foreach_copy_(_inputs(graphs.batch), _inputs(batch))
         graphs.forward.replay()
-        self.engine.decoder.joined.adapter = graphs.adapter
+        self.engine.layers.joined.adapter = graphs.adapter
         return graphs.logps.clone(), graphs, self._number
 
     def backward(self, what: Kept | Graphs, upstream: Tensor, number: int) -> Tensor:

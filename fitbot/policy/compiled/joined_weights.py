@@ -1,4 +1,4 @@
-"""The network's weights as a fast decoder wants them: frozen weight and adapter in one matrix.
+"""The network's weights as the compiled layers want them: frozen weight and adapter in one matrix.
 
 Linear layers that share an input are one group: q, k and v; gate and up. A group's weight and its
 update are one product (see `base_model.lora` for why it is one, and is rounded once):
@@ -16,16 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fitbot.base_model.architecture import Family
 from fitbot.base_model.lora import POLICY_ADAPTER, frozen_weight
 from fitbot.base_model.sharding import Gathering, is_sharded
 from fitbot.policy.adapter_vector import AdapterVector
-
-GROUPS = (
-    ("self_attn", ("q_proj", "k_proj", "v_proj")),
-    ("self_attn", ("o_proj",)),
-    ("mlp", ("gate_proj", "up_proj")),
-    ("mlp", ("down_proj",)),
-)
 
 
 class Member(NamedTuple):
@@ -68,13 +62,20 @@ class JoinedWeights:
     """Joins the layers of a network with an adapter of the shape that it has in all of them."""
 
     def __init__(
-        self, layers: Any, weights: AdapterVector, dtype: torch.dtype, *, one_at_a_time: bool
+        self,
+        family: Family,
+        layers: Any,
+        weights: AdapterVector,
+        dtype: torch.dtype,
+        *,
+        one_at_a_time: bool,
     ):
         """Join; from then on the network's weights are views, unless it is one layer at a time.
 
         Args:
-            layers: The network's decoder layers.
-            weights: Its adapter's vector.
+            family: What the network is of.
+            layers: Its decoder layers.
+            weights: The adapter's vector.
             dtype: What matrix products run in.
             one_at_a_time: Join a layer when its turn comes, of whatever the network holds.
 
@@ -91,7 +92,11 @@ class JoinedWeights:
         self._all_a = torch.empty(
             weights.a_size, dtype=dtype, device=weights.vector.device
         )  # every A in the compute dtype
-        self.groups = [self._join(layers, block, names, dtype) for block, names in GROUPS]
+        linears = [family.linears(layer) for layer in layers]
+        self.groups = [
+            self._join([[layer[name] for name in group.names] for layer in linears], dtype)
+            for group in family.groups
+        ]
 
     @property
     def buffer_bytes(self) -> int:
@@ -147,9 +152,8 @@ class JoinedWeights:
             views.append(vector.as_strided(shape, strides, member.b_offset))
         return views
 
-    def _join(self, layers: Any, block: str, names: tuple[str, ...], dtype: torch.dtype) -> Group:
-        """Build one group out of its linear layers, PEFT's or plain ones."""
-        linears = [[getattr(getattr(layer, block), name) for name in names] for layer in layers]
+    def _join(self, linears: list[list[Any]], dtype: torch.dtype) -> Group:
+        """Build one group out of its linear layers, PEFT's or plain ones, layer by layer."""
         bases = [[_base_of(linear) for linear in row] for row in linears]
         if any(base.bias is not None for row in bases for base in row):
             raise ValueError("its linear layers have biases")
@@ -165,12 +169,12 @@ class JoinedWeights:
                 members.append(Member(rows, columns, found.b_offset))
                 ranks += rank
             start += height
-        joined_layers = 1 if self._one_at_a_time else len(layers)
+        joined_layers = 1 if self._one_at_a_time else len(linears)
         weight = torch.zeros(
             joined_layers, start, width + ranks, dtype=dtype, device=self._all_a.device
         )
         strides = (self._per_layer[0], width, 1)
-        a = self._all_a.as_strided((len(layers), ranks, width), strides, first_a)
+        a = self._all_a.as_strided((len(linears), ranks, width), strides, first_a)
         group = Group(weight, a, first_a, members, rank, scaling)
         self._bases.append(bases)
         if not self._one_at_a_time:

@@ -1,4 +1,4 @@
-"""A packed row → hidden states and back: a Qwen3- or Llama-shaped decoder, backward by hand.
+"""A packed row → hidden states and back: the layers of the known families, backward by hand.
 
 The network's own modules compute the same and are what this is tested against. Here the layers that
 share an input are one product, pointwise stretches are one kernel each, what backward needs is
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fitbot.policy.compiled import pointwise as fused
+from fitbot.policy.compiled import pointwise
 from fitbot.policy.compiled.joined_weights import Gradients, Group, JoinedWeights
 from fitbot.policy.compiled.operands import Dropout, JoinedGradient, Visibility
 from fitbot.policy.compiled.packed_attention import attend, attend_backward
 
 
 class Shape(NamedTuple):
-    """Sizes and constants of the decoder."""
+    """Sizes and constants of the layers."""
 
     heads: int
     key_heads: int
@@ -33,7 +33,7 @@ class LayerNorms(NamedTuple):
 
     before_attention: Tensor  # (H,)
     before_mlp: Tensor  # (H,)
-    heads: Tensor | None  # (heads + key_heads, D): Qwen3 normalises queries and keys, Llama not
+    heads: Tensor | None  # (heads + key_heads, D); None where the family does not normalise
 
 
 class Row(NamedTuple):
@@ -58,7 +58,7 @@ class Saved(NamedTuple):
     normal_1: Tensor  # (T, H + g): [norm(x) | h]
     dropped_1: Tensor  # (T, H)
     qkv: Tensor  # (T, (heads + 2 key_heads) D)
-    turned: Tensor  # (T, heads + key_heads, D): queries and keys, normalised and turned
+    rotated: Tensor  # (T, heads + key_heads, D): queries and keys, normalised and rotated
     attended: Tensor  # (T, heads D + g): [attention | h]
     lse: Tensor  # (heads, T)
     dropped_2: Tensor  # (T, heads D)
@@ -70,7 +70,7 @@ class Saved(NamedTuple):
     dropped_4: Tensor  # (T, F)
 
 
-class Decoder:
+class CompiledLayers:
     """The layers between embedding and final norm."""
 
     def __init__(
@@ -118,18 +118,18 @@ class Decoder:
         `saved` is emptied on the way, so that memory is free again as early as possible.
         """
         wide_b = [_wide_b(group) for group in self.joined.groups]
-        aside = Aside(dx.device)
+        side = SideStream(dx.device)
         try:
             for layer in reversed(range(len(self.norms))):
                 weights = self.joined.of_layer(layer, then=layer - 1)
                 kept = self.saved_by(layer, weights, saved.pop(), row, how)
                 dx = self._layer_backward(
-                    layer, weights, dx, row, how, kept, gradients, wide_b, aside
+                    layer, weights, dx, row, how, kept, gradients, wide_b, side
                 )
                 del kept
-                aside.end_layer()
+                side.end_layer()
         finally:
-            aside.join()  # after an error, too: no stream may be left when a capture ends
+            side.join()  # after an error, too: no stream may be left when a capture ends
         for group, gradient, wide in zip(self.joined.groups, gradients, wide_b, strict=True):
             for member, target in zip(group.members, gradient.b, strict=True):
                 if wide is not None:
@@ -143,47 +143,49 @@ class Decoder:
         w_qkv, w_o, w_gate_up, w_down = weights
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens, hidden = x.shape
-        turned_heads = shape.heads + shape.key_heads
+        rotated_heads = shape.heads + shape.key_heads
 
         normal_1 = x.new_empty(tokens, hidden + qkv_group.ranks)
         middle = torch.empty_like(x)
-        dropped_1 = fused.norm(
+        dropped_1 = pointwise.norm(
             x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden], middle
         )
         _add_h(normal_1, dropped_1, qkv_group, layer, how)
         qkv = normal_1 @ w_qkv.T
         heads = qkv.view(tokens, -1, shape.head_size)
-        turned = torch.empty_like(heads[:, :turned_heads])
-        fused.rotate(heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin, turned)
+        rotated = torch.empty_like(heads[:, :rotated_heads])
+        pointwise.rotate(
+            heads[:, :rotated_heads], norms.heads, shape.eps, row.cos, row.sin, rotated
+        )
         width = shape.heads * shape.head_size
         attended = x.new_empty(tokens, width + o_group.ranks)
         lse = attend(
-            turned[:, : shape.heads],
-            turned[:, shape.heads :],
-            heads[:, turned_heads:],
+            rotated[:, : shape.heads],
+            rotated[:, shape.heads :],
+            heads[:, rotated_heads:],
             row.visible,
             shape.scale,
             attended[:, :width].view(tokens, shape.heads, -1),
         )
         dropped_2 = attended[:, :width]
         if drops[1] is not None:
-            dropped_2 = fused.drop(dropped_2, drops[1])
+            dropped_2 = pointwise.drop(dropped_2, drops[1])
         _add_h(attended, dropped_2, o_group, layer, how)
         middle.addmm_(attended, w_o.T)
 
         normal_3 = x.new_empty(tokens, hidden + gate_up_group.ranks)
         out = torch.empty_like(x)
-        dropped_3 = fused.norm(
+        dropped_3 = pointwise.norm(
             middle, norms.before_mlp, shape.eps, drops[2], normal_3[:, :hidden], out
         )
         _add_h(normal_3, dropped_3, gate_up_group, layer, how)
         gate_up = normal_3 @ w_gate_up.T
         product = x.new_empty(tokens, down_group.width + down_group.ranks)
-        dropped_4 = fused.swiglu(gate_up, drops[3], product[:, : down_group.width])
+        dropped_4 = pointwise.swiglu(gate_up, drops[3], product[:, : down_group.width])
         _add_h(product, dropped_4, down_group, layer, how)
         out.addmm_(product, w_down.T)
         return out, Saved(
-            x, normal_1, dropped_1, qkv, turned, attended, lse, dropped_2,
+            x, normal_1, dropped_1, qkv, rotated, attended, lse, dropped_2,
             middle, normal_3, dropped_3, gate_up, product, dropped_4,
         )  # fmt: skip
 
@@ -197,59 +199,59 @@ class Decoder:
         saved: Saved,
         gradients: list[Gradients],
         wide_b: list[Tensor | None],
-        aside: "Aside",
+        side: "SideStream",
     ) -> Tensor:
         shape, norms = self.shape, self.norms[layer]
         drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
         tokens = dx.shape[0]
-        turned_heads = shape.heads + shape.key_heads
+        rotated_heads = shape.heads + shape.key_heads
 
         def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> JoinedGradient:
             return _linear_backward(
                 dy, joined_x, dropped, self.joined.groups[index], layer, weights[index],
-                gradients[index], wide_b[index], aside,
+                gradients[index], wide_b[index], side,
             )  # fmt: skip
 
         dproduct = linear(dx, saved.product, saved.dropped_4, 3)
-        dgate_up = fused.swiglu_backward(dproduct, saved.gate_up, drops[3])
+        dgate_up = pointwise.swiglu_backward(dproduct, saved.gate_up, drops[3])
         dnormal = linear(dgate_up, saved.normal_3, saved.dropped_3, 2)
-        dmiddle = fused.norm_backward(
+        dmiddle = pointwise.norm_backward(
             dx, dnormal, saved.middle, norms.before_mlp, shape.eps, drops[2]
         )
 
         joined = linear(dmiddle, saved.attended, saved.dropped_2, 1)
-        dattended = fused.drop_backward(joined, drops[1])
+        dattended = pointwise.drop_backward(joined, drops[1])
         dqkv = torch.empty_like(saved.qkv)
         dheads = dqkv.view(tokens, -1, shape.head_size)
-        dturned = torch.empty_like(saved.turned)
+        drotated = torch.empty_like(saved.rotated)
         heads = saved.qkv.view(tokens, -1, shape.head_size)
         width = shape.heads * shape.head_size
         attend_backward(
             dattended.view(tokens, shape.heads, -1),
-            saved.turned[:, : shape.heads],
-            saved.turned[:, shape.heads :],
-            heads[:, turned_heads:],
+            saved.rotated[:, : shape.heads],
+            saved.rotated[:, shape.heads :],
+            heads[:, rotated_heads:],
             saved.attended[:, :width].view(tokens, shape.heads, -1),
             saved.lse,
             row.visible,
             shape.scale,
-            dturned[:, : shape.heads],
-            dturned[:, shape.heads :],
-            dheads[:, turned_heads:],
+            drotated[:, : shape.heads],
+            drotated[:, shape.heads :],
+            dheads[:, rotated_heads:],
         )
-        fused.rotate_backward(
-            dturned, heads[:, :turned_heads], norms.heads, shape.eps, row.cos, row.sin,
-            dheads[:, :turned_heads],
+        pointwise.rotate_backward(
+            drotated, heads[:, :rotated_heads], norms.heads, shape.eps, row.cos, row.sin,
+            dheads[:, :rotated_heads],
         )  # fmt: skip
         dnormal = linear(dqkv, saved.normal_1, saved.dropped_1, 0)
         if layer == 0:
             return dx  # the embedding is frozen
-        return fused.norm_backward(
+        return pointwise.norm_backward(
             dmiddle, dnormal, saved.x, norms.before_attention, shape.eps, drops[0]
         )
 
 
-class Aside:
+class SideStream:
     """Runs work that nothing waits for beside the main line of a GPU, one or two layers behind.
 
     The gradients of A and B are many small products that leave most of the chip idle.
@@ -309,14 +311,14 @@ def _linear_backward(
     weight: Tensor,
     gradient: Gradients,
     wide_b: Tensor | None,
-    aside: Aside,
+    side: SideStream,
 ) -> JoinedGradient:
     """Go back through one group: dy (T, O) → the gradient of [x | h], and those of A and B."""
     djoined = dy @ weight  # (T, I + g)
     dx, dh = djoined[:, : group.width], djoined[:, group.width :]
     if wide_b is not None:
-        aside.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
-        aside.run(_mm_float32, dh.T, dropped, gradient.a[layer])
+        side.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
+        side.run(_mm_float32, dh.T, dropped, gradient.a[layer])
     return JoinedGradient(dx, dh, group.a[layer])
 
 

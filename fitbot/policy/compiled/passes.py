@@ -1,8 +1,8 @@
 """Policy passes as few large operations: `PairBatch` → log-probs, and back to the adapter's vector.
 
 The same log-probs and gradients as the network's own modules give (tests hold them together), by
-way of `Decoder` and `score_tokens`. Forward and backward are plain functions without autograd; one
-autograd node stands for both. S scored tokens, H hidden size, B pairs, T tokens.
+way of `CompiledLayers` and `score_tokens`. Forward and backward are plain functions without
+autograd; one autograd node stands for both. S scored tokens, H hidden size, B pairs, T tokens.
 """
 
 from typing import Any, NamedTuple
@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fitbot.base_model.architecture import FAMILIES, Family, family_of, head_size_of, parts_of
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.base_model.sharding import is_sharded, whole_of
 from fitbot.pairs.batch import PairBatch
 from fitbot.policy.adapter_vector import AdapterVector
-from fitbot.policy.compiled import pointwise as fused
-from fitbot.policy.compiled.joined_weights import GROUPS, JoinedWeights
-from fitbot.policy.compiled.layers import Decoder, LayerNorms, Pass, Row, Saved, Shape
+from fitbot.policy.compiled import pointwise
+from fitbot.policy.compiled.joined_weights import JoinedWeights
+from fitbot.policy.compiled.layers import CompiledLayers, LayerNorms, Pass, Row, Saved, Shape
 from fitbot.policy.compiled.operands import Dropout, JoinedGradient
 from fitbot.policy.compiled.packed_attention import visibility
 from fitbot.policy.logps import LARGE_TILE_ELEMENTS, score_tokens, sum_by_owner
 
-FAMILIES = ("qwen3", "llama")  # transformers' model_type of decoders that `Decoder` computes
-STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 HEAD_SIZES = (16, 32, 64, 128)  # powers of two, as many as a block of the attention kernels holds
 
 
@@ -39,14 +38,14 @@ class Kept(NamedTuple):
     score_owner: Tensor
 
 
-class Engine:
+class CompiledEngine:
     """Runs a causal language model with a LoRA adapter, batch by batch."""
 
     def __init__(self, causal_lm: Any, weights: AdapterVector, *, dtype: torch.dtype):
         """Take over the network's weights.
 
         Args:
-            causal_lm: A transformers model of one of `FAMILIES`, with PEFT's layers in it.
+            causal_lm: A transformers model of a known family, with PEFT's layers in it.
             weights: Its adapter's vector.
             dtype: What matrix products run in.
 
@@ -56,33 +55,33 @@ class Engine:
         reason = unsupported(causal_lm)
         if reason:
             raise ValueError(reason)
-        config, model = causal_lm.config, causal_lm.get_decoder()
+        config, family = causal_lm.config, family_of(causal_lm.config)
         self.dtype = dtype
         self.vector = weights.vector
-        self.embedding, self.head = model.embed_tokens, causal_lm.get_output_embeddings()
-        self.rotary, self.final_norm = model.rotary_emb, model.norm
-        attention = model.layers[0].self_attn
+        self.parts = parts_of(causal_lm)
+        head_size = head_size_of(config)
         self.shape = Shape(
             config.num_attention_heads,
             config.num_key_value_heads,
-            attention.head_dim,
+            head_size,
             config.rms_norm_eps,
-            attention.scaling,
+            head_size**-0.5,
         )
-        norms = [_norms_of(layer, self.shape) for layer in model.layers]
+        norms = [_norms_of(family, layer, self.shape) for layer in self.parts.layers]
         joined = JoinedWeights(
-            model.layers, weights, dtype, one_at_a_time=not _holds_weights(causal_lm)
+            family, self.parts.layers, weights, dtype, one_at_a_time=not _holds_weights(causal_lm)
         )
-        self.decoder = Decoder(
+        self.layers = CompiledLayers(
             self.shape, norms, joined, recompute=causal_lm.is_gradient_checkpointing
         )
         self.gradient = torch.zeros_like(self.vector.data)  # of the last backward pass
         self._gradients = joined.gradients(self.gradient)
         covered = sum(part.numel() for group in self._gradients for part in (group.a, *group.b))
         if covered != self.gradient.numel():
-            raise ValueError("it adapts the seven projections, this adapter has others as well")
+            known = ", ".join(family.projections)
+            raise ValueError(f"it adapts {known}, this adapter has others as well")
         self.probability = _dropout_of(causal_lm)
-        sites = len(norms) * len(GROUPS)
+        sites = len(norms) * len(family.groups)  # places where an input is dropped
         self.seeds = torch.zeros(sites, dtype=torch.int32, device=self.vector.device)
         self._dropouts = self._dropouts_of(self.probability)
         self._no_dropouts = self._dropouts_of(0.0)
@@ -129,20 +128,20 @@ class Engine:
         assert batch.pair_index is not None
         assert batch.part is not None
         if adapter is not None:
-            self.decoder.joined.refresh(adapter)
-        x = self.embedding.weight[batch.input_ids[0]]
-        cos, sin = self.rotary(x.float()[None], batch.position_ids)
+            self.layers.joined.refresh(adapter)
+        x = self.parts.embedding.weight[batch.input_ids[0]]
+        cos, sin = self.parts.rotary(x.float()[None], batch.position_ids)
         sin[..., : sin.shape[-1] // 2].neg_()
         row = Row(visibility(batch.pair_index, batch.part), cos[0], sin[0])
         how = Pass(adapter is not None, self._dropouts if training else self._no_dropouts)
         saved: list[Saved | Tensor] | None = [] if backward else None
-        hidden = self.decoder.forward(x, row, how, saved)
+        hidden = self.layers.forward(x, row, how, saved)
         last = hidden[batch.score_from]  # (S, H)
         normal = torch.empty_like(last)
-        fused.norm(last, self.final_norm.weight, self.shape.eps, None, normal)
+        pointwise.norm(last, self.parts.final_norm.weight, self.shape.eps, None, normal)
         scores, gradient = score_tokens(
             normal,
-            self.head.weight,
+            self.parts.head.weight,
             batch.score_ids,
             with_gradient=backward,
             tile_elements=LARGE_TILE_ELEMENTS,
@@ -160,27 +159,27 @@ class Engine:
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
         dnormal = by_owner[kept.score_owner, None] * kept.gradient
         no_adapter = kept.gradient[:, :0], kept.gradient[:0]
-        dlast = fused.norm_backward(
+        dlast = pointwise.norm_backward(
             torch.zeros_like(dnormal),
             JoinedGradient(dnormal, *no_adapter),
             kept.last,
-            self.final_norm.weight,
+            self.parts.final_norm.weight,
             self.shape.eps,
             None,
         )
         tokens = kept.row.cos.shape[0]
         dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
         dx.index_add_(0, kept.score_from, dlast)
-        self.decoder.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
+        self.layers.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
 
     def tensors_for_backward(self, kept: Kept) -> list[Tensor]:
         """List what backward begins with: what layers saved, or their inputs and one run again."""
         tensors = [kept.last, kept.gradient]
         for saved in kept.layers:
             tensors += [saved] if isinstance(saved, Tensor) else saved
-        if self.decoder.recompute:
-            weights = self.decoder.joined.of_layer(0, then=-1)
-            tensors += self.decoder.saved_by(0, weights, kept.layers[0], kept.row, kept.how)
+        if self.layers.recompute:
+            weights = self.layers.joined.of_layer(0, then=-1)
+            tensors += self.layers.saved_by(0, weights, kept.layers[0], kept.row, kept.how)
         return tensors
 
     def restore(self, adapter: Tensor | None) -> None:
@@ -188,7 +187,7 @@ class Engine:
 
         A reference that has an adapter of its own may have been asked in between.
         """
-        joined = self.decoder.joined
+        joined = self.layers.joined
         if adapter is not None and (
             joined.adapter is None or joined.adapter.data_ptr() != adapter.data_ptr()
         ):
@@ -199,24 +198,25 @@ class Engine:
         if not self.probability:
             return None
         threshold, scale = round(probability * 2**31), 1 / (1 - probability)
-        rows = torch.arange(len(self.seeds)).view(-1, len(GROUPS)).tolist()
+        rows = torch.arange(len(self.seeds)).view(len(self.parts.layers), -1).tolist()
         return [[Dropout(self.seeds, site, threshold, scale) for site in row] for row in rows]
 
 
 def unsupported(causal_lm: Any) -> str | None:
     """Say why a network must run by its own modules; None if the engine can run it."""
     config = causal_lm.config
-    if config.model_type not in FAMILIES:
+    family = FAMILIES.get(config.model_type)
+    if family is None:
         return f"it knows the families {', '.join(FAMILIES)}, this is {config.model_type}"
-    if config.hidden_act != "silu":
-        return f"it knows the activation silu, this is {config.hidden_act}"
+    if config.hidden_act not in family.activations:
+        return f"it knows the activation {family.activations[0]}, this is {config.hidden_act}"
     if getattr(config, "sliding_window", None) is not None:
         return "it has no sliding window"
     if config.attention_dropout:
         return "it does not drop attention weights, this base model does"
-    if config.rope_parameters["rope_type"] not in STATIC_ROPE:
+    if config.rope_parameters["rope_type"] not in family.static_rope:
         return "its positions do not depend on the length of the row, this base model's do"
-    head_size = causal_lm.get_decoder().layers[0].self_attn.head_dim
+    head_size = head_size_of(config)
     if head_size not in HEAD_SIZES:
         return f"it knows heads of {HEAD_SIZES} elements, these have {head_size}"
     return None
@@ -227,15 +227,15 @@ def _holds_weights(causal_lm: Any) -> bool:
     return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
 
 
-def _norms_of(layer: Any, shape: Shape) -> LayerNorms:
-    attention, heads = layer.self_attn, None
-    if hasattr(attention, "q_norm"):
-        per_head = [whole_of(attention.q_norm.weight)] * shape.heads
-        per_head += [whole_of(attention.k_norm.weight)] * shape.key_heads
+def _norms_of(family: Family, layer: Any, shape: Shape) -> LayerNorms:
+    norms, heads = family.norms(layer), None
+    if norms.queries is not None and norms.keys is not None:
+        per_head = [whole_of(norms.queries.weight)] * shape.heads
+        per_head += [whole_of(norms.keys.weight)] * shape.key_heads
         heads = torch.stack(per_head).detach()
     return LayerNorms(
-        whole_of(layer.input_layernorm.weight).detach(),
-        whole_of(layer.post_attention_layernorm.weight).detach(),
+        whole_of(norms.before_attention.weight).detach(),
+        whole_of(norms.before_mlp.weight).detach(),
         heads,
     )
 

@@ -1,8 +1,8 @@
 """What lies between a decoder layer's matrix products: norms, rotary positions, SwiGLU, dropout.
 
 Pure functions, forward and backward, computing in float32 and rounding once. Plain PyTorch here is
-the definition, and runs on a CPU; on a GPU each function is one Triton kernel (`fused_kernels`),
-tested against it. Sources: RMSNorm https://arxiv.org/abs/1910.07467, rotary positions
+the definition, and runs on a CPU; on a GPU each function is one Triton kernel, tested against it
+(`pointwise_kernels`). Sources: RMSNorm https://arxiv.org/abs/1910.07467, rotary positions
 https://arxiv.org/abs/2104.09864, SwiGLU https://arxiv.org/abs/2002.05202. T tokens, H hidden
 size, F feed-forward width, D head size.
 
@@ -60,7 +60,7 @@ def norm_backward(
 def rotate(
     heads: Tensor, weight: Tensor | None, eps: float, cos: Tensor, sin: Tensor, out: Tensor
 ) -> None:
-    """Normalise every head (if weight, (heads, D), is given) and turn it by its position.
+    """Normalise every head (if weight, (heads, D), is given) and rotate it by its position.
 
     Args:
         heads: (T, heads, D), queries and keys.
@@ -77,7 +77,7 @@ def rotate(
     if weight is not None:
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
         wide = wide * scale * weight.float()
-    out.copy_(_turn(wide, cos[:, None], sin[:, None]))
+    out.copy_(_rotate(wide, cos[:, None], sin[:, None]))
 
 
 def rotate_backward(
@@ -93,7 +93,7 @@ def rotate_backward(
     if heads.is_cuda:
         _kernels().rotate_backward(dout, heads, weight, eps, cos, sin, out)
         return
-    dwide = _turn(dout.float(), cos[:, None], -sin[:, None])  # turned back
+    dwide = _rotate(dout.float(), cos[:, None], -sin[:, None])  # rotated back
     if weight is not None:
         wide, dwide = heads.float(), dwide * weight.float()
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
@@ -142,12 +142,12 @@ def drop_backward(dout: JoinedGradient, dropout: Dropout | None) -> Tensor:
 
 
 def _kernels() -> ModuleType:
-    from fitbot.policy.compiled import pointwise_kernels as fused_kernels
+    from fitbot.policy.compiled import pointwise_kernels
 
-    return fused_kernels
+    return pointwise_kernels
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     other_half = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)  # type: ignore[no-untyped-call]
-    turned: Tensor = x * cos + other_half * sin
-    return turned
+    rotated: Tensor = x * cos + other_half * sin
+    return rotated

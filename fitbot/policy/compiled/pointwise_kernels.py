@@ -1,4 +1,4 @@
-"""Triton kernels of `fused`: each computes what the function of its name there defines.
+"""Triton kernels of `pointwise`: each computes what the function of its name there defines.
 
 T tokens, H hidden size, F feed-forward width, D head size, V vocabulary.
 """
@@ -71,10 +71,10 @@ def _norm_backward(
 
 
 @triton.jit
-def _turned(
+def _rotated(
     Pointer, at, other_at, real, scale, Weight, w_at, w_other_at, cos, sin, NORMS: tl.constexpr
 ):
-    """Load heads, normalise them (scale, weight) and turn them by cos and sin."""
+    """Load heads, normalise them (scale, weight) and rotate them by cos and sin."""
     x = tl.load(Pointer + at, mask=real, other=0.0).to(tl.float32) * scale
     other = tl.load(Pointer + other_at, mask=real, other=0.0).to(tl.float32) * scale
     if NORMS:
@@ -96,12 +96,12 @@ def _rotate(
         x = tl.load(Heads + token * heads_row + head * D + d, mask=real, other=0.0).to(tl.float32)
         scale = tl.rsqrt(tl.sum(x * x, 1, keep_dims=True) / D + eps)
     cos, sin = tl.load(Cos + token * D + d), tl.load(Sin + token * D + d)
-    turned = _turned(
+    rotated = _rotated(
         Heads + token * heads_row, head * D + d, head * D + other_d, real, scale,
         Weight, head * D + d, head * D + other_d, cos, sin, NORMS,
     )  # fmt: skip
     at = Out + token * out_row + head * D + d
-    tl.store(at, turned.to(Out.dtype.element_ty), mask=real)
+    tl.store(at, rotated.to(Out.dtype.element_ty), mask=real)
 
 
 @triton.jit
@@ -112,7 +112,7 @@ def _rotate_backward(
     token, head, d = tl.program_id(0), tl.arange(0, BLOCK)[:, None], tl.arange(0, D)[None, :]
     real = head < HEADS
     cos, sin = tl.load(Cos + token * D + d), tl.load(Sin + token * D + d)
-    dx = _turned(
+    dx = _rotated(
         DOut + token * dout_row, head * D + d, head * D + (d + D // 2) % D, real, 1.0,
         Weight, 0, 0, cos, -sin, False,
     )  # fmt: skip
@@ -146,7 +146,7 @@ def _joined_gradient(
     DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
     WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    """Compute `fused.JoinedGradient.total` for some rows and columns."""
+    """Compute `pointwise.JoinedGradient.total` for some rows and columns."""
     both = inside[:, None] & real[None, :]
     at = rows[:, None] * row_stride + columns[None, :]
     total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
@@ -255,7 +255,7 @@ def norm(
     out: Tensor,
     copy: Tensor | None = None,
 ) -> Tensor:
-    """See `fused.norm`."""
+    """See `pointwise.norm`."""
     rows, width = x.shape
     dropped = torch.empty_like(x) if dropout else out
     launch(
@@ -276,7 +276,7 @@ def norm_backward(
     eps: float,
     dropout: "Dropout | None",
 ) -> Tensor:
-    """See `fused.norm_backward`."""
+    """See `pointwise.norm_backward`."""
     rows, width = x.shape
     result = torch.empty_like(dx)
     adapter = dout.dh.shape[1] > 0
@@ -293,7 +293,7 @@ def norm_backward(
 def rotate(
     heads: Tensor, weight: Tensor | None, eps: float, cos: Tensor, sin: Tensor, out: Tensor
 ) -> None:
-    """See `fused.rotate`."""
+    """See `pointwise.rotate`."""
     tokens, count, size = heads.shape
     launch(
         _rotate, (tokens,),
@@ -311,7 +311,7 @@ def rotate_backward(
     sin: Tensor,
     out: Tensor,
 ) -> None:
-    """See `fused.rotate_backward`."""
+    """See `pointwise.rotate_backward`."""
     tokens, count, size = heads.shape
     launch(
         _rotate_backward, (tokens,),
@@ -322,7 +322,7 @@ def rotate_backward(
 
 
 def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
-    """See `fused.swiglu`."""
+    """See `pointwise.swiglu`."""
     rows, width = out.shape
     dropped = out.new_empty(rows, width) if dropout else out
     launch(
@@ -334,7 +334,7 @@ def swiglu(gate_up: Tensor, dropout: "Dropout | None", out: Tensor) -> Tensor:
 
 
 def swiglu_backward(dout: "JoinedGradient", gate_up: Tensor, dropout: "Dropout | None") -> Tensor:
-    """See `fused.swiglu_backward`."""
+    """See `pointwise.swiglu_backward`."""
     rows, width = dout.dx.shape
     result = torch.empty_like(gate_up)
     launch(
@@ -346,7 +346,7 @@ def swiglu_backward(dout: "JoinedGradient", gate_up: Tensor, dropout: "Dropout |
 
 
 def drop(x: Tensor, dropout: "Dropout") -> Tensor:
-    """See `fused.drop`."""
+    """See `pointwise.drop`."""
     rows, width = x.shape
     result = x.new_empty(rows, width)
     launch(
@@ -357,7 +357,7 @@ def drop(x: Tensor, dropout: "Dropout") -> Tensor:
 
 
 def drop_backward(dout: "JoinedGradient", dropout: "Dropout | None") -> Tensor:
-    """See `fused.drop_backward`."""
+    """See `pointwise.drop_backward`."""
     rows, width = dout.dx.shape
     result = dout.dx.new_empty(rows, width)
     launch(

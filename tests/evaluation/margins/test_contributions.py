@@ -11,12 +11,12 @@ import torch
 
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.errors import AdapterError
-from fitbot.evaluation.answering import Answer
+from fitbot.evaluation.answering import ModelAnswer
 from fitbot.evaluation.cases import Case, load_cases
 from fitbot.evaluation.margins.comparisons import (
     BothAnswers,
     ask_both,
-    show_exchanges,
+    show_answers,
     spread_questions,
 )
 from fitbot.evaluation.margins.contributions import (
@@ -179,12 +179,12 @@ def test_base_and_adapter_are_asked_the_same(subject: Subject, found: Margins) -
 
 
 def test_answers_stand_escaped_beside_the_right_one_and_are_judged(cases: list[Case]) -> None:
-    right = Answer("Do more sets.", "", 4, finished=True)
-    wrong = Answer(EVIL, "", 4, finished=True)
+    right = ModelAnswer("Do more sets.", "", 4, finished=True)
+    wrong = ModelAnswer(EVIL, "", 4, finished=True)
     unchecked = cases[0]._replace(check=None)
     odd = cases[0]._replace(pair=cases[0].pair._replace(chosen=EVIL))
 
-    shown = show_exchanges(
+    shown = show_answers(
         [BothAnswers(cases[0], wrong, right), BothAnswers(odd, right, right)]
         + [BothAnswers(unchecked, wrong, replace(right, finished=False))]
     )

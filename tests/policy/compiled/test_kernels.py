@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from fitbot.pairs.batch import attention_mask
-from fitbot.policy.compiled import packed_attention
-from fitbot.policy.compiled import pointwise as fused
+from fitbot.policy.compiled import packed_attention, pointwise
 from fitbot.policy.compiled.operands import Dropout, JoinedGradient
 from fitbot.policy.logps import score_tile
 
 pytest.importorskip("triton")
 
-from fitbot.policy.compiled import attention_kernels
-from fitbot.policy.compiled import pointwise_kernels as fused_kernels
+from fitbot.policy.compiled import attention_kernels, pointwise_kernels
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 CPU = pytest.param(
@@ -42,7 +40,7 @@ def randn(*shape: int, device: torch.device) -> Tensor:
 
 
 def plain(function: Any, *args: Any) -> Any:
-    """Call a function of `fused` on the CPU, where it is plain PyTorch."""
+    """Call a function of `pointwise` on the CPU, where it is plain PyTorch."""
     return function(*map(to_cpu, args))
 
 
@@ -113,8 +111,8 @@ def test_norm(device: torch.device, dropout: Dropout | None) -> None:
     outs = [torch.full((T, H + 5), math.nan, device=d)[:, :H] for d in (device, "cpu")]
 
     copy = torch.full_like(x, math.nan)
-    actual = fused_kernels.norm(x, weight, 1e-6, dropout, outs[0], copy)
-    expected = plain(fused.norm, x, weight, 1e-6, dropout, outs[1])
+    actual = pointwise_kernels.norm(x, weight, 1e-6, dropout, outs[0], copy)
+    expected = plain(pointwise.norm, x, weight, 1e-6, dropout, outs[1])
 
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=1e-5, rtol=1e-5)
@@ -136,10 +134,10 @@ def test_norm_backward(device: torch.device, dropout: Dropout | None, ranks: int
     dx, x = (randn(T, H, device=device) for _ in range(2))
     args = (dx, joined(H, ranks, device), x, randn(H, device=device), 1e-6, dropout)
 
-    actual = fused_kernels.norm_backward(*args)
+    actual = pointwise_kernels.norm_backward(*args)
 
     torch.testing.assert_close(
-        actual.cpu(), plain(fused.norm_backward, *args), atol=1e-4, rtol=1e-4
+        actual.cpu(), plain(pointwise.norm_backward, *args), atol=1e-4, rtol=1e-4
     )
 
 
@@ -155,10 +153,10 @@ def test_rotate_and_back(device: torch.device, norms: bool) -> None:
     outs = [torch.full((T, HEADS, D), math.nan, device=d) for d in (device, "cpu")]
     backs = [torch.full((T, HEADS + 2, D), 7.0, device=d) for d in (device, "cpu")]
 
-    fused_kernels.rotate(heads, weight, 1e-6, cos, sin, outs[0])
-    plain(fused.rotate, heads, weight, 1e-6, cos, sin, outs[1])
-    fused_kernels.rotate_backward(dout, heads, weight, 1e-6, cos, sin, backs[0][:, :HEADS])
-    plain(fused.rotate_backward, dout, heads, weight, 1e-6, cos, sin, backs[1][:, :HEADS])
+    pointwise_kernels.rotate(heads, weight, 1e-6, cos, sin, outs[0])
+    plain(pointwise.rotate, heads, weight, 1e-6, cos, sin, outs[1])
+    pointwise_kernels.rotate_backward(dout, heads, weight, 1e-6, cos, sin, backs[0][:, :HEADS])
+    plain(pointwise.rotate_backward, dout, heads, weight, 1e-6, cos, sin, backs[1][:, :HEADS])
 
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(backs[0].cpu(), backs[1], atol=2e-5, rtol=1e-5)
@@ -169,14 +167,14 @@ def test_swiglu_and_back(device: torch.device, dropout: Dropout | None, ranks: i
     outs = [torch.full((T, F + 3), math.nan, device=d)[:, :F] for d in (device, "cpu")]
     back = (joined(F, ranks, device), gate_up, dropout)
 
-    actual = fused_kernels.swiglu(gate_up, dropout, outs[0])
-    expected = plain(fused.swiglu, gate_up, dropout, outs[1])
+    actual = pointwise_kernels.swiglu(gate_up, dropout, outs[0])
+    expected = plain(pointwise.swiglu, gate_up, dropout, outs[1])
 
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
-        fused_kernels.swiglu_backward(*back).cpu(),
-        plain(fused.swiglu_backward, *back),
+        pointwise_kernels.swiglu_backward(*back).cpu(),
+        plain(pointwise.swiglu_backward, *back),
         atol=1e-4,
         rtol=1e-4,
     )
@@ -185,22 +183,22 @@ def test_swiglu_and_back(device: torch.device, dropout: Dropout | None, ranks: i
 def test_drop_and_back(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
     x, dout = randn(T, F + 3, device=device)[:, :F], joined(F, ranks, device)
 
-    back = fused_kernels.drop_backward(dout, dropout)
+    back = pointwise_kernels.drop_backward(dout, dropout)
 
     torch.testing.assert_close(
-        back.cpu(), plain(fused.drop_backward, dout, dropout), atol=1e-4, rtol=1e-4
+        back.cpu(), plain(pointwise.drop_backward, dout, dropout), atol=1e-4, rtol=1e-4
     )
     if dropout is not None:
-        dropped = fused_kernels.drop(x, dropout)
-        assert torch.equal(dropped.cpu(), plain(fused.drop, x, dropout))
+        dropped = pointwise_kernels.drop(x, dropout)
+        assert torch.equal(dropped.cpu(), plain(pointwise.drop, x, dropout))
 
 
 def test_score_tile(device: torch.device) -> None:
     logits = 5 * randn(9, 10_000, device=device)
     targets = torch.arange(9, device=device) * 1111
 
-    logps, probs = fused_kernels.score_tile(logits, targets, torch.float32)
-    only, nothing = fused_kernels.score_tile(logits, targets, None)
+    logps, probs = pointwise_kernels.score_tile(logits, targets, torch.float32)
+    only, nothing = pointwise_kernels.score_tile(logits, targets, None)
 
     expected = score_tile(logits.cpu(), targets.cpu(), torch.float32)
     torch.testing.assert_close(logps.cpu(), expected[0], atol=1e-5, rtol=1e-5)
@@ -213,7 +211,9 @@ def test_dropout_keeps_its_share_and_every_seed_another_one() -> None:
     ones = torch.ones(500, 1000)
     seeds = torch.tensor([11, 12], dtype=torch.int32)
 
-    one, other = (fused.drop(ones, Dropout(seeds, i, round(0.3 * 2**31), 1 / 0.7)) for i in (0, 1))
+    one, other = (
+        pointwise.drop(ones, Dropout(seeds, i, round(0.3 * 2**31), 1 / 0.7)) for i in (0, 1)
+    )
 
     # 500,000 draws: a standard deviation of the share is 0.0006.
     for dropped in (one, other):

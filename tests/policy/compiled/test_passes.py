@@ -10,11 +10,14 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from fitbot.base_model.settings import LoraSettings
+from fitbot.dpo import module as dpo_module
 from fitbot.dpo.memory import activation_bytes
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Extent, PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.compiled.passes import Engine, unsupported
+from fitbot.policy import engine_choice
+from fitbot.policy.compiled.passes import CompiledEngine, unsupported
+from fitbot.policy.engine_choice import accelerate, use_engine
 from fitbot.policy.policy import Policy, to_device
 from tests.conftest import DEVICES, adapter_of, make_data, make_module, make_policy, make_trainer
 
@@ -77,7 +80,7 @@ def test_engine_is_network_in_float32(
     logps, gradient = run(policy, batch)
     reference = policy.reference_logps(batch)
 
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     assert policy.engine_name == "compiled"
     engine_logps, engine_gradient = run(policy, batch)
@@ -93,7 +96,7 @@ def test_padding_as_for_more_pairs_changes_nothing(
     base: str, pairs: list[EncodedPair], device: str
 ) -> None:
     policy = make_policy(base, device=device)
-    policy.accelerate(capture=device == "cuda")
+    accelerate(policy, capture=device == "cuda")
     batch = batch_of(pairs[:2], policy)
     alone = run(policy, batch)
     room = Extent(3 * batch.input_ids.numel(), 3 * len(batch.score_ids))
@@ -116,7 +119,7 @@ def test_any_of_the_seven_projections_may_be_adapted(
     batch = batch_of(pairs[:3], policy)
     logps, gradient = run(policy, batch)
 
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     engine_logps, engine_gradient = run(policy, batch)
     torch.testing.assert_close(engine_logps, logps, atol=1e-3, rtol=1e-5)
@@ -136,7 +139,7 @@ def test_in_16_bits_the_engine_is_as_near_to_float32_as_the_network(
     policy = make_policy(base, device=device, dtype=dtype)
     eager_logps, eager_gradient = run(policy, batch)
 
-    policy.accelerate(capture=device == "cuda")
+    accelerate(policy, capture=device == "cuda")
 
     engine_logps, engine_gradient = run(policy, batch)
     assert (engine_logps - logps).norm() < 1.3 * (eager_logps - logps).norm()
@@ -148,7 +151,7 @@ def test_expanded_nf4_weights_are_joined(base: str, pairs: list[EncodedPair]) ->
     batch = batch_of(pairs[:3], policy)
     logps, gradient = run(policy, batch)
 
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     torch.testing.assert_close(run(policy, batch)[0], logps, atol=1e-3, rtol=1e-5)
     assert_same_gradient(policy, run(policy, batch)[1], gradient, 1e-4)
@@ -164,7 +167,7 @@ def test_kept_nf4_weights_are_joined_layer_by_layer(
     logps, gradient = run(policy, batch)
     reference = policy.reference_logps(batch)
 
-    policy.accelerate(capture=device == "cuda")
+    accelerate(policy, capture=device == "cuda")
 
     for _ in range(3):  # launched, captured, replayed
         torch.testing.assert_close(run(policy, batch)[0], logps, atol=1e-3, rtol=1e-5)
@@ -182,9 +185,9 @@ def test_with_dropout_the_gradient_is_the_slope_for_the_same_masks(
 ) -> None:
     policy = make_policy(base, device=device, dropout=0.3)
     batch = batch_of(pairs[:2], policy)
-    policy.accelerate(capture=False)
-    assert policy._passes is not None
-    engine = policy._passes.engine
+    accelerate(policy, capture=False)
+    assert policy.compiled is not None
+    engine = policy.compiled.engine
     upstream = torch.tensor([[1.0, -1.0], [0.5, 2.0]], device=device)
 
     def value(vector: Tensor) -> float:
@@ -213,7 +216,7 @@ def test_every_training_pass_draws_other_masks_and_validation_none(
 ) -> None:
     policy = make_policy(base, dropout=0.3)
     batch = batch_of(pairs[:2], policy)
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     one, other = policy.logps(batch).detach(), policy.logps(batch).detach()
     validated = policy.logps_without_gradient(batch)
@@ -230,7 +233,7 @@ def test_every_training_pass_draws_other_masks_and_validation_none(
 
 def test_gradients_of_several_passes_add_up(base: str, pairs: list[EncodedPair]) -> None:
     policy = make_policy(base)
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
     _, at_once = run(policy, batch_of(pairs[:5], policy))
 
     policy.adapter.grad = None
@@ -250,7 +253,7 @@ def test_an_adapter_that_is_gone_on_from_is_the_reference(
     policy = make_policy(base, moved=False, adapter=str(tmp_path / "adapter"))
     batch = batch_of(pairs[:3], policy)
     expected = policy.reference_logps(batch)
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     with torch.no_grad():
         policy.adapter += 0.05
@@ -269,7 +272,7 @@ def test_a_look_at_a_reference_with_an_adapter_changes_no_gradient(
         policy.adapter += 0.05 * torch.randn(policy.adapter.shape).to(device)
     batch = batch_of(pairs[:3], policy)
     _, expected = run(policy, batch)
-    policy.accelerate(capture=device == "cuda")
+    accelerate(policy, capture=device == "cuda")
 
     for _ in range(3):  # launched, captured, replayed
         policy.adapter.grad = None
@@ -288,22 +291,22 @@ def test_the_networks_weights_are_views_of_the_joined_ones(
     policy = make_policy(base)
     batch = batch_of(pairs[:2], policy)
     before, _ = run(policy, batch)
-    policy.accelerate(capture=False)
-    assert policy._passes is not None
+    accelerate(policy, capture=False)
+    assert policy.compiled is not None
     joined = {
-        g.weight.untyped_storage().data_ptr() for g in policy._passes.engine.decoder.joined.groups
+        g.weight.untyped_storage().data_ptr() for g in policy.compiled.engine.layers.joined.groups
     }
     layer = policy.network.get_base_model().get_decoder().layers[1]
 
     for linear in (layer.self_attn.k_proj, layer.mlp.down_proj):
         assert linear.get_base_layer().weight.untyped_storage().data_ptr() in joined
-    policy._passes = None  # the network's own modules still compute the same
+    policy.compiled = None  # the network's own modules still compute the same
     torch.testing.assert_close(run(policy, batch)[0], before, atol=1e-4, rtol=1e-6)
 
 
 def test_a_moved_policy_has_no_engine_that_computes_with_old_weights(base: str) -> None:
     policy = make_policy(base)
-    policy.accelerate(capture=False)
+    accelerate(policy, capture=False)
 
     policy.double().float()
 
@@ -343,7 +346,7 @@ def test_recomputed_activations_are_those_that_were_not_kept(
     found, bytes_a_token = [], []
     for recomputes in (False, True):
         policy = make_policy(base, device=device, dropout=0.3, gradient_checkpointing=recomputes)
-        policy.accelerate(capture=device == "cuda")
+        accelerate(policy, capture=device == "cuda")
         bytes_a_token.append(activation_bytes(policy, pairs[0]))
         batch = batch_of(pairs[:3], policy)
         torch.manual_seed(1)
@@ -358,30 +361,30 @@ def test_recomputed_activations_are_those_that_were_not_kept(
 def test_an_engine_that_computes_something_else_is_not_used(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Engine.forward
+    original = CompiledEngine.forward
 
-    def wrong(self: Engine, *args: Any, **kwargs: Any) -> Any:
+    def wrong(self: CompiledEngine, *args: Any, **kwargs: Any) -> Any:
         logps, kept = original(self, *args, **kwargs)
         return logps * 1.01, kept
 
-    monkeypatch.setattr(Engine, "forward", wrong)
+    monkeypatch.setattr(CompiledEngine, "forward", wrong)
     policy = make_policy(base)
 
     with pytest.raises(ValueError, match=r"differ from the network's by 1\.00%"):
-        policy.accelerate(capture=False)
+        accelerate(policy, capture=False)
     assert policy.engine_name == "eager"
 
 
 def test_auto_takes_the_engine_however_the_base_is_held(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Policy, "_why_not_compiled", lambda *_: None)
+    monkeypatch.setattr(engine_choice, "why_not_compiled", lambda *_: None)
     for settings in (
         {"gradient_checkpointing": True},
         {"load_in_4bit": True, "expand_4bit": False},
     ):
         policy = make_policy(base, **settings)
-        policy.use_engine("auto", layout="shared", num_steps=1000)
+        use_engine(policy, "auto", layout="shared", num_steps=1000)
         assert policy.engine_name == "compiled"
 
 
@@ -392,10 +395,10 @@ def test_auto_says_why_it_stays_eager_and_compiled_insists(
     policy = make_policy(base)
 
     with caplog.at_level(logging.INFO, "fitbot"):
-        policy.use_engine("auto", layout="shared", num_steps=1000)
+        use_engine(policy, "auto", layout="shared", num_steps=1000)
     assert "engine: eager (it needs a CUDA GPU, this is a cpu)" in caplog.text
     with pytest.raises(ConfigError, match=r"compiled cannot run here: it needs a CUDA GPU"):
-        policy.use_engine("compiled", layout="shared", num_steps=1000)
+        use_engine(policy, "compiled", layout="shared", num_steps=1000)
 
 
 # -- a whole fit ----------------------------------------------------------------------------------
@@ -414,7 +417,9 @@ def test_a_fit_by_the_engine_is_the_networks(
     settings = {"lora": LoraSettings(r=4, alpha=8, dropout=0.0), "learning_rate": 1e-3}
     expected = losses_of_a_fit(base, tmp_path / "network", pairs_file, **settings)
 
-    monkeypatch.setattr(Policy, "use_engine", lambda self, *_, **__: self.accelerate(capture=False))
+    monkeypatch.setattr(
+        dpo_module, "use_engine", lambda policy, *_, **__: accelerate(policy, capture=False)
+    )
     actual = losses_of_a_fit(base, tmp_path / "engine", pairs_file, **settings)
 
     for name, weight in expected.items():
@@ -436,7 +441,7 @@ def test_all_kernels_are_compiled_before_the_first_step(
     # Sizes that no other test uses, or nothing would be left to compile.
     lora = LoraSettings(r=5, alpha=10, dropout=0.2)
     policy = make_policy(base, device="cuda", dtype=torch.bfloat16, lora=lora)
-    policy.accelerate(capture=True)
+    accelerate(policy, capture=True)
     assert compiled
     compiled.clear()
 
@@ -464,7 +469,7 @@ def test_a_gpu_that_is_too_small_for_a_kernel_runs_eager_and_says_why(
     policy = make_policy(base, device="cuda")
 
     with caplog.at_level(logging.INFO, "fitbot"):
-        policy.use_engine("auto", layout="shared", num_steps=1000)
+        use_engine(policy, "auto", layout="shared", num_steps=1000)
 
     assert policy.engine_name == "eager"
     assert "eager (its kernels do not fit this GPU" in caplog.text
@@ -479,11 +484,11 @@ def test_captured_passes_are_the_launched_ones(base: str, pairs: list[EncodedPai
     batches = [batch_of(pairs[:5], policy), batch_of(pairs[5:], policy), batch_of(pairs, policy)]
     results: dict[bool, list[tuple[Tensor, Tensor]]] = {}
     for capture in (False, True):
-        policy.accelerate(capture=capture)
-        assert policy._passes is not None
+        accelerate(policy, capture=capture)
+        assert policy.compiled is not None
         torch.manual_seed(0)
         results[capture] = [run(policy, batches[i]) for i in (0, 1, 2, 0, 2, 1, 0, 0, 2, 1)]
-        assert len(policy._passes._graphs) == (3 if capture else 0)
+        assert len(policy.compiled._graphs) == (3 if capture else 0)
 
     for (logps, gradient), (captured_logps, captured_gradient) in zip(
         *results.values(), strict=True
@@ -498,7 +503,7 @@ def test_a_forward_pass_may_not_come_between_another_and_its_backward(
 ) -> None:
     policy = make_policy(base, device=device, dtype=torch.bfloat16)
     batch = batch_of(pairs, policy)
-    policy.accelerate(capture=device == "cuda")
+    accelerate(policy, capture=device == "cuda")
     run(policy, batch)
     run(policy, batch)
 

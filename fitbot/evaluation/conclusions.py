@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
+from fitbot.evaluation.answer_rates import PASSES, AnswerRates
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import Group
-from fitbot.evaluation.judging import PASSES, Rates
 from fitbot.evaluation.preference import ACCURACY, LIKELIER
 from fitbot.evaluation.report import ModelReport
 from fitbot.generation.messages import BASE
 
 
-def say_what_it_means(
+def draw_conclusions(
     models: Sequence[ModelReport], whole: Group, comparisons: Sequence[Comparison]
 ) -> dict[str, list[str]]:
-    """Say it.
+    """Say what the figures mean.
 
     Args:
         models: The base first.
@@ -87,7 +87,7 @@ def _change(found: Comparison) -> str:
     return f"no clear change: {words}" if low <= 0 <= high else words
 
 
-def _faults(kind: str, rates: Rates) -> Iterator[str]:
+def _faults(kind: str, rates: AnswerRates) -> Iterator[str]:
     found = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value > 0]
     if found:
         yield f"faults of {kind} answers: {', '.join(found)}"

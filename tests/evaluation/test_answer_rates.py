@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from fitbot.evaluation.answering import Answer
+from fitbot.evaluation.answer_rates import mark_answers, passes_check, rate_answers
+from fitbot.evaluation.answering import ModelAnswer
 from fitbot.evaluation.cases import Case
-from fitbot.evaluation.judging import judge, passed, verdicts_on
 from fitbot.pairs.formats import Message, PreferencePair
 
 
@@ -18,17 +18,18 @@ def case(number: int, check: dict[str, Any] | None, category: str = "diet") -> C
 VEGAN = {"any": ["tofu", "beans"], "none": ["beef", "egg"]}
 CASES = [case(0, VEGAN), case(1, VEGAN), case(2, {"number": 30}, "facts"), case(3, None, "facts")]
 ANSWERS = [
-    Answer("Tofu with rice.", "", 5, finished=True),
-    Answer("Tofu, and two eggs.", "", 7, finished=True),
-    Answer("About 31 g. " * 4, "", 64, finished=False),
-    Answer("", "Hm.", 4, finished=True),
+    ModelAnswer("Tofu with rice.", "", 5, finished=True),
+    ModelAnswer("Tofu, and two eggs.", "", 7, finished=True),
+    ModelAnswer("About 31 g. " * 4, "", 64, finished=False),
+    ModelAnswer("", "Hm.", 4, finished=True),
 ]
 
 
 def test_an_answer_passes_by_its_check_whatever_its_faults_and_none_without_a_check() -> None:
-    assert [passed(*both) for both in zip(ANSWERS, CASES, strict=True)] == [True, False, True, None]
+    marks = [passes_check(*both) for both in zip(ANSWERS, CASES, strict=True)]
+    assert marks == [True, False, True, None]
 
-    assert verdicts_on(ANSWERS, CASES) == {
+    assert mark_answers(ANSWERS, CASES) == {
         "passes": [True, False, True, False],
         "empty": [False, False, False, True],
         "thinking": [False, False, False, True],
@@ -38,7 +39,7 @@ def test_an_answer_passes_by_its_check_whatever_its_faults_and_none_without_a_ch
 
 
 def test_rates_are_of_the_questions_that_they_are_about() -> None:
-    found = judge(ANSWERS, CASES, range(4))
+    found = rate_answers(ANSWERS, CASES, range(4))
 
     assert found.passes is not None
     assert found.passes.value == pytest.approx(2 / 3)  # of those with a check
@@ -56,7 +57,7 @@ def test_rates_are_of_the_questions_that_they_are_about() -> None:
 
 
 def test_questions_without_any_check_have_no_pass_rate() -> None:
-    found = judge(ANSWERS[:1], [case(0, None)], [0])
+    found = rate_answers(ANSWERS[:1], [case(0, None)], [0])
 
     assert found.passes is None
     assert found.passes_by == {"category": {}}

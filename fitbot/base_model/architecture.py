@@ -1,0 +1,191 @@
+"""What a family of networks is: the names of its parts, what its layers compute, how GGUF has it.
+
+The training engine, the decoders and the exports read it from here. To add a family whose layers
+compute the same under other names or without some part, add one entry to `FAMILIES`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fitbot.errors import ConfigError
+
+
+class LinearGroup(NamedTuple):
+    """Linear layers that share an input, so that they can be one product."""
+
+    block: str  # the part of a decoder layer that holds them
+    names: tuple[str, ...]
+
+
+LINEAR_GROUPS = (  # what attention reads, what it writes, the same of the MLP
+    LinearGroup("self_attn", ("q_proj", "k_proj", "v_proj")),
+    LinearGroup("self_attn", ("o_proj",)),
+    LinearGroup("mlp", ("gate_proj", "up_proj")),
+    LinearGroup("mlp", ("down_proj",)),
+)
+PROJECTIONS = tuple(name for group in LINEAR_GROUPS for name in group.names)
+
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "q_norm": "attn_q_norm",
+    "k_norm": "attn_k_norm",
+    "o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+}
+
+
+class GgufFormat(NamedTuple):
+    """How llama.cpp wants a family's weights."""
+
+    architecture: str  # llama.cpp's name of the family
+    interleaved: tuple[str, ...] = ()  # projections whose rotated rows lie side by side there
+    scales_rope: bool = False  # whether it divides the rotary frequencies by given factors
+    names: Mapping[str, str] = GGUF_NAMES  # of tensors, by the names of transformers' modules
+
+
+class LayerNorms(NamedTuple):
+    """The norms of one decoder layer, as transformers' modules."""
+
+    before_attention: Any
+    before_mlp: Any
+    queries: Any | None  # of every head
+    keys: Any | None
+
+
+class Family(NamedTuple):
+    """Networks whose layers compute the same."""
+
+    model_type: str  # transformers' name of the family
+    gguf: GgufFormat
+    groups: tuple[LinearGroup, ...] = LINEAR_GROUPS
+    layer_norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
+    head_norms: tuple[str, str] | None = None  # in the attention: of queries, of keys
+    activations: tuple[str, ...] = ("silu", "swish")  # one function by both of its names
+    bias_flags: tuple[str, ...] = ("attention_bias", "mlp_bias")  # settings that add biases
+    # Kinds of rotary positions whose angles do not depend on how long the text is.
+    static_rope: tuple[str, ...] = ("default", "linear", "llama3", "yarn")
+
+    @property
+    def projections(self) -> tuple[str, ...]:
+        """Names of all linear layers of a decoder layer."""
+        return tuple(name for group in self.groups for name in group.names)
+
+    def linears(self, layer: Any) -> dict[str, Any]:
+        """Return a decoder layer's linear layers by name, in the order of the groups."""
+        return {
+            name: getattr(getattr(layer, group.block), name)
+            for group in self.groups
+            for name in group.names
+        }
+
+    def norms(self, layer: Any) -> LayerNorms:
+        """Return a decoder layer's norms."""
+        before_attention, before_mlp = (getattr(layer, name) for name in self.layer_norms)
+        queries = keys = None
+        if self.head_norms is not None:
+            attention = getattr(layer, self.groups[0].block)
+            queries, keys = (getattr(attention, name) for name in self.head_norms)
+        return LayerNorms(before_attention, before_mlp, queries, keys)
+
+
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        Family("qwen3", GgufFormat("qwen3"), head_norms=("q_norm", "k_norm")),
+        Family("llama", GgufFormat("llama", ("q_proj", "k_proj"), scales_rope=True)),
+    )
+}
+
+
+class Parts(NamedTuple):
+    """The parts of a causal language model, as transformers' modules."""
+
+    embedding: Any
+    layers: Any
+    final_norm: Any
+    rotary: Any  # positions → cosines and sines
+    head: Any
+
+    @property
+    def head_is_tied(self) -> bool:
+        """Whether the head's weights are the embedding's."""
+        tied: bool = self.head.weight.data_ptr() == self.embedding.weight.data_ptr()
+        return tied
+
+
+def parts_of(causal_lm: Any) -> Parts:
+    """Find the parts of one of transformers' causal language models."""
+    decoder = causal_lm.get_decoder()
+    return Parts(
+        decoder.embed_tokens,
+        decoder.layers,
+        decoder.norm,
+        decoder.rotary_emb,
+        causal_lm.get_output_embeddings(),
+    )
+
+
+def family_of(config: Any, cannot: str = "cannot be used here", instead: str = "") -> Family:
+    """Find the family that a network is of.
+
+    Args:
+        config: transformers' config of the network.
+        cannot: What an unknown family is refused for, for the message.
+        instead: What else can be done, for the message.
+
+    Raises:
+        ConfigError: The family is not in `FAMILIES`.
+    """
+    if config.model_type not in FAMILIES:
+        raise ConfigError(
+            f"a base of kind {config.model_type!r} {cannot}, only {known_families()}{instead}"
+        )
+    return FAMILIES[config.model_type]
+
+
+def known_families() -> str:
+    """List the families for a message."""
+    *others, last = FAMILIES
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def gguf_format_of(architecture: str) -> GgufFormat:
+    """Find a format by llama.cpp's name of the family.
+
+    Raises:
+        ConfigError: No family has it.
+    """
+    for family in FAMILIES.values():
+        if family.gguf.architecture == architecture:
+            return family.gguf
+    raise ConfigError(f"GGUF files of the architecture {architecture!r} are not known here")
+
+
+def all_projections() -> set[str]:
+    """Collect the names of the linear layers of all families."""
+    return {name for family in FAMILIES.values() for name in family.projections}
+
+
+def has_biases(config: Any) -> bool:
+    """Say whether a config of a known family gives linear layers a bias."""
+    return any(getattr(config, flag, False) for flag in family_of(config).bias_flags)
+
+
+def has_sliding_window(config: Any) -> bool:
+    """Say whether a config switches attention to a sliding window."""
+    return bool(getattr(config, "use_sliding_window", False))
+
+
+def head_size_of(config: Any) -> int:
+    """Return D, the elements of an attention head."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(size)

@@ -1,0 +1,131 @@
+"""What must hold before the first step: settings, precision, checkpoint, and a first loss of ln 2.
+
+If something does not, the run stops here and says why.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitbot.dpo.losses import dpo_loss
+from fitbot.dpo.pass_runner import PassRunner
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.pairs.batch import PairBatch
+from fitbot.policy.policy import to_device
+
+logger = logging.getLogger(__name__)
+
+COMPUTE_DTYPES = {
+    "32-true": torch.float32,
+    "bf16-mixed": torch.bfloat16,
+    "16-mixed": torch.float16,
+}
+
+# How far the first loss may be from ln 2. In float32 the policy and its reference agree to the last
+# digits; in 16 bits the same pair in another batch shape is rounded otherwise, by some tenths of a
+# nat in a completion.
+FIRST_LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
+
+
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "beta": ("> 0", lambda value: value > 0),
+    "label_smoothing": ("in [0, 0.5)", lambda value: 0 <= value < 0.5),
+    "nll_weight": (">= 0", lambda value: value >= 0),
+    "warmup_ratio": ("in [0, 1]", lambda value: 0 <= value <= 1),
+    "lora.dropout": ("in [0, 1)", lambda value: 0 <= value < 1),
+}
+
+
+def check_ranges(settings: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that are out of range.
+
+    Raises:
+        ConfigError: With the setting's name and its range.
+    """
+    values = {**settings, "lora.dropout": settings["lora"]["dropout"]}
+    for name, (legal, fits) in _RANGES.items():
+        if not fits(values[name]):
+            raise ConfigError(f"model.{name} must be {legal}, got {values[name]}")
+
+
+def compute_dtype_of(precision: str, device: torch.device) -> torch.dtype:
+    """Return what matrix products run in, by trainer.precision.
+
+    Raises:
+        ConfigError: A precision that would train or measure wrongly, or that the GPU lacks.
+    """
+    if precision not in COMPUTE_DTYPES:
+        raise ConfigError(
+            f"trainer.precision {precision} is not supported: it would round adapter and "
+            f"metrics; use one of {', '.join(COMPUTE_DTYPES)}"
+        )
+    if (
+        precision == "bf16-mixed"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise ConfigError(
+            "trainer.precision bf16-mixed: this GPU has no bfloat16; add "
+            "--config configs/t4.yaml, or --trainer.precision 16-mixed"
+        )
+    return COMPUTE_DTYPES[precision]
+
+
+def check_checkpoint(
+    checkpoint: Mapping[str, Any], weight_names: set[str], settings: Mapping[str, Any]
+) -> None:
+    """Demand that a checkpoint has this run's adapter weights, base and reference.
+
+    Raises:
+        AdapterError: It is of another base, reference or adapter shape.
+    """
+    if odd := sorted(weight_names ^ set(checkpoint["state_dict"])):
+        raise AdapterError(
+            f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
+            f"differ, such as {odd[0]!r}; use the settings it was trained with"
+        )
+    for key in ("base_model", "load_in_4bit", "adapter"):
+        theirs, ours = checkpoint["hyper_parameters"].get(key), settings[key]
+        if theirs != ours:
+            raise AdapterError(
+                f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
+                f"{ours!r}; its reference would be another one"
+            )
+
+
+@torch.no_grad()
+def check_first_loss(
+    runner: PassRunner, *, beta: float, resumed: bool, reference_cache: Path
+) -> None:
+    """Compare policy and reference where they must agree, with dropout off.
+
+    A fresh run compares the policy; a resumed one, whose policy has moved, the reference
+    recomputed with what the cache holds. `reference_cache` is named in the message.
+
+    Raises:
+        AdapterError: The first loss is not ln 2.
+    """
+    policy, data = runner.policy, runner.data
+    logps_now = policy.reference_logps if resumed else policy.logps_without_gradient
+
+    def losses_of(batch: PairBatch) -> Tensor:
+        logps, cached = logps_now(batch), batch.reference_logps
+        reference = policy.reference_logps(batch) if cached is None else cached
+        return dpo_loss(logps, reference, beta=beta).losses
+
+    pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
+    batch = [to_device(part, policy.device) for part in data.collate("train", pairs)]
+    loss = torch.cat(runner.measure("train", batch, losses_of)).mean().item()
+    if not abs(loss - math.log(2)) < FIRST_LOSS_TOLERANCE[policy.compute_dtype]:
+        raise AdapterError(
+            f"the first loss is {loss:.6f} and must be ln 2 = 0.693147, because policy and "
+            "reference are the same model before the first step. Either the cached reference "
+            f"log-probs are of another model (delete {reference_cache}), or the adapter "
+            "does not start where its reference is"
+        )
+    logger.info("first loss %.6f, as it must be (ln 2 = 0.693147)", loss)

@@ -1,0 +1,49 @@
+"""Opens the engine, in the worker process; PyTorch is loaded there and nowhere else.
+
+All functions can be pickled. Options are those of the functions they call.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fitbot.base_model.provenance import provenance_of
+from fitbot.generation.engine import Engine
+from fitbot.serving.settings import AdapterLoader
+
+REMOTE_KEY = "FITBOT_REMOTE_KEY"  # environment variable with the remote server's key
+
+
+def open_local(backend: str, adapter: Path | None, options: dict[str, Any]) -> Engine:
+    """Open fitbot's own engine, on PyTorch or on llama.cpp."""
+    from fitbot.generation.loading import open_engine, open_llama_engine
+
+    opener = open_llama_engine if backend == "llama" else open_engine
+    engine: Engine = opener(adapter, **options)
+    return engine
+
+
+def open_remote(url: str, model: str | None, adapter: Path | None, more: dict[str, Any]) -> Engine:
+    """Open the engine that lets another server answer; `more` is sent with every request."""
+    from fitbot.generation.remote import RemoteEngine
+
+    return RemoteEngine(
+        url,
+        models=[model] if model else None,
+        api_key=os.environ.get(REMOTE_KEY),
+        system_prompt=provenance_of(adapter)["data"]["system_prompt"],
+        extra_fields=more,
+    )
+
+
+def _add(engine: Any, name: str, folder: Path) -> None:
+    from fitbot.generation.loading import add_adapter
+
+    add_adapter(engine, name, folder)
+
+
+def _remove(engine: Any, name: str) -> None:
+    engine.remove(name)
+
+
+LOADER = AdapterLoader(_add, _remove)  # for fitbot's own engine

@@ -1,0 +1,107 @@
+"""What a server is made with. Nothing heavy is imported: `fitbot serve --help` reads it."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fitbot.base_model.settings import ServeSettings
+from fitbot.errors import ConfigError
+from fitbot.generation.engine import Engine
+from fitbot.generation.messages import Sampling
+from fitbot.serving.keys import KeyRing
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request, one key and the whole server may use.
+
+    Args:
+        max_request_length: Characters of one question to /predict/.
+        max_new_tokens: Tokens of one answer.
+        max_messages: Messages of one conversation.
+        max_message_length: Characters of one message.
+        max_conversation_length: Characters of all messages.
+        max_stops: Stop strings of one request.
+        max_stop_length: Characters of one stop string.
+        max_body_bytes: Bytes of one request's body.
+        max_header_bytes: Bytes of one request's line and headers.
+        request_seconds: From a request's admission to the end of its answer.
+        receive_seconds: A client has to send its headers, and again its body.
+        send_seconds: A client has to take each piece of its answer.
+        max_in_flight: Requests being answered at once.
+        max_in_flight_per_key: The same, of one key; without keys, of one address.
+        rate_per_minute: Requests of one key; as many may come at once after a quiet minute.
+        max_connections: Open connections.
+        drain_seconds: Running answers have to finish when the server is told to end.
+
+    Raises:
+        ConfigError: One is not above 0.
+    """
+
+    max_request_length: int = ServeSettings.max_request_length
+    max_new_tokens: int = 2048
+    max_messages: int = 32
+    max_message_length: int = 16_384
+    max_conversation_length: int = 32_768
+    max_stops: int = 4
+    max_stop_length: int = 64
+    max_body_bytes: int = 262_144
+    max_header_bytes: int = 16_384
+    request_seconds: float = 120.0
+    receive_seconds: float = 10.0
+    send_seconds: float = 30.0
+    max_in_flight: int = 64
+    max_in_flight_per_key: int = 16
+    rate_per_minute: int = 240
+    max_connections: int = 1024
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check that each leaves something."""
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ConfigError(f"--{name} {value}: must be above 0")
+
+
+class AdapterLoader(NamedTuple):
+    """How an engine takes an adapter and gives it up; both must be picklable.
+
+    Args:
+        add: Takes engine, name and folder; as `fitbot.generation.loading.add_adapter` does it.
+        remove: Takes engine and name; answers that have begun go on.
+    """
+
+    add: Callable[[Any, str, Path], None]
+    remove: Callable[[Any, str], None]
+
+
+class AdminSettings(NamedTuple):
+    """Who may add adapters while the server answers, from where, and how the engine takes them."""
+
+    keys: KeyRing
+    directory: Path
+    loader: AdapterLoader
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """All that a server needs to know before it starts.
+
+    Args:
+        open_engine: Opens the engine in the worker process; must be picklable.
+        limits: Of requests.
+        keys: Who may ask.
+        sampling: How answers are drawn unless a request says otherwise.
+        health_layer: Check questions and filter answers, see docs/health.md.
+        admin: Who may add adapters; None if nobody may.
+        only_local_names: Refuse requests for hosts other than localhost.
+    """
+
+    open_engine: Callable[[], Engine]
+    limits: RequestLimits
+    keys: KeyRing
+    sampling: Sampling
+    health_layer: bool
+    admin: AdminSettings | None
+    only_local_names: bool
