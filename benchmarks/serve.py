@@ -16,9 +16,11 @@ the server takes, and looks at statuses, memory and how it ends.
 
 import argparse
 import asyncio
+import atexit
 import gc
 import json
 import queue
+import shutil
 import tempfile
 import threading
 import time
@@ -45,7 +47,8 @@ from train import command_line, describe_machine
 
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
-from fitbot.generation.decoders.torch_decoder import TorchDecoder
+from fitbot.generation.llama_engine import LlamaEngine
+from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.loading import decoder_for, open_engine, precision_for
 from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.generation.scheduler import LocalEngine
@@ -137,17 +140,19 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
         return
     started = time.perf_counter()
     chat = Chat(load_tokenizer(args.model))
-    size = {"slots": max(args.streams), "context": 2048, "ranks": args.ranks}
-    decoder: TorchDecoder
+    size = {"slots": max(args.streams), "context": 2048}
+    engine: LocalEngine | LlamaEngine
     if args.llama:
         report["precision"] = args.llama
-        decoder = _llama_decoder(model, chat, args.llama, **size)
+        engine = _llama_engine(model, chat, args.llama, **size)
     else:
         report["precision"] = args.precision or precision_for(model, device)
-        decoder = decoder_for(device)(model, precision=report["precision"], **size)
-    decoder.warm_up()
+        decoder = decoder_for(device)(
+            model, precision=report["precision"], ranks=args.ranks, **size
+        )
+        decoder.warm_up()
+        engine = LocalEngine(decoder, chat, rank=args.ranks)
     report["seconds_to_build"] = round(time.perf_counter() - started, 1)
-    engine = LocalEngine(decoder, chat, rank=args.ranks)
     if args.ranks:
         engine.add("tuned", _idle_adapter(model, args.ranks))
         engine.prefer("tuned")
@@ -158,13 +163,12 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
     engine.close()
 
 
-def _llama_decoder(model: Any, chat: Chat, kind: Kind, **size: int) -> TorchDecoder:
-    from fitbot.generation.decoders.llama_decoder import LlamaDecoder
-
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "base.gguf"
-        write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
-        return LlamaDecoder(file, **size)  # it is mapped: its name is not needed any more
+def _llama_engine(model: Any, chat: Chat, kind: Kind, **size: int) -> LlamaEngine:
+    scratch = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, scratch)  # adding an adapter opens the file once more
+    file = Path(scratch) / "base.gguf"
+    write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
+    return LlamaEngine(LlamaModels(file, model.config, chat, kind, **size), chat, adapters=1)
 
 
 def _idle_adapter(model: Any, rank: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

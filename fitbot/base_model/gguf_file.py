@@ -5,6 +5,7 @@ beside a base of any precision. The format: https://github.com/ggml-org/ggml/blo
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +40,7 @@ _WORD_RULES: dict[tuple[tuple[str, str | bool], ...], str] = {
     (("Split", LLAMA3), ("ByteLevel", False)): "llama-bpe",
 }
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # kinds of tokens
+_PART = "split.no"  # which part of a file in several parts; means nothing where there is one
 
 
 def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_turn_id: int) -> None:
@@ -64,6 +66,7 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
     writer.add_name(Path(config._name_or_path).name)
     writer.add_file_type(FILE_TYPES[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_uint16(_PART, 1)  # it may be the second part after `write_numbered`
     _add_shape(writer, config)
     _add_tokenizer(writer, tokenizer, end_of_turn_id, size=len(tensors["token_embd.weight"]))
     for name, tensor in tensors.items():
@@ -80,6 +83,48 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
         data = gguf.quantize(tensor.float().cpu().numpy(), type_)
         writer.add_tensor(name, data, raw_dtype=type_)
     _write(writer)
+
+
+def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -> Path:
+    """Give a base another vocabulary, without a copy: each token's text is its number and a comma.
+
+    Args:
+        folder: Gets a file in two parts: the vocabulary, and a link to the base.
+        base: A file of `write_base`.
+        config: transformers' configuration of its network.
+        ends: One or two tokens that end an answer; no others do.
+
+    Returns:
+        The first part, by which llama.cpp opens both.
+
+    Raises:
+        ConfigError: The base was written before it could be a second part.
+    """
+    import gguf
+
+    with base.open("rb") as opened:
+        header = opened.read(4096)
+    if _PART.encode() not in header:
+        raise ConfigError(
+            f"{base} was written by an earlier fitbot; write it again with fitbot export "
+            f"{base.parent} --gguf KIND"
+        )
+    numbers, architecture = config.vocab_size, _family_of(config).gguf.architecture
+    writer = gguf.GGUFWriter(folder / "numbered-00001-of-00002.gguf", architecture)
+    _add_shape(writer, config)
+    writer.add_uint16(_PART, 0)
+    writer.add_uint16("split.count", 2)
+    writer.add_int32("split.tensors.count", int.from_bytes(header[8:16], "little"))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([f"{number}," for number in range(numbers)])
+    writer.add_token_types([_NORMAL] * numbers)
+    writer.add_token_merges(["0, 0,"])
+    writer.add_eos_token_id(ends[0])
+    writer.add_eot_token_id(ends[-1])
+    _write(writer)
+    (folder / "numbered-00002-of-00002.gguf").symlink_to(base.resolve())
+    return folder / "numbered-00001-of-00002.gguf"
 
 
 def write_adapter(

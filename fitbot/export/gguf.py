@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fitbot.base_model.adapter_files import rank_of, read_adapter
+from fitbot.base_model.adapter_files import read_adapter
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError
-from fitbot.generation.merging import TEXTS, Text, encode, merge, score
+from fitbot.generation.llama_models import LlamaModels, score_forced
+from fitbot.generation.merging import TEXTS, Text, encode, merge
 from fitbot.pairs.chat import Chat, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -83,13 +84,13 @@ def _checked(
     chat: Chat,
 ) -> dict[str, float] | None:
     """Measure the drift and tell it, if llama.cpp is there to measure it."""
-    if importlib.util.find_spec("llama_cpp") is None:
+    if importlib.util.find_spec("xllamacpp") is None:
         logger.warning(
             "the GGUF files were not checked, llama.cpp is not installed here; run pip install "
             "'fitbot[llama]' and export again"
         )
         return None
-    drift = drift_of(folder / BASE_FILE, weights, model, chat)
+    drift = drift_of(folder / BASE_FILE, kind, weights, model, chat)
     logger.info(
         "at %d tokens the log-probs of llama.cpp are %.5f nats from those of transformers on "
         "average, %.5f at most; %.1f %% of the likeliest tokens agree",
@@ -102,12 +103,17 @@ def _checked(
 
 
 def drift_of(
-    file: Path, weights: dict[str, tuple[Tensor, Tensor]] | None, model: Any, chat: Chat
+    file: Path,
+    kind: Kind,
+    weights: dict[str, tuple[Tensor, Tensor]] | None,
+    model: Any,
+    chat: Chat,
 ) -> dict[str, float]:
     """Compare what llama.cpp makes of a file with the network that it was written from.
 
     Args:
         file: The base.
+        kind: Of its matrices.
         weights: An adapter's, see `TorchDecoder.adapt`; None for the base alone.
         model: The network in float32; the adapter is added to its weights.
         chat: Renders the texts that are compared on.
@@ -116,29 +122,29 @@ def drift_of(
         The number of tokens; of their log-probs the mean and the largest difference, nats; the
         share of places at which both take the same token to be likeliest.
     """
-    from fitbot.generation.decoders.llama_decoder import LlamaDecoder
-
     texts = [encode(chat, question, answer) for question, answer in TEXTS]
     longest = max(len(prompt) + len(answer) for prompt, answer in texts)
-    ranks = None if weights is None else slice(0, rank_of(weights))
-    decoder = LlamaDecoder(file, slots=1, context=longest)
-    if ranks is not None and weights is not None:
-        decoder.adapt(ranks, weights)
+    opener = LlamaModels(file, model.config, chat, kind, slots=1, context=longest)
+    server = opener.open(weights)
+    found = [told for prompt, answer in texts for told in score_forced(server, prompt, answer)]
+    opener.close()
+    if weights is not None:
         merge(model, weights)
-    found, expected = score(decoder, texts, ranks), _score_network(model, texts)
+    expected = _score_network(model, texts)
     tokens = torch.tensor([token for _, answer in texts for token in answer])[:, None]
-    differences = (found.gather(-1, tokens) - expected.gather(-1, tokens)).abs()
+    own, likeliest = (torch.tensor(one) for one in zip(*found, strict=True))
+    differences = (own.double() - expected.gather(-1, tokens)[:, 0]).abs()
     return {
         "tokens": len(tokens),
         "mean_nats": differences.mean().item(),
         "max_nats": differences.max().item(),
-        "same_token": (found.argmax(-1) == expected.argmax(-1)).double().mean().item(),
+        "same_token": (likeliest == expected.argmax(-1)).double().mean().item(),
     }
 
 
 @torch.no_grad()
 def _score_network(model: Any, texts: list[Text]) -> Tensor:
-    """Return the network's log-probs at the same places as `score`, (N, V)."""
+    """Return the network's log-probs where each token of the answers follows, (N, V)."""
     rows = []
     for prompt, answer in texts:
         logits = model(input_ids=torch.tensor([[*prompt, *answer[:-1]]])).logits[0]

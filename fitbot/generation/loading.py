@@ -1,10 +1,11 @@
 """Opens an engine: base model, decoder, engine, and the exported adapter that it answers with."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import check_files, rank_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
@@ -14,6 +15,8 @@ from fitbot.base_model.provenance import answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
 from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
+from fitbot.generation.llama_engine import LlamaEngine
+from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
@@ -24,6 +27,8 @@ _LONE_RANK = 16  # largest of adapters that an engine without one of its own may
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128, "llama": 8}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
+
+Answering = TypeVar("Answering", LocalEngine, LlamaEngine)
 
 
 def open_engine(
@@ -91,34 +96,37 @@ def open_llama_engine(
     max_waiting: int = 64,
     more_adapters: int = 0,
     policy: BudgetRule = "room",
-) -> LocalEngine:
+) -> LlamaEngine:
     """Start answering with the files that `fitbot export --gguf` wrote, on a CPU by llama.cpp.
 
-    The adapter is kept beside the weights, as in `open_engine`, whose arguments these are.
+    The adapter is kept beside the weights, as in `open_engine`, whose arguments these are. Base and
+    adapter have a key-value cache each, for all slots.
 
     Raises:
         AdapterError: The folder holds no such files, or not those that were exported.
         ConfigError: llama.cpp is not installed, or cannot open them.
     """
-    from fitbot.generation.decoders.llama_decoder import LlamaDecoder
-
     provenance = provenance_of(adapter)
     if adapter is None or "gguf" not in provenance:
         raise AdapterError(
             f"{adapter or 'the embedded model'} has no GGUF files yet; write them with fitbot "
             f"export {adapter or EMBEDDED} --gguf q8_0, and name their folder with --adapter"
         )
-    sha256 = provenance["gguf"]["sha256"]
-    check_files(adapter, sha256)
-    weights = read_adapter(adapter) if ADAPTER_FILE in sha256 else None
-    rank = _LONE_RANK if weights is None else rank_of(weights)
-    places = more_adapters + (weights is not None)
-    slots = slots or _SLOTS["llama"]
-    decoder = LlamaDecoder(adapter / BASE_FILE, slots=slots, context=context, ranks=rank * places)
+    files, base_model = provenance["gguf"], provenance["base_model"]
+    check_files(adapter, files["sha256"])
+    weights = read_adapter(adapter) if ADAPTER_FILE in files["sha256"] else None
     chat = _load_chat(provenance)
-    return _start(
-        decoder, chat, adapter, weights, rank=rank, max_waiting=max_waiting, policy=policy
+    opener = LlamaModels(
+        adapter / BASE_FILE,
+        AutoConfig.from_pretrained(resolve_base_model(base_model)),
+        chat,
+        files["kind"],
+        slots=slots or _SLOTS["llama"],
+        context=context,
     )
+    adapters = more_adapters + (weights is not None)
+    engine = LlamaEngine(opener, chat, adapters=adapters, max_waiting=max_waiting, policy=policy)
+    return _with_adapter(engine, adapter, weights)
 
 
 def _load_base(provenance: dict[str, Any]) -> Any:
@@ -154,6 +162,13 @@ def _start(
     decoder.warm_up()
     below_gib = answer_settings(adapter).adaptive_below_gib
     engine = LocalEngine(decoder, chat, rank=rank, below_gib=below_gib, **options)
+    return _with_adapter(engine, adapter, weights)
+
+
+def _with_adapter(
+    engine: Answering, adapter: Path | None, weights: dict[str, tuple[Tensor, Tensor]] | None
+) -> Answering:
+    """Give an engine its adapter, if it has one, as the model that answers by default."""
     if adapter is not None and weights is not None:
         try:
             _add(engine, TUNED, weights, adapter)
@@ -164,7 +179,7 @@ def _start(
     return engine
 
 
-def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
+def add_adapter(engine: LocalEngine | LlamaEngine, name: str, folder: Path) -> None:
     """Let a running engine answer with one adapter more.
 
     Args:
@@ -189,7 +204,10 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
 
 
 def _add(
-    engine: LocalEngine, name: str, weights: dict[str, tuple[Tensor, Tensor]], folder: Path
+    engine: LocalEngine | LlamaEngine,
+    name: str,
+    weights: dict[str, tuple[Tensor, Tensor]],
+    folder: Path,
 ) -> None:
     try:
         engine.add(name, weights)

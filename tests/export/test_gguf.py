@@ -4,11 +4,13 @@ import importlib.util
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from copy import deepcopy
-from ctypes import c_int32
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,17 +27,21 @@ from fitbot.__main__ import main
 from fitbot.base_model import gguf_file
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.decoders.llama_decoder import LlamaDecoder
-from fitbot.generation.loading import open_llama_engine
+from fitbot.generation.llama_engine import LlamaEngine
+from fitbot.generation.llama_models import LlamaModels, score_forced
+from fitbot.generation.loading import open_engine, open_llama_engine
 from fitbot.generation.merging import merge
+from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, load_tokenizer
+from fitbot.pairs.formats import Message
 from tests.conftest import ROOT, SYSTEM
 from tests.generation.test_engines import write_adapter
 from tests.tiny_model import MAX_LENGTH, chat_tokenizer
 
 gguf = pytest.importorskip("gguf")
-llama_cpp = pytest.importorskip("llama_cpp") if importlib.util.find_spec("llama_cpp") else None
-needs_llama = pytest.mark.skipif(llama_cpp is None, reason="needs llama.cpp")
+needs_llama = pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None, reason="needs llama.cpp"
+)
 
 STRINGS = [
     "How much protein do I need a day, at 70.5 kg?",
@@ -181,7 +187,7 @@ def test_without_llama_cpp_an_export_says_that_it_was_not_checked(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "llama_cpp" else find(name)
+        importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else find(name)
     )
 
     told = export_gguf(own, "f16")
@@ -244,15 +250,12 @@ PLAIN = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 DIGITS = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), PLAIN])
 
 
-def tokens_of_llama(file: Path, text: str, *, special: bool) -> list[int]:
-    options = llama_cpp.llama_model_default_params()
-    options.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(file).encode(), options)
-    vocabulary, raw = llama_cpp.llama_model_get_vocab(model), text.encode()
-    found = (c_int32 * 500)()
-    size = llama_cpp.llama_tokenize(vocabulary, raw, len(raw), found, 500, False, special)
-    llama_cpp.llama_model_free(model)
-    return list(found[:size])
+def tokens_of_llama(server: Any, text: str, *, special: bool) -> list[int]:
+    wanted = {"content": text, "add_special": False, "parse_special": special}
+    found: list[int] = httpx.post(f"{server.listening_address}/tokenize", json=wanted).json()[
+        "tokens"
+    ]
+    return found
 
 
 @needs_llama
@@ -271,23 +274,37 @@ def test_llama_cpp_makes_the_same_tokens_of_a_text(words: Any, tmp_path: Path) -
     chat = Chat(tokenizer, system_prompt=SYSTEM)
     network = small_llama(tokenizer)
     write(tmp_path / "base.gguf", network, chat, "f16")
+    import xllamacpp
+
+    options = xllamacpp.CommonParams()
+    options.model.path = str(tmp_path / "base.gguf")
+    options.verbosity, options.n_ctx, options.fit_params = 0, 256, False
+    server = xllamacpp.Server(options)
 
     for text in STRINGS:
-        found = tokens_of_llama(tmp_path / "base.gguf", text, special=False)
+        found = tokens_of_llama(server, text, special=False)
         assert found == tokenizer(text, add_special_tokens=False)["input_ids"]
     turns = [{"role": "user", "content": STRINGS[0]}]
     rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     expected = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     assert chat.end_of_turn_id in expected
-    assert tokens_of_llama(tmp_path / "base.gguf", rendered, special=True) == expected
+    assert tokens_of_llama(server, rendered, special=True) == expected
 
 
-# -- the decoder ----------------------------------------------------------------------------------
+# -- llama.cpp's answers --------------------------------------------------------------------------
+
+
+def scores(network: Any, ids: list[int], prompt: int) -> tuple[torch.Tensor, list[int]]:
+    """The log-prob of each token after the prompt, and the likeliest ones, as transformers says."""
+    with torch.no_grad():
+        logps = network(input_ids=torch.tensor([ids])).logits[0, prompt - 1 : -1].log_softmax(-1)
+    own = logps.gather(-1, torch.tensor(ids[prompt:])[:, None])[:, 0]
+    return own, logps.argmax(-1).tolist()
 
 
 @needs_llama
 @pytest.mark.parametrize("architecture", ["qwen3", "llama"])
-def test_logits_are_the_networks_with_adapters_and_without(
+def test_log_probs_are_the_networks_with_adapters_and_without(
     network: Any, chat: Chat, tmp_path: Path, architecture: str
 ) -> None:
     plain = network if architecture == "qwen3" else small_llama(chat.tokenizer)
@@ -303,44 +320,46 @@ def test_logits_are_the_networks_with_adapters_and_without(
     merge(tuned, weights)
     ids = torch.randint(0, 250, (640,), generator=torch.Generator().manual_seed(0)).tolist()
     write(tmp_path / "base.gguf", plain, chat, "f32")
-    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=3, context=700, ranks=8)
-    decoder.adapt(slice(4, 8), weights)
-    with torch.no_grad():
-        base, other = (net(input_ids=torch.tensor([ids])).logits[0] for net in (plain, tuned))
-    assert (base - other).abs().max() > 1
+    opener = LlamaModels(tmp_path / "base.gguf", plain.config, chat, "f32", slots=3, context=700)
+    servers = opener.open(), opener.open(weights)
+    opener.close()
 
-    # A prompt longer than llama.cpp takes at once; slots apart; two models in a step.
-    torch.testing.assert_close(decoder.prefill(2, ids[:600], None), base[599], atol=1e-3, rtol=0)
-    first = decoder.prefill(0, ids[:10], slice(4, 8))
-    torch.testing.assert_close(first, other[9], atol=1e-3, rtol=0)
-    for n in range(10):
-        tokens, lengths = torch.tensor([ids[600 + n], ids[10 + n]]), [600 + n, 10 + n]
-        found = decoder.step(tokens, [2, 0], lengths, [None, slice(4, 8)])
-        expected = torch.stack([base[lengths[0]], other[lengths[1]]])
-        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
-    decoder.adapt(slice(4, 8), {})
-    assert torch.equal(
-        decoder.prefill(0, ids[:10], slice(4, 8)), decoder.prefill(1, ids[:10], None)
-    )
+    # A prompt longer than llama.cpp takes at once, and a short one; in turns by both servers.
+    for length in (600, 10):
+        told = []
+        for server, net in zip(servers, (plain, tuned), strict=True):
+            expected, likeliest = scores(net, ids[: length + 10], length)
+            found = score_forced(server, ids[:length], ids[length : length + 10])
+            told.append(torch.tensor([own for own, _ in found]))
+            torch.testing.assert_close(told[-1], expected, atol=1e-3, rtol=0)
+            assert [token for _, token in found] == likeliest
+        assert (told[0] - told[1]).abs().max() > 0.5
 
 
 @needs_llama
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
-def test_quantised_rows_do_not_depend_on_their_neighbours(
+def test_quantised_answers_do_not_depend_on_who_else_asks(
     network: Any, chat: Chat, tmp_path: Path, kind: Any
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, kind)
-    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=6, context=64)
+    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=6, context=64)
+    engine = LlamaEngine(opener, chat)
 
-    def logits(slots: list[int]) -> torch.Tensor:
-        for slot in slots:
-            decoder.prefill(slot, list(range(10 * slot, 10 * slot + 12)), None)
-        tokens = torch.tensor([7 + slot for slot in slots])
-        return decoder.step(tokens, slots, [12] * len(slots), [None] * len(slots))
+    def logprobs(numbers: list[int]) -> list[list[float]]:
+        streams = [
+            engine.submit(
+                list(range(10 * number, 10 * number + 12)),
+                Sampling(max_new_tokens=20, temperature=0.9, seed=number, logprobs=0),
+            )
+            for number in numbers
+        ]
+        return [[one.logprob for chunk in stream for one in chunk.logprobs] for stream in streams]
 
-    alone = logits([2])[0]
-    assert torch.equal(logits([5, 2, 0])[1], alone)
-    assert torch.equal(logits([0, 1, 2, 3, 4, 5])[2], alone)
+    alone = logprobs([2])[0]
+    assert len(alone) > 1
+    assert logprobs([5, 2, 0])[1] == alone
+    assert logprobs([0, 1, 2, 3, 4, 5])[2] == alone
+    engine.close()
 
 
 @needs_llama
@@ -348,22 +367,94 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, "f32")
-    decoder = LlamaDecoder(tmp_path / "base.gguf", slots=1, context=64, ranks=4)
-    decoder.adapt(slice(0, 4), {"0.q_proj": (noise(4, 128), noise(128, 4))})
-    before = decoder.prefill(0, [1, 2, 3], slice(0, 4))
+    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, "f32", slots=1, context=64)
+    engine = LlamaEngine(opener, chat, adapters=2)
+    engine.add("good", {"0.q_proj": (noise(4, 128), noise(128, 4))})
+
+    def answer() -> str:
+        stream = engine.submit([1, 2, 3], Sampling(max_new_tokens=9, temperature=0), model="good")
+        return "".join(chunk.text for chunk in stream)
+
+    before = answer()
 
     for weights in (
         {"9.q_proj": (noise(4, 128), noise(128, 4))},
         {"0.q_proj": (noise(4, 64), noise(128, 4))},
     ):
         with pytest.raises(ConfigError, match=r"llama\.cpp refuses the adapter: .*attn_q"):
-            decoder.adapt(slice(0, 4), weights)
+            engine.add("bad", weights)
 
-    assert torch.equal(decoder.prefill(0, [1, 2, 3], slice(0, 4)), before)
+    assert engine.models == ("base", "good")
+    assert answer() == before
+    engine.close()
 
 
 @needs_llama
-def test_files_that_are_missing_changed_or_damaged_are_refused(own: Path) -> None:
+@pytest.mark.parametrize("kind", ["f32", "q8_0"])
+def test_llama_cpp_answers_in_silence_and_leaves_nothing_behind(
+    network: Any, chat: Chat, tmp_path: Path, kind: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "base.gguf", network, chat, kind)
+    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=2, context=512)
+    engine = LlamaEngine(opener, chat, adapters=1)
+    folder = Path(engine.servers["base"].listening_address.removeprefix("unix://")).parent
+    engine.add("second", {"0.q_proj": (noise(4, 128), noise(128, 4))})
+    assert folder.stat().st_mode & 0o077 == 0  # nobody else on the machine can ask there
+
+    answers = [
+        engine.submit([1, 2, 3], Sampling(max_new_tokens=400, seed=1), model=model)
+        for model in ("base", "second", "base")
+    ]
+    engine.remove("second")
+    next(iter(answers[0]))
+    answers[0].cancel()
+    reasons = [list(answer)[-1].finish_reason for answer in answers]
+    engine.close()
+
+    assert reasons[0] == "cancelled"
+    assert set(reasons[1:]) <= {"stop", "length"}
+    assert not folder.exists()
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_llama
+def test_tokens_seen_before_are_penalised_as_by_the_embedded_engine(own: Path) -> None:
+    export_gguf(own, "f32")
+    sampling = Sampling(max_new_tokens=30, temperature=0, repetition_penalty=1.5)
+    told = []
+    for open_it in (open_engine, open_llama_engine):
+        engine: Any = open_it(own, slots=1, context=256)
+        stream = engine.submit([Message("user", "Is tofu vegan?")], sampling)
+        told.append("".join(chunk.text for chunk in stream))
+        engine.close()
+
+    assert told[0] == told[1] != ""
+
+
+@needs_llama
+def test_llama_cpp_may_come_before_torch_and_be_left_in_the_middle(own: Path) -> None:
+    export_gguf(own, "f32")
+    code = f"""
+import xllamacpp, torch
+from pathlib import Path
+from fitbot.generation.loading import open_engine, open_llama_engine
+from fitbot.generation.messages import Sampling
+torch.randn(512, 512) @ torch.randn(512, 512)
+engine = open_llama_engine(Path({str(own)!r}), slots=2, context=256)
+stream = engine.submit([1, 2, 3], Sampling(max_new_tokens=9, temperature=0))
+print("".join(chunk.text for chunk in stream).encode())
+torch.randn(512, 512) @ torch.randn(512, 512)
+engine.submit([1, 2, 3], Sampling(max_new_tokens=200))  # nobody waits for it: the process ends
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("b'")
+
+
+@needs_llama
+def test_files_that_are_missing_changed_or_damaged_are_refused(
+    own: Path, network: Any, chat: Chat
+) -> None:
     with pytest.raises(AdapterError, match=r"write them with fitbot export .* --gguf q8_0"):
         open_llama_engine(own)
     with pytest.raises(AdapterError, match="the embedded model has no GGUF files yet"):
@@ -377,9 +468,13 @@ def test_files_that_are_missing_changed_or_damaged_are_refused(own: Path) -> Non
     file.unlink()
     with pytest.raises(AdapterError, match=r"base\.gguf is not the file that was exported"):
         open_llama_engine(own)
+    size: dict[str, Any] = {"slots": 1, "context": 64}
     file.write_bytes(whole[:5000])
     with pytest.raises(ConfigError, match=r"base\.gguf cannot be opened by llama\.cpp: ."):
-        LlamaDecoder(file, slots=1, context=64)
+        LlamaModels(file, network.config, chat, "q8_0", **size).open()
+    file.write_bytes(whole.replace(b"split.no", b"split.of"))
+    with pytest.raises(ConfigError, match=r"by an earlier fitbot; write it again with fitbot"):
+        LlamaModels(file, network.config, chat, "q8_0", **size)
 
 
 # -- the commands ---------------------------------------------------------------------------------

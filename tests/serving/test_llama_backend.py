@@ -9,7 +9,7 @@ from fitbot.__main__ import main
 from tests.serve_fixtures import Start
 from tests.serving.test_real_engine import write_export
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("xllamacpp")
 
 
 def test_the_files_of_an_export_are_served_by_llama_cpp(start: Start, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Token ids → logits of many requests at once: in PyTorch, by CUDA graphs, by llama.cpp."""
+"""Token ids → logits of many requests at once: in PyTorch, or by CUDA graphs."""
