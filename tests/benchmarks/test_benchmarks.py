@@ -49,6 +49,7 @@ def test_clients_tell_failures_apart(server: ServerProcess) -> None:
     assert [answer.tokens for answer in answers] == [20, 0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_server_is_soaked(base: str, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     options = f"--model {base} --streams 1 --new 6 --requests 1 --soak 1 --places 2 --out {out}"
@@ -74,6 +75,7 @@ def test_no_question_is_asked_twice() -> None:
     assert len({number("Is tofu vegan?") for _ in range(100)}) == 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("openai") is None, reason="transformers serve asks it")
 def test_another_server_reads_the_same_prompt(base: str, tmp_path: Path) -> None:
     out = tmp_path / "result.json"

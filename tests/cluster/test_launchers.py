@@ -98,6 +98,7 @@ def test_an_error_of_this_process_is_not_a_lost_one() -> None:
     assert is_lost(torch.distributed.DistNetworkError("connection refused"))
 
 
+@pytest.mark.slow
 def test_two_tasks_of_slurm_are_one_fit(base: str, tmp_path: Path) -> None:
     """Under srun by hand: its variables are all that it gives a process."""
     with socket.socket() as free:

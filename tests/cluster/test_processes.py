@@ -153,6 +153,7 @@ def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
     assert len(rows) == 1
 
 
+@pytest.mark.slow
 def test_a_step_is_one_sum_over_processes(base: str, tmp_path: Path) -> None:
     script, counts = tmp_path / "counts.py", tmp_path / "counts.json"
     script.write_text(COUNTS)
@@ -169,12 +170,14 @@ def test_a_step_is_one_sum_over_processes(base: str, tmp_path: Path) -> None:
     assert steps[2:] == 6 * [["all_reduce"]]
 
 
+@pytest.mark.slow
 def test_processes_draw_numbers_of_their_own(two: Path) -> None:
     first, second = last(two)["callbacks"]["RandomState"]["processes"]
 
     assert not torch.equal(first["torch"], second["torch"])
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_a_process_goes_on_as_if_it_had_not(
     base: str, two: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +199,7 @@ def test_a_run_that_lost_a_process_goes_on_as_if_it_had_not(
         assert summary(tmp_path / "quickstart")[name] == summary(two)[name], name
 
 
+@pytest.mark.slow
 def test_one_process_may_go_on_where_two_were_and_says_what_differs(
     base: str, two: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +212,7 @@ def test_one_process_may_go_on_where_two_were_and_says_what_differs(
     assert summary(two)["steps"] == 15
 
 
+@pytest.mark.slow
 def test_predictions_of_two_processes_are_those_of_one(base: str, tmp_path: Path) -> None:
     data = {"data.test_path": ROOT / "data" / "fitness_val.json", "data.test_limit": 5}
     lines = {}
@@ -232,6 +237,7 @@ def test_predictions_of_two_processes_are_those_of_one(base: str, tmp_path: Path
         assert other == pytest.approx(one, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_strategy_that_reduces_gradients_itself_is_refused(base: str, tmp_path: Path) -> None:
     # In a process of its own: it forms a group before it is refused.
     lightnings = {"trainer.strategy": "ddp_find_unused_parameters_true"}

@@ -36,6 +36,7 @@ def sharded(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(base, tmp_path_factory.mktemp("sharded"), processes=2, **settings)
 
 
+@pytest.mark.slow
 def test_a_shared_base_teaches_what_a_whole_one_does(
     base: str, sharded: Path, tmp_path: Path
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_shared_base_teaches_what_a_whole_one_does(
     assert "in parts over 2 processes" in (sharded / "fit.log").read_text()
 
 
+@pytest.mark.slow
 def test_its_checkpoint_is_the_adapter_and_goes_on_in_one_process(base: str, sharded: Path) -> None:
     weights = last(sharded)["state_dict"]
     assert weights

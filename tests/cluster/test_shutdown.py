@@ -46,7 +46,7 @@ def assert_lost(said: str) -> None:
     assert last.endswith("--ckpt_path last goes on from the latest checkpoint. (NCCL: GONE)")
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
     base: str, tmp_path: Path, processes: int
 ) -> None:
@@ -76,6 +76,7 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_only_a_fit_is_said_to_go_on(base: str) -> None:
     script = """
 import os, signal, sys
@@ -93,6 +94,7 @@ sys.exit(main())
     assert "told to end (SIGTERM)\n" in said
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_for_a_lost_one_can_be_told_to_end() -> None:
     waiting = start(sys.executable, "-c", WAITS.format(setting=""))
     assert waiting.stdout is not None
@@ -103,6 +105,7 @@ def test_a_process_that_waits_for_a_lost_one_can_be_told_to_end() -> None:
     assert waiting.wait(timeout=60) == 128 + signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_what_nccl_knows_of_a_lost_process_is_said_and_ends_the_one_that_waits() -> None:
     waiting = start(
         sys.executable, "-c", WAITS.format(setting="shutdown.nccl_error = lambda: 'NCCL: GONE'")

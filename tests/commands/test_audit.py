@@ -148,6 +148,7 @@ def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
     assert f"{audit['cost']['trained']:,} tokens trained on" in page
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_json_in_every_process(
     tmp_path: Path, clean: list[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert (run / "last.ckpt").stat().st_size < 8_000_000  # adapter and optimizer, never the base
 
 
+@pytest.mark.slow
 def test_a_short_run_prefers_right_answers_to_questions_it_has_not_seen(tmp_path: Path) -> None:
     options = ("--data.train_limit", "448", "--data.val_limit", "160", "--trainer.max_epochs", "1")
 
@@ -192,6 +193,7 @@ def test_validate_and_predict_measure_the_checkpoint_alike(
     assert "step" not in shown  # it is the checkpoint's, which measuring does not count
 
 
+@pytest.mark.slow
 def test_resuming_by_last_goes_on_in_the_runs_folder(tmp_path: Path) -> None:
     """Killed after step 3 of 4 in another process, resumed here: the unbroken run's weights."""
     every_step = ("--run.save_every_n_steps", "1", "--model.reference", "cached")

@@ -131,6 +131,7 @@ def test_sums_are_right(files: dict[str, list[Pair]]) -> None:
     assert checked > 600
 
 
+@pytest.mark.slow
 def test_the_build_gives_the_same_bytes(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(DATA / "build"), str(tmp_path)], check=True)
 

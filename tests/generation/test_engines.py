@@ -459,6 +459,7 @@ def test_logits_are_the_networks_in_any_slot(
     network.to("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, device: str) -> None:
     graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
@@ -490,6 +491,7 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
     network.to("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     network: Any, adapter: Path, device: str

@@ -180,6 +180,7 @@ def test_damage_is_told(chat: Chat, tmp_path: Path) -> None:
         open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_processes_encode_what_one_does(
     chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_request_that_kills_the_worker_gets_an_answer_and_so_do_the_others(sta
     assert_serves(server)
 
 
+@pytest.mark.slow
 def test_worker_stopped_for_a_while(start: Start) -> None:
     server = start("--request_seconds=2")
     worker = server.worker
@@ -123,6 +124,7 @@ def test_worker_stopped_for_a_while(start: Start) -> None:
     assert server.metric("fitbot_worker_restarts_total") == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_ends_the_server(start: Start) -> None:
     server = start()
     processes = server.processes()
@@ -269,6 +271,7 @@ def test_sigkill_leaves_nothing_behind_and_the_port_is_free(start: Start, victim
     assert_serves(again)
 
 
+@pytest.mark.slow
 def test_restart_on_the_same_port_with_connections_open(start: Start) -> None:
     server = start()
     with httpx.Client(base_url=server.url) as client:
@@ -325,6 +328,7 @@ def test_a_client_that_leaves_within_its_body(start: Start) -> None:
     assert server.metric('fitbot_requests_total{route="/predict/",code="500"') == 0
 
 
+@pytest.mark.slow
 def test_a_burst_leaves_no_request_behind(start: Start) -> None:
     server = start("--rate_per_minute=100000", "--max_in_flight_per_key=64")
     with ThreadPoolExecutor(80) as pool:

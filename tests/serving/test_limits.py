@@ -142,6 +142,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error_event(start: Start) -> 
     assert text.endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.slow
 def test_headers_that_never_end_and_bodies_that_never_come(start: Start) -> None:
     server = start("--receive_seconds=1")
     head = b"POST /predict/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -159,6 +160,7 @@ def test_headers_that_never_end_and_bodies_that_never_come(start: Start) -> None
         assert received or not expected
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_holds_up_nobody(start: Start) -> None:
     server = start("--send_seconds=1", "--max_new_tokens=200000", FITBOT_TOY="0.0001")
     fields = {"stream": True, "max_tokens": 200_000}

@@ -12,6 +12,7 @@ from tests.serve_fixtures import Start
 from tests.serving.test_real_engine import write_export
 
 
+@pytest.mark.slow
 def test_the_merged_model_alone_is_served_and_the_log_says_what_merging_kept(
     start: Start, tmp_path: Path
 ) -> None:

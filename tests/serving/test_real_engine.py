@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from fitbot.export.adapter import export_adapter
 from fitbot.generation.loading import open_engine
@@ -66,6 +67,7 @@ def test_another_server_answers_through_this_one(server: ServerProcess, start: S
     assert [model["id"] for model in models[1]] == [model["id"] for model in models[0]]
 
 
+@pytest.mark.slow
 def test_an_adapter_is_added_to_the_real_engine_and_is_there_after_a_restart(
     start: Start, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ pytest.importorskip("schemathesis")
 SCHEMATHESIS = Path(sys.executable).parent / "st"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("paths", "excluded"),
     [

@@ -31,6 +31,7 @@ def outputs_of(notebook: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_it_runs_where_nothing_is_there_and_then_finds_the_run_it_made(
     committed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,9 @@ def test_the_bounds_of_a_view_are_the_dense_mask(device: torch.device) -> None:
     assert torch.equal(packed_attention.visible_mask(visible), attention_mask(pair_index, part))
 
 
-@pytest.mark.parametrize("head_size", [16, 64, 128])
+@pytest.mark.parametrize(
+    "head_size", [16, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 128))]
+)
 def test_attention_and_its_gradients_are_those_of_the_dense_mask(
     device: torch.device, head_size: int
 ) -> None:
