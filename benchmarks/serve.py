@@ -47,7 +47,7 @@ from train import command_line, describe_machine
 
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
-from fitbot.generation.llama_engine import LlamaEngine
+from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
 from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.loading import decoder_for, open_engine, precision_for
 from fitbot.generation.messages import BASE, TUNED, Sampling
@@ -141,7 +141,6 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
     started = time.perf_counter()
     chat = Chat(load_tokenizer(args.model))
     size = {"slots": max(args.streams), "context": 2048}
-    engine: LocalEngine | LlamaEngine
     if args.llama:
         report["precision"] = args.llama
         engine = _llama_engine(model, chat, args.llama, **size)
@@ -163,12 +162,13 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
     engine.close()
 
 
-def _llama_engine(model: Any, chat: Chat, kind: Kind, **size: int) -> LlamaEngine:
+def _llama_engine(model: Any, chat: Chat, kind: Kind, **size: int) -> LocalEngine:
     scratch = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, scratch)  # adding an adapter opens the file once more
     file = Path(scratch) / "base.gguf"
     write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
-    return LlamaEngine(LlamaModels(file, model.config, chat, kind, **size), chat, adapters=1)
+    decoder = LlamaDecoder(LlamaModels(file, model.config, chat, kind, **size), adapters=1)
+    return LocalEngine(decoder, chat, rank=LARGEST_RANK)
 
 
 def _idle_adapter(model: Any, rank: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -26,12 +26,10 @@ from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.messages import FinishReason
+from fitbot.generation.sampling import Drawn
 from fitbot.pairs.chat import Chat
 
 _ERRORS = 1  # of llama.cpp's levels of log lines
-
-# A token, its log-probability, and the likeliest tokens with theirs; these only if asked for.
-Told = tuple[int, float | None, list[tuple[int, float]]]
 
 
 class LlamaModels:
@@ -129,7 +127,7 @@ class LlamaModels:
 
 
 def ask(
-    server: Any, wanted: dict[str, Any], take: Callable[[list[Told], FinishReason | None], bool]
+    server: Any, wanted: dict[str, Any], take: Callable[[list[Drawn], FinishReason | None], bool]
 ) -> None:
     """Let a server answer; returns when the answer is complete or was stopped.
 
@@ -180,20 +178,22 @@ def score_forced(server: Any, prompt: list[int], answer: list[int]) -> list[tupl
             "logit_bias": [[token, 1e6]],  # it is drawn; log-probs are those without the bias
         }
 
-        def take(told: list[Told], _: FinishReason | None) -> bool:
-            found.extend((own, top[0][0]) for _, own, top in told if own is not None)
+        def take(tokens: list[Drawn], _: FinishReason | None) -> bool:
+            found.extend((own, top[0][0]) for _, own, top in tokens if own is not None)
             return False
 
         ask(server, wanted, take)
     return found
 
 
-def _tokens(choice: dict[str, Any]) -> list[Told]:
-    """Read a chunk: the tokens' numbers, or more of them if there is more."""
+def _tokens(choice: dict[str, Any]) -> list[Drawn]:
+    """Read a chunk: the tokens' numbers, and their log-probabilities if they were asked for."""
     if choice["logprobs"] is None:
-        return [(int(number), None, []) for number in choice["text"].split(",") if number]
+        return [Drawn(int(number), None, []) for number in choice["text"].split(",") if number]
     return [
-        (one["id"], one["logprob"], [(top["id"], top["logprob"]) for top in one["top_logprobs"]])
+        Drawn(
+            one["id"], one["logprob"], [(top["id"], top["logprob"]) for top in one["top_logprobs"]]
+        )
         for one in choice["logprobs"]["content"]
     ]
 

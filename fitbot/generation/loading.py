@@ -1,7 +1,7 @@
 """Opens an engine: base model, decoder, engine, and the exported adapter that it answers with."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
+from fitbot.generation.decoders.decoder import Decoder
+from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
 from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
-from fitbot.generation.llama_engine import LlamaEngine
 from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
@@ -27,8 +28,6 @@ _LONE_RANK = 16  # largest of adapters that an engine without one of its own may
 _CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
 _SLOTS = {"cpu": 16, "cuda": 128, "llama": 8}
 _SMALL = 100_000_000  # parameters below which 8 bits save no time
-
-Answering = TypeVar("Answering", LocalEngine, LlamaEngine)
 
 
 def open_engine(
@@ -96,7 +95,7 @@ def open_llama_engine(
     max_waiting: int = 64,
     more_adapters: int = 0,
     policy: BudgetRule = "room",
-) -> LlamaEngine:
+) -> LocalEngine:
     """Start answering with the files that `fitbot export --gguf` wrote, on a CPU by llama.cpp.
 
     The adapter is kept beside the weights, as in `open_engine`, whose arguments these are. Base and
@@ -116,7 +115,7 @@ def open_llama_engine(
     check_files(adapter, files["sha256"])
     weights = read_adapter(adapter) if ADAPTER_FILE in files["sha256"] else None
     chat = _load_chat(provenance)
-    opener = LlamaModels(
+    models = LlamaModels(
         adapter / BASE_FILE,
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
         chat,
@@ -124,9 +123,10 @@ def open_llama_engine(
         slots=slots or _SLOTS["llama"],
         context=context,
     )
-    adapters = more_adapters + (weights is not None)
-    engine = LlamaEngine(opener, chat, adapters=adapters, max_waiting=max_waiting, policy=policy)
-    return _with_adapter(engine, adapter, weights)
+    decoder = LlamaDecoder(models, adapters=more_adapters + (weights is not None))
+    return _start(
+        decoder, chat, adapter, weights, LARGEST_RANK, max_waiting=max_waiting, policy=policy
+    )
 
 
 def _load_base(provenance: dict[str, Any]) -> Any:
@@ -145,7 +145,7 @@ def _load_chat(provenance: dict[str, Any]) -> Chat:
 
 
 def _start(
-    decoder: TorchDecoder,
+    decoder: Decoder,
     chat: Chat,
     adapter: Path | None,
     weights: dict[str, tuple[Tensor, Tensor]] | None,
@@ -157,18 +157,11 @@ def _start(
     Args:
         decoder, chat, rank, options: See `LocalEngine`.
         adapter: Its folder, which has the run's settings; None for the embedded model.
-        weights: The adapter's, see `TorchDecoder.adapt`; None if there is none, or it is merged.
+        weights: The adapter's, see `Decoder.adapt`; None if there is none, or it is merged.
     """
     decoder.warm_up()
     below_gib = answer_settings(adapter).adaptive_below_gib
     engine = LocalEngine(decoder, chat, rank=rank, below_gib=below_gib, **options)
-    return _with_adapter(engine, adapter, weights)
-
-
-def _with_adapter(
-    engine: Answering, adapter: Path | None, weights: dict[str, tuple[Tensor, Tensor]] | None
-) -> Answering:
-    """Give an engine its adapter, if it has one, as the model that answers by default."""
     if adapter is not None and weights is not None:
         try:
             _add(engine, TUNED, weights, adapter)
@@ -179,7 +172,7 @@ def _with_adapter(
     return engine
 
 
-def add_adapter(engine: LocalEngine | LlamaEngine, name: str, folder: Path) -> None:
+def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
     """Let a running engine answer with one adapter more.
 
     Args:
@@ -204,10 +197,7 @@ def add_adapter(engine: LocalEngine | LlamaEngine, name: str, folder: Path) -> N
 
 
 def _add(
-    engine: LocalEngine | LlamaEngine,
-    name: str,
-    weights: dict[str, tuple[Tensor, Tensor]],
-    folder: Path,
+    engine: LocalEngine, name: str, weights: dict[str, tuple[Tensor, Tensor]], folder: Path
 ) -> None:
     try:
         engine.add(name, weights)

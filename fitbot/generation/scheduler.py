@@ -1,4 +1,4 @@
-"""The embedded engine: one thread that answers many requests at once with fitbot's own decoder.
+"""The embedded engine: one thread that answers many requests at once with a decoder.
 
 A request's life:
 
@@ -12,6 +12,7 @@ A request's life:
 On a GPU, the tokens of step N go out to clients while step N+1 runs.
 """
 
+import atexit
 import logging
 import re
 import secrets
@@ -34,7 +35,7 @@ from fitbot.errors import (
     RequestError,
     RoomError,
 )
-from fitbot.generation.decoders.torch_decoder import TorchDecoder
+from fitbot.generation.decoders.decoder import Decoder, PendingTokens
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -46,7 +47,7 @@ from fitbot.generation.messages import (
     TokenLogprob,
     Usage,
 )
-from fitbot.generation.sampling import Draw, Drawn, Pending
+from fitbot.generation.sampling import Draw, Drawn
 from fitbot.generation.token_budget import BudgetRule, answer_budget
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
@@ -90,7 +91,7 @@ class RequestState:
         return None
 
 
-InFlight = tuple[list[RequestState], Pending]  # requests, and the tokens being drawn for them
+InFlight = tuple[list[RequestState], PendingTokens]  # requests, and the tokens being drawn for them
 
 
 class LocalEngine:
@@ -98,7 +99,7 @@ class LocalEngine:
 
     def __init__(
         self,
-        decoder: TorchDecoder,
+        decoder: Decoder,
         chat: Chat,
         *,
         name: str = BASE,
@@ -110,7 +111,7 @@ class LocalEngine:
         """Start answering.
 
         Args:
-            decoder: Weights and cache.
+            decoder: Weights and cache; the engine closes it.
             chat: Renders conversations as in training.
             name: What requests call the decoder's weights without an adapter.
             rank: Largest rank of an adapter; the decoder has room for one every so many ranks.
@@ -135,6 +136,8 @@ class LocalEngine:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name="fitbot-engine", daemon=True)
         self._thread.start()
+        # A thread that Python ends within a library's code may abort the process.
+        atexit.register(self.close)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -191,7 +194,7 @@ class LocalEngine:
 
         Args:
             name: What requests call it.
-            weights: See `TorchDecoder.adapt`.
+            weights: See `Decoder.adapt`.
 
         Raises:
             RequestError: The name is taken, or is none.
@@ -262,6 +265,7 @@ class LocalEngine:
         with self._changed:
             self._closed = True
             self._changed.notify()
+        atexit.unregister(self.close)
         self._thread.join()
 
     def _check_open(self) -> None:
@@ -314,6 +318,7 @@ class LocalEngine:
             request.stream.put(Chunk(finish_reason=reason, usage=request.usage(), error=self._dead))
         for _, done in tasks:
             done.set_exception(EngineError(self.health()))
+        self.decoder.close()
 
     def _wait(self) -> bool:
         """Wait for work; False once the engine is closed."""
@@ -419,6 +424,7 @@ class LocalEngine:
             if request.slot >= 0:
                 self._active.remove(request)
                 self._free.append(request.slot)
+                self.decoder.release(request.slot)
             else:
                 self._waiting.remove(request)
         text += request.text.finish()

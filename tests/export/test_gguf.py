@@ -27,11 +27,12 @@ from fitbot.__main__ import main
 from fitbot.base_model import gguf_file
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.llama_engine import LlamaEngine
+from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
 from fitbot.generation.llama_models import LlamaModels, score_forced
 from fitbot.generation.loading import open_engine, open_llama_engine
 from fitbot.generation.merging import merge
 from fitbot.generation.messages import Sampling
+from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.pairs.formats import Message
 from tests.conftest import ROOT, SYSTEM
@@ -343,7 +344,7 @@ def test_quantised_answers_do_not_depend_on_who_else_asks(
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, kind)
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=6, context=64)
-    engine = LlamaEngine(opener, chat)
+    engine = LocalEngine(LlamaDecoder(opener), chat)
 
     def logprobs(numbers: list[int]) -> list[list[float]]:
         streams = [
@@ -368,7 +369,7 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, "f32")
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, "f32", slots=1, context=64)
-    engine = LlamaEngine(opener, chat, adapters=2)
+    engine = LocalEngine(LlamaDecoder(opener, adapters=2), chat, rank=LARGEST_RANK)
     engine.add("good", {"0.q_proj": (noise(4, 128), noise(128, 4))})
 
     def answer() -> str:
@@ -396,8 +397,9 @@ def test_llama_cpp_answers_in_silence_and_leaves_nothing_behind(
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, kind)
     opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=2, context=512)
-    engine = LlamaEngine(opener, chat, adapters=1)
-    folder = Path(engine.servers["base"].listening_address.removeprefix("unix://")).parent
+    decoder = LlamaDecoder(opener, adapters=1)
+    engine = LocalEngine(decoder, chat, rank=LARGEST_RANK)
+    folder = Path(decoder.servers[None].listening_address.removeprefix("unix://")).parent
     engine.add("second", {"0.q_proj": (noise(4, 128), noise(128, 4))})
     assert folder.stat().st_mode & 0o077 == 0  # nobody else on the machine can ask there
 

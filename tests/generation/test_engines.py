@@ -28,7 +28,6 @@ from fitbot.errors import (
 from fitbot.export.gguf import export_gguf
 from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.engine import Engine, Stream
-from fitbot.generation.llama_engine import LlamaEngine
 from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
 from fitbot.generation.messages import Chunk, Sampling
 from fitbot.generation.remote import RemoteEngine
@@ -41,7 +40,6 @@ from tests.generation.openai_stub import serving
 needs_llama = pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None, reason="needs llama.cpp"
 )
-InProcess = LocalEngine | LlamaEngine
 OPENERS = [
     pytest.param(open_engine, id="local"),
     pytest.param(open_llama_engine, id="llama", marks=needs_llama),
@@ -105,7 +103,7 @@ def with_gguf(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def llama(with_gguf: Path) -> Iterator[LlamaEngine]:
+def llama(with_gguf: Path) -> Iterator[LocalEngine]:
     engine = open_llama_engine(with_gguf, slots=4, context=512, max_waiting=3)
     yield engine
     engine.close()
@@ -127,23 +125,23 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def behind(engine: Engine, request: pytest.FixtureRequest) -> InProcess:
+def behind(engine: Engine, request: pytest.FixtureRequest) -> LocalEngine:
     """The engine that computes what `engine` answers."""
-    if isinstance(engine, InProcess):
+    if isinstance(engine, LocalEngine):
         return engine
     local: LocalEngine = request.getfixturevalue("local")
     return local
 
 
 @pytest.fixture(params=["local", pytest.param("llama", marks=needs_llama)])
-def embedded(request: pytest.FixtureRequest) -> InProcess:
+def embedded(request: pytest.FixtureRequest) -> LocalEngine:
     """Whatever answers in this process."""
-    engine: InProcess = request.getfixturevalue(request.param)
+    engine: LocalEngine = request.getfixturevalue(request.param)
     return engine
 
 
 def replace_computing(
-    engine: InProcess, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]
 ) -> None:
     """Have an engine call something each time before it computes."""
 
@@ -154,14 +152,7 @@ def replace_computing(
 
         return computing
 
-    if isinstance(engine, LocalEngine):
-        monkeypatch.setattr(engine.decoder, "advance", calling(engine.decoder.advance))
-        return
-    servers = {
-        name: SimpleNamespace(handle_completions=calling(server.handle_completions))
-        for name, server in engine.servers.items()
-    }
-    monkeypatch.setattr(engine, "servers", servers)
+    monkeypatch.setattr(engine.decoder, "advance", calling(engine.decoder.advance))
 
 
 QUESTIONS = ["Is tofu vegan?", "How much protein do I need a day, at 70 kg?", "Hi!", "Sets? " * 20]
@@ -240,7 +231,7 @@ def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engin
 
 
 def test_too_many_are_turned_away_and_everybody_else_is_answered(
-    engine: Engine, behind: InProcess, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, behind: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
     while behind.stats().active:  # whom a client has left, before the server noticed
@@ -291,7 +282,7 @@ def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: s
 
 @pytest.mark.parametrize("open_it", OPENERS)
 def test_a_closed_engine_ends_what_it_began_and_takes_no_more(
-    open_it: Callable[..., InProcess], with_gguf: Path
+    open_it: Callable[..., LocalEngine], with_gguf: Path
 ) -> None:
     engine = open_it(with_gguf, slots=1, context=512)
     streams = [submit(engine, QUESTIONS[1], max_new_tokens=400) for _ in range(3)]
@@ -309,7 +300,7 @@ def test_a_closed_engine_ends_what_it_began_and_takes_no_more(
 
 @pytest.mark.parametrize("open_it", OPENERS)
 def test_when_the_engine_fails_everybody_hears_why(
-    open_it: Callable[..., InProcess], with_gguf: Path, monkeypatch: pytest.MonkeyPatch
+    open_it: Callable[..., LocalEngine], with_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_it(with_gguf, slots=1, context=512)
     assert engine.health() is None
@@ -355,7 +346,7 @@ def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **mor
 
 @pytest.mark.parametrize("model", ["fitbot", "base"])
 def test_greedy_answers_are_those_of_generate_token_for_token(
-    embedded: InProcess, base: str, adapter: Path, model: str
+    embedded: LocalEngine, base: str, adapter: Path, model: str
 ) -> None:
     expected = []
     for question in QUESTIONS:
@@ -375,7 +366,7 @@ def test_greedy_answers_are_those_of_generate_token_for_token(
     assert joined == expected
 
 
-def test_base_and_tuned_requests_are_answered_at_once(embedded: InProcess) -> None:
+def test_base_and_tuned_requests_are_answered_at_once(embedded: LocalEngine) -> None:
     models = ["fitbot", "base", "fitbot", "base"]
     alone = [text_of(ask(embedded, QUESTIONS[0], model)) for model in models]
 
@@ -387,7 +378,7 @@ def test_base_and_tuned_requests_are_answered_at_once(embedded: InProcess) -> No
 
 @pytest.mark.parametrize("open_it", OPENERS)
 def test_adapters_come_and_go_while_others_are_answered(
-    open_it: Callable[..., InProcess], with_gguf: Path, adapter: Path, tmp_path: Path
+    open_it: Callable[..., LocalEngine], with_gguf: Path, adapter: Path, tmp_path: Path
 ) -> None:
     engine = open_it(with_gguf, slots=2, context=512, more_adapters=1)
     before = text_of(ask(engine, QUESTIONS[1]))

@@ -26,6 +26,7 @@ from fitbot.base_model.architecture import (
     parts_of,
 )
 from fitbot.errors import ConfigError
+from fitbot.generation.decoders.decoder import Decoder
 from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
 from fitbot.generation.sampling import Draw, Pending, draw
 
@@ -54,10 +55,10 @@ class SlotState:
     last: Tensor  # (1,) the newest token, which is not in the cache yet
 
 
-class TorchDecoder:
+class TorchDecoder(Decoder):
     """Weights and cache, computed with in plain PyTorch."""
 
-    overlaps = False  # whether what was begun goes on while the caller does something else
+    overlaps = False
 
     @torch.inference_mode()
     def __init__(
@@ -99,9 +100,6 @@ class TorchDecoder:
         shape = (len(self.layers), slots, self.key_heads, context, self.head_size)
         # Never read before it is written; on a CPU it takes memory only as far as it is used.
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=self.device) for _ in "kv")
-
-    def warm_up(self) -> None:
-        """Do now what the first requests would wait for."""
 
     @torch.inference_mode()
     def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
