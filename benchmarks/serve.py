@@ -48,7 +48,6 @@ from train import command_line, describe_machine
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
-from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.loading import decoder_for, open_engine, precision_for
 from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.generation.scheduler import LocalEngine
@@ -167,7 +166,8 @@ def _llama_engine(model: Any, chat: Chat, kind: Kind, **size: int) -> LocalEngin
     atexit.register(shutil.rmtree, scratch)  # adding an adapter opens the file once more
     file = Path(scratch) / "base.gguf"
     write_base(file, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
-    decoder = LlamaDecoder(LlamaModels(file, model.config, chat, kind, **size), adapters=1)
+    decoder = LlamaDecoder(file, model.config, chat, kind, adapters=1, **size)
+    decoder.warm_up()
     return LocalEngine(decoder, chat, rank=LARGEST_RANK)
 
 

@@ -20,7 +20,7 @@ from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError
-from fitbot.generation.llama_models import LlamaModels, score_forced
+from fitbot.generation.decoders.llama_decoder import LlamaDecoder, score_forced
 from fitbot.generation.merging import TEXTS, Text, encode, merge
 from fitbot.pairs.chat import Chat, load_tokenizer
 
@@ -124,10 +124,10 @@ def drift_of(
     """
     texts = [encode(chat, question, answer) for question, answer in TEXTS]
     longest = max(len(prompt) + len(answer) for prompt, answer in texts)
-    opener = LlamaModels(file, model.config, chat, kind, slots=1, context=longest)
-    server = opener.open(weights)
-    found = [told for prompt, answer in texts for told in score_forced(server, prompt, answer)]
-    opener.close()
+    decoder = LlamaDecoder(file, model.config, chat, kind, slots=1, context=longest)
+    server = decoder.open(weights)
+    found = [one for prompt, answer in texts for one in score_forced(server, prompt, answer)]
+    decoder.close()
     if weights is not None:
         merge(model, weights)
     expected = _score_network(model, texts)

@@ -17,7 +17,6 @@ from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
 from fitbot.generation.decoders.decoder import Decoder
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
 from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
-from fitbot.generation.llama_models import LlamaModels
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
@@ -115,15 +114,15 @@ def open_llama_engine(
     check_files(adapter, files["sha256"])
     weights = read_adapter(adapter) if ADAPTER_FILE in files["sha256"] else None
     chat = _load_chat(provenance)
-    models = LlamaModels(
+    decoder = LlamaDecoder(
         adapter / BASE_FILE,
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
         chat,
         files["kind"],
         slots=slots or _SLOTS["llama"],
         context=context,
+        adapters=more_adapters + (weights is not None),
     )
-    decoder = LlamaDecoder(models, adapters=more_adapters + (weights is not None))
     return _start(
         decoder, chat, adapter, weights, LARGEST_RANK, max_waiting=max_waiting, policy=policy
     )

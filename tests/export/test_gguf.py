@@ -27,8 +27,7 @@ from fitbot.__main__ import main
 from fitbot.base_model import gguf_file
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
-from fitbot.generation.llama_models import LlamaModels, score_forced
+from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder, score_forced
 from fitbot.generation.loading import open_engine, open_llama_engine
 from fitbot.generation.merging import merge
 from fitbot.generation.messages import Sampling
@@ -303,6 +302,13 @@ def scores(network: Any, ids: list[int], prompt: int) -> tuple[torch.Tensor, lis
     return own, logps.argmax(-1).tolist()
 
 
+def open_file(file: Path, network: Any, chat: Chat, kind: Any, **size: int) -> LocalEngine:
+    """Start answering with a base that was written."""
+    decoder = LlamaDecoder(file, network.config, chat, kind, **size)
+    decoder.warm_up()
+    return LocalEngine(decoder, chat, rank=LARGEST_RANK)
+
+
 @needs_llama
 @pytest.mark.parametrize("architecture", ["qwen3", "llama"])
 def test_log_probs_are_the_networks_with_adapters_and_without(
@@ -321,9 +327,9 @@ def test_log_probs_are_the_networks_with_adapters_and_without(
     merge(tuned, weights)
     ids = torch.randint(0, 250, (640,), generator=torch.Generator().manual_seed(0)).tolist()
     write(tmp_path / "base.gguf", plain, chat, "f32")
-    opener = LlamaModels(tmp_path / "base.gguf", plain.config, chat, "f32", slots=3, context=700)
-    servers = opener.open(), opener.open(weights)
-    opener.close()
+    decoder = LlamaDecoder(tmp_path / "base.gguf", plain.config, chat, "f32", slots=3, context=700)
+    servers = decoder.open(), decoder.open(weights)
+    decoder.close()
 
     # A prompt longer than llama.cpp takes at once, and a short one; in turns by both servers.
     for length in (600, 10):
@@ -343,8 +349,7 @@ def test_quantised_answers_do_not_depend_on_who_else_asks(
     network: Any, chat: Chat, tmp_path: Path, kind: Any
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, kind)
-    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=6, context=64)
-    engine = LocalEngine(LlamaDecoder(opener), chat)
+    engine = open_file(tmp_path / "base.gguf", network, chat, kind, slots=6, context=64)
 
     def logprobs(numbers: list[int]) -> list[list[float]]:
         streams = [
@@ -368,8 +373,8 @@ def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, "f32")
-    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, "f32", slots=1, context=64)
-    engine = LocalEngine(LlamaDecoder(opener, adapters=2), chat, rank=LARGEST_RANK)
+    file, size = tmp_path / "base.gguf", {"slots": 1, "context": 64, "adapters": 2}
+    engine = open_file(file, network, chat, "f32", **size)
     engine.add("good", {"0.q_proj": (noise(4, 128), noise(128, 4))})
 
     def answer() -> str:
@@ -396,10 +401,10 @@ def test_llama_cpp_answers_in_silence_and_leaves_nothing_behind(
     network: Any, chat: Chat, tmp_path: Path, kind: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "base.gguf", network, chat, kind)
-    opener = LlamaModels(tmp_path / "base.gguf", network.config, chat, kind, slots=2, context=512)
-    decoder = LlamaDecoder(opener, adapters=1)
-    engine = LocalEngine(decoder, chat, rank=LARGEST_RANK)
-    folder = Path(decoder.servers[None].listening_address.removeprefix("unix://")).parent
+    file, size = tmp_path / "base.gguf", {"slots": 2, "context": 512, "adapters": 1}
+    engine = open_file(file, network, chat, kind, **size)
+    assert isinstance(engine.decoder, LlamaDecoder)
+    folder = Path(engine.decoder.servers[None].listening_address.removeprefix("unix://")).parent
     engine.add("second", {"0.q_proj": (noise(4, 128), noise(128, 4))})
     assert folder.stat().st_mode & 0o077 == 0  # nobody else on the machine can ask there
 
@@ -473,10 +478,10 @@ def test_files_that_are_missing_changed_or_damaged_are_refused(
     size: dict[str, Any] = {"slots": 1, "context": 64}
     file.write_bytes(whole[:5000])
     with pytest.raises(ConfigError, match=r"base\.gguf cannot be opened by llama\.cpp: ."):
-        LlamaModels(file, network.config, chat, "q8_0", **size).open()
+        LlamaDecoder(file, network.config, chat, "q8_0", **size).open()
     file.write_bytes(whole.replace(b"split.no", b"split.of"))
     with pytest.raises(ConfigError, match=r"by an earlier fitbot; write it again with fitbot"):
-        LlamaModels(file, network.config, chat, "q8_0", **size)
+        LlamaDecoder(file, network.config, chat, "q8_0", **size)
 
 
 # -- the commands ---------------------------------------------------------------------------------

@@ -2,25 +2,42 @@
 
 llama.cpp answers a request as a whole. So each answer has a thread, which puts its tokens into a
 queue, and `advance` takes one from the queue of each slot.
+
+The server of package xllamacpp answers in text, and leaves out the ids of tokens that end within a
+character. So it reads the base with another vocabulary, in which a token's text is its number; see
+`gguf_file.write_numbered`. It is given token ids, which no vocabulary changes.
+
+Each model has a server of its own, because one server answers a request of another adapter only
+when all answers before it are complete. The servers share the weights, which are mapped; all but
+those of q4_0, which llama.cpp copies into an order that is faster to compute with.
 """
 
+import logging
+import os
 import queue
+import shutil
+import tempfile
 import threading
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fitbot.errors import EngineError
+from fitbot.base_model.architecture import family_of
+from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
+from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.decoders.decoder import Decoder
-from fitbot.generation.llama_models import LlamaModels, ask
-from fitbot.generation.messages import FinishReason
 from fitbot.generation.sampling import Draw, Drawn
+from fitbot.pairs.chat import Chat
 
 LARGEST_RANK = 2**16  # of an adapter; llama.cpp sets no limit
 _SEEDS = 2**32 - 1  # llama.cpp takes this many; the next one has it draw a seed itself
+_ERRORS = 1  # of llama.cpp's levels of log lines
 
 
 @dataclass
@@ -34,7 +51,7 @@ class LlamaAnswer:
     def run(self, server: Any, wanted: dict[str, Any]) -> None:
         """Have a server draw it; returns when it is complete, or no more tokens are wanted."""
 
-        def put(tokens: list[Drawn], _: FinishReason | None) -> bool:
+        def put(tokens: list[Drawn]) -> bool:
             for drawn in tokens:
                 self._tokens.put(drawn)
             return self.over
@@ -76,21 +93,59 @@ class LlamaDecoder(Decoder):
     overlaps = False
     device = torch.device("cpu")
 
-    def __init__(self, models: LlamaModels, *, adapters: int = 0):
-        """Open the base.
+    def __init__(
+        self,
+        file: Path,
+        config: Any,
+        chat: Chat,
+        kind: Kind,
+        *,
+        slots: int,
+        context: int,
+        adapters: int = 0,
+    ):
+        """Prepare the files that llama.cpp opens; `warm_up` has it open the base.
 
         Args:
-            models: Opens a server for each model; the decoder closes it.
+            file: The base, as `gguf_file.write_base` writes it.
+            config: transformers' configuration of its network.
+            chat: Of its tokenizer.
+            kind: Of the base's matrices.
+            slots: Requests that each model answers at once.
+            context: Tokens that prompt and answer may have together, at most what the base takes.
             adapters: How many there is room for, each of up to `LARGEST_RANK`.
 
         Raises:
-            ConfigError: llama.cpp cannot open the base.
+            ConfigError: llama.cpp is not installed, or the base was written by an earlier fitbot.
         """
-        self.models, self.slots, self.context = models, models.slots, models.context
-        self.vocabulary, self.ranks = models.config.vocab_size, adapters * LARGEST_RANK
-        self.servers: dict[int | None, Any] = {None: models.open()}  # by an adapter's first rank
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise ConfigError(
+                "llama.cpp is not installed here; run pip install 'fitbot[llama]'"
+            ) from error
+        logging.getLogger("gguf").setLevel(logging.WARNING)  # it tells each file that it writes
+        self._llama: Any = xllamacpp
+        self.file, self.config, self.kind, self.slots = file, config, kind, slots
+        self.context = min(context, config.max_position_embeddings)
+        self.vocabulary, self.ranks = config.vocab_size, adapters * LARGEST_RANK
+        found = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
+        self._ends = [token for token in found if token is not None]
+        self._folder = Path(tempfile.mkdtemp(prefix="fitbot-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._numbered = write_numbered(self._folder, file, config, self._ends)
+        self._opened = 0
+        self.servers: dict[int | None, Any] = {}  # by an adapter's first rank; None for the base
         self._answers: dict[int, LlamaAnswer] = {}  # by slot
         self._threads: list[threading.Thread] = []
+
+    def warm_up(self) -> None:
+        """Open the base.
+
+        Raises:
+            ConfigError: llama.cpp cannot.
+        """
+        self.servers[None] = self.open()
 
     def begin(
         self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
@@ -118,7 +173,7 @@ class LlamaDecoder(Decoder):
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Open a server with an adapter; everything waits meanwhile. See `Decoder`."""
         self.servers.pop(ranks.start, None)  # it closes
-        self.servers[ranks.start] = self.models.open(weights)
+        self.servers[ranks.start] = self.open(weights)
 
     def close(self) -> None:
         """See `Decoder`; the servers close too."""
@@ -127,7 +182,60 @@ class LlamaDecoder(Decoder):
         for thread in self._threads:
             thread.join()
         self.servers.clear()
-        self.models.close()
+        self._remove()
+
+    def open(self, weights: dict[str, tuple[Tensor, Tensor]] | None = None) -> Any:
+        """Open a server, which closes when nobody holds it any more; all threads wait meanwhile.
+
+        Args:
+            weights: An adapter's, see `Decoder.adapt`; None for the base alone.
+
+        Raises:
+            ConfigError: llama.cpp cannot open the base, or refuses the adapter.
+        """
+        self._opened += 1
+        options = self._options()
+        # A socket in this folder can be reached by this user alone; a port, by the whole machine.
+        options.hostnames = [str(self._folder / f"{self._opened}.sock")]
+        adapter = self._folder / f"{self._opened}.gguf"
+        if weights:
+            write_adapter(
+                adapter,
+                weights,
+                architecture=family_of(self.config).gguf.architecture,
+                heads=self.config.num_attention_heads,
+                key_heads=self.config.num_key_value_heads,
+            )
+            options.lora_adapters = [self._llama.CommonAdapterLoraInfo(str(adapter), 1.0)]
+        found, why = _listen(lambda: self._llama.Server(options))
+        adapter.unlink(missing_ok=True)  # llama.cpp has read it
+        if found is None and weights:
+            raise ConfigError(f"llama.cpp refuses the adapter: {why}")
+        if found is None:
+            raise ConfigError(f"{self.file} cannot be opened by llama.cpp: {why}")
+        # Reads the weights; and a server that is closed before it has begun would never end.
+        ask(found, {"prompt": self._ends, "n_predict": 1}, lambda _: False)
+        return found
+
+    def _options(self) -> Any:
+        """Return the settings of every server."""
+        llama = self._llama
+        options = llama.CommonParams()
+        options.model.path = str(self._numbered)
+        options.verbosity = _ERRORS
+        options.n_gpu_layers = 0
+        options.n_parallel, options.n_ctx = self.slots, self.slots * self.context
+        options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
+        options.n_threads_http = 1  # nobody asks there
+        types = llama.ggml_type
+        type_ = types.GGML_TYPE_F32 if self.kind == "f32" else types.GGML_TYPE_F16
+        options.cache_type_k = options.cache_type_v = type_
+        # It adds up in 16 bits.
+        options.flash_attn_type = llama.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        options.fit_params = False  # or else it chooses a shorter context
+        options.warmup = False  # `open` does it
+        options.cache_ram_mib = options.n_ctx_checkpoints = 0  # nothing is kept of old prompts
+        return options
 
 
 def request_of(ids: Sequence[int], draw: Draw, room: int) -> dict[str, Any]:
@@ -154,3 +262,90 @@ def request_of(ids: Sequence[int], draw: Draw, room: int) -> dict[str, Any]:
         "seed": draw.seed % _SEEDS,
         "n_probs": 0 if sampling.logprobs is None else max(1, sampling.logprobs),
     }
+
+
+def ask(server: Any, wanted: dict[str, Any], take: Callable[[list[Drawn]], bool | None]) -> None:
+    """Let a server answer; returns when the answer is complete or was stopped.
+
+    Args:
+        server: Of `LlamaDecoder.open`.
+        wanted: The request, in the words of llama.cpp's server.
+        take: Is given new tokens; stops the answer by True.
+
+    Raises:
+        EngineError: llama.cpp failed, or does not say why the answer ended.
+        Exception: Whatever `take` raises.
+    """
+    failures: list[Exception] = []
+    over = False
+
+    def read(chunk: dict[str, Any]) -> bool:
+        nonlocal over
+        try:
+            if error := chunk.get("error"):
+                raise EngineError(f"llama.cpp: {error.get('message', error)}")
+            choice = chunk["choices"][0]
+            over = bool(take(_tokens(choice)) or choice["finish_reason"])
+        except Exception as error:  # xllamacpp would swallow it
+            failures.append(error)
+        return over or bool(failures)
+
+    server.handle_completions({"cache_prompt": False, **wanted, "stream": True}, read)
+    if failures:
+        raise failures[0]
+    if not over:
+        raise EngineError("llama.cpp ended an answer and does not say why")
+
+
+def score_forced(server: Any, prompt: list[int], answer: list[int]) -> list[tuple[float, int]]:
+    """Return the log-probability of each token of a given answer, nats, and the likeliest token.
+
+    Raises:
+        EngineError: llama.cpp failed.
+    """
+    drawn: list[Drawn] = []
+    for place, token in enumerate(answer):
+        wanted = {
+            "prompt": [*prompt, *answer[:place]],
+            "cache_prompt": True,
+            "n_predict": 1,
+            "n_probs": 1,
+            "temperature": 0,
+            "logit_bias": [[token, 1e6]],  # it is drawn; log-probs are those without the bias
+        }
+        ask(server, wanted, drawn.extend)
+    return [(one.logprob, one.top[0][0]) for one in drawn if one.logprob is not None]
+
+
+def _tokens(choice: dict[str, Any]) -> list[Drawn]:
+    """Read a chunk: the tokens' numbers, and their log-probabilities if they were asked for."""
+    if choice["logprobs"] is None:
+        return [Drawn(int(number), None, []) for number in choice["text"].split(",") if number]
+    return [
+        Drawn(
+            one["id"], one["logprob"], [(top["id"], top["logprob"]) for top in one["top_logprobs"]]
+        )
+        for one in choice["logprobs"]["content"]
+    ]
+
+
+def _listen(make: Callable[[], Any]) -> tuple[Any, str]:
+    """Run what may fail within llama.cpp; returns what it made, or None and llama.cpp's reason.
+
+    Its errors are written to the process's stderr, which goes to a file meanwhile. Python's threads
+    write nothing there: xllamacpp keeps them waiting while it opens a server.
+    """
+    with tempfile.TemporaryFile() as file:
+        terminal = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            return make(), ""
+        except RuntimeError as error:
+            time.sleep(0.2)  # a thread of its own writes them
+            file.seek(0)
+            lines = file.read().decode(errors="replace").splitlines()
+            said = [" ".join(line.partition(" E ")[2].split()) for line in lines if " E " in line]
+            return None, "; ".join(said[:3]) or str(error)  # the later ones say less
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
