@@ -369,6 +369,25 @@ def test_quantised_answers_do_not_depend_on_who_else_asks(
 
 
 @needs_llama
+def test_an_answer_may_fill_its_context(network: Any, chat: Chat, tmp_path: Path) -> None:
+    write(tmp_path / "base.gguf", network, chat, "f32")
+    engine = open_file(tmp_path / "base.gguf", network, chat, "f32", slots=2, context=256)
+    for length in (220, 254, 255):
+        streams = [
+            engine.submit(list(range(length)), Sampling(temperature=1, seed=seed))
+            for seed in range(4)
+        ]
+        for last in [list(stream)[-1] for stream in streams]:
+            assert last.usage is not None
+            assert last.usage.budget == 256 - length
+            if last.finish_reason != "stop":
+                assert last.finish_reason == "length", last.error
+                assert last.usage.completion == last.usage.budget
+    assert engine.health() is None
+    engine.close()
+
+
+@needs_llama
 def test_an_adapter_that_does_not_fit_is_refused_and_changes_nothing(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
