@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fitbot.pairs.batch import PROMPT
+from fitbot.policy.compiled.launch import blocks, launch
 from fitbot.policy.compiled.operands import Visibility
 
 
@@ -47,11 +48,19 @@ def attend(
     Returns:
         (Hq, T) float32: log of the sum of exponentials, in base 2, for backward.
     """
+    tokens, heads, width = query.shape
+    lse = torch.empty(heads, tokens, device=query.device)
     if query.is_cuda:
         from fitbot.policy.compiled import attention_kernels
 
-        return attention_kernels.attend(query, key, value, visible, scale, out)
-    lse = torch.empty(query.shape[1], query.shape[0], device=query.device)
+        m, n = 64, 32
+        launch(
+            attention_kernels.attend, (blocks(tokens, m), heads),
+            query, key, value, out, lse, *visible[:4],
+            *_strides(query, key, value, out), tokens, scale / math.log(2),
+            GROUP=heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
+        )  # fmt: skip
+        return lse
     for pair in _pairs(visible):
         probs, lse[:, pair] = _probs(query, key, visible, scale, pair)
         out[pair] = (probs @ _repeat(value[pair], query)).transpose(0, 1).to(out.dtype)
@@ -75,9 +84,22 @@ def attend_backward(
     if query.is_cuda:
         from fitbot.policy.compiled import attention_kernels
 
-        attention_kernels.attend_backward(
-            dout, query, key, value, out, lse, visible, scale, dquery, dkey, dvalue
-        )
+        tokens, heads, width = query.shape
+        m, n = 64, 64
+        key_heads = key.shape[1]
+        delta = torch.empty_like(lse)
+        launch(
+            attention_kernels.delta, (blocks(tokens, 16), heads),
+            out, dout, delta, *_strides(out, dout), tokens, D=width, M=16,
+        )  # fmt: skip
+        programs = blocks(tokens, n) * key_heads + blocks(tokens, m) * heads
+        launch(
+            attention_kernels.attend_backward, (programs,),
+            query, key, value, dout, dquery, dkey, dvalue, lse, delta, *visible,
+            *_strides(query, key, value, dout, dquery, dkey, dvalue),
+            tokens, scale, scale / math.log(2),
+            HEADS=heads, GROUP=heads // key_heads, D=width, M=m, N=n, num_warps=4, num_stages=2,
+        )  # fmt: skip
         return
     for pair in _pairs(visible):
         probs, _ = _probs(query, key, visible, scale, pair)
@@ -99,6 +121,10 @@ def visible_mask(visible: Visibility) -> Tensor:
     j = i[None, :]
     in_prompt = (j >= visible.pair_start[:, None]) & (j < visible.prompt_end[:, None])
     return (j <= i[:, None]) & (in_prompt | (j >= visible.part_start[:, None]))
+
+
+def _strides(*tensors: Tensor) -> list[int]:
+    return [stride for tensor in tensors for stride in tensor.stride()[:2]]
 
 
 def _pairs(visible: Visibility) -> list[slice]:
