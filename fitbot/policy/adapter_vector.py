@@ -31,8 +31,14 @@ class AdapterVector:
             network: A PEFT model.
             adapter: Name of an adapter in it; its `vector` is (N,) float32.
         """
+        from peft.tuners.lora import LoraLayer
+
         self.network = network
-        found = list(_lora_layers(network, adapter))
+        found = [
+            (name, module.lora_A[adapter].weight, module.lora_B[adapter].weight)
+            for name, module in network.named_modules()
+            if isinstance(module, LoraLayer) and adapter in module.lora_A
+        ]
         a_size = sum(a.numel() for _, a, _ in found)
         offsets = [0, a_size]
         self.layers: list[LoraWeights] = []
@@ -79,11 +85,3 @@ class AdapterVector:
         weights = self._weights()
         parts = torch.split(vector, [weight.numel() for weight in weights])
         return [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
-
-
-def _lora_layers(network: nn.Module, adapter: str) -> Any:
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in network.named_modules():
-        if isinstance(module, LoraLayer) and adapter in module.lora_A:
-            yield name, module.lora_A[adapter].weight, module.lora_B[adapter].weight

@@ -30,8 +30,8 @@ from fitbot.base_model.settings import BaseSettings
 from fitbot.cluster.processes import (
     from_first,
     largest_over_processes,
+    num_processes,
     rank,
-    share_of,
     sum_over_processes,
 )
 from fitbot.pairs.batch import Layout, collate_pairs
@@ -161,7 +161,8 @@ def cached_reference_logps(
         computed = torch.zeros_like(logps)
         unsaved: list[int] = []
         saved_at = time.perf_counter()
-        share = share_of(missing)
+        # Every n-th of a list that all processes have.
+        share = missing[rank() :: num_processes()]
         bar = tqdm(
             total=len(share),
             desc="reference log-probs",

@@ -139,10 +139,14 @@ def swiglu(
 
 @triton.jit
 def _joined_gradient(
-    DX, DH, A, Seeds, site, threshold, scale, row_stride, rows, columns, inside, real,
-    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr, DROPS: tl.constexpr,
+    DX, DH, A, Seeds, site, threshold, scale, row_stride, T,
+    WIDTH: tl.constexpr, RANKS: tl.constexpr, BLOCK_R: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
-    """Compute `pointwise.JoinedGradient.total` for some rows and columns."""
+    """Compute `JoinedGradient.total` for this program's rows and columns; returns those as well."""
+    rows = tl.program_id(0) * M + tl.arange(0, M)
+    columns = tl.program_id(1) * N + tl.arange(0, N)
+    inside, real = rows < T, columns < WIDTH
     both = inside[:, None] & real[None, :]
     at = rows[:, None] * row_stride + columns[None, :]
     total = tl.load(DX + at, mask=both, other=0.0).to(tl.float32)
@@ -163,7 +167,7 @@ def _joined_gradient(
             index = rows[:, None] * WIDTH + columns[None, :]
             ddropped *= _kept(index, Seeds, site, threshold, scale)
         total += ddropped
-    return total
+    return total, rows[:, None], columns[None, :], both
 
 
 @triton.jit(do_not_specialize=[*_VARYING, "T"])
@@ -173,15 +177,11 @@ def swiglu_backward(
     M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """Take some rows and columns of `pointwise.swiglu_backward`."""
-    rows = tl.program_id(0) * M + tl.arange(0, M)
-    columns = tl.program_id(1) * N + tl.arange(0, N)
-    inside, real = rows < T, columns < WIDTH
-    dproduct = _joined_gradient(
-        DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
-        WIDTH, RANKS, BLOCK_R, DROPS,
+    dproduct, rows, columns, both = _joined_gradient(
+        DOut, DH, A, Seeds, site, threshold, scale, dout_row, T,
+        WIDTH, RANKS, BLOCK_R, M, N, DROPS,
     )  # fmt: skip
-    both = inside[:, None] & real[None, :]
-    at = rows[:, None] * 2 * WIDTH + columns[None, :]
+    at = rows * 2 * WIDTH + columns
     gate = tl.load(GateUp + at, mask=both, other=0.0).to(tl.float32)
     up = tl.load(GateUp + at + WIDTH, mask=both, other=0.0).to(tl.float32)
     sigmoid = tl.sigmoid(gate)
@@ -210,15 +210,11 @@ def drop_backward(
     M: tl.constexpr, N: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """Take some rows and columns of `pointwise.drop_backward`."""
-    rows = tl.program_id(0) * M + tl.arange(0, M)
-    columns = tl.program_id(1) * N + tl.arange(0, N)
-    inside, real = rows < T, columns < WIDTH
-    dx = _joined_gradient(
-        DOut, DH, A, Seeds, site, threshold, scale, dout_row, rows, columns, inside, real,
-        WIDTH, RANKS, BLOCK_R, DROPS,
+    dx, rows, columns, both = _joined_gradient(
+        DOut, DH, A, Seeds, site, threshold, scale, dout_row, T,
+        WIDTH, RANKS, BLOCK_R, M, N, DROPS,
     )  # fmt: skip
-    at = Result + rows[:, None] * WIDTH + columns[None, :]
-    tl.store(at, dx.to(Result.dtype.element_ty), mask=inside[:, None] & real[None, :])
+    tl.store(Result + rows * WIDTH + columns, dx.to(Result.dtype.element_ty), mask=both)
 
 
 @triton.jit

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fitbot.pairs.batch import attention_mask
 from fitbot.policy.compiled import packed_attention, pointwise
-from fitbot.policy.compiled.operands import Dropout, JoinedGradient
+from fitbot.policy.compiled.operands import Dropout, Heads, JoinedGradient
 from fitbot.policy.logps import score_tile
 
 pytest.importorskip("triton")
@@ -93,12 +93,10 @@ def test_attention_and_its_gradients_are_those_of_the_dense_mask(
         out = wide[:, : 4 * head_size].view(len(part), 4, head_size)
         gradients = [torch.full_like(t, math.nan) for t in (query, key, value)]
         with torch.no_grad():
-            scale = head_size**-0.5
-            seen = (visible, scale)
-            forward = (packed_attention.attend, query, key, value, *seen, out)
-            lse = by_kernel(*forward, kernel=kernel)
-            back = (packed_attention.attend_backward, dout, query, key, value, out, lse, *seen)
-            by_kernel(*back, *gradients, kernel=kernel)
+            heads = Heads(query, key, value)
+            lse = by_kernel(packed_attention.attend, heads, visible, out, kernel=kernel)
+            back = (dout, heads, out, lse, visible, Heads(*gradients))
+            by_kernel(packed_attention.attend_backward, *back, kernel=kernel)
 
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
         for actual, leaf in zip(gradients, (query, key, value), strict=True):
