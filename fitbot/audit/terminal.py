@@ -71,8 +71,7 @@ def _file(file: FileReport) -> Iterator[str]:
         marks = (lengths.shortest, lengths.median, lengths.p95, lengths.longest)
         figures = "".join(f"{mark:>8,}" for mark in marks)
         yield f"  {'  ' + name:<{_LABEL}}{figures}  {sparkline(lengths.counts)}"
-    cut = {"prompts": tokens.prompts_cut, "chosen": tokens.chosen_cut}
-    cut |= {"rejected": tokens.rejected_cut, "pairs that no cut makes fit": len(tokens.refused)}
+    cut = tokens.cut | {"pairs that no cut makes fit": len(tokens.refused)}
     yield from _row("  cut", [f"{count:,} {name}" for name, count in cut.items() if count])
     yield from _row(
         "  an epoch",

@@ -85,8 +85,7 @@ class _LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.page import html_page
-    from fitbot.audit.report import RunSettings
-    from fitbot.audit.run import audit_sources
+    from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit
 
     settings = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}

@@ -146,7 +146,8 @@ class Scorer:
         """Group pairs of like length into batches; → their indices, and the batch."""
         device = self.policy.device
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
-        sizes = [_size(pairs[index], self.layout) for index in order]
+        ordered, shared = [pairs[index] for index in order], self.layout == "shared"
+        sizes = [pair.num_tokens if shared else 2 * pair.longest for pair in ordered]
         groups = pack_by_tokens(sizes, default_token_budget(device))
         for group in tqdm(
             groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
@@ -159,12 +160,6 @@ class Scorer:
 def _single(prompt: list[int], completion: list[int]) -> EncodedPair:
     """Make a pair of one completion; the other is a single token whose score is not used."""
     return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
-
-
-def _size(pair: EncodedPair, layout: Layout) -> int:
-    if layout == "shared":
-        return pair.num_tokens
-    return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
 
 
 def _put_adapter(policy: Policy, folder: Path) -> None:

@@ -352,9 +352,7 @@ class PreferenceDataModule(LightningDataModule):
     def _sizes(self, pairs: Sequence[EncodedPair]) -> list[int]:
         if self.layout == "shared":
             return [pair.num_tokens for pair in pairs]
-        return [
-            2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))) for pair in pairs
-        ]
+        return [2 * pair.longest for pair in pairs]
 
 
 def _check_positive(name: str, value: int) -> None:
