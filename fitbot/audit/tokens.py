@@ -148,4 +148,5 @@ def _padded_tokens(pairs: Sequence[EncodedPair], pairs_per_step: int) -> tuple[i
 def _lengths(values: Sequence[int]) -> Lengths:
     counts, edges = np.histogram(values, bins=_BINS)
     marks = np.percentile(values, [0, 50, 95, 100], method="inverted_cdf")
-    return Lengths(*marks.astype(int).tolist(), edges.tolist(), counts.tolist())
+    low, median, p95, high = marks.astype(int).tolist()
+    return Lengths(low, median, p95, high, edges.tolist(), counts.tolist())

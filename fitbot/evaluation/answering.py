@@ -19,7 +19,6 @@ from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError, EngineError
-from fitbot.evaluation.answer_errors import find_errors
 from fitbot.evaluation.models import Lineup
 from fitbot.evaluation.scoring import compute_dtype_on
 from fitbot.generation.decoders.torch_decoder import Precision
@@ -42,11 +41,6 @@ class ModelAnswer:
     thought: str  # what the user is not shown
     tokens: int
     finished: bool  # ended by itself
-
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Keys of answer_errors.ANSWER_ERRORS."""
-        return find_errors(self.text, self.thought, finished=self.finished)
 
 
 class LineupEngine:

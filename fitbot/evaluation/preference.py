@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitbot.dpo.losses import DPOTerms, chosen_nll, dpo_loss
+from fitbot.dpo.losses import dpo_loss
 from fitbot.dpo.metrics import NAMES, pair_figures
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
-from fitbot.evaluation.models import Model, Objective
+from fitbot.evaluation.models import Model
 
 LIKE_LENGTH = 0.1  # share of the longer answer's tokens that the shorter one may lack
 
@@ -31,10 +31,7 @@ ACCURACY_LIKE_LENGTH = "rewards/accuracies_like_length"
 # The change against the reference in nats, whatever beta is.
 CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
 
-RATES = (
-    *(LIKELIER, LIKELIER_PER_TOKEN, LIKELIER_LIKE_LENGTH),
-    *(ACCURACY, ACCURACY_PER_TOKEN, ACCURACY_LIKE_LENGTH),
-)
+RATES = (LIKELIER, LIKELIER_PER_TOKEN, ACCURACY, ACCURACY_PER_TOKEN)
 
 
 class PairFigures:
@@ -60,16 +57,17 @@ class PairFigures:
             LIKELIER_PER_TOKEN: _is_higher(by_token),
         }
         if model.objective is not None:
-            terms = _terms(model.objective, logps, reference, lengths)
+            run = model.objective
+            smoothing = run.label_smoothing
+            terms = dpo_loss(
+                logps, reference, beta=run.beta, label_smoothing=smoothing, loss=run.loss
+            )
+            nll = -logps[:, 0] / torch.from_numpy(lengths[:, 0])  # a token, as losses.chosen_nll
+            terms = terms._replace(losses=terms.losses + run.nll_weight * nll)
             self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
             change: Floats = (logps - reference).numpy()
             self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T
             self.columns[ACCURACY_PER_TOKEN] = _is_higher(change / lengths)
-
-    @property
-    def main(self) -> str:
-        """The figure that groups are compared by: reward accuracy, or what the base has of it."""
-        return ACCURACY if ACCURACY in self.columns else LIKELIER
 
     def estimates(self, groups: Sequence[int], where: Sequence[int]) -> dict[str, Estimate]:
         """Estimate the mean of every figure.
@@ -78,8 +76,9 @@ class PairFigures:
             groups: (N,) the group of each pair; see cases.dependent_groups.
             where: Indices of the pairs that count, at least one.
         """
+        own = [groups[i] for i in where]
         found = {
-            name: _estimate(name, column[where], [groups[i] for i in where])
+            name: (estimate_rate if name in RATES else estimate_mean)(column[where], own)
             for name, column in self.columns.items()
         }
         alike = [i for i in where if self.like_length[i]]
@@ -87,24 +86,6 @@ class PairFigures:
             if of in self.columns and alike:
                 found[name] = estimate_rate(self.columns[of][alike], [groups[i] for i in alike])
         return found
-
-
-def _terms(
-    objective: Objective, logps: Tensor, reference: Tensor, lengths: NDArray[np.int64]
-) -> DPOTerms:
-    """Compute the terms of the run's own objective."""
-    terms = dpo_loss(
-        logps,
-        reference,
-        beta=objective.beta,
-        label_smoothing=objective.label_smoothing,
-        loss=objective.loss,
-    )
-    if not objective.nll_weight:
-        return terms
-    owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
-    more = objective.nll_weight * chosen_nll(logps, owner)
-    return terms._replace(losses=terms.losses + more)
 
 
 @dataclass(frozen=True)
@@ -164,7 +145,3 @@ def is_like_length(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _is_higher(both: Floats) -> Floats:
     """Say where chosen beats rejected: (N, 2) → (N,) 1 or 0; a tie counts as wrong."""
     return (both[:, 0] > both[:, 1]).astype(np.float64)
-
-
-def _estimate(name: str, column: Floats, groups: Sequence[int]) -> Estimate:
-    return estimate_rate(column, groups) if name in RATES else estimate_mean(column, groups)

@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM
 
 from fitbot.errors import AdapterError
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
-from fitbot.evaluation.measure import encode_answer
+from fitbot.evaluation.drift import perplexity
+from fitbot.evaluation.measure import encode_answer, neutral_texts
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
-from fitbot.evaluation.neutral import passages, perplexity
 from fitbot.evaluation.scoring import Scorer
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
@@ -183,7 +183,7 @@ def test_an_answer_is_encoded_as_it_is_shown_with_its_end_if_it_came_to_one(chat
 
 
 def test_neutral_texts_are_a_few_hundred_words_of_anything_but_fitness() -> None:
-    texts = passages()
+    texts = neutral_texts()
     said = " ".join(texts).lower().split()
 
     assert len(texts) == 12
