@@ -12,19 +12,17 @@ from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figu
 
 def plot_lengths(tokens: TokenReport) -> Markup:
     """Draw the histograms of prompt, chosen and rejected over tokens."""
-    figure, axes = new_figure(height=2.4)
+    figure, axes = new_figure(height=2.4, xlabel="tokens", ylabel="texts")
     for (name, lengths), colour in zip(tokens.lengths.items(), (GREY, BLUE, ORANGE), strict=True):
         axes.stairs(lengths.counts, lengths.edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(lengths.counts, lengths.edges, color=colour, linewidth=1.5, label=name)
-    axes.set_xlabel("tokens")
-    axes.set_ylabel("texts")
     axes.legend(frameon=False, labelcolor=INK)
     return as_svg(figure, "Histogram of lengths in tokens: prompt, chosen, rejected")
 
 
 def plot_rules(rules: Sequence[RuleScore]) -> Markup:
     """Draw each rule's accuracy with its interval, and the line above which it is a shortcut."""
-    figure, axes = new_figure(height=0.6 + 0.25 * len(rules))
+    figure, axes = new_figure(height=0.6 + 0.25 * len(rules), xlabel="accuracy")
     for place, score in enumerate(reversed(rules)):
         colour = ORANGE if score.is_shortcut else GREY
         axes.plot([score.low, score.high], [place, place], color=colour, linewidth=4, alpha=0.5)
@@ -33,13 +31,12 @@ def plot_rules(rules: Sequence[RuleScore]) -> Markup:
     axes.axvline(SHORTCUT_ABOVE, color=ORANGE, linewidth=1, linestyle="--")
     axes.set_xlim(-0.02, 1.02)
     axes.set_yticks(range(len(rules)), [score.rule for score in reversed(rules)])
-    axes.set_xlabel("accuracy")
     return as_svg(figure, "Accuracy of each rule with its 95 % confidence interval")
 
 
 def plot_leaks(report: LeakReport) -> Markup:
     """Draw the shares of prompts and answers that are also in the training file."""
-    figure, axes = new_figure(height=1.6)
+    figure, axes = new_figure(height=1.6, xlabel="share that stands in the training file")
     names = list(reversed(report.parts))
     for place, name in enumerate(names):
         part = report.parts[name]
@@ -50,6 +47,5 @@ def plot_leaks(report: LeakReport) -> Markup:
             left += share
     axes.set_yticks(range(len(names)), names)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("share that stands in the training file")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK)
     return as_svg(figure, "Share of prompts and answers that stand in the training file")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fitbot.audit.leaks import LeakReport, Overlap
+from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit, FileReport
 from fitbot.audit.score import RuleScore
 from fitbot.audit.shortcuts import ShortcutReport
@@ -93,14 +93,8 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
         [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
     )
     for name, part in report.parts.items():
-        yield from _leak_examples(name, part)
-
-
-def _leak_examples(name: str, part: Overlap) -> Iterator[str]:
-    for kind, examples in part.examples.items():
-        for match in examples[:1]:
-            where = f"    {name}, {kind}, record {match.record}"
-            yield shorten(f"{where}: {match.text}", WIDTH)
+        for kind, match in ((kind, found[0]) for kind, found in part.examples.items() if found):
+            yield shorten(f"    {name}, {kind}, record {match.record}: {match.text}", WIDTH)
             if match.seen:
                 yield shorten(f"      in TRAIN: {match.seen}", WIDTH)
 

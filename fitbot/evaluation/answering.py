@@ -7,6 +7,7 @@ base and all adapters, as in `fitbot serve`.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class ModelAnswer:
     finished: bool  # ended by itself
 
 
-class LineupEngine:
+class LineupEngine(AbstractContextManager["LineupEngine"]):
     """An engine with the base and all adapters of a line-up; a context that closes the engine."""
 
     def __init__(self, lineup: Lineup, chat: Chat, *, device: torch.device, max_new_tokens: int):
@@ -96,10 +97,6 @@ class LineupEngine:
             self.engine.close()
             raise
         self.max_new_tokens = max_new_tokens
-
-    def __enter__(self) -> "LineupEngine":
-        """Return itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the engine."""

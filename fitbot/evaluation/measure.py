@@ -4,7 +4,7 @@ First all models answer, by one engine; then each is loaded by itself and scored
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,8 @@ class Measurements:
     reference_logps: Tensor  # (N, 2) the same under its reference
     text_logps: list[float]  # of each neutral text, nats
     text_tokens: int  # of all of them, as far as they are scored
-    # By kind, one a question asked.
-    answers: dict[str, list[ModelAnswer]] = field(default_factory=dict)
-    positions: list[Positions] = field(default_factory=list)  # of each plain answer
+    answers: dict[str, list[ModelAnswer]]  # by kind, one a question asked
+    positions: list[Positions]  # of each plain answer
 
 
 def measure(
@@ -122,6 +121,7 @@ def _ask_all(
     asked: QuestionSettings,
     device: torch.device,
 ) -> tuple[list[dict[str, list[ModelAnswer]]], str | None]:
+    """Ask all models; apart from `measure`, so that the engine's memory is free afterwards."""
     if not prompts:
         return [{} for _ in lineup.models], None
     with LineupEngine(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:

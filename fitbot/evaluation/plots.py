@@ -33,7 +33,8 @@ def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> Marku
     from matplotlib import rc_context
 
     with rc_context({"text.parse_math": False}):  # a dollar sign in a label is one
-        figure, axes = new_figure(height=0.8 + len(lines) * (0.12 + 0.14 * len(models)))
+        height = 0.8 + len(lines) * (0.12 + 0.14 * len(models))
+        figure, axes = new_figure(height=height, xlabel=what)
         for row, line in enumerate(reversed(lines)):
             for number, name in enumerate(models):
                 place = row + (0.5 - (number + 0.5) / len(models)) * 0.7
@@ -48,7 +49,6 @@ def plot_rates(lines: Sequence[Line], models: Sequence[str], what: str) -> Marku
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(lines) - 0.4)
         axes.set_yticks(range(len(lines)), [line.label for line in reversed(lines)])
-        axes.set_xlabel(what)
         figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK)
         return as_svg(figure, f"{what} by group and model, with 95 % confidence intervals")
 
@@ -61,14 +61,13 @@ def plot_changes(logps: ArrayLike, reference: ArrayLike) -> Markup:
         reference: (N, 2) the same under the reference.
     """
     change = np.subtract(logps, reference)
-    figure, axes = new_figure(height=2.4)
+    xlabel = "change against the reference, nats"
+    figure, axes = new_figure(height=2.4, xlabel=xlabel, ylabel="pairs")
     edges = np.histogram_bin_edges(change, bins=_BINS)
     for name, colour, values in zip(("chosen", "rejected"), (BLUE, ORANGE), change.T, strict=True):
         counts, _ = np.histogram(values, bins=edges)
         axes.stairs(counts, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(counts, edges, color=colour, linewidth=1.5, label=name)
     axes.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
-    axes.set_xlabel("change against the reference, nats")
-    axes.set_ylabel("pairs")
     axes.legend(frameon=False, labelcolor=INK)
     return as_svg(figure, "Histogram of the changes of log-probs: chosen, rejected")

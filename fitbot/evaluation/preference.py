@@ -5,7 +5,7 @@ test show are their means. N pairs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -48,22 +48,19 @@ class PairFigures:
         """
         self.model = model
         self.logps: Floats = logps.numpy()
-        by_token = self.logps / lengths
         self.like_length = is_like_length(lengths)
         self.columns: dict[str, Floats] = {
             "logps/chosen": self.logps[:, 0],
             "logps/rejected": self.logps[:, 1],
             LIKELIER: _is_higher(self.logps),
-            LIKELIER_PER_TOKEN: _is_higher(by_token),
+            LIKELIER_PER_TOKEN: _is_higher(self.logps / lengths),
         }
         if model.objective is not None:
-            run = model.objective
-            smoothing = run.label_smoothing
-            terms = dpo_loss(
-                logps, reference, beta=run.beta, label_smoothing=smoothing, loss=run.loss
-            )
+            settings = asdict(model.objective)
             nll = -logps[:, 0] / torch.from_numpy(lengths[:, 0])  # a token, as losses.chosen_nll
-            terms = terms._replace(losses=terms.losses + run.nll_weight * nll)
+            more = settings.pop("nll_weight") * nll
+            terms = dpo_loss(logps, reference, **settings)
+            terms = terms._replace(losses=terms.losses + more)
             self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
             change: Floats = (logps - reference).numpy()
             self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T

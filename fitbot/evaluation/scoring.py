@@ -75,7 +75,12 @@ class Scorer:
         self.policy = Policy(network, compute_dtype=dtype).eval()
         if model.folder is not None:
             _put_adapter(self.policy, model.folder)
-        self.layout = _exact_layout(self.policy, lineup.max_length)
+        # The packed row where the model's layers allow it; two rows a pair are always exact.
+        self.layout: Layout = "shared"
+        try:
+            self.policy.check_layout("shared", lineup.max_length)
+        except ConfigError:
+            self.layout = "rows"
 
     def logps(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         """Score both answers of every pair.
@@ -168,11 +173,7 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
         f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
         for name, tensor in load_file(folder / "adapter_model.safetensors").items()
     }
-    own = {
-        f"network.{layer.name}.lora_{letter}.{POLICY_ADAPTER}.weight"
-        for layer in policy.weights.layers
-        for letter in "AB"
-    }
+    own = {name for name in policy.state_dict() if name.endswith(f".{POLICY_ADAPTER}.weight")}
     try:
         if odd := sorted(own ^ set(weights)):
             raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
@@ -180,12 +181,3 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
     except RuntimeError as error:  # torch's, where sizes differ
         reason = str(error).splitlines()[-1].strip()
         raise AdapterError(f"{folder} does not fit its base: {reason}") from error
-
-
-def _exact_layout(policy: Policy, max_length: int) -> Layout:
-    """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
-    try:
-        policy.check_layout("shared", max_length)
-    except ConfigError:
-        return "rows"
-    return "shared"
