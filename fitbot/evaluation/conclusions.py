@@ -11,29 +11,16 @@ from fitbot.generation.messages import BASE
 
 
 def draw_conclusions(
-    models: Sequence[ModelReport], whole: Group, comparisons: Sequence[Comparison]
-) -> dict[str, list[str]]:
-    """Say what the figures mean.
+    report: ModelReport, base: ModelReport, whole: Group, comparisons: Sequence[Comparison]
+) -> Iterator[str]:
+    """Say what the figures of a model mean, in a few sentences without capitals and full stops.
 
     Args:
-        models: The base first.
+        report: Of the model.
+        base: The base's.
         whole: What was measured on all pairs.
         comparisons: Of any two models.
-
-    Returns:
-        A few sentences a model, without capitals and full stops.
     """
-    return {
-        report.model.name: list(_about(report, models[0], whole, comparisons)) for report in models
-    }
-
-
-def _about(
-    report: ModelReport,
-    base: ModelReport,
-    whole: Group,
-    comparisons: Sequence[Comparison],
-) -> Iterator[str]:
     name, best = report.model.name, whole.rules[0]
     is_base = report is base
     if is_base:

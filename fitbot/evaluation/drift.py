@@ -31,10 +31,10 @@ def drift_of(found: Measurements, group_ids: Sequence[int]) -> DriftReport:
         found: What was measured of it.
         group_ids: The group that each question asked belongs to.
     """
-    ppl = perplexity(found.text_logps, found.text_tokens)
+    perplexity = math.exp(-sum(found.text_logps) / found.text_tokens)
     positions = found.positions
     if not positions:
-        return DriftReport(ppl, None, None, None, None)
+        return DriftReport(perplexity, None, None, None, None)
     places = [group for group, one in zip(group_ids, positions, strict=True) for _ in one.entropy]
     divergence, by_answer = None, None
     if found.model.adapter is not None:
@@ -42,14 +42,4 @@ def drift_of(found: Measurements, group_ids: Sequence[int]) -> DriftReport:
         by_answer = estimate_mean([sum(one.divergence) for one in positions], group_ids)
     entropy = estimate_mean([x for one in positions for x in one.entropy], places)
     tokens = estimate_mean([answer.tokens for answer in found.answers[PLAIN]], group_ids)
-    return DriftReport(ppl, divergence, by_answer, entropy, tokens)
-
-
-def perplexity(logps: Sequence[float], tokens: int) -> float:
-    """Return the perplexity a token of texts.
-
-    Args:
-        logps: Log-prob of each text, nats.
-        tokens: Of all texts together, as far as they were scored.
-    """
-    return math.exp(-sum(logps) / tokens)
+    return DriftReport(perplexity, divergence, by_answer, entropy, tokens)

@@ -70,26 +70,23 @@ def read_inputs(
     hush_libraries()
     chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
     limits = Limits(lineup.max_prompt_length, lineup.max_length)
+    pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)
-    where = random.Random(seed).sample(first, min(num_questions, len(first)))
+    where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
     # What is not given is the first adapter's run's, or else the recipe's.
     own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
+    sampling = Sampling(
+        temperature=own.temperature if temperature is None else temperature,
+        top_p=own.top_p if top_p is None else top_p,
+    )
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
         path=path,
         cases=cases,
-        pairs=chat.encode_pairs([case.pair for case in cases], limits),
+        pairs=pairs,
         train_path=train_path,
         train=train,
-        questions=QuestionSettings(
-            where=sorted(where),
-            sampling=Sampling(
-                temperature=own.temperature if temperature is None else temperature,
-                top_p=own.top_p if top_p is None else top_p,
-            ),
-            seed=seed,
-            max_new_tokens=max_new_tokens,
-        ),
+        questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
     )

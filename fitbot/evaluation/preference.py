@@ -33,6 +33,22 @@ CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
 
 RATES = (LIKELIER, LIKELIER_PER_TOKEN, ACCURACY, ACCURACY_PER_TOKEN)
 
+# What reports show of pairs: figure → what it is called.
+FIGURES = {
+    ACCURACY: "reward accuracy",
+    ACCURACY_PER_TOKEN: "  per token",
+    ACCURACY_LIKE_LENGTH: "  answers of like length",
+    "rewards/margins": "margin",
+    "loss": "loss of its objective",
+    LIKELIER: "chosen answer likelier",
+    LIKELIER_PER_TOKEN: "  per token",
+    LIKELIER_LIKE_LENGTH: "  answers of like length",
+    "logps/chosen": "chosen: log-prob, nats",
+    "logps/rejected": "rejected: log-prob, nats",
+    CHOSEN_CHANGE: "chosen: change, nats",
+    REJECTED_CHANGE: "rejected: change, nats",
+}
+
 
 class PairFigures:
     """One model's figures, pair by pair."""

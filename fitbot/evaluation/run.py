@@ -37,6 +37,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     read = time.perf_counter()
     found, machine = measure(inputs.lineup, inputs.chat, inputs.pairs, asked)
     measured = time.perf_counter()
+    seconds = {"reading": round(read - inputs.started, 1), "measuring": round(measured - read, 1)}
     group_ids, lengths = dependent_groups(pairs), lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
     groups = measure_groups(cases, group_ids, figures, preferences)
@@ -75,12 +76,12 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         groups=groups,
         rules_unmeasured=unmeasured,
         comparisons=comparisons,
-        verdicts=draw_conclusions(models, groups[0], comparisons),
-        exchanges=_exchanges(judged, questions),
-        seconds={
-            "reading": round(read - inputs.started, 1),
-            "measuring": round(measured - read, 1),
+        verdicts={
+            report.model.name: list(draw_conclusions(report, models[0], groups[0], comparisons))
+            for report in models
         },
+        exchanges=_exchanges(judged, questions),
+        seconds=seconds,
     )
 
 

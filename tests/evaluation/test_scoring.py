@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from fitbot.errors import AdapterError
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
-from fitbot.evaluation.drift import perplexity
-from fitbot.evaluation.measure import encode_answer, neutral_texts
+from fitbot.evaluation.drift import drift_of
+from fitbot.evaluation.measure import Measurements, encode_answer, neutral_texts
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.scoring import Scorer
 from fitbot.generation.messages import Sampling
@@ -91,7 +91,9 @@ def test_plain_text_is_scored_from_its_second_token(
     expected = [logp(networks[1], ids[:1], ids[1:]) for ids in texts]
     assert found.tolist() == pytest.approx(expected, abs=2e-3)
     # Two tokens with a log-prob of -1 nat each.
-    assert perplexity([-1.5, -0.5], 2) == pytest.approx(2.718281828)
+    none = torch.empty(0, 2)
+    measured = Measurements(lineup.models[0], none, none, [-1.5, -0.5], 2, {}, [])
+    assert drift_of(measured, []).perplexity == pytest.approx(2.718281828)
 
 
 def test_divergence_and_entropy_are_their_definitions_over_the_whole_vocabulary(
