@@ -58,8 +58,7 @@ def audit_pairs(
         DataError: A file is not there, or holds no pairs.
         ConfigError: The base model's tokenizer cannot be loaded.
     """
-    from fitbot.audit.report import RunSettings
-    from fitbot.audit.run import audit_sources
+    from fitbot.audit.report import RunSettings, audit_sources
 
     settings = RunSettings(
         base_model=base_model,

@@ -36,13 +36,12 @@ def audit_diversity(pairs: Sequence[PreferencePair]) -> DiversityReport:
     """Count distinct answers, and the answers and sentences that recur."""
     chosen = [normalise(pair.chosen) for pair in pairs]
     rejected = [normalise(pair.rejected) for pair in pairs]
-    both = list(zip(chosen, rejected, strict=True))
     return DiversityReport(
         pairs=len(pairs),
         chosen=len(set(chosen)),
         rejected=len(set(rejected)),
-        answers=_most_frequent(({one}, {other}) for one, other in both),
-        sentences=_most_frequent((_sentences(one), _sentences(other)) for one, other in both),
+        answers=_most_frequent([{text} for text in chosen], [{text} for text in rejected]),
+        sentences=_most_frequent(map(_sentences, chosen), map(_sentences, rejected)),
     )
 
 
@@ -50,19 +49,16 @@ def _sentences(answer: str) -> set[str]:
     return {line for line in sentences(answer) if len(words(line)) >= _SENTENCE}
 
 
-def _most_frequent(parts: Iterable[tuple[set[str], set[str]]]) -> list[Repeated]:
-    chosen: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    held: Counter[str] = Counter()
-    count = 0
-    for in_chosen, in_rejected in parts:
-        chosen.update(in_chosen)
-        rejected.update(in_rejected)
-        held.update(in_chosen | in_rejected)
-        count += 1
+def _most_frequent(
+    in_chosen: Iterable[set[str]], in_rejected: Iterable[set[str]]
+) -> list[Repeated]:
+    both = list(zip(in_chosen, in_rejected, strict=True))
+    chosen = Counter(text for texts, _ in both for text in texts)
+    rejected = Counter(text for _, texts in both for text in texts)
+    held = Counter(text for one, other in both for text in one | other)
     return [
         Repeated(
-            excerpt(text), pairs, pairs / count, chosen[text] / (chosen[text] + rejected[text])
+            excerpt(text), pairs, pairs / len(both), chosen[text] / (chosen[text] + rejected[text])
         )
         for text, pairs in sorted(held.items(), key=lambda item: (-item[1], item[0]))[:_MOST]
         if pairs > 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fitbot.audit.diversity import DiversityReport
 from fitbot.audit.leaks import LeakReport, Overlap
-from fitbot.audit.records import Example, Occurrence, RecordReport
+from fitbot.audit.records import Example, RecordReport
 from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.audit.tokens import TokenReport
 
@@ -42,12 +42,15 @@ def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
         ("identical", report.identical, "the same answer twice but for case or punctuation"),
         ("empty", report.wordless, "a text without letter or digit"),
         ("language", report.mixed_scripts, "an answer in another script than its prompt"),
+        *(("character", found, name) for name, found in report.characters.items()),
+        *(
+            ("control", found, f"the control string {name}")
+            for name, found in report.control_strings.items()
+        ),
     ):
-        yield from _found(kind, path, found, what)
-    for name, found in report.characters.items():
-        yield from _found("character", path, found, name)
-    for name, found in report.control_strings.items():
-        yield from _found("control", path, found, f"the control string {name}")
+        if found.pairs:
+            text = f"{what}, in {_pairs(found.pairs)}"
+            yield Finding(kind, path, found.pairs, text, found.examples)
 
 
 def diversity_findings(report: DiversityReport, path: str) -> Iterator[Finding]:
@@ -66,11 +69,7 @@ def token_findings(report: TokenReport, path: str) -> Iterator[Finding]:
     if report.refused:
         text = f"no cut makes {_pairs(len(report.refused))} fit, and a run stops there; first "
         yield Finding("cut", path, len(report.refused), text + report.refused[0], [])
-    cut = {
-        "prompts": report.prompts_cut,
-        "chosen": report.chosen_cut,
-        "rejected": report.rejected_cut,
-    }
+    cut = report.cut
     if any(cut.values()):
         text = ", ".join(f"{count:,} {name}" for name, count in cut.items() if count)
         text = f"the limits cut {text} of {report.pairs:,} pairs, {report.tokens_cut:,} tokens"
@@ -80,9 +79,8 @@ def token_findings(report: TokenReport, path: str) -> Iterator[Finding]:
 def leak_findings(report: LeakReport) -> Iterator[Finding]:
     """Yield what a validation file shares with the training file."""
     parts = {
-        "prompts": report.prompts,
-        "chosen answers": report.chosen,
-        "rejected answers": report.rejected,
+        name if name == "prompts" else f"{name} answers": part
+        for name, part in report.parts.items()
     }
     leaked = {name: part for name, part in parts.items() if part.exact + part.near}
     if leaked:
@@ -90,27 +88,18 @@ def leak_findings(report: LeakReport) -> Iterator[Finding]:
             f"{part.share:.1%} of {name} ({part.exact:,} exact, {part.near:,} near)"
             for name, part in leaked.items()
         )
-        first = next(iter(leaked.values()))
-        yield Finding(
-            "leak",
-            report.path,
-            max(part.exact + part.near for part in leaked.values()),
-            f"stand in the training file: {text}",
-            _examples(first, ("exact", "near")),
-        )
+        text = f"stand in the training file: {text}"
+        most = max(part.exact + part.near for part in leaked.values())
+        examples = _examples(leaked, ("exact", "near"))
+        yield Finding("leak", report.path, most, text, examples)
     masked = {
         name: part for name, part in parts.items() if part.template / part.texts >= TEMPLATE_SHARE
     }
     if masked:
         text = ", ".join(f"{part.template / part.texts:.1%} of {n}" for n, part in masked.items())
-        first = next(iter(masked.values()))
-        yield Finding(
-            "template",
-            report.path,
-            max(part.template for part in masked.values()),
-            f"stand in the training file but for numbers and names: {text}",
-            _examples(first, ("template",)),
-        )
+        text = f"stand in the training file but for numbers and names: {text}"
+        most = max(part.template for part in masked.values())
+        yield Finding("template", report.path, most, text, _examples(masked, ("template",)))
 
 
 def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
@@ -119,16 +108,13 @@ def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
         yield Finding("shortcut", report.path, report.pairs, report.summary, [])
 
 
-def _found(kind: str, path: str, found: Occurrence, what: str) -> Iterator[Finding]:
-    if found.pairs:
-        yield Finding(kind, path, found.pairs, f"{what}, in {_pairs(found.pairs)}", found.examples)
-
-
-def _examples(overlap: Overlap, kinds: Sequence[str]) -> list[Example]:
+def _examples(parts: dict[str, Overlap], kinds: Sequence[str]) -> list[Example]:
+    """Take the examples of the first part."""
+    first = next(iter(parts.values()))
     return [
         Example(match.record, f"{match.text} ~ {match.seen}" if match.seen else match.text)
         for kind in kinds
-        for match in overlap.examples[kind]
+        for match in first.examples[kind]
     ]
 
 

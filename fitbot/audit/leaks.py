@@ -87,8 +87,7 @@ def audit_leaks(
     prompts = _TrainTexts([prompt_text(pair) for pair in train])
     answers = _TrainTexts([answer for pair in train for answer in (pair.chosen, pair.rejected)])
     whole = {tuple(map(normalise, texts_of(pair))) for pair in train}
-    chosen = {normalise(pair.chosen) for pair in train}
-    rejected_only = {normalise(pair.rejected) for pair in train} - chosen
+    rejected_only = {one[2] for one in whole} - {one[1] for one in whole}
     return LeakReport(
         path=path,
         pairs=sum(tuple(map(normalise, texts_of(pair))) in whole for pair in val),

@@ -1,6 +1,6 @@
 """The part of the audit that every fit starts with: length, and what VAL shares with TRAIN."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import seen_rule
@@ -63,17 +63,11 @@ def length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:
 def _seen_shares(
     train: Sequence[PreferencePair], val: Sequence[PreferencePair]
 ) -> dict[str, float]:
-    if not val:
-        return {}
     prompts = {normalise(prompt_text(pair)) for pair in train}
     answers = {normalise(text) for pair in train for text in (pair.chosen, pair.rejected)}
-    return {
-        "prompts": _share(normalise(prompt_text(pair)) in prompts for pair in val),
-        "chosen answers": _share(normalise(pair.chosen) in answers for pair in val),
-        "rejected answers": _share(normalise(pair.rejected) in answers for pair in val),
+    hits = {
+        "prompts": [normalise(prompt_text(pair)) in prompts for pair in val],
+        "chosen answers": [normalise(pair.chosen) in answers for pair in val],
+        "rejected answers": [normalise(pair.rejected) in answers for pair in val],
     }
-
-
-def _share(hits: Iterable[bool]) -> float:
-    found = list(hits)
-    return sum(found) / len(found)
+    return {what: sum(found) / len(val) for what, found in hits.items() if val}

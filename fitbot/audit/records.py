@@ -77,25 +77,31 @@ def audit_records(loaded: LoadedPairs) -> RecordReport:
     """
     pairs = loaded.pairs
     keys = [tuple(map(normalise, texts_of(pair))) for pair in pairs]
-    groups = _near_keys(keys)
+    prompts = near_groups([prompt for prompt, _, _ in keys])
+    answers = near_groups([answer for _, *both in keys for answer in both])
+    near = _repeats(list(zip(prompts, answers[::2], answers[1::2], strict=True)))
+    repeats, held = _repeats(keys), set(keys)
+    ways = {(one, other) for _, one, other in keys}
+    swapped = {i for i, (_, one, other) in enumerate(keys) if (other, one) in ways}
+    conflicts = {i for i, (prompt, one, other) in enumerate(keys) if (prompt, other, one) in held}
     return RecordReport(
         pairs=len(pairs),
         prompts=len({prompt for prompt, _, _ in keys}),
         refused=loaded.skipped,
-        duplicates=_occurrence(pairs, _repeats(keys)),
-        near_duplicates=_occurrence(pairs, _repeats(groups) - _repeats(keys)),
-        identical=_occurrence(pairs, _where(pairs, _is_identical), shown=_both_answers),
-        conflicts=_occurrence(pairs, _conflicts(keys), shown=_both_answers),
-        mirrors=_occurrence(pairs, _mirrors(keys), shown=_both_answers),
-        wordless=_occurrence(pairs, _where(pairs, _is_wordless), shown=_both_answers),
+        duplicates=_occurrence(pairs, repeats),
+        near_duplicates=_occurrence(pairs, near - repeats),
+        identical=_occurrence(pairs, _where(pairs, _is_identical), _both_answers),
+        conflicts=_occurrence(pairs, conflicts, _both_answers),
+        mirrors=_occurrence(pairs, swapped - conflicts, _both_answers),
+        wordless=_occurrence(pairs, _where(pairs, _is_wordless), _both_answers),
         characters={
             name: found
             for name, pattern in _ODD.items()
-            if (found := _occurrence(pairs, *_matches(pairs, pattern))).pairs
+            if (found := _holding(pairs, pattern)).pairs
         },
         control_strings=_control_strings(pairs),
         scripts=_scripts(pairs),
-        mixed_scripts=_occurrence(pairs, _where(pairs, _mixes_scripts), shown=_both_answers),
+        mixed_scripts=_occurrence(pairs, _where(pairs, _mixes_scripts), _both_answers),
     )
 
 
@@ -121,32 +127,10 @@ def main_script(text: str) -> str | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _near_keys(keys: Sequence[tuple[str, ...]]) -> list[tuple[int, ...]]:
-    prompts = near_groups([prompt for prompt, _, _ in keys])
-    answers = near_groups([answer for _, *both in keys for answer in both])
-    return list(zip(prompts, answers[::2], answers[1::2], strict=True))
-
-
 def _repeats(keys: Sequence[object]) -> set[int]:
     """Indices of keys that an earlier one equals."""
-    seen: set[object] = set()
-    repeated = set()
-    for i, key in enumerate(keys):
-        if key in seen:
-            repeated.add(i)
-        seen.add(key)
-    return repeated
-
-
-def _conflicts(keys: Sequence[tuple[str, ...]]) -> set[int]:
-    held = set(keys)
-    return {i for i, (prompt, one, other) in enumerate(keys) if (prompt, other, one) in held}
-
-
-def _mirrors(keys: Sequence[tuple[str, ...]]) -> set[int]:
-    ways = {(one, other) for _, one, other in keys}
-    swapped = {i for i, (_, one, other) in enumerate(keys) if (other, one) in ways}
-    return swapped - _conflicts(keys)
+    first: dict[object, int] = {}
+    return {i for i, key in enumerate(keys) if first.setdefault(key, i) != i}
 
 
 def _where(pairs: Sequence[PreferencePair], holds: Callable[[PreferencePair], bool]) -> set[int]:
@@ -167,17 +151,20 @@ def _mixes_scripts(pair: PreferencePair) -> bool:
     return prompt is not None and any(script not in (prompt, None) for script in answers)
 
 
-def _matches(
-    pairs: Sequence[PreferencePair], pattern: re.Pattern[str]
-) -> tuple[set[int], Callable[[PreferencePair], str]]:
-    def shown(pair: PreferencePair) -> str:
-        for text in texts_of(pair):
-            if match := pattern.search(text):
-                return text[max(0, match.start() - 30) : match.end() + 30]
-        return prompt_text(pair)
-
+def _holding(pairs: Sequence[PreferencePair], pattern: re.Pattern[str]) -> Occurrence:
     # One search of all three texts; no pattern matches across the separator.
-    return _where(pairs, lambda pair: bool(pattern.search("\n".join(texts_of(pair))))), shown
+    where = _where(pairs, lambda pair: bool(pattern.search("\n".join(texts_of(pair)))))
+    return _occurrence(pairs, where, _around(pattern))
+
+
+def _around(pattern: re.Pattern[str]) -> Callable[[PreferencePair], str]:
+    """Show a pair by what is around the first match."""
+
+    def shown(pair: PreferencePair) -> str:
+        text, match = next((t, found) for t in texts_of(pair) if (found := pattern.search(t)))
+        return text[max(0, match.start() - 30) : match.end() + 30]
+
+    return shown
 
 
 def _control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
@@ -186,7 +173,7 @@ def _control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
         for found in _CONTROL.findall("\n".join(texts_of(pair))):
             holders.setdefault(found, set()).add(i)
     return {
-        string: _occurrence(pairs, where, _matches([], re.compile(re.escape(string)))[1])
+        string: _occurrence(pairs, where, _around(re.compile(re.escape(string))))
         for string, where in sorted(holders.items(), key=lambda item: -len(item[1]))
     }
 

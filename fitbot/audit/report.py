@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from pathlib import Path
+
+from transformers.utils import logging
 
 from fitbot.audit.diversity import DiversityReport, audit_diversity
 from fitbot.audit.findings import (
@@ -17,18 +19,11 @@ from fitbot.audit.findings import (
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.leaks import LeakReport, audit_leaks
 from fitbot.audit.records import RecordReport, audit_records
-from fitbot.audit.shortcuts import ShortcutReport, audit_alone, audit_shortcuts
+from fitbot.audit.shortcuts import ShortcutReport, audit_shortcuts
 from fitbot.audit.tokens import RunCost, TokenReport, audit_tokens, run_cost
-from fitbot.pairs.chat import Chat, LengthLimits
-from fitbot.pairs.preferences import LoadedPairs
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
+from fitbot.pairs.preferences import LoadedPairs, load_pairs
 from fitbot.version import __version__
-
-
-class NamedPairs(NamedTuple):
-    """A file's pairs with what the report calls it."""
-
-    path: str
-    loaded: LoadedPairs
 
 
 @dataclass(frozen=True)
@@ -70,34 +65,44 @@ class Audit:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def audit_files(
-    train: NamedPairs, val: Sequence[NamedPairs], chat: Chat, settings: RunSettings
+def audit_sources(
+    train: str,
+    val: Sequence[str],
+    settings: RunSettings,
+    *,
+    train_limit: int | None = None,
+    val_limit: int | None = None,
 ) -> Audit:
-    """Measure everything.
+    """Read preference files and measure everything.
 
     Args:
-        train: The pairs that a run would learn from.
-        val: The pairs that it would be measured on; none, one or more files.
-        chat: With the tokenizer and system prompt that `settings` name.
+        train: The pairs that a run would learn from: a file, or a hub data set.
+        val: The pairs that it would be measured on, likewise; none, one or more.
         settings: The run's.
+        train_limit: Read only the first so many records of `train`.
+        val_limit: Read only the first so many records of each of `val`.
+
+    Raises:
+        DataError: A file is not there, or holds no pairs.
+        ConfigError: The tokenizer of the base model cannot be loaded.
     """
-    limits = LengthLimits(settings.max_prompt_length, settings.max_length)
-    files = [
-        FileReport(
-            path=path,
-            records=audit_records(loaded),
-            diversity=audit_diversity(loaded.pairs),
-            tokens=audit_tokens(loaded.pairs, chat, limits, pairs_per_step=settings.pairs_per_step),
-        )
-        for path, loaded in (train, *val)
+    sources, limits = [train, *val], [train_limit, *(val_limit for _ in val)]
+    loaded = [
+        load_pairs(source, limit=limit, skip_bad_records=True)
+        for source, limit in zip(sources, limits, strict=True)
     ]
-    pairs = train.loaded.pairs
-    leaks = [audit_leaks(pairs, loaded.pairs, path) for path, loaded in val]
-    shortcuts = [audit_shortcuts(pairs, loaded.pairs, path) for path, loaded in val]
-    shortcuts = shortcuts or [audit_alone(pairs, train.path)]
+    logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
+    chat = Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
+    paths = _short_names(sources)
+    files = [_file_report(*both, chat, settings) for both in zip(paths, loaded, strict=True)]
+    measured = [(file.pairs, path) for file, path in zip(loaded, paths, strict=True)]
+    pairs = loaded[0].pairs
+    leaks = [audit_leaks(pairs, *one) for one in measured[1:]]
+    shortcuts = [audit_shortcuts(pairs, *one) for one in measured[1:]]
+    shortcuts = shortcuts or [audit_shortcuts(None, *measured[0])]
     tokens = [file.tokens for file in files]
-    findings = [finding for report in leaks for finding in leak_findings(report)]
-    findings += [finding for report in shortcuts for finding in shortcut_findings(report)]
+    findings = [finding for leak in leaks for finding in leak_findings(leak)]
+    findings += [finding for one in shortcuts for finding in shortcut_findings(one)]
     for file in files:
         findings += record_findings(file.records, file.path)
         findings += diversity_findings(file.diversity, file.path)
@@ -111,3 +116,22 @@ def audit_files(
         cost=run_cost(tokens[0], tokens[1:], epochs=settings.max_epochs),
         findings=sorted(findings, key=lambda finding: list(KINDS).index(finding.kind)),
     )
+
+
+def _file_report(path: str, loaded: LoadedPairs, chat: Chat, settings: RunSettings) -> FileReport:
+    limits = LengthLimits(settings.max_prompt_length, settings.max_length)
+    return FileReport(
+        path=path,
+        records=audit_records(loaded),
+        diversity=audit_diversity(loaded.pairs),
+        tokens=audit_tokens(loaded.pairs, chat, limits, pairs_per_step=settings.pairs_per_step),
+    )
+
+
+def _short_names(sources: Sequence[str]) -> list[str]:
+    """Return each file's own name if no other file has it, else its path."""
+    names = [Path(source).name for source in sources]
+    return [
+        name if names.count(name) == 1 else source
+        for name, source in zip(names, sources, strict=True)
+    ]

@@ -24,7 +24,7 @@ Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected
 MAX_LEARNED = 4000  # pairs that a learned rule learns from; more cost seconds and change little
 _BUCKETS = 2**18  # 64 - 46 bits of a hash; that character n-grams are hashed into
 _MAX_CHARACTERS = 2000  # of an answer that n-grams are taken from
-_NGRAMS = (2, 3, 4)  # characters
+_LONGEST = 4  # characters of an n-gram; the shortest have two
 
 # Punctuation and format of an answer; each is counted, beside its characters and words.
 _COUNTED = {
@@ -121,17 +121,15 @@ LEARNED: dict[str, Callable[[Sequence[PreferencePair], Sequence[PreferencePair]]
 }
 
 
-def learn(features: Features, *, seed: int = 0) -> RulePreferences:
+def learn(features: Features) -> RulePreferences:
     """Fit a pairwise logistic regression without intercept; → (F,) weights.
 
     Args:
         features: (N, F) differences, chosen minus rejected; at most MAX_LEARNED rows are used.
-        seed: Of which rows, and of which of them are shown swapped.
     """
     from sklearn.linear_model import LogisticRegression
 
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(features.shape[0])[:MAX_LEARNED]
+    rows = np.random.default_rng(0).permutation(features.shape[0])[:MAX_LEARNED]
     # Half are shown the other way round: the regression wants two classes.
     signs = np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
     model = LogisticRegression(fit_intercept=False, max_iter=300, tol=1e-5)
@@ -145,33 +143,27 @@ def _format_counts(pairs: Sequence[PreferencePair]) -> NDArray[np.float64]:
         counts = [len(pattern.findall(text)) for pattern in _COUNTED.values()]
         return [len(text), len(text.split()), *counts]
 
-    chosen = [count(pair.chosen) for pair in pairs]
-    rejected = [count(pair.rejected) for pair in pairs]
-    return np.array(chosen, dtype=np.float64) - np.array(rejected, dtype=np.float64)
+    both = [(count(pair.chosen), count(pair.rejected)) for pair in pairs]
+    counted = np.array(both, dtype=np.float64)  # (N, 2, F)
+    return counted[:, 0] - counted[:, 1]
 
 
 def _character_ngrams(texts: Sequence[str]) -> Features:
     from sklearn.preprocessing import normalize
 
-    encoded = [
-        np.frombuffer(f" {normalise(text[:_MAX_CHARACTERS])} ".encode("utf-32-le"), np.uint32)
-        for text in texts
-    ]
-    indices, sizes = [], np.zeros(len(texts), dtype=np.int64)
-    for i, codes in enumerate(encoded):
-        hashed = []
+    indices = []
+    for text in texts:
+        padded = f" {normalise(text[:_MAX_CHARACTERS])} ".encode("utf-32-le")
+        codes, hashed = np.frombuffer(padded, np.uint32), []
         value = codes.astype(np.uint64)
-        for n in range(2, max(_NGRAMS) + 1):
+        for n in range(2, _LONGEST + 1):
             # A polynomial of the characters; the multiplier spreads it over the buckets.
             value = value[:-1] * np.uint64(1_000_003) + codes[n - 1 :]
             hashed.append((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(46))
         indices.append(np.concatenate(hashed))
-        sizes[i] = len(indices[-1])
     flat = np.concatenate(indices).astype(np.int32)
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    matrix = sparse.csr_array(
-        (np.ones(len(flat), dtype=np.float64), flat, starts), shape=(len(texts), _BUCKETS)
-    )
+    starts = np.cumsum([0, *map(len, indices)]).astype(np.int32)
+    matrix = sparse.csr_array((np.ones(len(flat)), flat, starts), shape=(len(texts), _BUCKETS))
     matrix.sum_duplicates()
     matrix.data = 1 + np.log(matrix.data)
     return normalize(matrix, copy=False)

@@ -1,8 +1,7 @@
 """Pairs → how accurate rules are that never read the question, and what that means."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -11,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import (
     LEARNED,
+    Features,
     RulePreferences,
     learn,
     length_rules,
@@ -70,84 +70,63 @@ class ShortcutReport:
         return f"a rule that looks {_LOOKS_AT[best.rule]} scores {best.accuracy:.2f} here; {what}"
 
 
-class Preferences(NamedTuple):
-    """What every rule prefers, pair by pair."""
-
-    by_rule: dict[str, RulePreferences]  # each (N,): above 0 chosen, below 0 rejected
-    unmeasured: dict[str, str]  # rule → why it could not be measured
-
-
 def audit_shortcuts(
-    train: Sequence[PreferencePair], val: Sequence[PreferencePair], path: str
+    train: Sequence[PreferencePair] | None, val: Sequence[PreferencePair], path: str
 ) -> ShortcutReport:
-    """Learn rules from TRAIN and measure them, and the fixed ones, on VAL.
+    """Measure the fixed rules, and those learned from TRAIN, on VAL.
 
     Args:
-        train: Pairs of TRAIN.
+        train: Pairs of TRAIN; None: rules are learned from VAL, by cross-validation.
         val: Pairs of VAL.
         path: VAL's, for the report.
     """
-    return _report(path, val, preferences_after(train, val))
+    preferences, unmeasured = rule_preferences(train, val)
+    return ShortcutReport(path, len(val), score_rules(preferences, val), unmeasured)
 
 
-def audit_alone(pairs: Sequence[PreferencePair], path: str) -> ShortcutReport:
-    """Measure the fixed rules on a file, and the learned ones by cross-validation in it."""
-    return _report(path, pairs, preferences_alone(pairs))
-
-
-def preferences_after(
-    train: Sequence[PreferencePair], val: Sequence[PreferencePair]
-) -> Preferences:
-    """Apply the fixed rules, and rules learned from TRAIN, to VAL."""
-    preferences = fixed_rules(val) | {"answer seen as chosen": seen_rule(train, val)}
-    unmeasured = {}
-    for name, features in LEARNED.items():
-        if len(train) < 2:
-            unmeasured[name] = "one pair is too few to learn from"
-            continue
-        preferences[name] = features(train, val) @ learn(features(train, train))
-    return _rounded(preferences, unmeasured)
-
-
-def preferences_alone(pairs: Sequence[PreferencePair]) -> Preferences:
-    """Apply the fixed rules, and learned ones by cross-validation.
+def rule_preferences(
+    train: Sequence[PreferencePair] | None, val: Sequence[PreferencePair]
+) -> tuple[dict[str, RulePreferences], dict[str, str]]:
+    """Apply the fixed rules, and rules learned from TRAIN or else by cross-validation, to VAL.
 
     Folds are grouped: pairs that share a question or an answer's text, or are linked by others that
     do, are in one fold. Vocabulary and scales are those of the whole file; labels are not seen.
+
+    Returns:
+        What every rule prefers, and why each of the other rules could not be measured.
     """
-    from sklearn.model_selection import GroupKFold
-
-    groups = linked_groups(pairs)
-    folds = min(_FOLDS, len(set(groups)))
-    preferences = fixed_rules(pairs)
-    unmeasured = {
-        "answer seen as chosen": "needs a second file: within one, no answer stands in two folds"
-    }
-    for name, features in LEARNED.items():
-        if folds < _FOLDS:
-            unmeasured[name] = (
-                f"all pairs hang together through shared questions and answers in {folds} "
-                f"group(s), too few for {_FOLDS} folds; give a validation file"
+    preferences = length_rules(val) | overlap_rules(val)
+    unmeasured, too_few = {}, ""
+    if train is not None:
+        preferences["answer seen as chosen"] = seen_rule(train, val)
+        too_few = "one pair is too few to learn from" if len(train) < 2 else ""
+    else:
+        groups = linked_groups(val)
+        unmeasured["answer seen as chosen"] = (
+            "needs a second file: within one, no answer stands in two folds"
+        )
+        if len(set(groups)) < _FOLDS:
+            too_few = (
+                f"all pairs hang together through shared questions and answers in "
+                f"{len(set(groups))} group(s), too few for {_FOLDS} folds; give a validation file"
             )
-            continue
-        matrix = features(pairs, pairs)
-        preferences[name] = np.empty(len(pairs))
-        for kept, held_out in GroupKFold(folds).split(matrix, groups=groups):
-            preferences[name][held_out] = matrix[held_out] @ learn(matrix[kept])
-    return _rounded(preferences, unmeasured)
+    for name, features in LEARNED.items():
+        if too_few:
+            unmeasured[name] = too_few
+        elif train is None:
+            preferences[name] = _cross_validate(features(val, val), groups)
+        else:
+            preferences[name] = features(train, val) @ learn(features(train, train))
+    # Rounding may leave a sum that should be 0 beside it.
+    return {name: np.round(values, 9) for name, values in preferences.items()}, unmeasured
 
 
-def score_rules(preferences: Preferences, pairs: Sequence[PreferencePair]) -> list[RuleScore]:
+def score_rules(
+    preferences: Mapping[str, RulePreferences], pairs: Sequence[PreferencePair]
+) -> list[RuleScore]:
     """Score every rule on the pairs that it chose in, the best first."""
-    scores = [
-        score_rule(name, values.tolist(), pairs) for name, values in preferences.by_rule.items()
-    ]
+    scores = [score_rule(name, values.tolist(), pairs) for name, values in preferences.items()]
     return sorted(scores, key=lambda score: -score.accuracy)
-
-
-def fixed_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
-    """Return the rules that learn nothing, by name."""
-    return length_rules(pairs) | overlap_rules(pairs)
 
 
 def linked_groups(pairs: Sequence[PreferencePair]) -> list[int]:
@@ -186,13 +165,10 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
     return [numbers.setdefault(label, len(numbers)) for label in labels.tolist()]
 
 
-def _rounded(preferences: dict[str, RulePreferences], unmeasured: dict[str, str]) -> Preferences:
-    # Rounding may leave a sum that should be 0 beside it.
-    return Preferences(
-        {name: np.round(values, 9) for name, values in preferences.items()}, unmeasured
-    )
+def _cross_validate(features: Features, groups: Sequence[int]) -> RulePreferences:
+    from sklearn.model_selection import GroupKFold
 
-
-def _report(path: str, pairs: Sequence[PreferencePair], preferences: Preferences) -> ShortcutReport:
-    scores = score_rules(preferences, pairs)
-    return ShortcutReport(path, len(pairs), scores, preferences.unmeasured)
+    preferences = np.empty(len(groups))
+    for kept, held_out in GroupKFold(_FOLDS).split(features, groups=groups):
+        preferences[held_out] = features[held_out] @ learn(features[kept])
+    return preferences

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from fitbot.audit.leaks import LeakReport, Overlap
+from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit, FileReport
 from fitbot.audit.score import RuleScore
 from fitbot.audit.shortcuts import ShortcutReport
@@ -71,8 +71,7 @@ def _file(file: FileReport) -> Iterator[str]:
         marks = (lengths.shortest, lengths.median, lengths.p95, lengths.longest)
         figures = "".join(f"{mark:>8,}" for mark in marks)
         yield f"  {'  ' + name:<{_LABEL}}{figures}  {sparkline(lengths.counts)}"
-    cut = {"prompts": tokens.prompts_cut, "chosen": tokens.chosen_cut}
-    cut |= {"rejected": tokens.rejected_cut, "pairs that no cut makes fit": len(tokens.refused)}
+    cut = tokens.cut | {"pairs that no cut makes fit": len(tokens.refused)}
     yield from _row("  cut", [f"{count:,} {name}" for name, count in cut.items() if count])
     yield from _row(
         "  an epoch",
@@ -94,14 +93,8 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
         [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
     )
     for name, part in report.parts.items():
-        yield from _leak_examples(name, part)
-
-
-def _leak_examples(name: str, part: Overlap) -> Iterator[str]:
-    for kind, examples in part.examples.items():
-        for match in examples[:1]:
-            where = f"    {name}, {kind}, record {match.record}"
-            yield shorten(f"{where}: {match.text}", WIDTH)
+        for kind, match in ((kind, found[0]) for kind, found in part.examples.items() if found):
+            yield shorten(f"    {name}, {kind}, record {match.record}: {match.text}", WIDTH)
             if match.seen:
                 yield shorten(f"      in TRAIN: {match.seen}", WIDTH)
 

@@ -51,6 +51,12 @@ class TokenReport:
         """Lengths of prompt, chosen and rejected, by name."""
         return {"prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected}
 
+    @property
+    def cut(self) -> dict[str, int]:
+        """Pairs whose prompt, chosen and rejected are cut, by name."""
+        counts = (self.prompts_cut, self.chosen_cut, self.rejected_cut)
+        return dict(zip(("prompts", "chosen", "rejected"), counts, strict=True))
+
 
 @dataclass(frozen=True)
 class RunCost:
@@ -135,19 +141,12 @@ def _padded_tokens(pairs: Sequence[EncodedPair], pairs_per_step: int) -> tuple[i
         step = order[start : start + pairs_per_step]
         shared += padded_size(sum(pair.num_tokens for pair in step))
         # The usual trainer pads to the longest row of the batch, no further.
-        longest = max(len(p.prompt) + max(len(p.chosen), len(p.rejected)) for p in step)
-        rows += 2 * len(step) * longest
+        rows += 2 * len(step) * max(pair.longest for pair in step)
     return shared, rows
 
 
 def _lengths(values: Sequence[int]) -> Lengths:
     counts, edges = np.histogram(values, bins=_BINS)
-    low, median, p95, high = np.percentile(values, [0, 50, 95, 100], method="inverted_cdf")
-    return Lengths(
-        shortest=int(low),
-        median=int(median),
-        p95=int(p95),
-        longest=int(high),
-        edges=edges.tolist(),
-        counts=counts.tolist(),
-    )
+    marks = np.percentile(values, [0, 50, 95, 100], method="inverted_cdf")
+    low, median, p95, high = marks.astype(int).tolist()
+    return Lengths(low, median, p95, high, edges.tolist(), counts.tolist())

@@ -26,11 +26,6 @@ def rank() -> int:
     return torch.distributed.get_rank() if _are_several() else 0
 
 
-def share_of(items: Sequence[Item]) -> list[Item]:
-    """Take this process's part of a list that all processes have: every n-th; maybe none."""
-    return list(items[rank() :: num_processes()])
-
-
 def balanced_shares(items: Sequence[Item], size: Callable[[Item], int]) -> list[list[Item]]:
     """Deal a list that all processes have out to them, such that all have about as much to do.
 

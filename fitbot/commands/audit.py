@@ -10,8 +10,6 @@ from fitbot.audit.kinds import KINDS
 from fitbot.commands.command_line import SuggestingParser, say, write_file
 from fitbot.errors import ConfigError
 
-_RECIPE = "unsloth/Qwen3-0.6B-unsloth-bnb-4bit"
-
 
 def main(args: list[str]) -> int:
     """Run `fitbot audit`: say what is wrong with preference files.
@@ -60,7 +58,7 @@ def _parser() -> SuggestingParser:
     parser.add_argument(
         "--base_model",
         default="embedded",
-        help=f"whose tokenizer counts; the recipe's is {_RECIPE}",
+        help="whose tokenizer counts; the recipe's is unsloth/Qwen3-0.6B-unsloth-bnb-4bit",
     )
     parser.add_argument("--system_prompt", help="first turn of conversations that bring none")
     parser.add_argument("--max_prompt_length", type=int, default=256, help="tokens of a prompt")
@@ -85,8 +83,7 @@ class _LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.page import html_page
-    from fitbot.audit.report import RunSettings
-    from fitbot.audit.run import audit_sources
+    from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit
 
     settings = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}

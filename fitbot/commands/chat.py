@@ -5,7 +5,6 @@ as it comes.
 """
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter
-from fitbot.base_model.settings import LLAMA_SPINS
 from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Sampling
 from fitbot.health.layer import AnswerFilter, HealthVerdict, check_messages
 from fitbot.pairs.formats import Message
+from fitbot.serving.engines import open_local
 
 _HELP = """\
 /reset          forget the conversation
@@ -41,10 +40,6 @@ def main(args: list[str]) -> int:
     """
     options = _parser().parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if options.backend == "llama":
-        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
-    from fitbot.generation.loading import open_engine, open_llama_engine
-
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:
         part = "the base of " if options.base else ""
@@ -55,8 +50,7 @@ def main(args: list[str]) -> int:
         Sampling.from_settings(answer_settings(adapter)),
         **{k: v for k, v in wanted.items() if v is not None},
     )
-    opener = open_llama_engine if options.backend == "llama" else open_engine
-    engine = opener(adapter, slots=2)
+    engine = open_local(options.backend, adapter, {"slots": 2})
     try:
         chosen = engine.models[-1] if options.base else engine.models[0]
         both = [engine.models[-1], engine.models[0]]
@@ -168,15 +162,15 @@ class Conversation:
         answer, reason, error = "", None, None
         with _cancelling_on_ctrl_c(stream):
             for chunk in stream:
-                text = chunk.text if health is None else health.feed(chunk.text)
-                if chunk.finish_reason and health is not None:
-                    text += health.finish()
-                if health is not None and health.intervened:
-                    stream.cancel()
+                text = chunk.text
+                if health:
+                    text = health.feed(text) + (health.finish() if chunk.finish_reason else "")
+                    if health.intervened:
+                        stream.cancel()
                 _write(text)
                 answer += text
                 reason, error = chunk.finish_reason, chunk.error
-        if health is not None and health.intervened:
+        if health and health.intervened:
             reason = None  # the filter has said why
         notes = {"length": " […]", "cancelled": " [stopped]", "error": f" [failed: {error}]"}
         _write(notes.get(reason or "", "") + "\n")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
-from fitbot.base_model.settings import LLAMA_SPINS
 from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
@@ -115,7 +114,10 @@ def main(
         admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
     )
-    _set_environment(options.backend)
+    # What the worker's libraries read when they are loaded: threads that wait must not keep the
+    # cores from those that work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from fitbot.serving.app import make_server  # not before: LitServe is slow to load
 
     server = make_server(settings)
@@ -217,15 +219,6 @@ def _json_object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"--remote_fields {text}: it must be a JSON object")
     return found
-
-
-def _set_environment(backend: str) -> None:
-    """Set what the worker's libraries read when they are loaded."""
-    # Threads that wait must not keep the cores from those that work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if backend == "llama":
-        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _print(text: str) -> None:

@@ -3,13 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fitbot.evaluation.answer_errors import ANSWER_ERRORS
+from fitbot.evaluation.answer_errors import ANSWER_ERRORS, find_errors
 from fitbot.evaluation.answering import ModelAnswer
 from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.checks import passes
 from fitbot.evaluation.intervals import Estimate, estimate_mean, estimate_rate
 
 PASSES = "passes"
+
+
+@dataclass(frozen=True)
+class AnswerReport:
+    """One answer to a question. One that has an error can still pass."""
+
+    text: str
+    passes: bool | None  # None: the question has no check
+    faults: tuple[str, ...]  # keys of ANSWER_ERRORS
+
+    def has(self, measure: str) -> bool:
+        """Whether it passes its check (PASSES), or has one of ANSWER_ERRORS."""
+        return self.passes is True if measure == PASSES else measure in self.faults
 
 
 @dataclass(frozen=True)
@@ -22,23 +35,35 @@ class AnswerRates:
     tokens: Estimate  # of an answer
 
 
+def judge(answer: ModelAnswer, case: Case) -> AnswerReport:
+    """Check an answer to a case's question, and find its errors."""
+    return AnswerReport(
+        answer.text,
+        None if case.check is None else passes(answer.text, case.check),
+        find_errors(answer.text, answer.thought, finished=answer.finished),
+    )
+
+
 def rate_answers(
-    answers: Sequence[ModelAnswer], cases: Sequence[Case], group_ids: Sequence[int]
+    judged: Sequence[AnswerReport],
+    answers: Sequence[ModelAnswer],
+    cases: Sequence[Case],
+    group_ids: Sequence[int],
 ) -> AnswerRates:
     """Measure how often one model's answers pass, and how often they have errors.
 
     Args:
-        answers: One a case.
+        judged: One a case.
+        answers: The same, as they were given.
         cases: The pairs whose questions were asked.
         group_ids: The group that each belongs to.
     """
-    marks = mark_answers(answers, cases)
-    checked = [i for i, case in enumerate(cases) if case.check is not None]
 
     def rate(name: str, where: Sequence[int]) -> Estimate:
-        return estimate_rate([marks[name][i] for i in where], [group_ids[i] for i in where])
+        return estimate_rate([judged[i].has(name) for i in where], [group_ids[i] for i in where])
 
     everywhere = range(len(cases))
+    checked = [i for i in everywhere if cases[i].check is not None]
     return AnswerRates(
         passes=rate(PASSES, checked) if checked else None,
         passes_by={
@@ -52,20 +77,3 @@ def rate_answers(
         faults={error: rate(error, everywhere) for error in ANSWER_ERRORS},
         tokens=estimate_mean([answer.tokens for answer in answers], group_ids),
     )
-
-
-def mark_answers(answers: Sequence[ModelAnswer], cases: Sequence[Case]) -> dict[str, list[bool]]:
-    """Return which answers pass their check, and which have each of ANSWER_ERRORS.
-
-    The two are independent: an answer that has an error can still pass. One without a check does
-    not pass.
-    """
-    found = {PASSES: [passes_check(*both) is True for both in zip(answers, cases, strict=True)]}
-    return found | {
-        error: [error in answer.errors for answer in answers] for error in ANSWER_ERRORS
-    }
-
-
-def passes_check(answer: ModelAnswer, case: Case) -> bool | None:
-    """Return whether an answer passes its question's check; None if there is none."""
-    return None if case.check is None else passes(answer.text, case.check)

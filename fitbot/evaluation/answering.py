@@ -7,6 +7,7 @@ base and all adapters, as in `fitbot serve`.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError, EngineError
-from fitbot.evaluation.answer_errors import find_errors
 from fitbot.evaluation.models import Lineup
 from fitbot.evaluation.scoring import compute_dtype_on
 from fitbot.generation.decoders.torch_decoder import Precision
@@ -43,13 +43,8 @@ class ModelAnswer:
     tokens: int
     finished: bool  # ended by itself
 
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Keys of answer_errors.ANSWER_ERRORS."""
-        return find_errors(self.text, self.thought, finished=self.finished)
 
-
-class LineupEngine:
+class LineupEngine(AbstractContextManager["LineupEngine"]):
     """An engine with the base and all adapters of a line-up; a context that closes the engine."""
 
     def __init__(self, lineup: Lineup, chat: Chat, *, device: torch.device, max_new_tokens: int):
@@ -102,10 +97,6 @@ class LineupEngine:
             self.engine.close()
             raise
         self.max_new_tokens = max_new_tokens
-
-    def __enter__(self) -> "LineupEngine":
-        """Return itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the engine."""

@@ -41,16 +41,9 @@ def compare(
     """
     one, other = (np.asarray(values, dtype=np.float64) for values in holds)
     gained, lost = int(np.sum(other > one)), int(np.sum(one > other))
-    return Comparison(
-        measure=measure,
-        one=names[0],
-        other=names[1],
-        count=len(one),
-        difference=estimate_mean(other - one, group_ids),
-        gained=gained,
-        lost=lost,
-        p=mcnemar(gained, lost),
-    )
+    difference = estimate_mean(other - one, group_ids)
+    p = mcnemar(gained, lost)
+    return Comparison(measure, *names, len(one), difference, gained, lost, p)
 
 
 def mcnemar(gained: int, lost: int) -> float:

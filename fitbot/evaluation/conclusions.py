@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fitbot.evaluation.answer_rates import PASSES, AnswerRates
+from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import Group
 from fitbot.evaluation.preference import ACCURACY, LIKELIER
@@ -11,61 +11,45 @@ from fitbot.generation.messages import BASE
 
 
 def draw_conclusions(
-    models: Sequence[ModelReport], whole: Group, comparisons: Sequence[Comparison]
-) -> dict[str, list[str]]:
-    """Say what the figures mean.
+    report: ModelReport, base: ModelReport, whole: Group, comparisons: Sequence[Comparison]
+) -> Iterator[str]:
+    """Say what the figures of a model mean, in a few sentences without capitals and full stops.
 
     Args:
-        models: The base first.
+        report: Of the model.
+        base: The base's.
         whole: What was measured on all pairs.
         comparisons: Of any two models.
-
-    Returns:
-        A few sentences a model, without capitals and full stops.
     """
-    return {
-        report.model.name: list(_about(report, models[0], whole, comparisons)) for report in models
-    }
-
-
-def _about(
-    report: ModelReport,
-    base: ModelReport,
-    whole: Group,
-    comparisons: Sequence[Comparison],
-) -> Iterator[str]:
-    name = report.model.name
+    name, best = report.model.name, whole.rules[0]
     is_base = report is base
     if is_base:
         yield f"the chosen answer has the higher log-prob in {_percent(whole, name, LIKELIER)}"
     else:
-        yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {_beside_rules(name, whole)}"
+        rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
+        if whole.reached_by[name]:
+            rule = "that is what a rule reaches that never reads the question "
+            rule += f"({best.rule}: {best.accuracy:.3f})"
+        yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {rule}"
     if report.displacement is not None:
         yield report.displacement.verdict
     if not is_base:
         yield _moved(report, base)
+    against = {
+        found.measure: found for found in comparisons if (found.one, found.other) == (BASE, name)
+    }
     for kind, rates in report.answers.items():
-        if rates.passes is not None and is_base:
-            yield f"{kind} answers pass {rates.passes.value:.1%} of the checks"
-        elif rates.passes is not None:
-            found = _between(comparisons, BASE, name, f"{kind}: {PASSES}")
-            yield f"{kind} answers pass {rates.passes.value:.1%} of the checks, {_change(found)}"
-        yield from _faults(kind, rates)
+        if rates.passes is not None:
+            change = "" if is_base else f", {_change(against[f'{kind}: {PASSES}'])}"
+            yield f"{kind} answers pass {rates.passes.value:.1%} of the checks{change}"
+        faults = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value]
+        if faults:
+            yield f"faults of {kind} answers: {', '.join(faults)}"
 
 
 def _percent(group: Group, name: str, figure: str) -> str:
     found = group.figures[name][figure]
     return f"{found.value:.1%} of {group.pairs:,} pairs [{found.low:.3f}, {found.high:.3f}]"
-
-
-def _beside_rules(name: str, whole: Group) -> str:
-    best = whole.rules[0]
-    if whole.reached_by[name]:
-        return (
-            "that is what a rule reaches that never reads the question "
-            f"({best.rule}: {best.accuracy:.3f})"
-        )
-    return f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
 
 
 def _moved(report: ModelReport, base: ModelReport) -> str:
@@ -85,14 +69,3 @@ def _change(found: Comparison) -> str:
         return words
     words += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
     return f"no clear change: {words}" if low <= 0 <= high else words
-
-
-def _faults(kind: str, rates: AnswerRates) -> Iterator[str]:
-    found = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value > 0]
-    if found:
-        yield f"faults of {kind} answers: {', '.join(found)}"
-
-
-def _between(comparisons: Sequence[Comparison], one: str, other: str, measure: str) -> Comparison:
-    (found,) = (c for c in comparisons if (c.one, c.other, c.measure) == (one, other, measure))
-    return found

@@ -1,12 +1,12 @@
 """Plain answers and neutral text → how far a model has drifted from its reference."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitbot.evaluation.answering import PLAIN
 from fitbot.evaluation.intervals import Estimate, estimate_mean
 from fitbot.evaluation.measure import Measurements
-from fitbot.evaluation.neutral import perplexity
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,15 @@ def drift_of(found: Measurements, group_ids: Sequence[int]) -> DriftReport:
         found: What was measured of it.
         group_ids: The group that each question asked belongs to.
     """
-    ppl = perplexity(found.text_logps, found.text_tokens)
-    if not found.positions:
-        return DriftReport(ppl, None, None, None, None)
-    places = [
-        group for group, one in zip(group_ids, found.positions, strict=True) for _ in one.entropy
-    ]
+    perplexity = math.exp(-sum(found.text_logps) / found.text_tokens)
+    positions = found.positions
+    if not positions:
+        return DriftReport(perplexity, None, None, None, None)
+    places = [group for group, one in zip(group_ids, positions, strict=True) for _ in one.entropy]
     divergence, by_answer = None, None
     if found.model.adapter is not None:
-        divergence = estimate_mean([x for one in found.positions for x in one.divergence], places)
-        by_answer = estimate_mean([sum(one.divergence) for one in found.positions], group_ids)
-    return DriftReport(
-        perplexity=ppl,
-        divergence=divergence,
-        answer_divergence=by_answer,
-        entropy=estimate_mean([x for one in found.positions for x in one.entropy], places),
-        tokens=estimate_mean([a.tokens for a in found.answers[PLAIN]], group_ids),
-    )
+        divergence = estimate_mean([x for one in positions for x in one.divergence], places)
+        by_answer = estimate_mean([sum(one.divergence) for one in positions], group_ids)
+    entropy = estimate_mean([x for one in positions for x in one.entropy], places)
+    tokens = estimate_mean([answer.tokens for answer in found.answers[PLAIN]], group_ids)
+    return DriftReport(perplexity, divergence, by_answer, entropy, tokens)

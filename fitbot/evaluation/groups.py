@@ -4,11 +4,12 @@ A rule that is useless over all pairs can be right in every pair of one kind: wh
 is asked for, the longer answer is the right one. So rules are measured in every group.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fitbot.audit.rules import RulePreferences
 from fitbot.audit.score import RuleScore
-from fitbot.audit.shortcuts import Preferences, score_rules
+from fitbot.audit.shortcuts import score_rules
 from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.intervals import Estimate
 from fitbot.evaluation.preference import ACCURACY, LIKELIER, PairFigures
@@ -31,8 +32,7 @@ class Group:
 
     def main_figure(self, model: str) -> Estimate:
         """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
-        figures = self.figures[model]
-        return figures.get(ACCURACY) or figures[LIKELIER]
+        return _main(self.figures[model])
 
     def reaching(self, rule: str) -> list[str]:
         """Return the models that a rule is as good as."""
@@ -43,7 +43,7 @@ def measure_groups(
     cases: Sequence[Case],
     group_ids: Sequence[int],
     models: Sequence[PairFigures],
-    preferences: Preferences,
+    preferences: Mapping[str, RulePreferences],
 ) -> list[Group]:
     """Measure models and rules on all pairs, and on those of every label.
 
@@ -54,38 +54,28 @@ def measure_groups(
         preferences: What rules prefer.
     """
     parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
-    return [
-        _measure(label, value, where, cases, group_ids, models, preferences)
-        for label, values in parts.items()
-        for value, where in values.items()
-    ]
+    found = []
+    for label, values in parts.items():
+        for value, where in values.items():
+            chosen = {name: own[where] for name, own in preferences.items()}
+            rules = score_rules(chosen, [cases[i].pair for i in where])
+            figures = {one.model.name: one.estimates(group_ids, where) for one in models}
+            group = Group(
+                label=label,
+                value=value,
+                pairs=len(where),
+                independent=len({group_ids[i] for i in where}),
+                like_length=int(models[0].like_length[where].sum()),
+                rules=rules,
+                figures=figures,
+                reached_by={
+                    name: [x.rule for x in rules if not _main(own).lies_above(x.accuracy)]
+                    for name, own in figures.items()
+                },
+            )
+            found.append(group)
+    return found
 
 
-def _measure(
-    label: str,
-    value: str,
-    where: list[int],
-    cases: Sequence[Case],
-    group_ids: Sequence[int],
-    models: Sequence[PairFigures],
-    preferences: Preferences,
-) -> Group:
-    chosen = Preferences({name: x[where] for name, x in preferences.by_rule.items()}, {})
-    rules = score_rules(chosen, [cases[i].pair for i in where])
-    figures = {one.model.name: one.estimates(group_ids, where) for one in models}
-    return Group(
-        label=label,
-        value=value,
-        pairs=len(where),
-        independent=len({group_ids[i] for i in where}),
-        like_length=int(models[0].like_length[where].sum()),
-        rules=rules,
-        figures=figures,
-        reached_by={
-            one.model.name: _reaching(rules, figures[one.model.name][one.main]) for one in models
-        },
-    )
-
-
-def _reaching(rules: Sequence[RuleScore], figure: Estimate) -> list[str]:
-    return [score.rule for score in rules if not figure.lies_above(score.accuracy)]
+def _main(figures: Mapping[str, Estimate]) -> Estimate:
+    return figures.get(ACCURACY) or figures[LIKELIER]

@@ -70,34 +70,23 @@ def read_inputs(
     hush_libraries()
     chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
+    pairs = chat.encode_pairs([case.pair for case in cases], limits)
+    first = first_of_each_question(cases)
+    where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
+    # What is not given is the first adapter's run's, or else the recipe's.
+    own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
+    sampling = Sampling(
+        temperature=own.temperature if temperature is None else temperature,
+        top_p=own.top_p if top_p is None else top_p,
+    )
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
         path=path,
         cases=cases,
-        pairs=chat.encode_pairs([case.pair for case in cases], limits),
+        pairs=pairs,
         train_path=train_path,
         train=train,
-        questions=QuestionSettings(
-            where=_choose_questions(cases, num_questions, seed),
-            sampling=_sampling(lineup, temperature, top_p),
-            seed=seed,
-            max_new_tokens=max_new_tokens,
-        ),
+        questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
-    )
-
-
-def _choose_questions(cases: Sequence[Case], most: int, seed: int) -> list[int]:
-    """Choose questions at random; → the first pair of each, in the file's order."""
-    first = first_of_each_question(cases)
-    return sorted(random.Random(seed).sample(first, min(most, len(first))))
-
-
-def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
-    """Take what is not given from the first adapter's run, or else from the recipe."""
-    settings = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
-    return Sampling(
-        temperature=settings.temperature if temperature is None else temperature,
-        top_p=settings.top_p if top_p is None else top_p,
     )

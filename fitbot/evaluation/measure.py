@@ -4,7 +4,8 @@ First all models answer, by one engine; then each is loaded by itself and scored
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.evaluation.neutral import passages
 from fitbot.evaluation.scoring import Positions, Scorer
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
 
 KINDS = (GREEDY, SAMPLED, PLAIN)
+# Plain texts that have nothing to do with fitness, to measure what a model forgets. They were
+# written for this project, so no model has seen them in training.
+_NEUTRAL = Path(__file__).with_name("neutral.txt")
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,8 @@ class Measurements:
     reference_logps: Tensor  # (N, 2) the same under its reference
     text_logps: list[float]  # of each neutral text, nats
     text_tokens: int  # of all of them, as far as they are scored
-    # By kind, one a question asked.
-    answers: dict[str, list[ModelAnswer]] = field(default_factory=dict)
-    positions: list[Positions] = field(default_factory=list)  # of each plain answer
+    answers: dict[str, list[ModelAnswer]]  # by kind, one a question asked
+    positions: list[Positions]  # of each plain answer
 
 
 def measure(
@@ -72,7 +74,7 @@ def measure(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prompts = [pairs[i].prompt for i in asked.where]
     answers, precision = _ask_all(lineup, chat, prompts, asked, device)
-    texts = [chat.encode_text(text) for text in passages()]
+    texts = [chat.encode_text(text) for text in neutral_texts()]
     found = []
     for model, own in zip(lineup.models, answers, strict=True):
         scorer = Scorer(lineup, model, device=device)
@@ -101,6 +103,12 @@ def encode_answer(answer: ModelAnswer, chat: Chat) -> list[int]:
     return [*ids, chat.end_of_turn_id] if answer.finished or not ids else ids
 
 
+def neutral_texts() -> list[str]:
+    """Return the neutral texts; in their file they are separated by blank lines."""
+    text = _NEUTRAL.read_text(encoding="utf-8")
+    return [" ".join(part.split()) for part in text.strip().split("\n\n")]
+
+
 def lengths_of(pairs: Sequence[EncodedPair]) -> NDArray[np.int64]:
     """Count the scored tokens of both answers: (N, 2)."""
     return np.array([(len(pair.chosen), len(pair.rejected)) for pair in pairs])
@@ -113,6 +121,7 @@ def _ask_all(
     asked: QuestionSettings,
     device: torch.device,
 ) -> tuple[list[dict[str, list[ModelAnswer]]], str | None]:
+    """Ask all models; apart from `measure`, so that the engine's memory is free afterwards."""
     if not prompts:
         return [{} for _ in lineup.models], None
     with LineupEngine(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:

@@ -140,20 +140,16 @@ def _shared_base(
     asked = (overrides.base_model or first[0], in_4bit)
     for folder, base in zip(folders, bases, strict=True):
         for other, where in ((first, str(folders[0])), (asked, "the command line")):
-            if _identity(base) != _identity(other):
+            if (resolve_base_model(base[0]), base[1]) != (resolve_base_model(other[0]), other[1]):
+                trained, says = (
+                    f"{name}{' in 4 bits' if in_4bit else ', not in 4 bits'}"
+                    for name, in_4bit in (base, other)
+                )
                 raise AdapterError(
-                    f"{folder} was trained on {_describe(base)}, {where} says {_describe(other)}; "
+                    f"{folder} was trained on {trained}, {where} says {says}; "
                     "only models of one base can be compared, evaluate the others by themselves"
                 )
     return first if bases else asked
-
-
-def _identity(base: tuple[str, bool]) -> tuple[str, bool]:
-    return resolve_base_model(base[0]), base[1]
-
-
-def _describe(base: tuple[str, bool]) -> str:
-    return f"{base[0]}{' in 4 bits' if base[1] else ', not in 4 bits'}"
 
 
 def _shared(name: str, values: Sequence[Any], overrides: Overrides) -> Any:

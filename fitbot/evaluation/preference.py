@@ -30,10 +30,23 @@ ACCURACY_LIKE_LENGTH = "rewards/accuracies_like_length"
 # The change against the reference in nats, whatever beta is.
 CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
 
-RATES = (
-    *(LIKELIER, LIKELIER_PER_TOKEN, LIKELIER_LIKE_LENGTH),
-    *(ACCURACY, ACCURACY_PER_TOKEN, ACCURACY_LIKE_LENGTH),
-)
+RATES = (LIKELIER, LIKELIER_PER_TOKEN, ACCURACY, ACCURACY_PER_TOKEN)
+
+# What reports show of pairs: figure → what it is called.
+FIGURES = {
+    ACCURACY: "reward accuracy",
+    ACCURACY_PER_TOKEN: "  per token",
+    ACCURACY_LIKE_LENGTH: "  answers of like length",
+    "rewards/margins": "margin",
+    "loss": "loss of its objective",
+    LIKELIER: "chosen answer likelier",
+    LIKELIER_PER_TOKEN: "  per token",
+    LIKELIER_LIKE_LENGTH: "  answers of like length",
+    "logps/chosen": "chosen: log-prob, nats",
+    "logps/rejected": "rejected: log-prob, nats",
+    CHOSEN_CHANGE: "chosen: change, nats",
+    REJECTED_CHANGE: "rejected: change, nats",
+}
 
 
 class PairFigures:
@@ -50,13 +63,12 @@ class PairFigures:
         """
         self.model = model
         self.logps: Floats = logps.numpy()
-        by_token = self.logps / lengths
         self.like_length = is_like_length(lengths)
         self.columns: dict[str, Floats] = {
             "logps/chosen": self.logps[:, 0],
             "logps/rejected": self.logps[:, 1],
             LIKELIER: _is_higher(self.logps),
-            LIKELIER_PER_TOKEN: _is_higher(by_token),
+            LIKELIER_PER_TOKEN: _is_higher(self.logps / lengths),
         }
         if model.objective is not None:
             owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
@@ -66,11 +78,6 @@ class PairFigures:
             self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T
             self.columns[ACCURACY_PER_TOKEN] = _is_higher(change / lengths)
 
-    @property
-    def main(self) -> str:
-        """The figure that groups are compared by: reward accuracy, or what the base has of it."""
-        return ACCURACY if ACCURACY in self.columns else LIKELIER
-
     def estimates(self, groups: Sequence[int], where: Sequence[int]) -> dict[str, Estimate]:
         """Estimate the mean of every figure.
 
@@ -78,8 +85,9 @@ class PairFigures:
             groups: (N,) the group of each pair; see cases.dependent_groups.
             where: Indices of the pairs that count, at least one.
         """
+        own = [groups[i] for i in where]
         found = {
-            name: _estimate(name, column[where], [groups[i] for i in where])
+            name: (estimate_rate if name in RATES else estimate_mean)(column[where], own)
             for name, column in self.columns.items()
         }
         alike = [i for i in where if self.like_length[i]]
@@ -146,7 +154,3 @@ def is_like_length(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _is_higher(both: Floats) -> Floats:
     """Say where chosen beats rejected: (N, 2) → (N,) 1 or 0; a tie counts as wrong."""
     return (both[:, 0] > both[:, 1]).astype(np.float64)
-
-
-def _estimate(name: str, column: Floats, groups: Sequence[int]) -> Estimate:
-    return estimate_rate(column, groups) if name in RATES else estimate_mean(column, groups)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
-from fitbot.evaluation.answer_rates import AnswerRates
+from fitbot.evaluation.answer_rates import AnswerRates, AnswerReport
 from fitbot.evaluation.answering import GREEDY, SAMPLED
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.drift import DriftReport
@@ -40,15 +40,6 @@ class ModelReport:
     answers: dict[str, AnswerRates]  # by kind; empty if nothing was asked
     logps: list[tuple[float, float]]  # of every pair, nats: chosen, rejected
     reference_logps: list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class AnswerReport:
-    """One answer to a question."""
-
-    text: str
-    passes: bool | None  # None: the question has no check
-    faults: tuple[str, ...]  # keys of ANSWER_ERRORS
 
 
 @dataclass(frozen=True)

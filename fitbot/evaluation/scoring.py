@@ -76,7 +76,12 @@ class Scorer:
         self.policy = Policy(network, compute_dtype=dtype).eval()
         if model.folder is not None:
             _put_adapter(self.policy, model.folder)
-        self.layout = _exact_layout(self.policy, lineup.max_length)
+        # The packed row where the model's layers allow it; two rows a pair are always exact.
+        self.layout: Layout = "shared"
+        try:
+            check_layout(self.policy, "shared", lineup.max_length)
+        except ConfigError:
+            self.layout = "rows"
 
     def logps(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         """Score both answers of every pair.
@@ -176,12 +181,3 @@ def _put_adapter(policy: Policy, folder: Path) -> None:
     except RuntimeError as error:  # torch's, where sizes differ
         reason = str(error).splitlines()[-1].strip()
         raise AdapterError(f"{folder} does not fit its base: {reason}") from error
-
-
-def _exact_layout(policy: Policy, max_length: int) -> Layout:
-    """Choose the packed row where the model's layers allow it; two rows a pair are always exact."""
-    try:
-        check_layout(policy, "shared", max_length)
-    except ConfigError:
-        return "rows"
-    return "shared"

@@ -6,7 +6,8 @@ from fitbot.audit.terminal import rule_line, unmeasured_lines
 from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.comparison import Comparison
 from fitbot.evaluation.groups import ALL, Group
-from fitbot.evaluation.overview import measure_label, overview
+from fitbot.evaluation.overview import overview
+from fitbot.evaluation.preference import FIGURES
 from fitbot.evaluation.report import Evaluation
 from fitbot.report.terminal import WIDTH, shorten, wrap
 
@@ -55,10 +56,10 @@ def _what(evaluation: Evaluation) -> Iterator[str]:
 
 def _overview(evaluation: Evaluation, names: Sequence[str]) -> Iterator[str]:
     yield " " * _LABEL + "".join(f"{_short(name):<{_CELL}}" for name in names).rstrip()
-    for row in overview(evaluation):
-        cells = "".join(f"{row.cells[name]:<{_CELL}}" for name in names)
-        if any(row.cells[name] for name in names):
-            yield f"  {row.label:<{_LABEL - 2}}{cells}".rstrip()
+    for label, texts in overview(evaluation):
+        if any(texts[name] for name in names):
+            cells = "".join(f"{texts[name]:<{_CELL}}" for name in names)
+            yield f"  {label:<{_LABEL - 2}}{cells}".rstrip()
 
 
 def _groups(evaluation: Evaluation) -> Iterator[str]:
@@ -108,8 +109,9 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
         is_error = ":" in found.measure and not found.measure.endswith(PASSES)
         if not is_error or found.p < _CHANCE:
             versus = shorten(f"{_short(found.one)} → {_short(found.other)}", 25)
+            label = FIGURES.get(found.measure, found.measure)
             yield (
-                f"  {measure_label(found.measure):<24}{versus:<26}{found.difference!s:<24}"
+                f"  {label:<24}{versus:<26}{found.difference!s:<24}"
                 f"+{found.gained} -{found.lost}  p {found.p:.2g}"
             )
 

@@ -60,6 +60,11 @@ class EncodedPair(NamedTuple):
         """Tokens of the pair with its prompt counted once."""
         return len(self.prompt) + len(self.chosen) + len(self.rejected)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longer of its two completions."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
 
 class CutReport(NamedTuple):
     """What the length limits took away, over a list of pairs."""

@@ -6,12 +6,13 @@ a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, til
 backward is one multiplication by the incoming gradient.
 """
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.utils.import_utils import is_triton_available
+
+from fitbot.policy.compiled.launch import launch
 
 # Elements of one float32 tile of logits: 16 M = 64 MiB, 110 tokens of Qwen3's vocabulary. Every
 # tile reads the whole head, so larger ones are faster: the engine's are four times as large.
@@ -49,11 +50,17 @@ def score_tile(
     Returns:
         (S,) float32 log-probs of the targets, and the softmax (S, V) or None.
     """
-    if logits.is_cuda and _triton_is_installed():
-        from fitbot.policy.compiled import pointwise_kernels
+    if logits.is_cuda and is_triton_available():
+        from fitbot.policy.compiled.pointwise_kernels import score_tile as kernel
 
-        result: tuple[Tensor, Tensor | None] = pointwise_kernels.score_tile(logits, targets, dtype)
-        return result
+        rows, vocabulary = logits.shape
+        logps = torch.empty(rows, dtype=torch.float32, device=logits.device)
+        probs = logps if dtype is None else torch.empty_like(logits, dtype=dtype)
+        launch(
+            kernel, (rows,), logits, targets, logps, probs, vocabulary,
+            BLOCK=4096, WITH_PROBS=dtype is not None, num_warps=8,
+        )  # fmt: skip
+        return logps, None if dtype is None else probs
     normaliser = logits.logsumexp(-1, keepdim=True)
     logps = (logits.gather(-1, targets[:, None]) - normaliser).squeeze(-1)
     return logps, None if dtype is None else logits.sub_(normaliser).exp_().to(dtype)
@@ -149,11 +156,6 @@ class _FrozenHead(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return (upstream[0][:, None] * gradient).to(ctx.hidden_dtype), None, None
-
-
-@cache
-def _triton_is_installed() -> bool:
-    return find_spec("triton") is not None
 
 
 def _float32_product(hidden: Tensor, weight: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ from fitbot.base_model.settings import BaseSettings
 from fitbot.cluster.processes import (
     from_first,
     largest_over_processes,
+    num_processes,
     rank,
-    share_of,
     sum_over_processes,
 )
 from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
@@ -192,7 +192,7 @@ def _compute_share(
     save: Callable[[list[int], Tensor], None],
 ) -> Tensor:
     """Run this process's share of the missing pairs: (N, 2) nats, 0 for all other pairs."""
-    share = share_of(missing)
+    share = missing[rank() :: num_processes()]
     groups = deque(_groups_of(share, sizes, max_tokens))
     computed = torch.zeros(len(sizes), 2)
     unsaved: list[int] = []

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 
-def new_figure(*, height: float) -> tuple[Any, Any]:
+def new_figure(*, height: float, xlabel: str = "", ylabel: str = "") -> tuple[Any, Any]:
     """Make a figure as wide as a page's column and `height` inches high; → figure and axes."""
     from matplotlib.figure import Figure
 
@@ -16,8 +16,8 @@ def new_figure(*, height: float) -> tuple[Any, Any]:
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
         spine.set_color(INK)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
+    axes.set_xlabel(xlabel, color=INK)
+    axes.set_ylabel(ylabel, color=INK)
     return figure, axes
 
 

@@ -67,12 +67,11 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self._health_layer = settings.health_layer
         self._rates = RateLimiter(settings.limits.rate_per_minute)
         self._admission = Admission(settings.limits)
-        self.add_endpoint("/predict/", self.predict, ["POST"])
-        self.add_endpoint("/predict", self.predict, ["POST"])
-        self.add_endpoint("/v1/chat/completions", self.chat, ["POST"])
+        self.by_path = dict.fromkeys(("/predict/", "/predict"), self.predict)
+        self.by_path["/v1/chat/completions"] = self.chat
         if settings.admin:
-            self.add_endpoint("/v1/load_lora_adapter", self.load_adapter, ["POST"])
-            self.add_endpoint("/v1/unload_lora_adapter", self.unload_adapter, ["POST"])
+            self.by_path["/v1/load_lora_adapter"] = self.load_adapter
+            self.by_path["/v1/unload_lora_adapter"] = self.unload_adapter
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out all but what LitServe's worker looks at."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fitbot.base_model.provenance import provenance_of
+from fitbot.base_model.settings import LLAMA_SPINS
 from fitbot.generation.engine import Engine
 
 REMOTE_KEY = "FITBOT_REMOTE_KEY"  # environment variable with the remote server's key
@@ -15,6 +16,8 @@ REMOTE_KEY = "FITBOT_REMOTE_KEY"  # environment variable with the remote server'
 
 def open_local(backend: str, adapter: Path | None, options: dict[str, Any]) -> Engine:
     """Open fitbot's own engine, on PyTorch or on llama.cpp."""
+    if backend == "llama":
+        os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
     from fitbot.generation.loading import open_engine, open_llama_engine
 
     opener = open_llama_engine if backend == "llama" else open_engine

@@ -6,8 +6,8 @@ Exceptions are logged by type and place, without their text, which may quote a p
 import json
 import logging
 import sys
-import time
 import traceback
+from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "color_message", "taskName"}
@@ -18,8 +18,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; json escapes whatever could end it or move a cursor."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
-            "time": _iso(record.created),
+            "time": when.replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "process": record.process,
@@ -50,8 +51,3 @@ def set_up_logging() -> None:
     logging.getLogger("litserve").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def _iso(created: float) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-    return f"{seconds}.{int(created % 1 * 1000):03d}Z"

@@ -13,6 +13,9 @@ from fitbot.serving.settings import RequestLimits
 
 _SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank, no NUL
 
+# Fields of a chat request that `Sampling` has by the same name.
+_DRAWN = {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"}
+
 _Text = Annotated[str, Field(pattern=_SAYS_SOMETHING)]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 _Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -125,19 +128,14 @@ class ChatRequest(Body):
 
     def sampling(self, default: Sampling) -> Sampling:
         """Return how the answer is drawn: the default, but for what was sent."""
-        sent = {
-            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-            "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
-            "reasoning": self.include_reasoning,
-        }
-        given: dict[str, Any] = {name: value for name, value in sent.items() if value is not None}
-        return replace(default, stop=self.stops, **given)
+        return replace(
+            default,
+            max_new_tokens=self.max_completion_tokens or self.max_tokens or default.max_new_tokens,
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            reasoning=bool(self.include_reasoning),
+            stop=self.stops,
+            **self.model_dump(include=_DRAWN, exclude_none=True),
+        )
 
 
 def check_predict(request: PredictRequest, limits: RequestLimits) -> None:

@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +68,6 @@ _CHANGE_STATUSES = _ANSWER_STATUSES | {
     409: "There is a model of that name, or no room for one more adapter.",
     504: "It was not done in time.",
 }
-Endpoint = tuple[str, Callable[..., Any], list[str]]
 
 
 class ErrorDetail(BaseModel):
@@ -119,7 +118,7 @@ _ANSWERS: dict[type[BaseModel], type[BaseModel]] = {  # all but a chat's, which 
 
 def add_routes(
     app: FastAPI,
-    endpoints: Sequence[Endpoint],
+    endpoints: Mapping[str, Callable[..., Any]],
     shared: SharedState,
     metrics: Metrics,
     limits: RequestLimits,
@@ -128,7 +127,7 @@ def add_routes(
 
     Args:
         app: LitServe's.
-        endpoints: Those of `AnswerRoutes`.
+        endpoints: Those of `AnswerRoutes`, by path.
         shared: Health and models are read from it.
         metrics: Shown under /metrics.
         limits: Part of the documentation.
@@ -137,8 +136,8 @@ def add_routes(
     app.router.redirect_slashes = False
     for path, (name, media_type) in _PAGE_FILES.items():
         app.add_route(path, _file(_PAGE / name, media_type), ["GET"], include_in_schema=False)
-    for path, endpoint, methods in endpoints:
-        _add_answer_route(app, path, endpoint, methods)
+    for path, endpoint in endpoints.items():
+        _add_answer_route(app, path, endpoint)
     _add_status_routes(app, shared, metrics)
     _add_documentation(app, limits)
 
@@ -156,9 +155,7 @@ def add_routes(
         return HttpError(error.status_code, code, str(error.detail), headers=headers).response()
 
 
-def _add_answer_route(
-    app: FastAPI, path: str, endpoint: Callable[..., Any], methods: list[str]
-) -> None:
+def _add_answer_route(app: FastAPI, path: str, endpoint: Callable[..., Any]) -> None:
     kind = _BODIES[path]
     body = {"$ref": f"#/components/schemas/{kind.__name__}"}
     answer: dict[str, Any] = {"model": _ANSWERS.get(kind)}
@@ -169,44 +166,42 @@ def _add_answer_route(
     app.add_api_route(
         path,
         endpoint,
-        methods=methods,
+        methods=["POST"],
         response_class=Response,
-        responses={
-            200: {"description": "The answer.", **answer},
-            **{status: {"model": Error, "description": text} for status, text in statuses.items()},
-        },
+        responses={200: {"description": "The answer.", **answer}, **_errors(statuses, *statuses)},
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
         },
     )
 
 
-def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> None:
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": Error, "description": _ANSWER_STATUSES[status]} for status in (401, 421)
-    }
-    unready: dict[int | str, dict[str, Any]] = {
-        503: {"model": Error, "description": _ANSWER_STATUSES[503]}
-    }
+def _errors(texts: Mapping[int, str], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Error, "description": texts[status]} for status in statuses}
 
-    @app.get("/livez", response_class=PlainTextResponse, responses={421: errors[421]})
+
+def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> None:
+    wrong_host = _errors(_ANSWER_STATUSES, 421)
+    refused = _errors(_ANSWER_STATUSES, 401, 421)
+    unready = _errors(_ANSWER_STATUSES, 421, 503)
+
+    @app.get("/livez", response_class=PlainTextResponse, responses=wrong_host)
     async def livez() -> Response:
         """Say that the server runs."""
         return PlainTextResponse("ok")
 
-    @app.get("/readyz", response_class=PlainTextResponse, responses={421: errors[421], **unready})
+    @app.get("/readyz", response_class=PlainTextResponse, responses=unready)
     async def readyz() -> Response:
         """Say whether questions can be answered now."""
         if reason := shared.why_not_ready():
             raise HttpError(503, "unavailable", reason, retry_after=5)
         return PlainTextResponse("ok")
 
-    @app.get("/v1/models", responses=errors)
+    @app.get("/v1/models", responses=refused)
     async def models() -> dict[str, Any]:
         """List the models, the default one first."""
         return {"object": "list", "data": [model_entry(name) for name in shared.models]}
 
-    @app.get("/metrics", response_class=PlainTextResponse, responses=errors)
+    @app.get("/metrics", response_class=PlainTextResponse, responses=refused)
     async def prometheus() -> Response:
         """Show the counters, for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")

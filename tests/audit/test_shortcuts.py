@@ -9,7 +9,6 @@ from fitbot.audit.quick import quick_audit
 from fitbot.audit.score import score_rule, wilson_interval
 from fitbot.audit.shortcuts import (
     ShortcutReport,
-    audit_alone,
     audit_shortcuts,
     connected_groups,
     linked_groups,
@@ -81,7 +80,7 @@ def test_every_rule_scores_one_half_on_a_mirrored_file() -> None:
 
 
 def test_cross_validation_is_one_half_on_a_mirrored_file() -> None:
-    report = audit_alone(pairs_of(mirrored()), "train")
+    report = audit_shortcuts(None, pairs_of(mirrored()), "train")
 
     assert report.shortcuts == []
     assert scores(report)["bag of words"] == pytest.approx(0.5)
@@ -105,7 +104,7 @@ def test_a_rule_that_holds_scores_one(rule: str, chosen: str, rejected: str) -> 
     ]
     train, val = pairs_of(records[:100]), pairs_of(records[100:])
 
-    with_val, alone = audit_shortcuts(train, val, "val"), audit_alone(train, "train")
+    with_val, alone = audit_shortcuts(train, val, "val"), audit_shortcuts(None, train, "train")
 
     assert scores(with_val)[rule] > 0.98
     assert scores(alone)[rule] > 0.98
@@ -156,7 +155,7 @@ def test_folds_never_share_a_question_or_an_answer() -> None:
 def test_a_file_that_hangs_together_is_said_to_be_unmeasurable() -> None:
     records = [r | {"rejected": "the same."} for r in clean_records()]
 
-    report = audit_alone(pairs_of(records), "train")
+    report = audit_shortcuts(None, pairs_of(records), "train")
 
     assert "bag of words" not in scores(report)
     assert "hang together" in report.unmeasured["bag of words"]

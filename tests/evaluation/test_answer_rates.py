@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from fitbot.evaluation.answer_rates import mark_answers, passes_check, rate_answers
+from fitbot.evaluation.answer_errors import ANSWER_ERRORS
+from fitbot.evaluation.answer_rates import AnswerReport, judge, rate_answers
 from fitbot.evaluation.answering import ModelAnswer
 from fitbot.evaluation.cases import Case
 from fitbot.pairs.formats import Message, PreferencePair
@@ -25,11 +26,19 @@ ANSWERS = [
 ]
 
 
-def test_an_answer_passes_by_its_check_whatever_its_faults_and_none_without_a_check() -> None:
-    marks = [passes_check(*both) for both in zip(ANSWERS, CASES, strict=True)]
-    assert marks == [True, False, True, None]
+MEASURES = ("passes", *ANSWER_ERRORS)
 
-    assert mark_answers(ANSWERS, CASES) == {
+
+def judged() -> list[AnswerReport]:
+    return [judge(*both) for both in zip(ANSWERS, CASES, strict=True)]
+
+
+def test_an_answer_passes_by_its_check_whatever_its_faults_and_none_without_a_check() -> None:
+    found = judged()
+    assert [one.passes for one in found] == [True, False, True, None]
+    assert [one.text for one in found] == [answer.text for answer in ANSWERS]
+
+    assert {measure: [one.has(measure) for one in found] for measure in MEASURES} == {
         "passes": [True, False, True, False],
         "empty": [False, False, False, True],
         "thinking": [False, False, False, True],
@@ -39,7 +48,7 @@ def test_an_answer_passes_by_its_check_whatever_its_faults_and_none_without_a_ch
 
 
 def test_rates_are_of_the_questions_that_they_are_about() -> None:
-    found = rate_answers(ANSWERS, CASES, range(4))
+    found = rate_answers(judged(), ANSWERS, CASES, range(4))
 
     assert found.passes is not None
     assert found.passes.value == pytest.approx(2 / 3)  # of those with a check
@@ -57,7 +66,9 @@ def test_rates_are_of_the_questions_that_they_are_about() -> None:
 
 
 def test_questions_without_any_check_have_no_pass_rate() -> None:
-    found = rate_answers(ANSWERS[:1], [case(0, None)], [0])
+    unchecked = case(0, None)
+
+    found = rate_answers([judge(ANSWERS[0], unchecked)], ANSWERS[:1], [unchecked], [0])
 
     assert found.passes is None
     assert found.passes_by == {"category": {}}

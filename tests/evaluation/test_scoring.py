@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM
 
 from fitbot.errors import AdapterError
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
-from fitbot.evaluation.measure import encode_answer
+from fitbot.evaluation.drift import drift_of
+from fitbot.evaluation.measure import Measurements, encode_answer, neutral_texts
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
-from fitbot.evaluation.neutral import passages, perplexity
 from fitbot.evaluation.scoring import Scorer
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
@@ -91,7 +91,9 @@ def test_plain_text_is_scored_from_its_second_token(
     expected = [logp(networks[1], ids[:1], ids[1:]) for ids in texts]
     assert found.tolist() == pytest.approx(expected, abs=2e-3)
     # Two tokens with a log-prob of -1 nat each.
-    assert perplexity([-1.5, -0.5], 2) == pytest.approx(2.718281828)
+    none = torch.empty(0, 2)
+    measured = Measurements(lineup.models[0], none, none, [-1.5, -0.5], 2, {}, [])
+    assert drift_of(measured, []).perplexity == pytest.approx(2.718281828)
 
 
 def test_divergence_and_entropy_are_their_definitions_over_the_whole_vocabulary(
@@ -183,7 +185,7 @@ def test_an_answer_is_encoded_as_it_is_shown_with_its_end_if_it_came_to_one(chat
 
 
 def test_neutral_texts_are_a_few_hundred_words_of_anything_but_fitness() -> None:
-    texts = passages()
+    texts = neutral_texts()
     said = " ".join(texts).lower().split()
 
     assert len(texts) == 12

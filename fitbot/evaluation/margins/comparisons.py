@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitbot.audit.records import prompt_text
-from fitbot.evaluation.answer_rates import passes_check
+from fitbot.evaluation.answer_rates import PASSES, judge
 from fitbot.evaluation.answering import GREEDY, LineupEngine, ModelAnswer
 from fitbot.evaluation.cases import Case, first_of_each_question
 from fitbot.evaluation.margins.display import Fragment
@@ -20,21 +20,6 @@ class BothAnswers:
     case: Case
     base: ModelAnswer
     tuned: ModelAnswer
-
-    @property
-    def question(self) -> str:
-        """The text of the prompt."""
-        return prompt_text(self.case.pair)
-
-    @property
-    def base_passes(self) -> bool | None:
-        """Whether the base's answer passes the question's check; None if there is none."""
-        return passes_check(self.base, self.case)
-
-    @property
-    def tuned_passes(self) -> bool | None:
-        """Likewise of the adapter's."""
-        return passes_check(self.tuned, self.case)
 
 
 def spread_questions(cases: Sequence[Case], count: int) -> list[int]:
@@ -77,9 +62,11 @@ def ask_both(
 
 def show_answers(asked: Sequence[BothAnswers]) -> Fragment:
     """Write them as a table; ✓ and ✗ say whether an answer passes its question's check."""
-    checked = sum(one.case.check is not None for one in asked)
-    base = sum(one.base_passes is True for one in asked)
-    tuned = sum(one.tuned_passes is True for one in asked)
+    rows = [(one.case.pair, judge(one.base, one.case), judge(one.tuned, one.case)) for one in asked]
+    checked = sum(base.passes is not None for _, base, _ in rows)
+    base = sum(answer.has(PASSES) for _, answer, _ in rows)
+    tuned = sum(answer.has(PASSES) for _, _, answer in rows)
     summary = f"answers that pass their check, of {checked}: base {base}, tuned {tuned}"
-    html = render("evaluation/margins/comparisons.html.j2", rows=asked, summary=summary)
+    values = {"rows": rows, "question": prompt_text, "summary": summary}
+    html = render("evaluation/margins/comparisons.html.j2", **values)
     return Fragment(html, summary)

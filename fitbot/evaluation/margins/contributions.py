@@ -67,15 +67,10 @@ def contributions_of(subject: Subject, found: Margins, where: Sequence[int]) -> 
     parts = []
     for i, pair, logps in zip(where, encoded, scores, strict=True):
         chosen, rejected = (beta * (ours - theirs) for ours, theirs in logps)
+        added = pieces_of(chat, pair.chosen, chosen.tolist())
+        taken = pieces_of(chat, pair.rejected, (-rejected).tolist())
         case = found.cases[i].pair
-        parts.append(
-            Contributions(
-                prompt_text(case),
-                case.record,
-                pieces_of(chat, pair.chosen, chosen.tolist()),
-                pieces_of(chat, pair.rejected, (-rejected).tolist()),
-            )
-        )
+        parts.append(Contributions(prompt_text(case), case.record, added, taken))
     return parts
 
 
@@ -107,7 +102,8 @@ def show_contributions(parts: Sequence[Contributions]) -> Fragment:
     """
     prepared = []
     for part in parts:
-        pieces = _strongest(part)
+        pieces = [(piece, side) for side, answer in part.sides.items() for piece in answer]
+        pieces.sort(key=lambda item: -abs(item[0].contribution))
         scale = abs(pieces[0][0].contribution)
         sides = {
             side: [(piece, _tint(piece, scale)) for piece in answer]
@@ -121,12 +117,6 @@ def show_contributions(parts: Sequence[Contributions]) -> Fragment:
     html = render("evaluation/margins/contributions.html.j2", parts=prepared)
     text = "\n".join(f"record {part.record}: margin {part.margin:+.2f}" for part in parts)
     return Fragment(html, text)
-
-
-def _strongest(part: Contributions) -> list[tuple[Piece, str]]:
-    """Sort the pieces of both answers, each with its side, by what they contribute."""
-    pieces = [(piece, side) for side, answer in part.sides.items() for piece in answer]
-    return sorted(pieces, key=lambda item: -abs(item[0].contribution))
 
 
 def _tint(piece: Piece, scale: float) -> str:

@@ -5,6 +5,7 @@ and HTML takes the page's text colour and only tints the background.
 """
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 _DPI = 120
@@ -28,12 +29,12 @@ class Picture:
         return self.label
 
 
+@dataclass(frozen=True)
 class Fragment:
-    """A piece of HTML, and the same in plain text."""
+    """A piece of HTML, which is shown as it is, and the same in plain text."""
 
-    def __init__(self, html: str, text: str):
-        """Keep both; the HTML is shown as it is."""
-        self.html, self.text = html, text
+    html: str
+    text: str
 
     def _repr_html_(self) -> str:
         return self.html

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from fitbot.dpo.curves import Curve, read_metrics
+from fitbot.dpo.curves import read_metrics
 from fitbot.evaluation.cases import groups_of
 from fitbot.evaluation.margins.display import Picture
 from fitbot.evaluation.margins.margins import Bin, Margins
@@ -18,7 +18,7 @@ _BINS = 40
 
 def plot_distribution(found: Margins) -> Picture:
     """Draw the histogram of margins: above 0 are the pairs that it gets right."""
-    figure, axes = new_figure(height=2.6)
+    figure, axes = new_figure(height=2.6, xlabel="margin", ylabel="pairs")
     edges = _edges_through_zero(found.values)
     for name, colour, where in (
         ("chosen preferred", BLUE, found.values > 0),
@@ -31,7 +31,7 @@ def plot_distribution(found: Margins) -> Picture:
     mean = float(found.values.mean())
     axes.axvline(mean, color=INK, linewidth=1, linestyle="--", label=f"mean {mean:.2f}")
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
-    return _picture(figure, axes, "margin", "pairs", "Histogram of the margins of all pairs")
+    return Picture(figure, "Histogram of the margins of all pairs")
 
 
 def plot_training(run: Path) -> Picture:
@@ -41,21 +41,22 @@ def plot_training(run: Path) -> Picture:
         run: The run's folder, or its adapter's; without metrics the picture says so.
     """
     curves = read_metrics(run) or read_metrics(run.parent)
-    figure, axes = new_figure(height=2.6)
-    drawn = (
+    figure, axes = new_figure(height=2.6, xlabel="optimizer step", ylabel="reward")
+    for name, key, colour in (
         ("margin", "rewards/margins", BLUE),
         ("chosen reward", "rewards/chosen", GREEN),
         ("rejected reward", "rewards/rejected", ORANGE),
-    )
-    for name, key, colour in drawn:
-        _draw_curve(axes, curves.get(f"train/{key}", []), colour, "-", f"{name}, train")
-        _draw_curve(axes, curves.get(f"val/{key}", []), colour, "o", f"{name}, validation")
+    ):
+        for stage, style, what in (("train", "-", "train"), ("val", "o", "validation")):
+            if curve := curves.get(f"{stage}/{key}"):
+                look = {"color": colour, "markersize": 6, "label": f"{name}, {what}"}
+                axes.plot(*zip(*curve, strict=True), style, **look)
     axes.axhline(0, color=INK, linewidth=0.8, alpha=0.5)
     if curves:
         figure.legend(loc="outside right center", frameon=False, labelcolor=INK, fontsize=8)
     else:
         axes.set_title("no metrics beside this adapter", fontsize=9, color=INK)
-    return _picture(figure, axes, "optimizer step", "reward", "Margin and rewards over training")
+    return Picture(figure, "Margin and rewards over training")
 
 
 def plot_by_label(found: Margins, label: str) -> Picture:
@@ -67,7 +68,7 @@ def plot_by_label(found: Margins, label: str) -> Picture:
     """
     everything = {"all pairs": list(range(len(found.values)))}
     parts = groups_of(found.cases).get(label, everything)
-    figure, axes = new_figure(height=0.9 + 0.28 * len(parts))
+    figure, axes = new_figure(height=0.9 + 0.28 * len(parts), xlabel="margin")
     medians = {name: float(np.median(found.values[where])) for name, where in parts.items()}
     names = sorted(parts, key=lambda name: medians[name])
     for row, name in enumerate(names):
@@ -79,12 +80,13 @@ def plot_by_label(found: Margins, label: str) -> Picture:
     axes.axvline(0, color=INK, linewidth=0.8, alpha=0.5)
     axes.set_yticks(range(len(names)), [_share(name, found, parts[name]) for name in names])
     axes.set_ylim(-0.6, len(names) - 0.4)
-    return _picture(figure, axes, "margin", "", f"Margins by {label}")
+    return Picture(figure, f"Margins by {label}")
 
 
 def plot_length_difference(found: Margins) -> Picture:
     """Draw each pair's margin against how many tokens longer its chosen answer is."""
-    figure, axes = new_figure(height=2.8)
+    xlabel = "tokens the chosen answer is longer"
+    figure, axes = new_figure(height=2.8, xlabel=xlabel, ylabel="margin")
     x, y = found.length_differences, found.values
     for colour, where in ((BLUE, y > 0), (ORANGE, y <= 0)):
         axes.plot(x[where], y[where], "o", color=colour, markersize=3, alpha=0.5, linewidth=0)
@@ -93,13 +95,13 @@ def plot_length_difference(found: Margins) -> Picture:
     varied = len(set(x.tolist())) > 1 and len(set(y.tolist())) > 1
     rank = f"Spearman's rank correlation {spearmanr(x, y).statistic:+.2f}" if varied else ""
     axes.set_title(rank, fontsize=9, color=INK)
-    xlabel = "tokens the chosen answer is longer"
-    return _picture(figure, axes, xlabel, "margin", "Margin against difference of lengths")
+    return Picture(figure, "Margin against difference of lengths")
 
 
 def plot_calibration(bins: Sequence[Bin]) -> Picture:
     """Draw how often preferences are right against how sure the model was, with 95 % intervals."""
-    figure, axes = new_figure(height=3.4)
+    xlabel = "probability that the model gives what it prefers"
+    figure, axes = new_figure(height=3.4, xlabel=xlabel, ylabel="share that is right")
     axes.plot([0.5, 1], [0.5, 1], color=GREY, linewidth=1, linestyle="--", label="calibrated")
     for number, one in enumerate(bins):
         if one.right.low is not None:
@@ -115,8 +117,7 @@ def plot_calibration(bins: Sequence[Bin]) -> Picture:
     axes.set_xlim(0.48, 1.03)
     axes.set_ylim(min(0.4, *(one.right.low or 1.0 for one in bins)) - 0.03, 1.03)
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
-    xlabel = "probability that the model gives what it prefers"
-    return _picture(figure, axes, xlabel, "share that is right", "Calibration of preferences")
+    return Picture(figure, "Calibration of preferences")
 
 
 def _edges_through_zero(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
@@ -126,18 +127,6 @@ def _edges_through_zero(values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
     return width * np.arange(np.floor(low / width), np.ceil(high / width) + 1)
 
 
-def _draw_curve(axes: Any, curve: Curve, colour: str, style: str, label: str) -> None:
-    if curve:
-        steps, values = zip(*curve, strict=True)
-        axes.plot(steps, values, style, color=colour, markersize=6, label=label)
-
-
 def _share(name: str, found: Margins, where: Sequence[int]) -> str:
     right = int((found.values[where] > 0).sum())
     return f"{name}: {right} of {len(where)} right".replace("$", r"\$")
-
-
-def _picture(figure: Any, axes: Any, xlabel: str, ylabel: str, what: str) -> Picture:
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    return Picture(figure, what)

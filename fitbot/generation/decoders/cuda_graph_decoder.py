@@ -10,6 +10,7 @@ the CPU names the slots, launches the graph, and can read the tokens while the n
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,19 +22,19 @@ from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.choice_kernel import choose_rows
 from fitbot.generation.decoders.linear import StackedProduct
 from fitbot.generation.decoders.step_kernels import Adapted, Cache, Ranks
-from fitbot.generation.decoders.torch_decoder import Layer, Precision, TorchDecoder
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder, attend_causally
 from fitbot.generation.random_numbers import STEP, signed
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
 
 class Graph(NamedTuple):
-    """A captured step or prompt: inputs, outputs."""
+    """A step or prompt, captured where that is wanted: inputs, outputs."""
 
     tokens: Tensor  # (T,) of a prompt, and the place of the last one; of a step, nothing
     slots: Tensor  # (B,)
     logits: Tensor  # (B, V)
     found: Tensor  # (B,) tokens
-    graph: Any = None
+    run: Any = None  # computes the outputs
 
 
 class CudaGraphDecoder(TorchDecoder):
@@ -71,8 +72,7 @@ class CudaGraphDecoder(TorchDecoder):
         if self.device.type == "cuda":
             self.processors = torch.cuda.get_device_properties(self.device).multi_processor_count
         self._sent: dict[int, list[int]] = {}  # the slots that a step's graph had last
-        self._steps: dict[int, Graph] = {}
-        self._prompts: dict[int, Graph] = {}
+        self._graphs: dict[tuple[int, int], Graph] = {}  # by their numbers of tokens and slots
         self._pool: Any = None
 
     def warm_up(self) -> None:
@@ -125,7 +125,8 @@ class CudaGraphDecoder(TorchDecoder):
         padding = [0] * (len(graph.tokens) - 1 - len(ids))
         _send(graph.tokens, [*ids, *padding, len(ids) - 1])
         _send(graph.slots, [slot])
-        return self._replay(graph, self._prompt)
+        graph.run()
+        return graph
 
     def _run_step(self, slots: Sequence[int]) -> Graph:
         graph = self._step_graph(_size_for(len(slots), self.spare, 1))
@@ -133,7 +134,8 @@ class CudaGraphDecoder(TorchDecoder):
         if self._sent.get(len(padded)) != padded:  # hardly ever from one step to the next
             _send(graph.slots, padded)
             self._sent[len(padded)] = padded
-        return self._replay(graph, self._step)
+        graph.run()
+        return graph
 
     def _pending(self, graph: Graph, slots: Sequence[int]) -> Pending:
         """Return what the graph has drawn, drawn again where a penalty changes the logits."""
@@ -146,17 +148,15 @@ class CudaGraphDecoder(TorchDecoder):
         return pending
 
     def _step_graph(self, size: int) -> Graph:
-        if size not in self._steps:
-            self._steps[size] = self._captured(0, size, self._step)
-        return self._steps[size]
+        return self._graph(0, size, self._step)
 
     def _prompt_graph(self, size: int) -> Graph:
-        if size not in self._prompts:
-            self._prompts[size] = self._captured(size + 1, 1, self._prompt)
-        return self._prompts[size]
+        return self._graph(size + 1, 1, self._prompt)
 
-    def _captured(self, tokens: int, rows: int, compute: Callable[[Graph], None]) -> Graph:
+    def _graph(self, tokens: int, rows: int, compute: Callable[[Graph], None]) -> Graph:
         """Compute once, to compile, then capture; inputs and outputs stay where they are."""
+        if (tokens, rows) in self._graphs:
+            return self._graphs[tokens, rows]
         integers = {"dtype": torch.long, "device": self.device}
         static = Graph(
             tokens=torch.zeros(tokens, **integers),
@@ -164,30 +164,23 @@ class CudaGraphDecoder(TorchDecoder):
             logits=self._empty(rows, self.vocabulary),
             found=torch.zeros(rows, **integers),
         )
-        if not self.capture:
-            return static
-        compute(static)
-        graph = torch.cuda.CUDAGraph()
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            compute(static)
-        return static._replace(graph=graph)
-
-    def _replay(self, static: Graph, compute: Callable[[Graph], None]) -> Graph:
-        if static.graph is None:
-            compute(static)
-        else:
-            static.graph.replay()
-        return static
+        run: Callable[[], None] = partial(compute, static)
+        if self.capture:
+            run()
+            graph = torch.cuda.CUDAGraph()
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            with torch.cuda.graph(graph, pool=self._pool):
+                run()
+            run = graph.replay
+        self._graphs[tokens, rows] = static._replace(run=run)
+        return self._graphs[tokens, rows]
 
     def _step(self, static: Graph) -> None:
         slots = static.slots
         last, lengths, starts, counts, states = self._of_slots.index_select(1, slots)
-        size = step_kernels.scratch_size(len(slots), self.heads, self.head_size, self.context)
-        scratch = torch.empty(size, device=self.device)
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            step_kernels.attend(queries, cache, slots, lengths, out, scratch)
+            step_kernels.attend(queries, cache, slots, lengths, out)
 
         ranks = Ranks(starts, counts)
         x, added = self._layers(last, slots, lengths, ranks, attend, self._multiply_few)
@@ -202,10 +195,8 @@ class CudaGraphDecoder(TorchDecoder):
         everywhere = Ranks(*(one.expand(length).contiguous() for one in own))
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            k, v = (part[:, :, :length].index_select(0, slot) for part in cache)
-            q = queries.transpose(0, 1)[None]
-            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-            out.view(queries.shape).copy_(heads[0].transpose(0, 1))
+            k, v = (part[:, :, :length].index_select(0, slot)[0].transpose(0, 1) for part in cache)
+            out.view(queries.shape).copy_(attend_causally(queries, k, v))
 
         positions = torch.arange(length, device=self.device)
         slots = slot.expand(length).contiguous()
@@ -236,7 +227,7 @@ class CudaGraphDecoder(TorchDecoder):
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
             step_kernels.place_heads(
-                heads, ranks, _norms(layer), rotary, cache, slots, positions, self.eps, queries
+                heads, ranks, layer.head_norms, rotary, cache, slots, positions, self.eps, queries
             )
             attend(cache, queries, attended)
             added = multiply(o, attended)
@@ -274,18 +265,12 @@ class CudaGraphDecoder(TorchDecoder):
 
 
 def _multiply_many(product: StackedProduct, x: Tensor) -> Adapted:
-    return Adapted(product(x)[None], product.b)
+    return Adapted(F.linear(x, product.stacked)[None], product.b)
 
 
 def _span(ranks: slice | None) -> tuple[int, int]:
     """Return where they start, and how many they are."""
     return (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
-
-
-def _norms(layer: Layer) -> tuple[Tensor, Tensor] | None:
-    if layer.query_norm is None or layer.key_norm is None:
-        return None
-    return layer.query_norm, layer.key_norm
 
 
 def _sizes(most: int, least: int) -> list[int]:

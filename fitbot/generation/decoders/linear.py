@@ -16,7 +16,24 @@ from torch import Tensor
 _ENDS = 2  # columns
 
 
-class DenseProduct:
+class AdaptedProduct:
+    """What a weight's adapters are: A matrices below each other, scaled B side by side."""
+
+    a: Tensor  # (R, I)
+    b: Tensor  # (O, R), or as wide as one member's ranks where every member has rows of its own
+
+    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
+        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
+        self.a[ranks] = a
+        start = ranks.start % self.b.shape[1]
+        self.b[rows, start : start + b.shape[1]] = b
+
+    def forget(self, ranks: slice) -> None:
+        """Take an adapter out."""
+        self.a[ranks] = 0
+
+
+class DenseProduct(AdaptedProduct):
     """Weight and updates in one matrix, which is rounded once: see `base_model.lora`."""
 
     def __init__(self, weight: Tensor, ranks: int, dtype: torch.dtype):
@@ -25,15 +42,7 @@ class DenseProduct:
         self.joined = torch.zeros(height, self.width + ranks, dtype=dtype, device=weight.device)
         self.joined[:, : self.width] = weight
         self.a = torch.zeros(ranks, self.width, dtype=dtype, device=weight.device)
-
-    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
-        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
-        self.a[ranks] = a
-        self.joined[rows, self.width :][:, ranks] = b.to(self.joined)
-
-    def forget(self, ranks: slice) -> None:
-        """Take an adapter out."""
-        self.joined[:, self.width :][:, ranks] = 0
+        self.b = self.joined[:, self.width :]
 
     def __call__(self, x: Tensor, rank_mask: Tensor | None) -> Tensor:
         """(N, I) in any precision, rank_mask (N, R) → (N, O) in the weight's."""
@@ -44,7 +53,7 @@ class DenseProduct:
         return F.linear(torch.cat([x, h], -1), self.joined)
 
 
-class StackedProduct:
+class StackedProduct(AdaptedProduct):
     """Weight and A matrices below each other: y and h in one product, for kernels that do the rest.
 
     What reads y adds (h ∘ m) B^T to it, so that an adapter costs no launch of its own.
@@ -53,7 +62,6 @@ class StackedProduct:
     def __init__(self, weight: Tensor, members: int, ranks: int, dtype: torch.dtype):
         """Take the weight, (O, I), of several layers, and leave room for R ranks in each."""
         height, width = weight.shape
-        self.height, self.ranks = height, ranks
         self.stacked = torch.zeros(
             height + members * ranks, width, dtype=dtype, device=weight.device
         )
@@ -61,22 +69,8 @@ class StackedProduct:
         self.a = self.stacked[height:]
         self.b = torch.zeros(height, ranks, dtype=dtype, device=weight.device)
 
-    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
-        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
-        start = ranks.start % self.ranks
-        self.a[ranks] = a.to(self.a)
-        self.b[rows, start : start + b.shape[1]] = b.to(self.b)
 
-    def forget(self, ranks: slice) -> None:
-        """Take an adapter out."""
-        self.a[ranks] = 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, I) → (N, O + R times the members)."""
-        return F.linear(x, self.stacked)
-
-
-class Int8Product:
+class Int8Product(AdaptedProduct):
     """An 8-bit weight, a scale for each of its rows, and x in twice 8 bits, by scales of its own.
 
     Real models have activations a hundred times as large as the rest of their row; in 8 bits the
@@ -104,15 +98,6 @@ class Int8Product:
         self.input = torch.empty(0, 0, width + _ENDS)
         self.a = torch.zeros(ranks, width)
         self.b = torch.zeros(height, ranks)
-
-    def adapt(self, ranks: slice, a: Tensor, rows: slice, b: Tensor) -> None:
-        """Put an adapter's A, (r, I), and scaled B, (rows, r), where its ranks are."""
-        self.a[ranks] = a
-        self.b[rows, ranks] = b
-
-    def forget(self, ranks: slice) -> None:
-        """Take an adapter out."""
-        self.b[:, ranks] = 0
 
     def __call__(self, x: Tensor, rank_mask: Tensor | None) -> Tensor:
         """(N, I), rank_mask (N, R) → (N, O) float32."""

@@ -4,8 +4,10 @@
 feed-forward width, D head size, S slots, M positions of a slot. Sums are float32, products bf16.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -290,7 +292,7 @@ def add_norm(
 def place_heads(
     heads: Adapted,
     ranks: Ranks,
-    norms: tuple[Tensor, Tensor] | None,
+    norms: Sequence[Tensor],
     rotary: tuple[Tensor, Tensor],
     cache: Cache,
     slots: Tensor,
@@ -303,7 +305,7 @@ def place_heads(
     Args:
         heads: Of (heads + 2 key heads) D outputs.
         ranks: Of the adapters.
-        norms: (D,) each, of queries and keys, or None.
+        norms: (D,) each, of queries and keys, or nothing.
         rotary: (M, D) cosine and sine, the sine's first half negated.
         cache: Written to.
         slots: (B,) integers.
@@ -317,14 +319,12 @@ def place_heads(
     _place_heads[(rows, num_heads + 2 * key_heads)](
         *heads, *ranks, query_norm, key_norm, *rotary, queries, *cache, slots, lengths,
         positions, heads.y.stride(1), heads.y.stride(0), eps,
-        HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=norms is not None,
+        HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=bool(norms),
         R=heads.b.shape[1], PARTS=len(heads.y),
     )  # fmt: skip
 
 
-def attend(
-    queries: Tensor, cache: Cache, slots: Tensor, lengths: Tensor, out: Tensor, scratch: Tensor
-) -> None:
+def attend(queries: Tensor, cache: Cache, slots: Tensor, lengths: Tensor, out: Tensor) -> None:
     """Let every request's new token attend to its slot.
 
     Args:
@@ -333,13 +333,12 @@ def attend(
         slots: (B,) integers.
         lengths: (B,) integers; so many tokens and the new one are seen.
         out: (B, heads D), written to.
-        scratch: float32, at least `scratch_size` elements.
     """
     rows, heads, size = queries.shape
     key_heads, positions = cache.keys.shape[1:3]
     chunks = triton.cdiv(positions, CHUNK)
-    parts = rows * heads * chunks
-    sums, stats = scratch[: parts * size], scratch[parts * size :]
+    sums = torch.empty(rows, heads, chunks, size, device=queries.device)
+    stats = torch.empty(rows, heads, chunks, 2, device=queries.device)
     group = heads // key_heads
     _attend_chunk[(rows, key_heads, chunks)](
         queries, *cache, slots, lengths, sums, stats, positions, size**-0.5,
@@ -350,11 +349,6 @@ def attend(
         sums, stats, lengths, out,
         CHUNKS=chunks, PADDED=triton.next_power_of_2(chunks), HEADS=heads, D=size, CHUNK=CHUNK,
     )  # fmt: skip
-
-
-def scratch_size(rows: int, heads: int, size: int, positions: int) -> int:
-    """Count the elements that `attend` wants of its scratch."""
-    return rows * heads * int(triton.cdiv(positions, CHUNK)) * (size + 2)
 
 
 def swiglu(both: Adapted, ranks: Ranks, out: Tensor) -> None:

@@ -39,8 +39,7 @@ class Layer:
 
     before_attention: Tensor  # (H,)
     before_mlp: Tensor  # (H,)
-    query_norm: Tensor | None  # (D,); None where the family does not normalise heads
-    key_norm: Tensor | None  # (D,)
+    head_norms: list[Tensor]  # (D,) of queries, of keys; none where heads are not normalised
     products: list[Product]  # qkv, o, gate_up, down
     rows: dict[str, tuple[int, slice]]  # of a linear's output: its product, and which of its rows
 
@@ -139,8 +138,7 @@ class TorchDecoder(Decoder):
         slots = torch.tensor([slot], device=self.device)
         rank_mask = self._rank_mask([ranks])
         rows = None if rank_mask is None else rank_mask.expand(len(ids), -1)
-        last = torch.tensor([len(ids) - 1], device=self.device)
-        return self._run(tokens, positions, slots, rows, attend_causally, last)[0]
+        return self._run(tokens, positions, slots, rows, None)[0]
 
     @torch.inference_mode()
     def step(
@@ -158,25 +156,24 @@ class TorchDecoder(Decoder):
             lengths: B, how many tokens each slot holds already.
             ranks: B, of each one's adapter; None for the base.
         """
-        places = list(zip(slots, lengths, strict=True))
-
-        def attend(layer: int, q: Tensor, *_: Tensor) -> Tensor:
-            # Each row over its own keys: no padding to read, and no row depends on its neighbours.
-            rows = [
-                F.scaled_dot_product_attention(
-                    q[i, None, :, None],
-                    self.keys[layer, slot, None, :, : length + 1],
-                    self.values[layer, slot, None, :, : length + 1],
-                    enable_gqa=True,
-                )
-                for i, (slot, length) in enumerate(places)
-            ]
-            return torch.cat(rows)[:, :, 0]
-
         tokens = tokens.to(self.device)
         at, of = (torch.tensor(numbers, device=self.device) for numbers in (lengths, slots))
+        places = list(zip(slots, lengths, strict=True))
         with threads(1):
-            return self._run(tokens, at, of, self._rank_mask(ranks), attend)
+            return self._run(tokens, at, of, self._rank_mask(ranks), places)
+
+    def _attend(self, layer: int, q: Tensor, places: list[tuple[int, int]]) -> Tensor:
+        """Let each row attend to its slot, up to its position: no padding, and no neighbours."""
+        rows = [
+            F.scaled_dot_product_attention(
+                q[i, None, :, None],
+                self.keys[layer, slot, None, :, : position + 1],
+                self.values[layer, slot, None, :, : position + 1],
+                enable_gqa=True,
+            )
+            for i, (slot, position) in enumerate(places)
+        ]
+        return torch.cat(rows)[:, :, 0]
 
     def _rank_mask(self, ranks: Sequence[slice | None]) -> Tensor | None:
         """Mark the ranks that each row uses with ones, (B, R); None where no row uses any."""
@@ -220,10 +217,13 @@ class TorchDecoder(Decoder):
         positions: Tensor,
         slots: Tensor,
         rank_mask: Tensor | None,
-        attend: Any,
-        wanted: Tensor | None = None,
+        places: list[tuple[int, int]] | None,
     ) -> Tensor:
-        """Run all layers for N tokens; logits of all, or of those at the wanted indices."""
+        """Run all layers for N tokens: each at its place, a slot and a position there; or a prompt.
+
+        Returns:
+            Their logits, (N, V); of a prompt (`places` is None) those after its end, (1, V).
+        """
         x = self.embedding[tokens].float()  # (N, H); what is added up stays in float32
         cos, sin = self.cos[positions, None], self.sin[positions, None]
         wide = None if rank_mask is None else torch.cat([rank_mask] * self.largest_group, -1)
@@ -232,19 +232,21 @@ class TorchDecoder(Decoder):
             heads = self._multiply(qkv, self._normal(x, layer.before_attention), wide)
             heads = heads.view(len(x), -1, self.head_size).float()
             q, k, v = torch.split(heads, [self.heads, self.key_heads, self.key_heads], 1)
-            if layer.query_norm is not None and layer.key_norm is not None:
-                q, k = self._normal(q, layer.query_norm), self._normal(k, layer.key_norm)
+            if layer.head_norms:
+                q, k = map(self._normal, (q, k), layer.head_norms)
             dtype = self.keys.dtype
             q, k, v = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype), v.to(dtype)
             self.keys[number, slots, :, positions] = k
             self.values[number, slots, :, positions] = v
-            attended = attend(number, q, k, v)
+            attended = (
+                attend_causally(q, k, v) if places is None else self._attend(number, q, places)
+            )
             x = x + self._multiply(o, attended.flatten(1), wide).float()
             both = self._multiply(gate_up, self._normal(x, layer.before_mlp), wide)
             gate, up = both.float().chunk(2, -1)
             x = x + self._multiply(down, F.silu(gate) * up, wide).float()
-        if wanted is not None:
-            x = x[wanted]
+        if places is None:
+            x = x[-1:]
         return self._multiply(self.head, self._normal(x, self.norm), None).float()
 
     def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
@@ -269,8 +271,7 @@ class TorchDecoder(Decoder):
         return Layer(
             norms.before_attention.weight.float(),
             norms.before_mlp.weight.float(),
-            norms.queries and norms.queries.weight.float(),
-            norms.keys and norms.keys.weight.float(),
+            [norm.weight.float() for norm in (norms.queries, norms.keys) if norm is not None],
             products,
             rows,
         )
@@ -299,7 +300,7 @@ def _family_of(config: Any) -> Family:
     return family
 
 
-def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attend_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Let a prompt attend to itself: (T, heads, D) each → (T, heads, D)."""
     q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)

@@ -6,18 +6,8 @@ that it can see. T tokens, D head size; M rows of queries and N of keys are comp
 exp2 is what the hardware computes.
 """
 
-import math
-from typing import TYPE_CHECKING, Any
-
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
-
-from fitbot.policy.compiled.launch import launch
-
-if TYPE_CHECKING:
-    from fitbot.policy.compiled.operands import Visibility
 
 
 @triton.jit
@@ -45,13 +35,14 @@ def _key_blocks(row, last_row, T, PairStart, PromptEnd, PartStart, PartEnd, N: t
 
 
 @triton.jit(do_not_specialize=["T"])
-def _attend(
+def attend(
     Q, K, V, Out, Lse,
     PairStart, PromptEnd, PartStart, PartEnd,
     q_row, q_head, k_row, k_head, v_row, v_head, o_row, o_head,
     T, scale,
     GROUP: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
+    """Take a block of queries of one head: `packed_attention.attend`."""
     row, head = tl.program_id(0) * M, tl.program_id(1)
     rows, d = row + tl.arange(0, M), tl.arange(0, D)
     inside = rows < T
@@ -93,7 +84,7 @@ def _attend(
 
 
 @triton.jit(do_not_specialize=["T"])
-def _delta(
+def delta(
     Out, DOut, Delta, o_row, o_head, do_row, do_head, T, D: tl.constexpr, M: tl.constexpr
 ):  # fmt: skip
     """Sum out · dout over every head's elements: what softmax's gradient takes off each row."""
@@ -197,7 +188,7 @@ def _gradient_of_keys(
 
 
 @triton.jit(do_not_specialize=["T"])
-def _attend_backward(
+def attend_backward(
     Q, K, V, DOut, DQ, DK, DV, Lse, Delta, PairStart, PromptEnd, PartStart, PartEnd, PairEnd,
     q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
     dq_row, dq_head, dk_row, dk_head, dv_row, dv_head, T, scale, log2_scale,
@@ -221,55 +212,3 @@ def _attend_backward(
             q_row, q_head, k_row, k_head, v_row, v_head, do_row, do_head,
             dq_row, dq_head, T, scale, log2_scale, GROUP, D, M, N,
         )  # fmt: skip
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, visible: "Visibility", scale: float, out: Tensor
-) -> Tensor:
-    """Launch the forward kernel; see `packed_attention.attend`."""
-    tokens, heads, width = query.shape
-    m, n = 64, 32
-    lse = torch.empty(heads, tokens, dtype=torch.float32, device=query.device)
-    launch(
-        _attend, (triton.cdiv(tokens, m), heads),
-        query, key, value, out, lse, *visible[:4],
-        *_strides(query, key, value, out), tokens, scale / math.log(2),
-        GROUP=heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
-    )  # fmt: skip
-    return lse
-
-
-def attend_backward(
-    dout: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    visible: "Visibility",
-    scale: float,
-    dquery: Tensor,
-    dkey: Tensor,
-    dvalue: Tensor,
-) -> None:
-    """Launch the backward kernels; see `packed_attention.attend_backward`."""
-    tokens, heads, width = query.shape
-    m, n = 64, 64
-    key_heads = key.shape[1]
-    delta = torch.empty_like(lse)
-    launch(
-        _delta, (triton.cdiv(tokens, 16), heads),
-        out, dout, delta, *_strides(out, dout), tokens, D=width, M=16,
-    )  # fmt: skip
-    programs = triton.cdiv(tokens, n) * key_heads + triton.cdiv(tokens, m) * heads
-    launch(
-        _attend_backward, (programs,),
-        query, key, value, dout, dquery, dkey, dvalue, lse, delta, *visible,
-        *_strides(query, key, value, dout, dquery, dkey, dvalue),
-        tokens, scale, scale / math.log(2),
-        HEADS=heads, GROUP=heads // key_heads, D=width, M=m, N=n, num_warps=4, num_stages=2,
-    )  # fmt: skip
-
-
-def _strides(*tensors: Tensor) -> list[Any]:
-    return [stride for tensor in tensors for stride in tensor.stride()[:2]]

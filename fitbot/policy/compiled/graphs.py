@@ -67,7 +67,8 @@ class Passes:
             logps, kept = self.engine.forward(batch, adapter, training=training, backward=True)
             assert kept is not None
             return logps, kept, self._number
-        torch._foreach_copy_(_inputs(graphs.batch), _inputs(batch))
+        ours, theirs = _inputs(graphs.batch), _inputs(batch)
+        torch._foreach_copy_(list(ours.values()), list(theirs.values()))
         graphs.forward.replay()
         self.engine.layers.joined.adapter = graphs.adapter
         return graphs.logps.clone(), graphs, self._number
@@ -99,8 +100,7 @@ class Passes:
         return self._graphs.get(size)
 
     def _capture(self, adapter: Tensor, batch: PairBatch, training: bool) -> Graphs:
-        inputs = {name: value.clone() for name, value in batch._asdict().items() if _used(name)}
-        static = batch._replace(**inputs)
+        static = batch._replace(**{name: one.clone() for name, one in _inputs(batch).items()})
         upstream = torch.zeros(batch.num_pairs, 2, device=adapter.device)
         forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
@@ -128,9 +128,7 @@ class _EnginePass(torch.autograd.Function):
         return ctx.passes.backward(ctx.what, upstream[0], ctx.number), None, None, None
 
 
-def _used(field: str) -> bool:
-    return field not in ("records", "reference_logps")
-
-
-def _inputs(batch: PairBatch) -> list[Tensor]:
-    return [value for name, value in batch._asdict().items() if _used(name)]
+def _inputs(batch: PairBatch) -> dict[str, Tensor]:
+    """Take what the passes read of a batch."""
+    unread = ("records", "reference_logps")
+    return {name: value for name, value in batch._asdict().items() if name not in unread}

@@ -88,7 +88,9 @@ class JoinedWeights:
         self.adapter: Tensor | None = None  # the vector, (N,), whose weights are joined
         self._adapted = {layer.name: layer for layer in weights.layers}
         self._names = {module: name for name, module in weights.network.named_modules()}
-        self._per_layer = _size_of_one_layer(weights, len(layers))
+        # Elements of A and of B in one decoder layer.
+        total_b = weights.vector.numel() - weights.a_size
+        self._per_layer = weights.a_size // len(layers), total_b // len(layers)
         self._all_a = torch.empty(
             weights.a_size, dtype=dtype, device=weights.vector.device
         )  # every A in the compute dtype
@@ -154,7 +156,7 @@ class JoinedWeights:
 
     def _join(self, linears: list[list[Any]], dtype: torch.dtype) -> Group:
         """Build one group out of its linear layers, PEFT's or plain ones, layer by layer."""
-        bases = [[_base_of(linear) for linear in row] for row in linears]
+        bases = [[getattr(linear, "base_layer", linear) for linear in row] for row in linears]
         if any(base.bias is not None for row in bases for base in row):
             raise ValueError("its linear layers have biases")
         heights, width = [base.out_features for base in bases[0]], bases[0][0].in_features
@@ -204,15 +206,3 @@ def _join_frozen(joined: Tensor, bases: list[Any]) -> tuple[Tensor, ...]:
     for view, base in zip(views, bases, strict=True):
         view.copy_(frozen_weight(base))
     return views
-
-
-def _base_of(linear: Any) -> Any:
-    from peft.tuners.lora import LoraLayer
-
-    return linear.get_base_layer() if isinstance(linear, LoraLayer) else linear
-
-
-def _size_of_one_layer(weights: AdapterVector, num_layers: int) -> tuple[int, int]:
-    """Elements of A and of B in one decoder layer."""
-    total_b = weights.vector.numel() - weights.a_size
-    return weights.a_size // num_layers, total_b // num_layers

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import triton
-
 _only_compile: ContextVar[bool] = ContextVar("only_compile", default=False)
 
 
@@ -24,9 +22,21 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> 
         kernel[grid](*args, **constants)
 
 
+def blocks(elements: int, size: int) -> int:
+    """Count the blocks of a size that hold so many elements."""
+    return -(-elements // size)
+
+
+def power_of_two(elements: int) -> int:
+    """Return the smallest power of two that holds so many elements, as Triton's blocks must be."""
+    return 1 << (elements - 1).bit_length()
+
+
 @contextmanager
 def compiled_together() -> Iterator[None]:
     """Compile what is launched inside, side by side, and run none of it: outputs stay unset."""
+    import triton
+
     with ThreadPoolExecutor() as pool, triton.AsyncCompileMode(pool):
         token = _only_compile.set(True)
         try:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fitbot.policy.compiled import pointwise
 from fitbot.policy.compiled.joined_weights import Gradients, Group, JoinedWeights
-from fitbot.policy.compiled.operands import Dropout, JoinedGradient, Visibility
+from fitbot.policy.compiled.operands import Dropout, Heads, JoinedGradient, Visibility
 from fitbot.policy.compiled.packed_attention import attend, attend_backward
 
 
@@ -25,7 +25,6 @@ class Shape(NamedTuple):
     key_heads: int
     head_size: int
     eps: float
-    scale: float  # of attention's dot products
 
 
 class LayerNorms(NamedTuple):
@@ -48,7 +47,7 @@ class Pass(NamedTuple):
     """How one pass runs."""
 
     adapter: bool  # off: the reference
-    dropouts: list[list[Dropout]] | None  # by layer and group; None if the adapter has none
+    dropouts: list[list[Dropout | None]]  # by layer and group; None if the adapter has none
 
 
 class Saved(NamedTuple):
@@ -141,7 +140,7 @@ class CompiledLayers:
         shape, norms = self.shape, self.norms[layer]
         qkv_group, o_group, gate_up_group, down_group = self.joined.groups
         w_qkv, w_o, w_gate_up, w_down = weights
-        drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
+        drops = how.dropouts[layer]
         tokens, hidden = x.shape
         rotated_heads = shape.heads + shape.key_heads
 
@@ -159,14 +158,8 @@ class CompiledLayers:
         )
         width = shape.heads * shape.head_size
         attended = x.new_empty(tokens, width + o_group.ranks)
-        lse = attend(
-            rotated[:, : shape.heads],
-            rotated[:, shape.heads :],
-            heads[:, rotated_heads:],
-            row.visible,
-            shape.scale,
-            attended[:, :width].view(tokens, shape.heads, -1),
-        )
+        out_heads = attended[:, :width].view(tokens, shape.heads, -1)
+        lse = attend(self._heads(rotated, heads), row.visible, out_heads)
         dropped_2 = attended[:, :width]
         if drops[1] is not None:
             dropped_2 = pointwise.drop(dropped_2, drops[1])
@@ -202,15 +195,19 @@ class CompiledLayers:
         side: "SideStream",
     ) -> Tensor:
         shape, norms = self.shape, self.norms[layer]
-        drops: list[Dropout | None] = [None] * 4 if how.dropouts is None else [*how.dropouts[layer]]
+        drops = how.dropouts[layer]
         tokens = dx.shape[0]
         rotated_heads = shape.heads + shape.key_heads
 
         def linear(dy: Tensor, joined_x: Tensor, dropped: Tensor, index: int) -> JoinedGradient:
-            return _linear_backward(
-                dy, joined_x, dropped, self.joined.groups[index], layer, weights[index],
-                gradients[index], wide_b[index], side,
-            )  # fmt: skip
+            """Go back through a group: dy (T, O) → gradients of [x | h], on the side of A and B."""
+            group, wide = self.joined.groups[index], wide_b[index]
+            djoined = dy @ weights[index]  # (T, I + g)
+            dx, dh = djoined[:, : group.width], djoined[:, group.width :]
+            if wide is not None:
+                side.run(_mm_float32, dy.T, joined_x[:, group.width :], wide[layer])
+                side.run(_mm_float32, dh.T, dropped, gradients[index].a[layer])
+            return JoinedGradient(dx, dh, group.a[layer])
 
         dproduct = linear(dx, saved.product, saved.dropped_4, 3)
         dgate_up = pointwise.swiglu_backward(dproduct, saved.gate_up, drops[3])
@@ -228,16 +225,11 @@ class CompiledLayers:
         width = shape.heads * shape.head_size
         attend_backward(
             dattended.view(tokens, shape.heads, -1),
-            saved.rotated[:, : shape.heads],
-            saved.rotated[:, shape.heads :],
-            heads[:, rotated_heads:],
+            self._heads(saved.rotated, heads),
             saved.attended[:, :width].view(tokens, shape.heads, -1),
             saved.lse,
             row.visible,
-            shape.scale,
-            drotated[:, : shape.heads],
-            drotated[:, shape.heads :],
-            dheads[:, rotated_heads:],
+            self._heads(drotated, dheads),
         )
         pointwise.rotate_backward(
             drotated, heads[:, :rotated_heads], norms.heads, shape.eps, row.cos, row.sin,
@@ -249,6 +241,11 @@ class CompiledLayers:
         return pointwise.norm_backward(
             dmiddle, dnormal, saved.x, norms.before_attention, shape.eps, drops[0]
         )
+
+    def _heads(self, rotated: Tensor, qkv: Tensor) -> Heads:
+        """Take queries and keys that were rotated, and the values, (T, heads, D) each."""
+        heads, rotated_heads = self.shape.heads, rotated.shape[1]
+        return Heads(rotated[:, :heads], rotated[:, heads:], qkv[:, rotated_heads:])
 
 
 class SideStream:
@@ -300,26 +297,6 @@ def _add_h(joined_x: Tensor, dropped: Tensor, group: Group, layer: int, how: Pas
         h.zero_()
     elif group.ranks:
         torch.mm(dropped, group.a[layer].T, out=h)
-
-
-def _linear_backward(
-    dy: Tensor,
-    joined_x: Tensor,
-    dropped: Tensor,
-    group: Group,
-    layer: int,
-    weight: Tensor,
-    gradient: Gradients,
-    wide_b: Tensor | None,
-    side: SideStream,
-) -> JoinedGradient:
-    """Go back through one group: dy (T, O) → the gradient of [x | h], and those of A and B."""
-    djoined = dy @ weight  # (T, I + g)
-    dx, dh = djoined[:, : group.width], djoined[:, group.width :]
-    if wide_b is not None:
-        side.run(_mm_float32, dy.T, joined_x[:, group.width :], wide_b[layer])
-        side.run(_mm_float32, dh.T, dropped, gradient.a[layer])
-    return JoinedGradient(dx, dh, group.a[layer])
 
 
 def _wide_b(group: Group) -> Tensor | None:

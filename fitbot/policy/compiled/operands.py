@@ -33,6 +33,14 @@ class JoinedGradient(NamedTuple):
         return self.dx.float() + (ddropped * kept(self.dx, dropout) if dropout else ddropped)
 
 
+class Heads(NamedTuple):
+    """What attention works on, or the gradients of it. Hq is a multiple of Hk."""
+
+    queries: Tensor  # (T, Hq, D)
+    keys: Tensor  # (T, Hk, D)
+    values: Tensor  # (T, Hk, D)
+
+
 class Visibility(NamedTuple):
     """What the tokens of a packed row see; each (T,) int32, indices of tokens."""
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fitbot.pairs.batch import PROMPT
-from fitbot.policy.compiled.operands import Visibility
+from fitbot.policy.compiled.launch import blocks, launch
+from fitbot.policy.compiled.operands import Heads, Visibility
 
 
 def visibility(pair_index: Tensor, part: Tensor) -> Visibility:
@@ -31,53 +32,63 @@ def visibility(pair_index: Tensor, part: Tensor) -> Visibility:
     )
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, visible: Visibility, scale: float, out: Tensor
-) -> Tensor:
+def attend(heads: Heads, visible: Visibility, out: Tensor) -> Tensor:
     """Write attention into `out`.
 
     Args:
-        query: (T, Hq, D); Hq is a multiple of Hk.
-        key: (T, Hk, D).
-        value: (T, Hk, D).
+        heads: Queries, keys and values.
         visible: Bounds of the tokens' views.
-        scale: Of the dot products.
         out: (T, Hq, D), may be a part of a wider matrix.
 
     Returns:
         (Hq, T) float32: log of the sum of exponentials, in base 2, for backward.
     """
+    query, key, value = heads
+    scale = query.shape[-1] ** -0.5
+    tokens, num_heads, width = query.shape
+    lse = torch.empty(num_heads, tokens, device=query.device)
     if query.is_cuda:
         from fitbot.policy.compiled import attention_kernels
 
-        return attention_kernels.attend(query, key, value, visible, scale, out)
-    lse = torch.empty(query.shape[1], query.shape[0], device=query.device)
+        m, n = 64, 32
+        launch(
+            attention_kernels.attend, (blocks(tokens, m), num_heads),
+            *heads, out, lse, *visible[:4],
+            *_strides(*heads, out), tokens, scale / math.log(2),
+            GROUP=num_heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
+        )  # fmt: skip
+        return lse
     for pair in _pairs(visible):
         probs, lse[:, pair] = _probs(query, key, visible, scale, pair)
-        out[pair] = (probs @ _repeat(value[pair], query)).transpose(0, 1).to(out.dtype)
+        out[pair] = (probs @ _repeat(value[pair], query)).transpose(0, 1)
     return lse
 
 
 def attend_backward(
-    dout: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    visible: Visibility,
-    scale: float,
-    dquery: Tensor,
-    dkey: Tensor,
-    dvalue: Tensor,
+    dout: Tensor, heads: Heads, out: Tensor, lse: Tensor, visible: Visibility, gradients: Heads
 ) -> None:
-    """Write the gradients of `attend` into dquery, dkey and dvalue, given dout (T, Hq, D)."""
+    """Write the gradients of `attend` into `gradients`, given dout (T, Hq, D)."""
+    query, key, value = heads
+    scale = query.shape[-1] ** -0.5
     if query.is_cuda:
         from fitbot.policy.compiled import attention_kernels
 
-        attention_kernels.attend_backward(
-            dout, query, key, value, out, lse, visible, scale, dquery, dkey, dvalue
-        )
+        tokens, num_heads, width = query.shape
+        m, n = 64, 64
+        key_heads = key.shape[1]
+        delta = torch.empty_like(lse)
+        launch(
+            attention_kernels.delta, (blocks(tokens, 16), num_heads),
+            out, dout, delta, *_strides(out, dout), tokens, D=width, M=16,
+        )  # fmt: skip
+        programs = blocks(tokens, n) * key_heads + blocks(tokens, m) * num_heads
+        launch(
+            attention_kernels.attend_backward, (programs,),
+            *heads, dout, *gradients, lse, delta, *visible,
+            *_strides(*heads, dout, *gradients), tokens, scale, scale / math.log(2),
+            HEADS=num_heads, GROUP=num_heads // key_heads, D=width, M=m, N=n,
+            num_warps=4, num_stages=2,
+        )  # fmt: skip
         return
     for pair in _pairs(visible):
         probs, _ = _probs(query, key, visible, scale, pair)
@@ -88,9 +99,9 @@ def attend_backward(
         groups = (key.shape[1], -1, *dpair.shape[1:])  # (Hk, Hq / Hk, n, D)
         dkeys = (dscores.mT @ query[pair].float().transpose(0, 1)).view(groups).sum(1)
         dvalues = (probs.mT @ dpair).view(groups).sum(1)
-        dquery[pair] = (dscores @ _repeat(key[pair], query)).transpose(0, 1).to(dquery.dtype)
-        dkey[pair] = dkeys.transpose(0, 1).to(dkey.dtype)
-        dvalue[pair] = dvalues.transpose(0, 1).to(dvalue.dtype)
+        gradients.queries[pair] = (dscores @ _repeat(key[pair], query)).transpose(0, 1)
+        gradients.keys[pair] = dkeys.transpose(0, 1)
+        gradients.values[pair] = dvalues.transpose(0, 1)
 
 
 def visible_mask(visible: Visibility) -> Tensor:
@@ -99,6 +110,10 @@ def visible_mask(visible: Visibility) -> Tensor:
     j = i[None, :]
     in_prompt = (j >= visible.pair_start[:, None]) & (j < visible.prompt_end[:, None])
     return (j <= i[:, None]) & (in_prompt | (j >= visible.part_start[:, None]))
+
+
+def _strides(*tensors: Tensor) -> list[int]:
+    return [stride for tensor in tensors for stride in tensor.stride()[:2]]
 
 
 def _pairs(visible: Visibility) -> list[slice]:

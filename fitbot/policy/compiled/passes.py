@@ -34,8 +34,7 @@ class Kept(NamedTuple):
     layers: list[Saved | Tensor]  # of each layer, or its input
     last: Tensor  # (S, H) hidden states that are scored, before the final norm
     gradient: Tensor  # (S, H) float32: of a token's log-prob with respect to its normed state
-    score_from: Tensor
-    score_owner: Tensor
+    batch: PairBatch
 
 
 class CompiledEngine:
@@ -59,17 +58,17 @@ class CompiledEngine:
         self.dtype = dtype
         self.vector = weights.vector
         self.parts = parts_of(causal_lm)
-        head_size = head_size_of(config)
         self.shape = Shape(
             config.num_attention_heads,
             config.num_key_value_heads,
-            head_size,
+            head_size_of(config),
             config.rms_norm_eps,
-            head_size**-0.5,
         )
         norms = [_norms_of(family, layer, self.shape) for layer in self.parts.layers]
+        # Where the network does not hold whole weights in the dtype that they compute in.
+        one_at_a_time = is_sharded(causal_lm.get_decoder()) or count_4bit(causal_lm)[0] > 0
         joined = JoinedWeights(
-            family, self.parts.layers, weights, dtype, one_at_a_time=not _holds_weights(causal_lm)
+            family, self.parts.layers, weights, dtype, one_at_a_time=one_at_a_time
         )
         self.layers = CompiledLayers(
             self.shape, norms, joined, recompute=causal_lm.is_gradient_checkpointing
@@ -149,15 +148,14 @@ class CompiledEngine:
         logps = sum_by_owner(scores, batch.score_owner, batch.num_pairs)
         if saved is None or gradient is None:
             return logps, None
-        scored = (batch.score_from, batch.score_owner)
-        return logps, Kept(adapter, row, how, saved, last, gradient, *scored)
+        return logps, Kept(adapter, row, how, saved, last, gradient, batch)
 
     def backward(self, kept: Kept, upstream: Tensor) -> None:
         """Fill `gradient`, (N,), given the gradient with respect to the log-probs, (B, 2)."""
         self.restore(kept.adapter)
         # The slot of the padding's scores gets no gradient.
         by_owner = torch.cat([upstream.flatten(), upstream.new_zeros(1)])
-        dnormal = by_owner[kept.score_owner, None] * kept.gradient
+        dnormal = by_owner[kept.batch.score_owner, None] * kept.gradient
         no_adapter = kept.gradient[:, :0], kept.gradient[:0]
         dlast = pointwise.norm_backward(
             torch.zeros_like(dnormal),
@@ -169,7 +167,7 @@ class CompiledEngine:
         )
         tokens = kept.row.cos.shape[0]
         dx = torch.zeros(tokens, dlast.shape[1], device=dlast.device)
-        dx.index_add_(0, kept.score_from, dlast)
+        dx.index_add_(0, kept.batch.score_from, dlast)
         self.layers.backward(dx.to(self.dtype), kept.row, kept.how, kept.layers, self._gradients)
 
     def tensors_for_backward(self, kept: Kept) -> list[Tensor]:
@@ -193,12 +191,12 @@ class CompiledEngine:
         ):
             joined.refresh(adapter)
 
-    def _dropouts_of(self, probability: float) -> list[list[Dropout]] | None:
+    def _dropouts_of(self, probability: float) -> list[list[Dropout | None]]:
         """By layer and group; an adapter with dropout runs the same kernels when it is off."""
-        if not self.probability:
-            return None
         threshold, scale = round(probability * 2**31), 1 / (1 - probability)
         rows = torch.arange(len(self.seeds)).view(len(self.parts.layers), -1).tolist()
+        if not self.probability:
+            return [[None] * len(row) for row in rows]
         return [[Dropout(self.seeds, site, threshold, scale) for site in row] for row in rows]
 
 
@@ -220,11 +218,6 @@ def unsupported(causal_lm: Any) -> str | None:
     if head_size not in HEAD_SIZES:
         return f"it knows heads of {HEAD_SIZES} elements, these have {head_size}"
     return None
-
-
-def _holds_weights(causal_lm: Any) -> bool:
-    """Say whether a network's weights are there whole, and in the dtype that they compute in."""
-    return not is_sharded(causal_lm.get_decoder()) and not count_4bit(causal_lm)[0]
 
 
 def _norms_of(family: Family, layer: Any, shape: Shape) -> LayerNorms:

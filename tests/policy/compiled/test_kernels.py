@@ -2,6 +2,7 @@
 
 import math
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -9,12 +10,10 @@ from torch import Tensor
 
 from fitbot.pairs.batch import attention_mask
 from fitbot.policy.compiled import packed_attention, pointwise
-from fitbot.policy.compiled.operands import Dropout, JoinedGradient
+from fitbot.policy.compiled.operands import Dropout, Heads, JoinedGradient
 from fitbot.policy.logps import score_tile
 
 pytest.importorskip("triton")
-
-from fitbot.policy.compiled import attention_kernels, pointwise_kernels
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 CPU = pytest.param(
@@ -37,6 +36,12 @@ def device(request: Any) -> torch.device:
 
 def randn(*shape: int, device: torch.device) -> Tensor:
     return torch.randn(shape, device=device)
+
+
+def by_kernel(function: Any, *args: Any, kernel: bool = True) -> Any:
+    """Call a function as if its tensors were on a GPU, where it launches its kernel; or not."""
+    with mock.patch.object(Tensor, "is_cuda", property(lambda _: kernel)):
+        return function(*args)
 
 
 def plain(function: Any, *args: Any) -> Any:
@@ -84,15 +89,16 @@ def test_attention_and_its_gradients_are_those_of_the_dense_mask(
     )[0].transpose(0, 1)
     expected.backward(dout)
 
-    for module in (attention_kernels, packed_attention):
+    for kernel in (True, False):
         # Parts of wider matrices, poisoned, so that wrong strides and unwritten rows show.
         wide = torch.full((len(part), 4 * head_size + 16), math.nan, device=device)
         out = wide[:, : 4 * head_size].view(len(part), 4, head_size)
         gradients = [torch.full_like(t, math.nan) for t in (query, key, value)]
         with torch.no_grad():
-            scale = head_size**-0.5
-            lse = module.attend(query, key, value, visible, scale, out)
-            module.attend_backward(dout, query, key, value, out, lse, visible, scale, *gradients)
+            heads = Heads(query, key, value)
+            lse = by_kernel(packed_attention.attend, heads, visible, out, kernel=kernel)
+            back = (dout, heads, out, lse, visible, Heads(*gradients))
+            by_kernel(packed_attention.attend_backward, *back, kernel=kernel)
 
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
         for actual, leaf in zip(gradients, (query, key, value), strict=True):
@@ -113,7 +119,7 @@ def test_norm(device: torch.device, dropout: Dropout | None) -> None:
     outs = [torch.full((T, H + 5), math.nan, device=d)[:, :H] for d in (device, "cpu")]
 
     copy = torch.full_like(x, math.nan)
-    actual = pointwise_kernels.norm(x, weight, 1e-6, dropout, outs[0], copy)
+    actual = by_kernel(pointwise.norm, x, weight, 1e-6, dropout, outs[0], copy)
     expected = plain(pointwise.norm, x, weight, 1e-6, dropout, outs[1])
 
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-5, rtol=1e-5)
@@ -136,7 +142,7 @@ def test_norm_backward(device: torch.device, dropout: Dropout | None, ranks: int
     dx, x = (randn(T, H, device=device) for _ in range(2))
     args = (dx, joined(H, ranks, device), x, randn(H, device=device), 1e-6, dropout)
 
-    actual = pointwise_kernels.norm_backward(*args)
+    actual = by_kernel(pointwise.norm_backward, *args)
 
     torch.testing.assert_close(
         actual.cpu(), plain(pointwise.norm_backward, *args), atol=1e-4, rtol=1e-4
@@ -155,9 +161,9 @@ def test_rotate_and_back(device: torch.device, norms: bool) -> None:
     outs = [torch.full((T, HEADS, D), math.nan, device=d) for d in (device, "cpu")]
     backs = [torch.full((T, HEADS + 2, D), 7.0, device=d) for d in (device, "cpu")]
 
-    pointwise_kernels.rotate(heads, weight, 1e-6, cos, sin, outs[0])
+    by_kernel(pointwise.rotate, heads, weight, 1e-6, cos, sin, outs[0])
     plain(pointwise.rotate, heads, weight, 1e-6, cos, sin, outs[1])
-    pointwise_kernels.rotate_backward(dout, heads, weight, 1e-6, cos, sin, backs[0][:, :HEADS])
+    by_kernel(pointwise.rotate_backward, dout, heads, weight, 1e-6, cos, sin, backs[0][:, :HEADS])
     plain(pointwise.rotate_backward, dout, heads, weight, 1e-6, cos, sin, backs[1][:, :HEADS])
 
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=2e-5, rtol=1e-5)
@@ -169,13 +175,13 @@ def test_swiglu_and_back(device: torch.device, dropout: Dropout | None, ranks: i
     outs = [torch.full((T, F + 3), math.nan, device=d)[:, :F] for d in (device, "cpu")]
     back = (joined(F, ranks, device), gate_up, dropout)
 
-    actual = pointwise_kernels.swiglu(gate_up, dropout, outs[0])
+    actual = by_kernel(pointwise.swiglu, gate_up, dropout, outs[0])
     expected = plain(pointwise.swiglu, gate_up, dropout, outs[1])
 
     torch.testing.assert_close(actual.cpu(), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(outs[0].cpu(), outs[1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
-        pointwise_kernels.swiglu_backward(*back).cpu(),
+        by_kernel(pointwise.swiglu_backward, *back).cpu(),
         plain(pointwise.swiglu_backward, *back),
         atol=1e-4,
         rtol=1e-4,
@@ -185,13 +191,13 @@ def test_swiglu_and_back(device: torch.device, dropout: Dropout | None, ranks: i
 def test_drop_and_back(device: torch.device, dropout: Dropout | None, ranks: int) -> None:
     x, dout = randn(T, F + 3, device=device)[:, :F], joined(F, ranks, device)
 
-    back = pointwise_kernels.drop_backward(dout, dropout)
+    back = by_kernel(pointwise.drop_backward, dout, dropout)
 
     torch.testing.assert_close(
         back.cpu(), plain(pointwise.drop_backward, dout, dropout), atol=1e-4, rtol=1e-4
     )
     if dropout is not None:
-        dropped = pointwise_kernels.drop(x, dropout)
+        dropped = by_kernel(pointwise.drop, x, dropout)
         assert torch.equal(dropped.cpu(), plain(pointwise.drop, x, dropout))
 
 
@@ -199,8 +205,8 @@ def test_score_tile(device: torch.device) -> None:
     logits = 5 * randn(9, 10_000, device=device)
     targets = torch.arange(9, device=device) * 1111
 
-    logps, probs = pointwise_kernels.score_tile(logits, targets, torch.float32)
-    only, nothing = pointwise_kernels.score_tile(logits, targets, None)
+    logps, probs = by_kernel(score_tile, logits, targets, torch.float32)
+    only, nothing = by_kernel(score_tile, logits, targets, None)
 
     expected = score_tile(logits.cpu(), targets.cpu(), torch.float32)
     torch.testing.assert_close(logps.cpu(), expected[0], atol=1e-5, rtol=1e-5)

@@ -464,12 +464,12 @@ def test_a_gpu_that_is_too_small_for_a_kernel_runs_eager_and_says_why(
 ) -> None:
     from triton.runtime.errors import OutOfResources
 
-    from fitbot.policy.compiled import attention_kernels
+    from fitbot.policy.compiled import layers
 
     def too_small(*_: Any) -> None:
         raise OutOfResources(148736, 101376, "shared memory")
 
-    monkeypatch.setattr(attention_kernels, "attend_backward", too_small)
+    monkeypatch.setattr(layers, "attend_backward", too_small)
     monkeypatch.setattr(logging.getLogger("fitbot"), "propagate", True)
     policy = make_policy(base, device="cuda")
 
