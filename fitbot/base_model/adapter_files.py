@@ -66,7 +66,7 @@ def check_adapter_folder(adapter: str) -> None:
 
 
 def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
-    """Return the rank that all layers of an adapter have; see `TorchDecoder.adapt`."""
+    """Return the rank that all layers of an adapter have; see `Decoder.adapt`."""
     return next(iter(weights.values()))[0].shape[0]
 
 

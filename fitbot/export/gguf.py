@@ -114,7 +114,7 @@ def drift_of(
     Args:
         file: The base.
         kind: Of its matrices.
-        weights: An adapter's, see `TorchDecoder.adapt`; None for the base alone.
+        weights: An adapter's, see `Decoder.adapt`; None for the base alone.
         model: The network in float32; the adapter is added to its weights.
         chat: Renders the texts that are compared on.
 

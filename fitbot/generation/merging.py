@@ -80,7 +80,7 @@ def merge_checked(
 
     Args:
         model: transformers' causal LM; its weights change, and become float32 where merged.
-        weights: See `TorchDecoder.adapt`.
+        weights: See `Decoder.adapt`.
         chat: Renders the texts that both are compared on.
         precision: The decoder's, to which merged weights will be rounded.
         folder: The adapter's, for messages.

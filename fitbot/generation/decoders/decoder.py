@@ -40,7 +40,8 @@ class Decoder(Protocol):
     overlaps: bool
 
     def warm_up(self) -> None:
-        """Do now what the first requests would wait for."""
+        """Do now what the first requests would wait for; by default, nothing."""
+        return
 
     def begin(
         self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
@@ -58,7 +59,8 @@ class Decoder(Protocol):
         """Draw one token more for each of some slots that a prompt was read into."""
 
     def release(self, slot: int) -> None:
-        """Hear that a slot's answer has ended."""
+        """Stop what still goes on for a slot, whose answer has ended; by default, nothing."""
+        return
 
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Put an adapter where its ranks are, in place of what was there.
@@ -72,4 +74,5 @@ class Decoder(Protocol):
         """
 
     def close(self) -> None:
-        """Stop what is being drawn; nothing else is called afterwards."""
+        """Stop all that goes on, as nothing else is called afterwards; by default, nothing."""
+        return

@@ -187,15 +187,7 @@ class TorchDecoder(Decoder):
 
     @torch.inference_mode()
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
-        """Put an adapter where its ranks are, in place of what was there.
-
-        Args:
-            ranks: Its r of the R ranks; a group's layers, up to three, have r each.
-            weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
-
-        Raises:
-            ConfigError: The adapter is on a layer that has none here, or of another size.
-        """
+        """See `Decoder`; a group's layers, up to three, have r of the R ranks each."""
         size = ranks.stop - ranks.start
         left = dict(weights)
         for number, layer in enumerate(self.layers):
