@@ -151,13 +151,7 @@ def _start(
     rank: int,
     **options: Any,
 ) -> LocalEngine:
-    """Start an engine; add its adapter, unless that is merged, as the model that answers first.
-
-    Args:
-        decoder, chat, rank, options: See `LocalEngine`.
-        adapter: Its folder, which has the run's settings; None for the embedded model.
-        weights: The adapter's, see `Decoder.adapt`; None if there is none, or it is merged.
-    """
+    """Start an engine; weights that are not merged are the model that answers by default."""
     decoder.warm_up()
     below_gib = answer_settings(adapter).adaptive_below_gib
     engine = LocalEngine(decoder, chat, rank=rank, below_gib=below_gib, **options)

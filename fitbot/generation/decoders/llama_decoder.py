@@ -21,9 +21,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,29 +39,37 @@ _SEEDS = 2**32 - 1  # llama.cpp takes this many; the next one has it draw a seed
 _ERRORS = 1  # of llama.cpp's levels of log lines
 
 
-@dataclass
 class LlamaAnswer:
-    """One answer while llama.cpp draws it."""
+    """One answer of a server: its tokens, as they come."""
 
-    draw: Draw
-    over: bool = False  # whether no more tokens are wanted
-    _tokens: "queue.SimpleQueue[Drawn | Exception]" = field(default_factory=queue.SimpleQueue)
+    def __init__(self, server: Any, wanted: dict[str, Any]):
+        """Take a request, in the words of llama.cpp's server; `run` has it answered."""
+        self._server = server
+        self._wanted = {"cache_prompt": False, **wanted, "stream": True}
+        self._tokens: queue.SimpleQueue[Drawn | Exception] = queue.SimpleQueue()
+        self.over = False  # whether no more tokens are wanted
 
-    def run(self, server: Any, wanted: dict[str, Any]) -> None:
-        """Have a server draw it; returns when it is complete, or no more tokens are wanted."""
-
-        def put(tokens: list[Drawn]) -> bool:
-            for drawn in tokens:
-                self._tokens.put(drawn)
-            return self.over
-
+    def run(self) -> None:
+        """Have it drawn; returns when it is complete, or no more tokens are wanted."""
+        end: Exception = EngineError("llama.cpp ended an answer before it was complete")
         try:
-            ask(server, wanted, put)
-        except Exception as error:  # for the engine's thread
+            self._server.handle_completions(self._wanted, self._read)
+        except Exception as error:
+            end = error
+        self._tokens.put(end)  # nobody waits for it, unless the answer is not complete
+
+    def _read(self, chunk: dict[str, Any]) -> bool:
+        """Take what llama.cpp sends, and stop it by True."""
+        try:
+            if error := chunk.get("error"):
+                raise EngineError(f"llama.cpp: {error.get('message', error)}")
+            choice = chunk["choices"][0]
+            for drawn in _tokens(choice):
+                self._tokens.put(drawn)
+        except Exception as error:  # xllamacpp would swallow it
             self._tokens.put(error)
-        else:
-            # Read only if llama.cpp stopped early.
-            self._tokens.put(EngineError("llama.cpp ended an answer that is not complete"))
+            return True
+        return self.over or bool(choice["finish_reason"])
 
     def next(self) -> Drawn:
         """Wait for the next token.
@@ -76,8 +83,7 @@ class LlamaAnswer:
         return drawn
 
 
-@dataclass
-class PendingAnswers:
+class PendingAnswers(NamedTuple):
     """The next token of some answers."""
 
     answers: list[LlamaAnswer]
@@ -136,7 +142,7 @@ class LlamaDecoder(Decoder):
         self._numbered = write_numbered(self._folder, file, config, self._ends)
         self._opened = 0
         self.servers: dict[int | None, Any] = {}  # by an adapter's first rank; None for the base
-        self._answers: dict[int, LlamaAnswer] = {}  # by slot
+        self._answers: dict[int, tuple[LlamaAnswer, Draw]] = {}  # by slot
         self._threads: list[threading.Thread] = []
 
     def warm_up(self) -> None:
@@ -151,24 +157,24 @@ class LlamaDecoder(Decoder):
         self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
     ) -> PendingAnswers:
         """See `Decoder`."""
-        answer = self._answers[slot] = LlamaAnswer(wanted)
         server = self.servers[None if ranks is None else ranks.start]
-        request = request_of(ids, wanted, self.context - len(ids))
-        thread = threading.Thread(target=answer.run, args=(server, request), daemon=True)
+        answer = LlamaAnswer(server, self._request(ids, wanted))
+        self._answers[slot] = answer, wanted
+        thread = threading.Thread(target=answer.run, daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
         thread.start()
         return self.advance([slot])
 
     def advance(self, slots: Sequence[int]) -> PendingAnswers:
         """See `Decoder`."""
-        answers = [self._answers[slot] for slot in slots]
-        for answer in answers:
-            answer.draw.drawn += 1
-        return PendingAnswers(answers)
+        held = [self._answers[slot] for slot in slots]
+        for _, draw in held:
+            draw.drawn += 1
+        return PendingAnswers([answer for answer, _ in held])
 
     def release(self, slot: int) -> None:
         """Stop a slot's answer at its next token, if llama.cpp goes on with it."""
-        self._answers.pop(slot).over = True
+        self._answers.pop(slot)[0].over = True
 
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Open a server with an adapter; everything waits meanwhile. See `Decoder`."""
@@ -207,15 +213,35 @@ class LlamaDecoder(Decoder):
                 key_heads=self.config.num_key_value_heads,
             )
             options.lora_adapters = [self._llama.CommonAdapterLoraInfo(str(adapter), 1.0)]
-        found, why = _listen(lambda: self._llama.Server(options))
-        adapter.unlink(missing_ok=True)  # llama.cpp has read it
-        if found is None and weights:
-            raise ConfigError(f"llama.cpp refuses the adapter: {why}")
-        if found is None:
-            raise ConfigError(f"{self.file} cannot be opened by llama.cpp: {why}")
+        failure = "llama.cpp refuses the adapter"
+        if not weights:
+            failure = f"{self.file} cannot be opened by llama.cpp"
+        try:
+            server = _listen(lambda: self._llama.Server(options), failure)
+        finally:
+            adapter.unlink(missing_ok=True)  # llama.cpp has read it
         # Reads the weights; and a server that is closed before it has begun would never end.
-        ask(found, {"prompt": self._ends, "n_predict": 1}, lambda _: False)
-        return found
+        _draw_one(server, {"prompt": self._ends})
+        return server
+
+    def _request(self, ids: Sequence[int], draw: Draw) -> dict[str, Any]:
+        """Put a request into the words of llama.cpp's server; the engine finds stop strings."""
+        sampling = draw.sampling
+        most = min(sampling.max_new_tokens, self.context - len(ids))
+        return {
+            "prompt": list(ids),
+            "n_predict": most,
+            # In this order: top_p is of probabilities that temperature has changed, as in `draw`.
+            "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repetition_penalty,
+            "repeat_last_n": len(ids) + most,  # all
+            "seed": draw.seed % _SEEDS,
+            "n_probs": 0 if sampling.logprobs is None else max(1, sampling.logprobs),
+        }
 
     def _options(self) -> Any:
         """Return the settings of every server."""
@@ -238,63 +264,10 @@ class LlamaDecoder(Decoder):
         return options
 
 
-def request_of(ids: Sequence[int], draw: Draw, room: int) -> dict[str, Any]:
-    """Put a request into the words of llama.cpp's server; stop strings are found by the engine.
-
-    Args:
-        ids: The prompt.
-        draw: How tokens are drawn.
-        room: How many may be drawn.
-    """
-    sampling = draw.sampling
-    most = min(sampling.max_new_tokens, room)
-    return {
-        "prompt": list(ids),
-        "n_predict": most,
-        # In this order: top_p is of the probabilities that temperature has changed, as in `draw`.
-        "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
-        "temperature": sampling.temperature,
-        "top_k": sampling.top_k,
-        "top_p": sampling.top_p,
-        "min_p": sampling.min_p,
-        "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": len(ids) + most,  # all
-        "seed": draw.seed % _SEEDS,
-        "n_probs": 0 if sampling.logprobs is None else max(1, sampling.logprobs),
-    }
-
-
-def ask(server: Any, wanted: dict[str, Any], take: Callable[[list[Drawn]], bool | None]) -> None:
-    """Let a server answer; returns when the answer is complete or was stopped.
-
-    Args:
-        server: Of `LlamaDecoder.open`.
-        wanted: The request, in the words of llama.cpp's server.
-        take: Is given new tokens; stops the answer by True.
-
-    Raises:
-        EngineError: llama.cpp failed, or does not say why the answer ended.
-        Exception: Whatever `take` raises.
-    """
-    failures: list[Exception] = []
-    over = False
-
-    def read(chunk: dict[str, Any]) -> bool:
-        nonlocal over
-        try:
-            if error := chunk.get("error"):
-                raise EngineError(f"llama.cpp: {error.get('message', error)}")
-            choice = chunk["choices"][0]
-            over = bool(take(_tokens(choice)) or choice["finish_reason"])
-        except Exception as error:  # xllamacpp would swallow it
-            failures.append(error)
-        return over or bool(failures)
-
-    server.handle_completions({"cache_prompt": False, **wanted, "stream": True}, read)
-    if failures:
-        raise failures[0]
-    if not over:
-        raise EngineError("llama.cpp ended an answer and does not say why")
+def _draw_one(server: Any, wanted: dict[str, Any]) -> Drawn:
+    answer = LlamaAnswer(server, wanted | {"n_predict": 1})
+    answer.run()
+    return answer.next()
 
 
 def score_forced(server: Any, prompt: list[int], answer: list[int]) -> list[tuple[float, int]]:
@@ -303,18 +276,19 @@ def score_forced(server: Any, prompt: list[int], answer: list[int]) -> list[tupl
     Raises:
         EngineError: llama.cpp failed.
     """
-    drawn: list[Drawn] = []
+    found = []
     for place, token in enumerate(answer):
         wanted = {
             "prompt": [*prompt, *answer[:place]],
             "cache_prompt": True,
-            "n_predict": 1,
             "n_probs": 1,
             "temperature": 0,
             "logit_bias": [[token, 1e6]],  # it is drawn; log-probs are those without the bias
         }
-        ask(server, wanted, drawn.extend)
-    return [(one.logprob, one.top[0][0]) for one in drawn if one.logprob is not None]
+        drawn = _draw_one(server, wanted)
+        assert drawn.logprob is not None
+        found.append((drawn.logprob, drawn.top[0][0]))
+    return found
 
 
 def _tokens(choice: dict[str, Any]) -> list[Drawn]:
@@ -329,8 +303,8 @@ def _tokens(choice: dict[str, Any]) -> list[Drawn]:
     ]
 
 
-def _listen(make: Callable[[], Any]) -> tuple[Any, str]:
-    """Run what may fail within llama.cpp; returns what it made, or None and llama.cpp's reason.
+def _listen(make: Callable[[], Any], failure: str) -> Any:
+    """Run what may fail within llama.cpp, which then is a `ConfigError` with llama.cpp's reason.
 
     Its errors are written to the process's stderr, which goes to a file meanwhile. Python's threads
     write nothing there: xllamacpp keeps them waiting while it opens a server.
@@ -339,13 +313,14 @@ def _listen(make: Callable[[], Any]) -> tuple[Any, str]:
         terminal = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
-            return make(), ""
+            return make()
         except RuntimeError as error:
             time.sleep(0.2)  # a thread of its own writes them
             file.seek(0)
             lines = file.read().decode(errors="replace").splitlines()
             said = [" ".join(line.partition(" E ")[2].split()) for line in lines if " E " in line]
-            return None, "; ".join(said[:3]) or str(error)  # the later ones say less
+            why = "; ".join(said[:3]) or str(error)  # the later ones say less
+            raise ConfigError(f"{failure}: {why}") from error
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
