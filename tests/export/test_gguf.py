@@ -8,6 +8,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -384,6 +385,39 @@ def test_an_answer_may_fill_its_context(network: Any, chat: Chat, tmp_path: Path
                 assert last.finish_reason == "length", last.error
                 assert last.usage.completion == last.usage.budget
     assert engine.health() is None
+    engine.close()
+
+
+@needs_llama
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (None, "the sun went out"),
+        ({"error": {"message": "no room"}}, "llama.cpp: no room"),
+        (
+            {"choices": [{"text": "5,", "logprobs": None, "finish_reason": "length"}]},
+            "before it was complete",
+        ),
+    ],
+)
+def test_when_llama_cpp_fails_the_answer_says_why(
+    network: Any, chat: Chat, tmp_path: Path, sent: Any, why: str
+) -> None:
+    def fail(wanted: dict[str, Any], read: Any) -> None:
+        if sent is None:
+            raise ZeroDivisionError("the sun went out")
+        assert read(sent)
+
+    write(tmp_path / "base.gguf", network, chat, "f32")
+    engine = open_file(tmp_path / "base.gguf", network, chat, "f32", slots=1, context=64)
+    assert isinstance(engine.decoder, LlamaDecoder)
+    engine.decoder.servers[None] = SimpleNamespace(handle_completions=fail)
+
+    last = list(engine.submit([1, 2, 3], Sampling()))[-1]
+
+    assert last.finish_reason == "error"
+    assert why in (last.error or "")
+    assert why in (engine.health() or "")
     engine.close()
 
 
