@@ -280,6 +280,16 @@ def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: s
         assert [value for _, value in found.top] == pytest.approx(top.tolist(), abs=1e-4)
 
 
+def test_log_probs_come_without_the_likeliest_ones_if_none_are_asked_for(
+    embedded: LocalEngine,
+) -> None:
+    chunks = ask(embedded, "Hi!", "base", max_new_tokens=4, logprobs=0)
+
+    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    assert logprobs
+    assert all(one.top == () for one in logprobs)
+
+
 @pytest.mark.parametrize("open_it", OPENERS)
 def test_a_closed_engine_ends_what_it_began_and_takes_no_more(
     open_it: Callable[..., LocalEngine], with_gguf: Path

@@ -42,9 +42,15 @@ _ERRORS = 1  # of llama.cpp's levels of log lines
 class LlamaAnswer:
     """One answer of a server: its tokens, as they come."""
 
-    def __init__(self, server: Any, wanted: dict[str, Any]):
-        """Take a request, in the words of llama.cpp's server; `run` has it answered."""
-        self._server = server
+    def __init__(self, server: Any, wanted: dict[str, Any], *, top: int = 1):
+        """Take a request; `run` has it answered.
+
+        Args:
+            server: Of `LlamaDecoder.open`.
+            wanted: The request in the words of llama.cpp's server.
+            top: How many likeliest tokens to return with each, if log-probs are asked for.
+        """
+        self._server, self._top = server, top
         self._wanted = {"cache_prompt": False, **wanted, "stream": True}
         self._tokens: queue.SimpleQueue[Drawn | Exception] = queue.SimpleQueue()
         self.over = False  # whether no more tokens are wanted
@@ -64,7 +70,7 @@ class LlamaAnswer:
             if error := chunk.get("error"):
                 raise EngineError(f"llama.cpp: {error.get('message', error)}")
             choice = chunk["choices"][0]
-            for drawn in _tokens(choice):
+            for drawn in _tokens(choice, self._top):
                 self._tokens.put(drawn)
         except Exception as error:  # xllamacpp would swallow it
             self._tokens.put(error)
@@ -158,7 +164,8 @@ class LlamaDecoder(Decoder):
     ) -> PendingAnswers:
         """See `Decoder`."""
         server = self.servers[None if ranks is None else ranks.start]
-        answer = LlamaAnswer(server, self._request(ids, wanted))
+        top = wanted.sampling.logprobs or 0  # llama.cpp returns one at least
+        answer = LlamaAnswer(server, self._request(ids, wanted), top=top)
         self._answers[slot] = answer, wanted
         thread = threading.Thread(target=answer.run, daemon=True)
         self._threads = [*(one for one in self._threads if one.is_alive()), thread]
@@ -291,13 +298,15 @@ def score_forced(server: Any, prompt: list[int], answer: list[int]) -> list[tupl
     return found
 
 
-def _tokens(choice: dict[str, Any]) -> list[Drawn]:
+def _tokens(choice: dict[str, Any], most: int) -> list[Drawn]:
     """Read a chunk: the tokens' numbers, and their log-probabilities if they were asked for."""
     if choice["logprobs"] is None:
         return [Drawn(int(number), None, []) for number in choice["text"].split(",") if number]
     return [
         Drawn(
-            one["id"], one["logprob"], [(top["id"], top["logprob"]) for top in one["top_logprobs"]]
+            one["id"],
+            one["logprob"],
+            [(top["id"], top["logprob"]) for top in one["top_logprobs"][:most]],
         )
         for one in choice["logprobs"]["content"]
     ]
