@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from fitbot import __version__
 from fitbot.audit.records import prompt_text
 from fitbot.audit.shortcuts import rule_preferences
 from fitbot.evaluation.answer_errors import ANSWER_ERRORS
@@ -19,6 +18,7 @@ from fitbot.evaluation.measure import lengths_of, measure
 from fitbot.evaluation.preference import ACCURACY, LIKELIER, PairFigures, displacement_of
 from fitbot.evaluation.report import RATED, Evaluation, ModelReport, PairsReport, QuestionReport
 from fitbot.pairs.chat import report_cuts
+from fitbot.version import __version__
 
 Judged = Mapping[str, Mapping[str, Sequence[AnswerReport]]]  # model → kind → one a question
 
