@@ -162,6 +162,12 @@ class Client:
         if model:
             self._body["model"] = model
 
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+            await asyncio.sleep(0)  # in which the loop lets go of it
+
     async def ask(self, new: int, *, stream: bool = True) -> Answer:
         """Ask for so many tokens."""
         question = number(self._question) if self._numbered else self._question

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,14 @@ SERVE = Path(__file__).parents[2] / "benchmarks" / "serve.py"
 
 
 def test_clients_count_tokens_and_time_text(server: ServerProcess) -> None:
-    clients = [Client(server.port, "hello", "toy").ask for _ in range(4)]
+    clients = [Client(server.port, "hello", "toy") for _ in range(4)]
 
-    told = asyncio.run(measure(clients, new=20, rounds=2))
+    async def go() -> dict[str, Any]:
+        measured = await measure([client.ask for client in clients], new=20, rounds=2)
+        await asyncio.gather(*(client.close() for client in clients))
+        return measured
+
+    told = asyncio.run(go())
 
     assert told["statuses"] == {"200": 11}  # the last client's first answer is whole
     assert told["tokens"] == 4 * 2 * 20
@@ -32,7 +38,10 @@ def test_clients_count_tokens_and_time_text(server: ServerProcess) -> None:
 
 def test_clients_tell_failures_apart(server: ServerProcess) -> None:
     async def ask(question: str, model: str = "toy", *, stream: bool = True) -> Answer:
-        return await Client(server.port, question, model).ask(20, stream=stream)
+        client = Client(server.port, question, model)
+        answer = await client.ask(20, stream=stream)
+        await client.close()
+        return answer
 
     async def go() -> list[Answer]:
         return [

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,20 @@ libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)
 """
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """End what a failed test left running."""
+    yield
+    while _started:
+        with _started.pop() as left:
+            left.kill()
+
+
 def start(*command: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [str(word) for word in command],
         env=os.environ | {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "0"},
         stdout=subprocess.PIPE,
@@ -37,6 +50,8 @@ def start(*command: object) -> subprocess.Popen[str]:
         text=True,
         cwd=ROOT,
     )
+    _started.append(process)
+    return process
 
 
 def assert_lost(said: str) -> None:
@@ -122,7 +137,7 @@ FINDS_OUT = """
 import atexit, time, torch
 from fitbot.commands import fit as command
 from fitbot.__main__ import main
-def fit(*_):
+def fit(*_, **__):
     raise torch.distributed.DistBackendError("NCCL error in: a.cpp\\nLast error:\\nNCCL: GONE")
 command.FitbotCLI = fit
 atexit.register(time.sleep, 60)
