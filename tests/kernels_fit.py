@@ -26,13 +26,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Con
 from triton.backends.compiler import GPUTarget
 
 from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.gpu import Gpu
 from fitbot.base_model.loading import add_adapter
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import LoraSettings
+from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.adapter_vector import AdapterVector
+from fitbot.policy.compiled import packed_attention
 from fitbot.policy.compiled.passes import CompiledEngine
 from fitbot.policy.policy import to_device
 
@@ -40,29 +43,17 @@ META = torch.device("meta")
 CUOBJDUMP = str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
 
 
-class GPU(NamedTuple):
-    """What launches depend on.
-
-    Args:
-        shared_kib: Shared memory that one block may have, see "Compute Capabilities" in
-            https://docs.nvidia.com/cuda/cuda-programming-guide.
-        processors: Multiprocessors of a card of this kind, as its data sheet says.
-        dtype: What products run in.
-    """
-
-    shared_kib: int
-    processors: int
-    dtype: str = "bfloat16"
-
-
+KIB = 1024
+# Shared memory that one block may have: "Compute Capabilities" in
+# https://docs.nvidia.com/cuda/cuda-programming-guide. Multiprocessors: a card's data sheet.
 GPUS = {
-    75: GPU(64, 40, "float16"),  # T4, which has no bfloat16
-    80: GPU(163, 108),  # A100
-    86: GPU(99, 84),  # A40
-    89: GPU(99, 58),  # L4
-    90: GPU(227, 132),  # H100, H200
-    100: GPU(227, 148),  # B200
-    120: GPU(99, 170),  # RTX 5090
+    75: Gpu((7, 5), 64 * KIB, 40),  # T4
+    80: Gpu((8, 0), 163 * KIB, 108),  # A100
+    86: Gpu((8, 6), 99 * KIB, 84),  # A40
+    89: Gpu((8, 9), 99 * KIB, 58),  # L4
+    90: Gpu((9, 0), 227 * KIB, 132),  # H100, H200
+    100: Gpu((10, 0), 227 * KIB, 148),  # B200
+    120: Gpu((12, 0), 99 * KIB, 170),  # RTX 5090
 }
 TENSOR_MEMORY_COLUMNS = 512  # that a block may have, where there is any: PTX ISA, tcgen05.alloc
 
@@ -89,8 +80,7 @@ class Usage(NamedTuple):
     def fits(self, capability: int) -> bool:
         """Say whether a GPU would run it."""
         return (
-            self.shared <= GPUS[capability].shared_kib * 1024
-            and self.tensor_columns <= TENSOR_MEMORY_COLUMNS
+            self.shared <= GPUS[capability].shared and self.tensor_columns <= TENSOR_MEMORY_COLUMNS
         )
 
 
@@ -120,16 +110,19 @@ def usage_of_all_launches(capability: int, shapes: list[str]) -> list[Usage]:
         )
     )
     launches: dict[str, Launch] = {}
+    gpu = GPUS[capability]
+    dtype = torch.float16 if capability < 80 else torch.bfloat16  # which a T4 has not
     for shape in shapes:
-        with _recorded(launches, shape):
-            _train(shape, GPUS[capability], dropout=0.0)
-            _train(shape, GPUS[capability], dropout=0.05)
-            _answer(shape, GPUS[capability])
+        with _recorded(launches, gpu, shape):
+            _train(shape, dtype, dropout=0.0)
+            _train(shape, dtype, dropout=0.05)
+            _train(shape, torch.float32, dropout=0.0)
+            _answer(shape, dtype)
     return [_compile(launch, code) for code, launch in launches.items()]
 
 
 @contextmanager
-def _recorded(launches: dict[str, Launch], shape: str) -> Iterator[None]:
+def _recorded(launches: dict[str, Launch], gpu: Gpu, shape: str) -> Iterator[None]:
     """Note launches, each once, and neither compile nor run them."""
 
     def note(*, fn: Any, compile: dict[str, Any], **_: Any) -> bool:
@@ -141,6 +134,8 @@ def _recorded(launches: dict[str, Launch], shape: str) -> Iterator[None]:
         for owner, name, value in (
             (triton.knobs.runtime, "jit_cache_hook", note),
             (Tensor, "is_cuda", property(lambda tensor: tensor.device.type == "meta")),
+            (packed_attention, "gpu_of", lambda device: gpu),
+            (step_kernels, "gpu_of", lambda device: gpu),
             (torch, "autocast", lambda *_, **__: nullcontext()),  # there is none on "meta"
             (torch.cuda, "graph", MagicMock()),
             (torch.cuda, "graph_pool_handle", MagicMock()),
@@ -150,10 +145,9 @@ def _recorded(launches: dict[str, Launch], shape: str) -> Iterator[None]:
         yield
 
 
-def _train(shape: str, gpu: GPU, *, dropout: float) -> None:
+def _train(shape: str, dtype: torch.dtype, *, dropout: float) -> None:
     """Run passes forward and backward over a short row and a long one."""
-    dtype = getattr(torch, gpu.dtype)
-    network = add_adapter(_model(shape, gpu), LoraSettings(dropout=dropout), None)
+    network = add_adapter(_model(shape, dtype), LoraSettings(dropout=dropout), None)
     weights = AdapterVector(network, POLICY_ADAPTER)
     with torch.no_grad():
         engine = CompiledEngine(network.get_base_model(), weights, dtype=dtype)
@@ -163,16 +157,15 @@ def _train(shape: str, gpu: GPU, *, dropout: float) -> None:
             engine.compile_kernels(to_device(batch, META))
 
 
-def _answer(shape: str, gpu: GPU) -> None:
+def _answer(shape: str, dtype: torch.dtype) -> None:
     """Read prompts of all sizes that there are graphs for, and take steps of 1 to 128 slots."""
-    precision: Any = gpu.dtype
-    model = _model(shape, gpu)
+    precision: Any = str(dtype).removeprefix("torch.")
+    model = _model(shape, dtype)
     decoder = CudaGraphDecoder(model, slots=128, context=2048, precision=precision, ranks=16)
-    decoder.processors = gpu.processors
     decoder.warm_up()
 
 
-def _model(shape: str, gpu: GPU) -> Any:
+def _model(shape: str, dtype: torch.dtype) -> Any:
     """Make a causal LM of two layers, without memory."""
     common = {"num_hidden_layers": 2, "num_key_value_heads": 8, "head_dim": 128}
     if shape == "embedded":
@@ -189,7 +182,7 @@ def _model(shape: str, gpu: GPU) -> Any:
         )  # fmt: skip
     config.name_or_path = shape  # PEFT warns of a base without a name
     with META:
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, gpu.dtype))
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
 
 
 def _compile(launch: Launch, code: str) -> Usage:

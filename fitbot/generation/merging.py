@@ -144,8 +144,7 @@ def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> 
     logits = []
     for prompt, answer in texts:
         logits.append(decoder.prefill(0, prompt, ranks))
-        for length, token in enumerate(answer[:-1], start=len(prompt)):
-            logits.append(decoder.step(torch.tensor([token]), [0], [length], [ranks])[0])
+        logits += [decoder.step(torch.tensor([token]), [0])[0] for token in answer[:-1]]
     # In double precision: these differences are small, and there are many of them.
     return torch.stack(logits).double().log_softmax(-1)
 

@@ -3,11 +3,15 @@
 A request's life:
 
 1. `submit` encodes the prompt, gives the request a token budget and puts it into the queue.
-2. `_admit` moves it into a free slot: its prompt is read and its first token drawn.
-3. Every `_step` draws one more token for each active request. `_emit` waits for the tokens and
+2. `_admit` gives it a slot as soon as one is free and the cache has room for its prompt.
+3. Every `_step` is one pass of the decoder: `_parts` of the prompts that are still being read, and
+   one token more for each request whose prompt has been read. `_emit` waits for the tokens and
    `_commit` adds each one to its answer, whose text goes out through the request's stream.
 4. `_end` frees the slot and sends the last chunk, with the reason and the usage: "stop" or "length"
    by `_commit`, "cancelled" or "deadline" between two steps.
+
+When the cache is full, `_preempt` takes the slot of the request that came last. Nothing of it is
+lost: it waits in front of the others, and is then read again with what it has been answered.
 
 On a GPU, the tokens of step N go out to clients while step N+1 runs.
 """
@@ -21,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,7 +39,7 @@ from fitbot.errors import (
     RequestError,
     RoomError,
 )
-from fitbot.generation.decoders.decoder import Decoder, PendingTokens
+from fitbot.generation.decoders.decoder import Decoder, Part, PendingTokens
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -55,7 +59,6 @@ from fitbot.pairs.formats import Message
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_MAX_ADMITTED = 4  # prompts read before a GPU's step; each holds it up by some milliseconds
 
 
 @dataclass
@@ -70,17 +73,21 @@ class RequestState:
     stream: Stream
     text: AnswerText
     slot: int = -1
-    drawn: int = 0  # tokens of its answer; `draw` may be a token ahead
+    answer: list[int] = field(default_factory=list)  # `draw` may be a token ahead
+    ids: list[int] = field(default_factory=list)  # to be read before the next token is drawn
+    read: int = 0  # of them
     ended: bool = False
 
     @property
     def length(self) -> int:
-        """Tokens in its slot."""
+        """Tokens in the cache."""
+        if self.slot < 0 or self.read < len(self.ids):
+            return self.read
         return len(self.prompt) + max(0, self.draw.drawn - 1)
 
     def usage(self) -> Usage:
         """Return what it has cost so far."""
-        return Usage(len(self.prompt), self.drawn, self.budget)
+        return Usage(len(self.prompt), len(self.answer), self.budget)
 
     def interrupted(self) -> FinishReason | None:
         """Return "cancelled" or "deadline" if it must end before its answer is complete."""
@@ -130,7 +137,7 @@ class LocalEngine:
         self._active: list[RequestState] = []
         self._in_flight: list[InFlight] = []
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
-        self._tokens_out = 0
+        self._tokens_out = self._preempted = 0
         self._dead: str | None = None
         self._closed = False
         self._changed = threading.Condition()
@@ -252,7 +259,7 @@ class LocalEngine:
             waiting=len(self._waiting),
             slots=self.slots,
             kv_tokens_used=sum(request.length for request in active),
-            kv_tokens=self.slots * self.decoder.context,
+            kv_tokens=self.decoder.tokens,
             tokens_out=self._tokens_out,
         )
 
@@ -343,40 +350,76 @@ class LocalEngine:
                 self._end(request, reason)
 
     def _step(self) -> None:
-        """Admit new requests, draw a token for every active one, send out what was drawn."""
-        if self.decoder.overlaps:
-            launched = [*self._admit(_MAX_ADMITTED), *self._decode()]
-            previous, self._in_flight = self._in_flight, launched
-            self._emit(previous)  # while the GPU computes what was launched
-        else:
-            self._emit(self._admit(1))
-            self._emit(self._decode())
+        """Run one pass for all requests, send out what was drawn."""
+        going = self._going()
+        self._admit()
+        parts, reading = self._parts()
+        launched: list[InFlight] = []
+        if parts or going:
+            pending = self.decoder.run(parts, [request.slot for request in going])
+            launched = [([*reading, *going], pending)]
+        if self.decoder.overlaps:  # what was launched is computed while the one before is sent
+            launched, self._in_flight = self._in_flight, launched
+        self._emit(launched)
 
-    def _admit(self, most: int) -> list[InFlight]:
-        """Read the prompts of waiting requests into free slots and draw their first tokens."""
-        in_flight = []
-        for _ in range(min(len(self._waiting), len(self._free), most)):
-            request = self._waiting.popleft()
-            request.slot = self._free.pop()
-            self._active.append(request)
-            try:
-                pending = self.decoder.begin(
-                    request.slot, request.prompt, request.ranks, request.draw
-                )
-            except torch.OutOfMemoryError as error:
-                # The others have their memory already.
-                self._end(request, "error", error=f"out of memory: {error}")
-            else:
-                in_flight.append(([request], pending))
-        return in_flight
-
-    def _decode(self) -> list[InFlight]:
-        """Draw one token more for every active request that has budget left."""
+    def _going(self) -> list[RequestState]:
+        """List the requests that draw one token more, each with room for it in the cache."""
         # One whose last token is not known yet may have ended with it: `_emit` drops this one then.
-        going = [request for request in self._active if request.draw.drawn < request.budget]
-        if not going:
-            return []
-        return [(going, self.decoder.advance([request.slot for request in going]))]
+        going = [
+            request
+            for request in self._active
+            if request.read == len(request.ids) and request.draw.drawn < request.budget
+        ]
+        for request in list(going):
+            while request.slot >= 0 and not self.decoder.grow(request.slot):
+                self._preempt(self._active[-1])
+        return [request for request in going if request.slot >= 0]
+
+    def _preempt(self, request: RequestState) -> None:
+        """Have a request wait again, as the cache is full."""
+        with self._changed:
+            self._free_slot(request)
+            self._waiting.appendleft(request)
+        self._preempted += 1
+
+    def _admit(self) -> None:
+        """Give waiting requests slots, the first ones first."""
+        while self._waiting and self._free:
+            request = self._waiting[0]
+            if request.draw.drawn > len(request.answer):
+                return  # it was preempted, and its newest token is not known yet
+            request.ids = [*request.prompt, *request.answer]
+            slot = self._free[-1]
+            try:
+                known = self.decoder.admit(slot, request.ids, request.ranks, request.draw)
+            except torch.OutOfMemoryError as error:  # the others have their memory already
+                self._end(request, "error", error=f"out of memory: {error}")
+                continue
+            if known is None:
+                return
+            request.read, request.slot = known, self._free.pop()
+            with self._changed:
+                self._waiting.remove(request)
+                self._active.append(request)
+
+    def _parts(self) -> tuple[list[Part], list[RequestState]]:
+        """Choose what a pass reads of prompts; also returns the requests whose prompts end."""
+        parts: list[Part] = []
+        ending: list[RequestState] = []
+        left, block = self.decoder.pass_tokens, self.decoder.pass_block
+        for request in self._active:
+            start, number = request.read, min(left, len(request.ids) - request.read)
+            if number == 0:
+                continue
+            if len(ending) == self.decoder.pass_prompts:
+                break
+            request.read += number
+            left -= -(-number // block) * block
+            ends = request.read == len(request.ids)
+            parts.append(Part(request.slot, request.ids[start : request.read], start, ends))
+            if ends:
+                ending.append(request)
+        return parts, ending
 
     def _emit(self, in_flight: list[InFlight]) -> None:
         """Wait for tokens and add them to their answers."""
@@ -387,7 +430,7 @@ class LocalEngine:
 
     def _commit(self, request: RequestState, drawn: Drawn) -> None:
         """Add a token to an answer and send its text; ends the answer if it is complete."""
-        request.drawn += 1
+        request.answer.append(drawn.token)
         self._tokens_out += 1
         logprobs = self._logprobs(drawn)
         if drawn.token in self._ends:
@@ -398,7 +441,7 @@ class LocalEngine:
             logprobs = ()  # they would give the thought away
         if request.text.stopped:
             self._end(request, "stop", text, logprobs)
-        elif request.drawn >= request.budget:
+        elif len(request.answer) >= request.budget:
             self._end(request, "length", text, logprobs)
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
@@ -422,11 +465,15 @@ class LocalEngine:
         request.ended = True
         with self._changed:
             if request.slot >= 0:
-                self._active.remove(request)
-                self._free.append(request.slot)
-                self.decoder.release(request.slot)
+                self._free_slot(request)
             else:
                 self._waiting.remove(request)
         text += request.text.finish()
         reasoning = request.text.take_reasoning()
         request.stream.put(Chunk(text, logprobs, reason, request.usage(), error, reasoning))
+
+    def _free_slot(self, request: RequestState) -> None:
+        self._active.remove(request)
+        self._free.append(request.slot)
+        self.decoder.release(request.slot)
+        request.slot = -1

@@ -26,12 +26,13 @@ from fitbot.errors import (
     RoomError,
 )
 from fitbot.export.gguf import export_gguf
+from fitbot.generation.decoders.decoder import Part
 from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
 from fitbot.generation.messages import Chunk, Sampling
 from fitbot.generation.remote import RemoteEngine
-from fitbot.generation.sampling import Draw, Pending
+from fitbot.generation.sampling import Draw
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.formats import Message
 from tests.conftest import DEVICES, SYSTEM, make_policy
@@ -152,7 +153,7 @@ def replace_computing(
 
         return computing
 
-    monkeypatch.setattr(engine.decoder, "advance", calling(engine.decoder.advance))
+    monkeypatch.setattr(engine.decoder, "run", calling(engine.decoder.run))
 
 
 QUESTIONS = ["Is tofu vegan?", "How much protein do I need a day, at 70 kg?", "Hi!", "Sets? " * 20]
@@ -455,7 +456,7 @@ def test_logits_are_the_networks_in_any_slot(
     torch.testing.assert_close(first, expected[29], atol=tolerance, rtol=0)
     for n in range(10):
         new, lengths = torch.tensor([ids[30 + n], ids[10 + n]]), [30 + n, 10 + n]
-        both = decoder.step(new, [2, 0], lengths, [None, None])
+        both = decoder.step(new, [2, 0])
         torch.testing.assert_close(both.cpu(), expected[lengths], atol=tolerance, rtol=0)
     network.to("cpu")
 
@@ -479,15 +480,18 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
         ids = [(slot + 7 * n) % 250 for n in range(length)]
         if device == "cpu" and length > 32:  # Triton's interpreter takes a minute for it
             plain.prefill(slot, ids, one)
+            graphed.admit(slot, ids, one, Draw(Sampling(), 0))
             with torch.inference_mode():
-                graphed.keys[:, slot] = plain.keys[:, slot]
-                graphed.values[:, slot] = plain.values[:, slot]
+                for place in range(length):
+                    here, there = (d.held[slot].place(place) for d in (graphed, plain))
+                    graphed.cache.keys[:, :, here] = plain.cache.keys[:, :, there]
+                    graphed.cache.values[:, :, here] = plain.cache.values[:, :, there]
             continue
         first, second = (decoder.prefill(slot, ids, one) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
     for n in range(3):
-        tokens, at = torch.tensor([3, 4, 5]) + n, [length + n for length in lengths]
-        first, second = (decoder.step(tokens, slots, at, ranks) for decoder in (plain, graphed))
+        tokens = torch.tensor([3, 4, 5]) + n
+        first, second = (decoder.step(tokens, slots) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
     network.to("cpu")
 
@@ -514,13 +518,16 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     def tokens(decoder: TorchDecoder) -> list[list[int]]:
         decoder.adapt(ranks, read_adapter(adapter))
         ids = [list(range(100, 106 + slot)) for slot in range(4)]
-        drawn: list[list[Pending]] = [[] for _ in wanted]
         for slot, (sampling, own) in enumerate(wanted):
-            drawn[slot].append(decoder.begin(slot, ids[slot], own, Draw(sampling, slot)))
-        # In steps of other sizes: a step's graph is as large as it has to be.
-        steps = [decoder.advance(slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])]
-        firsts = [[one.drawn()[0].token for one in ones] for ones in drawn]
-        return firsts + [[one.token for one in step.drawn()] for step in steps]
+            assert decoder.admit(slot, ids[slot], own, Draw(sampling, slot)) == 0
+        # Prompts in one pass, in parts, and beside tokens of others; passes of several sizes.
+        passes = [
+            decoder.run([Part(1, ids[1], 0, True), Part(2, ids[2][:3], 0, False)], []),
+            decoder.run([Part(2, ids[2][3:], 3, True), Part(0, ids[0], 0, True)], [1]),
+            decoder.run([Part(3, ids[3], 0, True)], [0, 2]),
+            *(decoder.run([], slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])),
+        ]
+        return [[one.token for one in step.drawn()] for step in passes]
 
     assert tokens(graphed) == tokens(plain)
     network.to("cpu")
@@ -559,9 +566,7 @@ def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None
         decoder = TorchDecoder(network, slots=4, context=64, precision="int8")
         for row in rows:
             decoder.prefill(row, list(range(10 * row, 10 * row + 12)), None)
-        return decoder.step(
-            torch.tensor([7 + row for row in rows]), rows, [12] * len(rows), [None] * len(rows)
-        )
+        return decoder.step(torch.tensor([7 + row for row in rows]), rows)
 
     assert torch.equal(logits([0, 1, 2, 3])[2], logits([2])[0])
 
@@ -582,8 +587,7 @@ def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
         ranks = [slice(0, 4) if slot % 2 else None for slot in slots]
         for slot, own in zip(slots, ranks, strict=True):
             decoder.prefill(slot, [(3 * n + slot) % 250 for n in range(20 + 9 * slot)], own)
-        lengths = [20 + 9 * slot for slot in slots]
-        return decoder.step(torch.tensor([7 + slot for slot in slots]), slots, lengths, ranks)
+        return decoder.step(torch.tensor([7 + slot for slot in slots]), slots)
 
     among_all = logits(list(range(40)))
     for slots in ([3], [38], [2, 3, 39], list(range(5, 22))):

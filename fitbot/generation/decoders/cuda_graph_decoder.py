@@ -1,12 +1,12 @@
-"""The decoder on a GPU: steps by kernels of their own, in CUDA graphs.
+"""The decoder on a GPU: passes by kernels of their own, in CUDA graphs.
 
-A step of a small model is hundreds of kernels of a few microseconds; launched one by one, they wait
-for the CPU. A graph is one launch. There is one for every so many requests and one for every so
-many tokens of a prompt; what lies between is padded: a padded request writes to a slot that nobody
-has, a padded token stands behind the prompt, where nothing sees it before it is overwritten.
+A pass of a small model is hundreds of kernels of a few microseconds; launched one by one, they wait
+for the CPU. A graph is one launch. There is one for every so many requests that draw a token and
+every so many tokens of prompts; what lies between is padded: padding writes to a page that nobody
+has.
 
-What a step must know of a request lies on the GPU, slot by slot, and a step brings it up to date:
-the CPU names the slots, launches the graph, and can read the tokens while the next step runs.
+What a pass must know of a request lies on the GPU, slot by slot, and a pass brings it up to date:
+the CPU names the slots, launches the graph, and can read the tokens while the next pass runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,30 +15,57 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from fitbot.base_model.gpu import gpu_of, has_matrix_units
 from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.choice_kernel import choose_rows
+from fitbot.generation.decoders.decoder import Part
 from fitbot.generation.decoders.linear import StackedProduct
-from fitbot.generation.decoders.step_kernels import Adapted, Cache, Ranks
-from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder, attend_causally
+from fitbot.generation.decoders.step_kernels import CHUNK, Adapted, Cache, Ranks
+from fitbot.generation.decoders.torch_decoder import (
+    SPARE_BYTES,
+    Precision,
+    TorchDecoder,
+    joined,
+)
+from fitbot.generation.pages import pages_for
 from fitbot.generation.random_numbers import STEP, signed
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
+_FEW = 8  # requests for which there is a graph with prompts, beside the one for all slots
+
+
+class Size(NamedTuple):
+    """Of a graph."""
+
+    slots: int  # B: requests that draw one token more
+    tokens: int  # P: of prompts
+    chunks: int  # of `CHUNK` tokens that the longest of the B requests has
+
+
+class Inputs(NamedTuple):
+    """What the CPU sends for a pass, in this order."""
+
+    slots: Tensor  # (B,)
+    tokens: Tensor  # (P,) of prompts
+    of_slots: Tensor  # (P,) whose they are
+    positions: Tensor  # (P,)
+    ends: Tensor  # (E,) rows of prompts' last tokens
+    ending: Tensor  # (E,) slots of those prompts
+
 
 class Graph(NamedTuple):
-    """A step or prompt, captured where that is wanted: inputs, outputs."""
+    """A pass, captured where that is wanted."""
 
-    tokens: Tensor  # (T,) of a prompt, and the place of the last one; of a step, nothing
-    slots: Tensor  # (B,)
-    logits: Tensor  # (B, V)
-    found: Tensor  # (B,) tokens
-    run: Any = None  # computes the outputs
+    inputs: Tensor  # all of `Inputs`
+    logits: Tensor  # (B + E, V)
+    found: Tensor  # (B + E,) tokens
+    run: Any  # computes the outputs
 
 
 class CudaGraphDecoder(TorchDecoder):
-    """See `TorchDecoder`, of which this computes prompts and steps faster."""
+    """See `TorchDecoder`, of which this computes passes faster."""
 
     overlaps = True
 
@@ -51,120 +78,213 @@ class CudaGraphDecoder(TorchDecoder):
         context: int,
         precision: Precision,
         ranks: int = 0,
+        tokens: int | None = None,
         capture: bool = True,
     ):
         """Take over a network's weights; see `TorchDecoder`.
 
         Args:
-            model, slots, context, precision, ranks: See `TorchDecoder`.
+            model, slots, context, precision, ranks, tokens: See `TorchDecoder`.
             capture: Off, kernels are launched one by one; for tests.
         """
-        # One slot more than there are: where padded requests write.
-        super().__init__(model, slots=slots + 1, context=context, precision=precision, ranks=ranks)
-        self.capture, self.slots, self.spare = capture, slots, slots
+        self.capture, self.spare = capture, slots  # the spare slot is padding's
         self.inner_size: int = model.config.intermediate_size
+        super().__init__(
+            model, slots=slots, context=context, precision=precision, ranks=ranks, tokens=tokens
+        )
+        # Where Triton has no matrix units to multiply by, cuBLAS does, which takes another order
+        # of sums for another number of rows: so there is one number.
+        units = has_matrix_units(gpu_of(self.device), self.dtype)
+        self.multiplies = units or self.dtype == torch.float32
+        self._token_sizes = _sizes(512, 64) if self.multiplies else [256]
+        self.pass_tokens = self._token_sizes[-1]
+        self.pass_block = step_kernels.prompt_block(
+            self.device, self.dtype, self.heads // self.key_heads
+        )
         # Of each slot: newest token, which is not in the cache yet; tokens in the cache; start and
         # count of its adapter's ranks; state of its random numbers.
-        self._of_slots = torch.zeros(5, slots + 1, dtype=torch.long, device=self.device)
+        self._of_slots = self._integers(5, slots + 1)
         self._numbers = torch.zeros(slots + 1, 4, device=self.device)  # `sampling.numbers_of`
-        self._draws: dict[int, Draw] = {}
-        self.processors = 1
-        if self.device.type == "cuda":
-            self.processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        self._sent: dict[int, list[int]] = {}  # the slots that a step's graph had last
-        self._graphs: dict[tuple[int, int], Graph] = {}  # by their numbers of tokens and slots
+        self._known_pages = [0] * slots  # of each slot, how many of its pages the GPU knows
+        self._sent: dict[Size, list[int]] = {}  # the slots that a step's graph had last
+        self._graphs: dict[Size, Graph] = {}
         self._pool: Any = None
+        self._logits_buffer = self._empty(slots + self.pass_prompts, self.vocabulary)
+        self._found_buffer = self._integers(slots + self.pass_prompts)
+
+    def _allocate(self) -> None:
+        super()._allocate()
+        self._table = torch.full(
+            (self.slots + 1, pages_for(self.context)),
+            self.cache.pages.count,  # the page that nobody has
+            dtype=torch.int32,
+            device=self.device,
+        )
 
     def warm_up(self) -> None:
-        """Capture everything now; or else the first requests of each size wait for it."""
+        """Make the cache, and capture what most passes are; or else the first ones wait for it."""
+        super().warm_up()
+        if self.capture:
+            with torch.inference_mode():
+                for slots in _sizes(self.slots, 1):
+                    self._graph(Size(slots, 0, self._chunks(0)))
+                for tokens in self._token_sizes:
+                    for slots in self._few_or_all:
+                        self._graph(Size(slots, tokens, self._chunks(0)))
+
+    def _fit(self) -> None:
+        """Make the cache as large as the memory that the largest pass leaves."""
+        most, context = self.cache.tokens, self.context
+        self.cache.tokens = 1
+        self._allocate()
+        self.context = context
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        size = Size(self.slots, self.pass_tokens, self._chunks(context - 1))
         with torch.inference_mode():
-            for size in _sizes(self.spare, 1):
-                self._step_graph(size)
-            for size in _sizes(self.context, 32):
-                self._prompt_graph(size)
+            self._pass(self._new_graph(size), size)
+        torch.cuda.synchronize(self.device)
+        taken = torch.cuda.max_memory_allocated(self.device) - before
+        del self.cache.keys, self.cache.values
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        self.cache.tokens = most
+        self.cache.fit(free - taken - SPARE_BYTES, context)
+        self._allocate()
+
+    @property
+    def _few_or_all(self) -> list[int]:
+        return sorted({min(_FEW, self.slots), self.slots})
+
+    def _chunks(self, position: int) -> int:
+        """Return for how many chunks there is a graph that holds a position."""
+        least = min(16, -(-self.context // CHUNK))
+        return _size_for(position // CHUNK + 1, -(-self.context // CHUNK), least)
 
     @torch.inference_mode()
-    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
-        """See `TorchDecoder`."""
-        wanted.see(ids, self.vocabulary, self.device)
-        self._draws[slot] = wanted
-        self._send_state(slot, [0, len(ids), *_span(ranks), state_of(wanted)], numbers_of(wanted))
-        return self._pending(self._run_prompt(slot, ids), [slot])
+    def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int | None:
+        """See `Decoder`."""
+        known = super().admit(slot, ids, ranks, wanted)
+        if known is not None:
+            self._known_pages[slot] = 0
+            _send(self._of_slots[:, slot], [0, len(ids), *_span(ranks), state_of(wanted)])
+            _send(self._numbers[slot], numbers_of(wanted))
+        return known
 
     @torch.inference_mode()
-    def advance(self, slots: Sequence[int]) -> Pending:
-        """See `TorchDecoder`."""
-        return self._pending(self._run_step(slots), slots)
-
-    @torch.inference_mode()
-    def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """See `TorchDecoder`."""
-        self._send_state(slot, [0, len(ids), *_span(ranks), 0], [0.0] * 4)
-        return self._run_prompt(slot, ids).logits[0].clone()
-
-    @torch.inference_mode()
-    def step(
-        self,
-        tokens: Tensor,
-        slots: Sequence[int],
-        lengths: Sequence[int],
-        ranks: Sequence[slice | None],
-    ) -> Tensor:
-        """See `TorchDecoder`."""
-        for slot, token, length, own in zip(slots, tokens.tolist(), lengths, ranks, strict=True):
-            self._send_state(slot, [token, length, *_span(own), 0], [0.0] * 4)
-        return self._run_step(slots).logits[: len(slots)].clone()
-
-    def _send_state(self, slot: int, integers: list[int], numbers: list[float]) -> None:
-        """Send the GPU what it must know of a slot's request."""
-        _send(self._of_slots[:, slot], integers)
-        _send(self._numbers[slot], numbers)
-
-    def _run_prompt(self, slot: int, ids: Sequence[int]) -> Graph:
-        graph = self._prompt_graph(_size_for(len(ids), self.context, 32))
-        padding = [0] * (len(graph.tokens) - 1 - len(ids))
-        _send(graph.tokens, [*ids, *padding, len(ids) - 1])
-        _send(graph.slots, [slot])
-        graph.run()
-        return graph
-
-    def _run_step(self, slots: Sequence[int]) -> Graph:
-        graph = self._step_graph(_size_for(len(slots), self.spare, 1))
-        padded = [*slots, *[self.spare] * (len(graph.slots) - len(slots))]
-        if self._sent.get(len(padded)) != padded:  # hardly ever from one step to the next
-            _send(graph.slots, padded)
-            self._sent[len(padded)] = padded
-        graph.run()
-        return graph
-
-    def _pending(self, graph: Graph, slots: Sequence[int]) -> Pending:
-        """Return what the graph has drawn, drawn again where a penalty changes the logits."""
-        rows = len(slots)
-        draws, logits = [self._draws[slot] for slot in slots], graph.logits[:rows]
-        if all(wanted.seen is None for wanted in draws):
-            return Pending(graph.found[:rows], logits, draws)
-        pending = draw(logits, draws)
-        self._of_slots[0].index_copy_(0, graph.slots[:rows], pending.tokens)
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Pending:
+        """See `Decoder`."""
+        graph, rows = self._launch(parts, slots)
+        self._advance(parts, slots)
+        drawing = [*(part.slot for part in parts if part.ends), *slots]
+        draws = [self.held[slot].draw for slot in drawing]
+        found, logits = graph.found, graph.logits
+        if parts or any(one.seen is not None for one in draws):
+            index = _to_device(rows, self.device)
+            found = found.index_select(0, index)
+            if any(one.seen is not None or one.sampling.logprobs is not None for one in draws):
+                logits = logits.index_select(0, index)
+        if all(one.seen is None for one in draws):
+            return Pending(found[: len(rows)], logits, draws)
+        pending = draw(logits, draws)  # anew, as a penalty changes the logits
+        self._of_slots[0].index_copy_(0, _to_device(drawing, self.device), pending.tokens)
         return pending
 
-    def _step_graph(self, size: int) -> Graph:
-        return self._graph(0, size, self._step)
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, slots: Sequence[int]) -> Tensor:
+        """See `TorchDecoder`."""
+        for slot, token in zip(slots, tokens.tolist(), strict=True):
+            _send(self._of_slots[:2, slot], [token, self.held[slot].length])
+        return super().step(tokens, slots)
 
-    def _prompt_graph(self, size: int) -> Graph:
-        return self._graph(size + 1, 1, self._prompt)
+    def _logits(self, parts: Sequence[Part], slots: Sequence[int]) -> Tensor:
+        graph, rows = self._launch(parts, slots)
+        return graph.logits[rows]
 
-    def _graph(self, tokens: int, rows: int, compute: Callable[[Graph], None]) -> Graph:
-        """Compute once, to compile, then capture; inputs and outputs stay where they are."""
-        if (tokens, rows) in self._graphs:
-            return self._graphs[tokens, rows]
-        integers = {"dtype": torch.long, "device": self.device}
-        static = Graph(
-            tokens=torch.zeros(tokens, **integers),
-            slots=torch.full((rows,), self.spare, **integers),
-            logits=self._empty(rows, self.vocabulary),
-            found=torch.zeros(rows, **integers),
+    def _launch(self, parts: Sequence[Part], slots: Sequence[int]) -> tuple[Graph, list[int]]:
+        """Launch a pass; also returns the rows of each prompt that ends and of each slot."""
+        self._send_pages([*(part.slot for part in parts), *slots])
+        longest = max((self.held[slot].length for slot in slots), default=0)
+        if not parts:
+            size = Size(_size_for(len(slots), self.slots, 1), 0, self._chunks(longest))
+            graph = self._graph(size)
+            padded = self._padded(slots, size.slots)
+            if self._sent.get(size) != padded:  # hardly ever from one step to the next
+                _send(graph.inputs, padded)
+                self._sent[size] = padded
+            graph.run()
+            return graph, list(range(len(slots)))
+        number = sum(-(-len(part.ids) // self.pass_block) * self.pass_block for part in parts)
+        size = Size(
+            next(few for few in self._few_or_all if few >= len(slots)),
+            next(most for most in self._token_sizes if most >= number) if self.capture else number,
+            self._chunks(longest),
         )
-        run: Callable[[], None] = partial(compute, static)
+        graph = self._graph(size)
+        _send(graph.inputs, self._inputs_of(parts, slots, size))
+        graph.run()
+        num_ending = sum(part.ends for part in parts)
+        return graph, [*range(size.slots, size.slots + num_ending), *range(len(slots))]
+
+    def _inputs_of(self, parts: Sequence[Part], slots: Sequence[int], size: Size) -> list[int]:
+        """List a pass's `Inputs`; each part begins a block of prompt tokens."""
+        tokens, of_slots, positions = (np.zeros(size.tokens, np.int64) for _ in range(3))
+        of_slots[:] = self.spare
+        ends, ending, first = [], [], 0
+        for part in parts:
+            stop = first + len(part.ids)
+            tokens[first:stop], of_slots[first:stop] = part.ids, part.slot
+            positions[first:stop] = np.arange(part.start, part.start + len(part.ids))
+            if part.ends:
+                ends.append(size.slots + stop - 1)
+                ending.append(part.slot)
+            first += -(-len(part.ids) // self.pass_block) * self.pass_block
+        padding = self.pass_prompts - len(ends)
+        return [
+            *self._padded(slots, size.slots),
+            *tokens.tolist(),
+            *of_slots.tolist(),
+            *positions.tolist(),
+            *ends,
+            *[0] * padding,
+            *self._padded(ending, self.pass_prompts),
+        ]
+
+    def _padded(self, slots: Sequence[int], number: int) -> list[int]:
+        return [*slots, *[self.spare] * (number - len(slots))]
+
+    def _send_pages(self, slots: Sequence[int]) -> None:
+        """Tell the GPU of the pages that slots have got since."""
+        places: list[int] = []
+        pages: list[int] = []
+        for slot in slots:
+            own, known = self.held[slot].pages, self._known_pages[slot]
+            if len(own) > known:
+                start = slot * self._table.shape[1]
+                places += range(start + known, start + len(own))
+                pages += own[known:]
+                self._known_pages[slot] = len(own)
+        if places:
+            both = _to_device([*places, *pages], self.device)
+            values = both[len(places) :].to(torch.int32)
+            self._table.view(-1).index_copy_(0, both[: len(places)], values)
+
+    def _new_graph(self, size: Size) -> Graph:
+        ending = self.pass_prompts if size.tokens else 0
+        scored = size.slots + ending
+        inputs = self._integers(size.slots + 3 * size.tokens + 2 * ending)
+        inputs[: size.slots] = self.spare
+        return Graph(inputs, self._logits_buffer[:scored], self._found_buffer[:scored], None)
+
+    def _graph(self, size: Size) -> Graph:
+        """Compute once, to compile, then capture; inputs and outputs stay where they are."""
+        if size in self._graphs:
+            return self._graphs[size]
+        static = self._new_graph(size)
+        if size.tokens:
+            _send(static.inputs, self._inputs_of([], [], size))
+        run: Callable[[], None] = partial(self._pass, static, size)
         if self.capture:
             run()
             graph = torch.cuda.CUDAGraph()
@@ -172,37 +292,37 @@ class CudaGraphDecoder(TorchDecoder):
             with torch.cuda.graph(graph, pool=self._pool):
                 run()
             run = graph.replay
-        self._graphs[tokens, rows] = static._replace(run=run)
-        return self._graphs[tokens, rows]
+        self._graphs[size] = static._replace(run=run)
+        return self._graphs[size]
 
-    def _step(self, static: Graph) -> None:
-        slots = static.slots
-        last, lengths, starts, counts, states = self._of_slots.index_select(1, slots)
-
-        def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            step_kernels.attend(queries, cache, slots, lengths, out)
-
-        ranks = Ranks(starts, counts)
-        x, added = self._layers(last, slots, lengths, ranks, attend, self._multiply_few)
-        self._choose(static, x, added, ranks, states)
-        self._of_slots[1].index_add_(0, slots, (slots != self.spare).long())
-
-    def _prompt(self, static: Graph) -> None:
-        tokens, last, slot = static.tokens[:-1], static.tokens[-1:], static.slots
-        length = len(tokens)
-        _, _, starts, counts, states = self._of_slots.index_select(1, slot)
-        own = Ranks(starts, counts)
-        everywhere = Ranks(*(one.expand(length).contiguous() for one in own))
+    def _pass(self, static: Graph, size: Size) -> None:
+        """Compute a pass: first the tokens of B requests, then P of prompts."""
+        few = size.slots
+        lengths = [few, *[size.tokens] * 3, *[len(static.found) - few] * 2]
+        inputs = Inputs(*torch.split(static.inputs, lengths))
+        slots = torch.cat([inputs.slots, inputs.of_slots])
+        last, stored, _, _, states = self._of_slots.index_select(1, inputs.slots)
+        tokens = torch.cat([last, inputs.tokens])
+        positions = torch.cat([stored, inputs.positions])
+        ranks = Ranks(*self._of_slots[2:4].index_select(1, slots))
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            k, v = (part[:, :, :length].index_select(0, slot)[0].transpose(0, 1) for part in cache)
-            out.view(queries.shape).copy_(attend_causally(queries, k, v))
+            step_kernels.attend(queries[:few], cache, inputs.slots, stored, size.chunks, out[:few])
+            if size.tokens:
+                step_kernels.attend_prompts(
+                    queries[few:], cache, inputs.of_slots, inputs.positions, out[few:]
+                )
 
-        positions = torch.arange(length, device=self.device)
-        slots = slot.expand(length).contiguous()
-        x, added = self._layers(tokens, slots, positions, everywhere, attend, _multiply_many)
-        x, y = x.index_select(0, last), added.y.index_select(1, last)
-        self._choose(static, x, Adapted(y, added.b), own, states)
+        x, added = self._layers(tokens, slots, positions, ranks, attend, few)
+        drawing = inputs.slots
+        if size.tokens:
+            drawing = torch.cat([inputs.slots, inputs.ending])
+            rows = torch.cat([torch.arange(few, device=self.device), inputs.ends])
+            x, y = x.index_select(0, rows), added.y.index_select(1, rows)
+            added, ranks = Adapted(y, added.b), Ranks(*(one.index_select(0, rows) for one in ranks))
+            states = self._of_slots[4].index_select(0, drawing)
+        self._choose(static, x, added, ranks, drawing, states)
+        self._of_slots[1].index_add_(0, inputs.slots, (inputs.slots != self.spare).long())
 
     def _layers(
         self,
@@ -211,9 +331,10 @@ class CudaGraphDecoder(TorchDecoder):
         positions: Tensor,
         ranks: Ranks,
         attend: Callable[[Cache, Tensor, Tensor], None],
-        multiply: Callable[[StackedProduct, Tensor], Adapted],
+        few: int,
     ) -> tuple[Tensor, Adapted]:
         """Run all layers for N tokens; returns (N, H), and what is still to be added to it."""
+        multiply = partial(self._multiply_rows, few)
         x = self.embedding[tokens].float()
         normal, inner = self._empty(len(x), x.shape[1]), self._empty(len(x), self.inner_size)
         queries = self._empty(len(x), self.heads, self.head_size)
@@ -223,7 +344,7 @@ class CudaGraphDecoder(TorchDecoder):
         for number, layer in enumerate(self.layers):
             products: list[Any] = layer.products
             qkv, o, gate_up, down = products
-            cache = Cache(self.keys[number], self.values[number])
+            cache = Cache(self.cache.keys[number], self.cache.values[number], self._table)
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
             step_kernels.place_heads(
@@ -237,35 +358,44 @@ class CudaGraphDecoder(TorchDecoder):
         return x, added
 
     def _choose(
-        self, static: Graph, x: Tensor, added: Adapted, ranks: Ranks, states: Tensor
+        self,
+        static: Graph,
+        x: Tensor,
+        added: Adapted,
+        ranks: Ranks,
+        slots: Tensor,
+        states: Tensor,
     ) -> None:
         """Draw each row's token, and have its slot go on with it."""
         normal = self._empty(*x.shape)
         step_kernels.add_norm(x, added, ranks, self.norm, self.eps, normal)
         head: Any = self.head
         step_kernels.multiply(normal, head.stacked, 1, static.logits[None])
-        numbers = self._numbers.index_select(0, static.slots)
+        numbers = self._numbers.index_select(0, slots)
         choose_rows(static.logits, numbers, states, static.found)
-        self._of_slots[0].index_copy_(0, static.slots, static.found)
-        self._of_slots[4].index_copy_(0, static.slots, states + signed(STEP))
+        self._of_slots[0].index_copy_(0, slots, static.found)
+        self._of_slots[4].index_copy_(0, slots, states + signed(STEP))
 
-    def _multiply_few(self, product: StackedProduct, x: Tensor) -> Adapted:
-        parts = step_kernels.parts_for(product.stacked, self.processors)
-        y = torch.empty(parts, len(x), len(product.stacked), device=self.device)
-        step_kernels.multiply(x, product.stacked, parts, y)
+    def _multiply_rows(self, few: int, product: StackedProduct, x: Tensor) -> Adapted:
+        weight = product.stacked
+        parts = step_kernels.parts_for(weight)
+        y = torch.empty(parts, len(x), len(weight), device=self.device)
+        if self.multiplies:
+            few = len(x)
+        step_kernels.multiply(x[:few], weight, parts, y[:, :few])
+        if few < len(x):  # there is one part
+            torch.mm(x[few:], weight.T, out_dtype=y.dtype, out=y[0, few:])
         return Adapted(y, product.b)
 
     def _empty(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=self.keys.dtype, device=self.device)
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    def _integers(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.long, device=self.device)
 
     def _product(self, linears: list[Any], *, ranks: int) -> Any:
-        weight = torch.cat([linear.weight.data for linear in linears])
         own = self.ranks if ranks else 0
-        return StackedProduct(weight, len(linears), own, getattr(torch, self.precision))
-
-
-def _multiply_many(product: StackedProduct, x: Tensor) -> Adapted:
-    return Adapted(F.linear(x, product.stacked)[None], product.b)
+        return StackedProduct(joined(linears), len(linears), own, self.dtype)
 
 
 def _span(ranks: slice | None) -> tuple[int, int]:
@@ -293,3 +423,9 @@ def _send(target: Tensor, values: Sequence[Any]) -> None:
         np.array(values, np.float32 if target.is_floating_point() else np.int64)
     )
     target.copy_(host.pin_memory() if target.is_cuda else host, non_blocking=True)
+
+
+def _to_device(values: Sequence[int], device: torch.device) -> Tensor:
+    target = torch.empty(len(values), dtype=torch.long, device=device)
+    _send(target, values)
+    return target

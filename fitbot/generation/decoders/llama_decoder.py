@@ -30,7 +30,7 @@ from torch import Tensor
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
-from fitbot.generation.decoders.decoder import Decoder
+from fitbot.generation.decoders.decoder import Decoder, Part
 from fitbot.generation.sampling import Draw, Drawn
 from fitbot.pairs.chat import Chat
 
@@ -104,6 +104,8 @@ class LlamaDecoder(Decoder):
 
     overlaps = False
     device = torch.device("cpu")
+    pass_tokens = pass_prompts = 2**31  # llama.cpp divides prompts by itself
+    pass_block = 1
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class LlamaDecoder(Decoder):
         self._llama: Any = xllamacpp
         self.file, self.config, self.kind, self.slots = file, config, kind, slots
         self.context = min(context, config.max_position_embeddings)
+        self.tokens = slots * self.context
         self.vocabulary, self.ranks = config.vocab_size, adapters * LARGEST_RANK
         found = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
         self._ends = [token for token in found if token is not None]
@@ -159,22 +162,26 @@ class LlamaDecoder(Decoder):
         """
         self.servers[None] = self.open()
 
-    def begin(
-        self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
-    ) -> PendingAnswers:
-        """See `Decoder`."""
+    def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int:
+        """See `Decoder`; llama.cpp has a cache of its own."""
         server = self.servers[None if ranks is None else ranks.start]
         top = wanted.sampling.logprobs or 0  # llama.cpp returns one at least
         answer = LlamaAnswer(server, self._request(ids, wanted), top=top)
         self._answers[slot] = answer, wanted
-        thread = threading.Thread(target=answer.run, daemon=True)
-        self._threads = [*(one for one in self._threads if one.is_alive()), thread]
-        thread.start()
-        return self.advance([slot])
+        return 0
 
-    def advance(self, slots: Sequence[int]) -> PendingAnswers:
-        """See `Decoder`."""
-        held = [self._answers[slot] for slot in slots]
+    def grow(self, slot: int) -> bool:
+        """See `Decoder`; each slot has room for `context` tokens."""
+        return True
+
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> PendingAnswers:
+        """See `Decoder`; a prompt is always read as a whole."""
+        for part in parts:
+            answer, _ = self._answers[part.slot]
+            thread = threading.Thread(target=answer.run, daemon=True)
+            self._threads = [*(one for one in self._threads if one.is_alive()), thread]
+            thread.start()
+        held = [self._answers[slot] for slot in (*(part.slot for part in parts), *slots)]
         for _, draw in held:
             draw.drawn += 1
         return PendingAnswers([answer for answer, _ in held])

@@ -1,7 +1,8 @@
-"""What lies between the matrix products of one decoding step on a GPU, in Triton.
+"""The products of one pass of answering on a GPU, and what lies between them, in Triton.
 
-`TorchDecoder` defines what they compute. One token for each of B requests; H hidden size, F
-feed-forward width, D head size, S slots, M positions of a slot. Sums are float32, products bf16.
+`TorchDecoder` defines what they compute. N tokens of a pass, of which the first B are one of each
+request; H hidden size, F feed-forward width, D head size, M positions of the cache, S slots, W
+pages of a request. Sums are float32, products in the weight's precision.
 """
 
 from collections.abc import Sequence
@@ -12,16 +13,30 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-CHUNK, BLOCK = 128, 64  # keys that one program attends to, and at once
-_UNIT = 16  # rows that the matrix units take at the least
-_DEPTH = 64  # of a product's sum, at once
+from fitbot.base_model.gpu import (
+    gpu_of,
+    product_sizes,
+    prompt_attention_sizes,
+    step_attention_sizes,
+)
+from fitbot.generation.pages import PAGE
+
+CHUNK = 128  # keys that one program attends to
+_JOINED = 16  # chunks that are joined at once: in one order, however many there are
 
 
 class Cache(NamedTuple):
-    """One layer's keys and values: (S, key heads, M, D) each."""
+    """One layer's keys and values, and where they are.
+
+    Args:
+        keys: (key heads, M, D).
+        values: (key heads, M, D).
+        table: (S, W) int32, the pages of each slot's request, see `generation.pages`.
+    """
 
     keys: Tensor
     values: Tensor
+    table: Tensor
 
 
 class Adapted(NamedTuple):
@@ -46,7 +61,7 @@ class Ranks(NamedTuple):
 
 @triton.jit
 def _multiply(
-    X, W, Y, rows, height, width, share,
+    X, W, Y, rows, part_rows, height, width, share,
     BLOCK_O: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     o = tl.program_id(0) * BLOCK_O + tl.arange(0, BLOCK_O)
@@ -63,7 +78,7 @@ def _multiply(
             X + n[None, :] * width + k[:, None], mask=real_n & (k < width)[:, None], other=0.0
         )
         total = tl.dot(w, x, total, input_precision="ieee")
-    where = (part * rows + n[None, :]).to(tl.int64) * height + o[:, None]
+    where = (part * part_rows + n[None, :]).to(tl.int64) * height + o[:, None]
     tl.store(Y + where, total.to(Y.dtype.element_ty), mask=real_o & real_n)
 
 
@@ -118,11 +133,17 @@ def _add_norm(
 
 
 @triton.jit
+def _place(Table, slot, position, W, PAGE: tl.constexpr):
+    """Find where positions of a slot's request are in the cache."""
+    return tl.load(Table + slot * W + position // PAGE).to(tl.int64) * PAGE + position % PAGE
+
+
+@triton.jit
 def _place_heads(
-    Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values, Slots, Lengths,
-    M, stride, part, eps,
+    Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values, Table,
+    Slots, Positions, M, W, stride, part, eps,
     HEADS: tl.constexpr, KEY_HEADS: tl.constexpr, D: tl.constexpr, NORMS: tl.constexpr,
-    R: tl.constexpr, PARTS: tl.constexpr,
+    R: tl.constexpr, PARTS: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
@@ -135,8 +156,8 @@ def _place_heads(
     h = y + heads * D + member * R
     x = _sum_parts(y, head * D + d, real, part, PARTS)
     x += _update(h, B, head * D + d, real, start, count, part, R, PARTS)
-    position = tl.load(Lengths + row).to(tl.int64)
-    slot = tl.load(Slots + row).to(tl.int64)
+    position = tl.load(Positions + row).to(tl.int64)
+    place = _place(Table, tl.load(Slots + row).to(tl.int64), position, W, PAGE)
     if head < HEADS + KEY_HEADS:
         swapped = _sum_parts(y, head * D + other, real, part, PARTS)
         swapped += _update(h, B, head * D + other, real, start, count, part, R, PARTS)
@@ -150,46 +171,57 @@ def _place_heads(
     if head < HEADS:
         tl.store(Queries + (row * HEADS + head) * D + d, x.to(Queries.dtype.element_ty))
     elif head < HEADS + KEY_HEADS:
-        place = ((slot * KEY_HEADS + head - HEADS) * M + position) * D
-        tl.store(Keys + place + d, x.to(Keys.dtype.element_ty))
+        tl.store(Keys + ((head - HEADS) * M + place) * D + d, x.to(Keys.dtype.element_ty))
     else:
-        place = ((slot * KEY_HEADS + head - HEADS - KEY_HEADS) * M + position) * D
-        tl.store(Values + place + d, x.to(Values.dtype.element_ty))
+        at = ((head - HEADS - KEY_HEADS) * M + place) * D + d
+        tl.store(Values + at, x.to(Values.dtype.element_ty))
+
+
+@triton.jit
+def _attend_block(
+    q, positions, start, stop, slot, head, peak, total, out, Keys, Values, Table, M, W, scale,
+    D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
+):  # fmt: skip
+    """Let rows of queries see the keys from `start`, before `stop`, up to their own positions."""
+    k, d = start + tl.arange(0, BLOCK), tl.arange(0, D)
+    exists = k < stop
+    page = tl.load(Table + slot * W + k // PAGE, mask=exists, other=0).to(tl.int64)
+    where = (head * M + page * PAGE + k % PAGE)[:, None] * D + d
+    keys = tl.load(Keys + where, mask=exists[:, None], other=0.0)
+    scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+    scores = tl.where(k[None, :] <= positions, scores, -1e30)
+    new_peak = tl.maximum(peak, tl.max(scores, 1))
+    weights = tl.exp(scores - new_peak[:, None])
+    shrink = tl.exp(peak - new_peak)
+    values = tl.load(Values + where, mask=exists[:, None], other=0.0)
+    update = tl.dot(weights.to(values.dtype), values, input_precision="ieee")
+    return new_peak, total * shrink + tl.sum(weights, 1), out * shrink[:, None] + update
 
 
 @triton.jit
 def _attend_chunk(
-    Queries, Keys, Values, Slots, Lengths, Sums, Stats, M, scale,
+    Queries, Keys, Values, Table, Slots, Positions, Sums, Stats, M, W, scale,
     KEY_HEADS: tl.constexpr, GROUP: tl.constexpr, PADDED: tl.constexpr, D: tl.constexpr,
-    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
     row, head, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     chunks = tl.num_programs(2)
-    length = tl.load(Lengths + row) + 1
-    if chunk * CHUNK < length:
+    position = tl.load(Positions + row)
+    if chunk * CHUNK <= position:
         slot = tl.load(Slots + row).to(tl.int64)
-        g, d, k = tl.arange(0, PADDED), tl.arange(0, D), tl.arange(0, BLOCK)
+        g, d = tl.arange(0, PADDED), tl.arange(0, D)
         real = g < GROUP
         place = (row * KEY_HEADS + head) * GROUP + g
         q = tl.load(Queries + place[:, None] * D + d, mask=real[:, None], other=0.0)
-        base = (slot * KEY_HEADS + head) * M * D
         peak = tl.full((PADDED,), -1e30, tl.float32)
         total = tl.zeros((PADDED,), tl.float32)
         out = tl.zeros((PADDED, D), tl.float32)
-        for start in range(chunk * CHUNK, tl.minimum((chunk + 1) * CHUNK, length), BLOCK):
-            seen = start + k < length
-            where = base + (start + k)[:, None] * D + d
-            keys = tl.load(Keys + where, mask=seen[:, None], other=0.0)
-            scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
-            scores = tl.where(seen[None, :], scores, -1e30)
-            new_peak = tl.maximum(peak, tl.max(scores, 1))
-            weights = tl.exp(scores - new_peak[:, None])
-            shrink = tl.exp(peak - new_peak)
-            values = tl.load(Values + where, mask=seen[:, None], other=0.0)
-            update = tl.dot(weights.to(values.dtype), values, input_precision="ieee")
-            out = out * shrink[:, None] + update
-            total = total * shrink + tl.sum(weights, 1)
-            peak = new_peak
+        stop = tl.minimum((chunk + 1) * CHUNK, position + 1)
+        for start in range(chunk * CHUNK, stop, BLOCK):
+            peak, total, out = _attend_block(
+                q, position, start, stop, slot, head, peak, total, out, Keys, Values, Table,
+                M, W, scale, D, BLOCK, PAGE,
+            )  # fmt: skip
         target = place * chunks + chunk
         tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
         tl.store(Stats + target * 2, peak, mask=real)
@@ -198,20 +230,53 @@ def _attend_chunk(
 
 @triton.jit
 def _join_chunks(
-    Sums, Stats, Lengths, Out,
-    CHUNKS: tl.constexpr, PADDED: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr,
-    CHUNK: tl.constexpr,
+    Sums, Stats, Positions, Out, chunks,
+    JOINED: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    c, d = tl.arange(0, PADDED), tl.arange(0, D)
-    real = c * CHUNK < tl.load(Lengths + row) + 1
-    place = (row * HEADS + head) * CHUNKS + c
-    peaks = tl.load(Stats + place * 2, mask=real, other=-1e30)
-    totals = tl.load(Stats + place * 2 + 1, mask=real, other=0.0)
-    weights = tl.where(real, tl.exp(peaks - tl.max(peaks)), 0.0)
-    sums = tl.load(Sums + place[:, None] * D + d, mask=real[:, None], other=0.0)
-    out = tl.sum(sums * weights[:, None], 0) / tl.sum(totals * weights)
-    tl.store(Out + (row * HEADS + head) * D + d, out.to(Out.dtype.element_ty))
+    d = tl.arange(0, D)
+    length = tl.load(Positions + row) + 1
+    peak, total, out = -1e30, 0.0, tl.zeros((D,), tl.float32)
+    for first in range(0, tl.cdiv(length, CHUNK), JOINED):
+        c = first + tl.arange(0, JOINED)
+        real = c * CHUNK < length
+        place = (row * HEADS + head) * chunks + c
+        peaks = tl.load(Stats + place * 2, mask=real, other=-1e30)
+        totals = tl.load(Stats + place * 2 + 1, mask=real, other=0.0)
+        new_peak = tl.maximum(peak, tl.max(peaks))
+        weights = tl.where(real, tl.exp(peaks - new_peak), 0.0)
+        sums = tl.load(Sums + place[:, None] * D + d, mask=real[:, None], other=0.0)
+        shrink = tl.exp(peak - new_peak)
+        out = out * shrink + tl.sum(sums * weights[:, None], 0)
+        total = total * shrink + tl.sum(totals * weights)
+        peak = new_peak
+    tl.store(Out + (row * HEADS + head) * D + d, (out / total).to(Out.dtype.element_ty))
+
+
+@triton.jit
+def _attend_prompt(
+    Queries, Keys, Values, Table, Slots, Positions, Out, M, W, scale,
+    KEY_HEADS: tl.constexpr, GROUP: tl.constexpr, TOKENS: tl.constexpr, PADDED: tl.constexpr,
+    D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
+):  # fmt: skip
+    first, head = tl.program_id(0) * TOKENS, tl.program_id(1)
+    m, d = tl.arange(0, PADDED), tl.arange(0, D)
+    real = m < TOKENS * GROUP
+    token = (first + m // GROUP).to(tl.int64)
+    slot = tl.load(Slots + first).to(tl.int64)
+    positions = tl.load(Positions + token, mask=real, other=0)
+    at = ((token * KEY_HEADS + head) * GROUP + m % GROUP)[:, None] * D + d
+    q = tl.load(Queries + at, mask=real[:, None], other=0.0)
+    peak = tl.full((PADDED,), -1e30, tl.float32)
+    total = tl.zeros((PADDED,), tl.float32)
+    out = tl.zeros((PADDED, D), tl.float32)
+    stop = tl.max(positions) + 1
+    for start in range(0, stop, BLOCK):
+        peak, total, out = _attend_block(
+            q, positions[:, None], start, stop, slot, head, peak, total, out, Keys, Values, Table,
+            M, W, scale, D, BLOCK, PAGE,
+        )  # fmt: skip
+    tl.store(Out + at, (out / total[:, None]).to(Out.dtype.element_ty), mask=real[:, None])
 
 
 @triton.jit
@@ -242,29 +307,22 @@ def multiply(x: Tensor, weight: Tensor, parts: int, out: Tensor) -> None:
         x: (B, K).
         weight: (O, K).
         parts: P.
-        out: (P, B, O), written to.
+        out: (P, B, O), written to; may be the first rows of more.
     """
     (rows, width), height = x.shape, weight.shape[0]
-    block = min(128, max(_UNIT, triton.next_power_of_2(rows)))
-    tile, share = _tile(height), triton.cdiv(width, parts)
-    grid = (triton.cdiv(height, tile), triton.cdiv(rows, block), parts)
-    _multiply[grid](
-        x, weight, out, rows, height, width, share, BLOCK_O=tile, BLOCK_N=block, BLOCK_K=_DEPTH,
-        num_stages=5,
+    m, n, depth, warps, stages = product_sizes(gpu_of(x.device), x.dtype, height, rows)
+    _multiply[triton.cdiv(height, m), triton.cdiv(rows, n), parts](
+        x, weight, out, rows, out.stride(0) // height, height, width, triton.cdiv(width, parts),
+        BLOCK_O=m, BLOCK_N=n, BLOCK_K=depth, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
-def parts_for(weight: Tensor, processors: int) -> int:
+def parts_for(weight: Tensor) -> int:
     """Return into how many parts to split a product, so that all multiprocessors have work."""
-    height, width = weight.shape
-    tiles = triton.cdiv(height, _tile(height))
-    fits = [n for n in (2, 4, 8) if tiles * n <= processors and width % (n * _DEPTH) == 0]
-    return max(fits, default=1)
-
-
-def _tile(height: int) -> int:
-    """Return how many outputs a program computes: more of them where there are many."""
-    return 64 if height < 16_384 else 128
+    (height, width), gpu = weight.shape, gpu_of(weight.device)
+    m, _, depth, _, _ = product_sizes(gpu, weight.dtype, height, 1)
+    most = gpu.processors // triton.cdiv(height, m)
+    return max((n for n in (2, 4, 8) if n <= most and width % (n * depth) == 0), default=1)
 
 
 def add_norm(
@@ -296,7 +354,7 @@ def place_heads(
     rotary: tuple[Tensor, Tensor],
     cache: Cache,
     slots: Tensor,
-    lengths: Tensor,
+    positions: Tensor,
     eps: float,
     queries: Tensor,
 ) -> None:
@@ -308,47 +366,79 @@ def place_heads(
         norms: (D,) each, of queries and keys, or nothing.
         rotary: (M, D) cosine and sine, the sine's first half negated.
         cache: Written to.
-        slots: (B,) integers.
-        lengths: (B,) integers: the position of the new token.
+        slots: (N,) integers.
+        positions: (N,) integers: each token's.
         eps: Of the norms.
-        queries: (B, heads, D), written to.
+        queries: (N, heads, D), written to.
     """
     rows, num_heads, size = queries.shape
-    key_heads, positions = cache.keys.shape[1:3]
+    key_heads, places = cache.keys.shape[:2]
     query_norm, key_norm = norms or (rotary[0], rotary[0])
     _place_heads[(rows, num_heads + 2 * key_heads)](
-        *heads, *ranks, query_norm, key_norm, *rotary, queries, *cache, slots, lengths,
-        positions, heads.y.stride(1), heads.y.stride(0), eps,
+        *heads, *ranks, query_norm, key_norm, *rotary, queries, *cache, slots, positions,
+        places, cache.table.shape[1], heads.y.stride(1), heads.y.stride(0), eps,
         HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=bool(norms),
-        R=heads.b.shape[1], PARTS=len(heads.y),
+        R=heads.b.shape[1], PARTS=len(heads.y), PAGE=PAGE,
     )  # fmt: skip
 
 
-def attend(queries: Tensor, cache: Cache, slots: Tensor, lengths: Tensor, out: Tensor) -> None:
-    """Let every request's new token attend to its slot.
+def attend(
+    queries: Tensor, cache: Cache, slots: Tensor, positions: Tensor, chunks: int, out: Tensor
+) -> None:
+    """Let every request's new token attend to the request's tokens.
 
     Args:
         queries: (B, heads, D).
         cache: Keys and values.
         slots: (B,) integers.
-        lengths: (B,) integers; so many tokens and the new one are seen.
+        positions: (B,) integers; the tokens up to there are seen.
+        chunks: Of `CHUNK` tokens each, as many as the longest request has.
         out: (B, heads D), written to.
     """
     rows, heads, size = queries.shape
-    key_heads, positions = cache.keys.shape[1:3]
-    chunks = triton.cdiv(positions, CHUNK)
+    key_heads, places = cache.keys.shape[:2]
     sums = torch.empty(rows, heads, chunks, size, device=queries.device)
     stats = torch.empty(rows, heads, chunks, 2, device=queries.device)
-    group = heads // key_heads
-    _attend_chunk[(rows, key_heads, chunks)](
-        queries, *cache, slots, lengths, sums, stats, positions, size**-0.5,
-        KEY_HEADS=key_heads, GROUP=group, PADDED=max(_UNIT, triton.next_power_of_2(group)),
-        D=size, CHUNK=CHUNK, BLOCK=BLOCK,
+    group, sizes = heads // key_heads, step_attention_sizes(gpu_of(queries.device), queries.dtype)
+    _attend_chunk[rows, key_heads, chunks](
+        queries, *cache, slots, positions, sums, stats, places, cache.table.shape[1], size**-0.5,
+        KEY_HEADS=key_heads, GROUP=group, PADDED=max(sizes.m, triton.next_power_of_2(group)),
+        D=size, CHUNK=CHUNK, BLOCK=sizes.n, PAGE=PAGE,
+        num_warps=sizes.warps, num_stages=sizes.stages,
     )  # fmt: skip
-    _join_chunks[(rows, heads)](
-        sums, stats, lengths, out,
-        CHUNKS=chunks, PADDED=triton.next_power_of_2(chunks), HEADS=heads, D=size, CHUNK=CHUNK,
+    _join_chunks[rows, heads](
+        sums, stats, positions, out, chunks, JOINED=_JOINED, HEADS=heads, D=size, CHUNK=CHUNK
+    )
+
+
+def attend_prompts(
+    queries: Tensor, cache: Cache, slots: Tensor, positions: Tensor, out: Tensor
+) -> None:
+    """Let tokens of prompts attend to the tokens before them.
+
+    Args:
+        queries: (N, heads, D); N is a multiple of `prompt_block`, and each block is of one request.
+        cache: Keys and values, those of these tokens too.
+        slots: (N,) integers; those of padding at the end of a block do not matter.
+        positions: (N,) integers; 0 for padding.
+        out: (N, heads D), written to.
+    """
+    rows, heads, size = queries.shape
+    key_heads, places = cache.keys.shape[:2]
+    group, sizes = heads // key_heads, prompt_attention_sizes(gpu_of(queries.device), queries.dtype)
+    tokens = prompt_block(queries.device, queries.dtype, group)
+    _attend_prompt[rows // tokens, key_heads](
+        queries, *cache, slots, positions, out, places, cache.table.shape[1], size**-0.5,
+        KEY_HEADS=key_heads, GROUP=group, TOKENS=tokens,
+        PADDED=triton.next_power_of_2(tokens * group), D=size, BLOCK=sizes.n, PAGE=PAGE,
+        num_warps=sizes.warps, num_stages=sizes.stages,
     )  # fmt: skip
+
+
+def prompt_block(device: torch.device, dtype: torch.dtype, group: int) -> int:
+    """Return how many tokens of a prompt one program takes, given the queries of a key head."""
+    queries: int = triton.next_power_of_2(group)
+    return max(1, prompt_attention_sizes(gpu_of(device), dtype).m // queries)
 
 
 def swiglu(both: Adapted, ranks: Ranks, out: Tensor) -> None:

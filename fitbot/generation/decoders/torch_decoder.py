@@ -1,17 +1,18 @@
-"""Token ids → logits, one new token for many requests at once, for the families that are known.
+"""Token ids → logits: parts of prompts and single tokens of many requests in one pass.
 
-Every request has a slot of the key-value cache for as long as it is answered. `prefill` reads a
-prompt into a slot, `step` adds a token to any set of slots; `begin` and `advance` draw what follows
-as well. Adapters lie beside the weights, see `decoders.linear`; the ranks of a request say which of
-them it uses. The network's own modules compute the same and are what this is tested against.
+A request has pages of the key-value cache for as long as it is answered, see `generation.pages`.
+`run` reads parts of prompts, adds a token to any set of requests, and draws what follows. Adapters
+lie beside the weights, see `decoders.linear`; the ranks of a request say which of them it uses. The
+network's own modules compute the same and are what this is tested against.
 
-B requests of a step, T tokens of a prompt, S slots, M positions of a slot, H hidden size, D head
-size, V vocabulary, R ranks of all adapters.
+N tokens of a pass, B of them scored, H hidden size, D head size, V vocabulary, R ranks of all
+adapters, M positions of the cache.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,12 +26,17 @@ from fitbot.base_model.architecture import (
     head_size_of,
     parts_of,
 )
-from fitbot.errors import ConfigError
-from fitbot.generation.decoders.decoder import Decoder
+from fitbot.base_model.lora import frozen_weight
+from fitbot.errors import ConfigError, EngineError
+from fitbot.generation.decoders.decoder import Decoder, Part
 from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
+from fitbot.generation.decoders.paged_cache import PagedCache
+from fitbot.generation.messages import Sampling
+from fitbot.generation.pages import PAGE, pages_for
 from fitbot.generation.sampling import Draw, Pending, draw
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
+SPARE_BYTES = 256 * 2**20  # of a GPU, for what is not counted: kernels, graphs, fragments
 
 
 @dataclass
@@ -44,33 +50,40 @@ class Layer:
     rows: dict[str, tuple[int, slice]]  # of a linear's output: its product, and which of its rows
 
 
-@dataclass
-class SlotState:
-    """The request that a slot is taken by."""
+class Rows(NamedTuple):
+    """Tokens of one request in a pass, which follow each other."""
 
-    draw: Draw
-    ranks: slice | None  # of the request's adapter; None for the base
-    length: int  # tokens in the cache
-    last: Tensor  # (1,) the newest token, which is not in the cache yet
+    slot: int
+    start: int  # position of the first one
+    stop: int
 
 
 class TorchDecoder(Decoder):
     """Weights and cache, computed with in plain PyTorch."""
 
     overlaps = False
+    pass_tokens, pass_block, pass_prompts = 128, 1, 8
 
     @torch.inference_mode()
     def __init__(
-        self, model: Any, *, slots: int, context: int, precision: Precision, ranks: int = 0
+        self,
+        model: Any,
+        *,
+        slots: int,
+        context: int,
+        precision: Precision,
+        ranks: int = 0,
+        tokens: int | None = None,
     ):
         """Take over a network's weights.
 
         Args:
-            model: transformers' causal LM without adapter, its weights not in 4 bits.
-            slots: S.
-            context: M.
+            model: transformers' causal LM without adapter; what it holds in 4 bits is expanded.
+            slots: Requests that are answered at once.
+            context: Tokens that a request may have.
             precision: Of the products; "int8" on a CPU only.
             ranks: R, the room for adapters.
+            tokens: M; by default `context` for each slot, as far as memory holds them.
 
         Raises:
             ConfigError: The network is of another shape.
@@ -84,96 +97,164 @@ class TorchDecoder(Decoder):
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = head_size_of(config)
         self.precision, self.ranks, self.context = precision, ranks, context
+        self.dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
         self.layers = [self._read_layer(layer) for layer in parts.layers]
-        dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
         self.slots, self.vocabulary = slots, parts.head.weight.shape[0]
-        self.held: dict[int, SlotState] = {}
-        self.embedding: Tensor = parts.embedding.weight.data.to(dtype)
+        self.embedding: Tensor = parts.embedding.weight.data.to(self.dtype)
         self.norm: Tensor = parts.final_norm.weight.float()
         self.head = self._product([parts.head], ranks=0)
         positions = torch.arange(context, device=self.device)[None]
         cos, sin = parts.rotary(self.embedding[:1, :1].float(), positions)
         half = self.head_size // 2
-        self.cos = cos[0].float()  # (M, D)
+        self.cos = cos[0].float()  # (context, D)
         self.sin = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).float()
-        shape = (len(self.layers), slots, self.key_heads, context, self.head_size)
-        # Never read before it is written; on a CPU it takes memory only as far as it is used.
-        self.keys, self.values = (torch.empty(shape, dtype=dtype, device=self.device) for _ in "kv")
+        self.cache = PagedCache(
+            (len(self.layers), self.key_heads, self.head_size),
+            self.dtype,
+            self.device,
+            slots=slots,
+            most=slots * pages_for(context) * PAGE if tokens is None else tokens,
+        )
+        self.held, self.tokens = self.cache.held, self.cache.tokens
+        if tokens is not None or self.device.type != "cuda":
+            self._allocate()
+
+    def warm_up(self) -> None:
+        """Make the cache, if that was left open."""
+        if not self.cache.is_allocated:
+            self._fit()
+
+    def _fit(self) -> None:
+        """Make the cache as large as the memory that the largest pass leaves."""
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        self.cache.fit(free - self._pass_bytes() - SPARE_BYTES, self.context)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        self.cache.allocate()
+        self.tokens = self.cache.tokens
+        self.context = min(self.context, self.cache.tokens)
+
+    def _pass_bytes(self) -> int:
+        """Estimate what a pass takes: its widest product, and the logits, a few times over."""
+        widest = max(rows.stop for _, rows in self.layers[0].rows.values())
+        tokens, scored = self.slots + self.pass_tokens, self.slots + self.pass_prompts
+        return 4 * (8 * tokens * int(widest) + 4 * scored * self.vocabulary)
 
     @torch.inference_mode()
-    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
-        """Read a prompt into a slot and draw the token that follows; see `prefill`."""
-        logits = self.prefill(slot, ids, ranks)[None]
-        wanted.see(ids, self.vocabulary, self.device)
-        self.held[slot] = SlotState(wanted, ranks, len(ids), torch.empty(0))
-        return self._draw(logits, [slot])
+    def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int | None:
+        """See `Decoder`."""
+        if not self.cache.is_allocated:
+            self._fit()
+        known = self.cache.admit(slot, ids, ranks, wanted)
+        if known is not None:
+            wanted.see(ids, self.vocabulary, self.device)
+        return known
+
+    def grow(self, slot: int) -> bool:
+        """See `Decoder`."""
+        return self.cache.grow(slot)
+
+    def release(self, slot: int) -> None:
+        """See `Decoder`."""
+        self.cache.release(slot)
 
     @torch.inference_mode()
-    def advance(self, slots: Sequence[int]) -> Pending:
-        """Draw one token more for each of B slots that a prompt was read into."""
-        held = [self.held[slot] for slot in slots]
-        lengths, tokens = [one.length for one in held], torch.cat([one.last for one in held])
-        logits = self.step(tokens, slots, lengths, [one.ranks for one in held])
-        for one in held:
-            one.length += 1
-        return self._draw(logits, slots)
-
-    def _draw(self, logits: Tensor, slots: Sequence[int]) -> Pending:
-        drawn = draw(logits, [self.held[slot].draw for slot in slots])
-        for row, slot in enumerate(slots):
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Pending:
+        """See `Decoder`."""
+        drawing = [*(part.slot for part in parts if part.ends), *slots]
+        logits = self._logits(parts, slots)
+        self._advance(parts, slots)
+        drawn = draw(logits, [self.held[slot].draw for slot in drawing])
+        for row, slot in enumerate(drawing):
             self.held[slot].last = drawn.tokens[row : row + 1]
         return drawn
 
+    def _advance(self, parts: Sequence[Part], slots: Sequence[int]) -> None:
+        """Note what a pass has put into the cache."""
+        for slot in slots:
+            self.held[slot].length += 1
+        for part in parts:
+            if part.ends:
+                self.cache.remember(part.slot)
+
     @torch.inference_mode()
     def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """Read a prompt into a slot; returns the logits after its last token, (V,).
+        """Read a whole prompt into a slot; returns the logits after its last token, (V,).
 
         Args:
             slot: Its earlier contents are forgotten.
-            ids: T tokens, at most M.
+            ids: At most `context` tokens.
             ranks: Of the adapter; None for the base.
         """
-        tokens = torch.tensor(ids, device=self.device)
-        positions = torch.arange(len(ids), device=self.device)
-        slots = torch.tensor([slot], device=self.device)
-        rank_mask = self._rank_mask([ranks])
-        rows = None if rank_mask is None else rank_mask.expand(len(ids), -1)
-        return self._run(tokens, positions, slots, rows, None)[0]
+        if slot in self.held:
+            self.release(slot)
+        if self.admit(slot, ids, ranks, Draw(Sampling(temperature=0.0), 0)) is None:
+            raise EngineError(f"a prompt of {len(ids)} tokens does not fit the cache")
+        logits = torch.empty(0)
+        for start in range(0, len(ids), self.pass_tokens):
+            part = ids[start : start + self.pass_tokens]
+            logits = self._logits([Part(slot, part, start, start + len(part) == len(ids))], [])
+        return logits[0]
 
     @torch.inference_mode()
-    def step(
-        self,
-        tokens: Tensor,
-        slots: Sequence[int],
-        lengths: Sequence[int],
-        ranks: Sequence[slice | None],
+    def step(self, tokens: Tensor, slots: Sequence[int]) -> Tensor:
+        """Add one token, (B,), to each of B slots; returns the logits after it, (B, V)."""
+        for row, slot in enumerate(slots):
+            self.held[slot].last = tokens[row : row + 1].to(self.device)
+            if not self.grow(slot):
+                raise EngineError("the cache is full")
+        logits = self._logits([], slots)
+        self._advance([], slots)
+        return logits
+
+    def _logits(self, parts: Sequence[Part], slots: Sequence[int]) -> Tensor:
+        """Run one pass; returns the logits after each prompt that ends and each slot's token."""
+        rows = [Rows(part.slot, part.start, part.start + len(part.ids)) for part in parts]
+        rows += [Rows(slot, self.held[slot].length, self.held[slot].length + 1) for slot in slots]
+        read = torch.tensor([token for part in parts for token in part.ids], dtype=torch.long)
+        tokens = torch.cat([read.to(self.device), *(self.held[slot].last for slot in slots)])
+        ends = list(accumulate(row.stop - row.start for row in rows))
+        wanted = [part.ends for part in parts] + [True] * len(slots)
+        scored = [end - 1 for end, is_wanted in zip(ends, wanted, strict=True) if is_wanted]
+        if parts:
+            return self._run(tokens, rows, scored)
+        with threads(1):
+            return self._run(tokens, rows, scored)
+
+    def _attend(
+        self, q: Tensor, keys: Tensor, values: Tensor, rows: list[tuple[Rows, Any]]
     ) -> Tensor:
-        """Add one token to each of B slots; returns the logits after it, (B, V).
+        """Let each request's tokens attend to its own, up to their positions: no neighbours.
 
         Args:
-            tokens: (B,) the new tokens.
-            slots: B different ones.
-            lengths: B, how many tokens each slot holds already.
-            ranks: B, of each one's adapter; None for the base.
-        """
-        tokens = tokens.to(self.device)
-        at, of = (torch.tensor(numbers, device=self.device) for numbers in (lengths, slots))
-        places = list(zip(slots, lengths, strict=True))
-        with threads(1):
-            return self._run(tokens, at, of, self._rank_mask(ranks), places)
+            q: (N, heads, D).
+            keys: (key heads, M, D), with the pass's own tokens.
+            values: As `keys`.
+            rows: The tokens, and which of the cache's pages their request has.
 
-    def _attend(self, layer: int, q: Tensor, places: list[tuple[int, int]]) -> Tensor:
-        """Let each row attend to its slot, up to its position: no padding, and no neighbours."""
-        rows = [
-            F.scaled_dot_product_attention(
-                q[i, None, :, None],
-                self.keys[layer, slot, None, :, : position + 1],
-                self.values[layer, slot, None, :, : position + 1],
-                enable_gqa=True,
+        Returns:
+            (N, heads, D).
+        """
+        out, first = [], 0
+        for row, pages in rows:
+            count = row.stop - row.start
+            k, v = (self.cache.read(part, pages, row.stop) for part in (keys, values))
+            mask = None
+            if count > 1:
+                mask = torch.ones(count, row.stop, dtype=torch.bool, device=q.device)
+                mask = mask.tril(row.start)
+            own = q[first : first + count].transpose(0, 1)
+            gqa = self.device.type != "cuda"  # there the kernels that know groups need bfloat16
+            if not gqa:
+                k, v = (part.repeat_interleave(self.heads // self.key_heads, 0) for part in (k, v))
+            attended = F.scaled_dot_product_attention(
+                own[None], k[None], v[None], attn_mask=mask, enable_gqa=gqa
             )
-            for i, (slot, position) in enumerate(places)
-        ]
-        return torch.cat(rows)[:, :, 0]
+            out.append(attended[0].transpose(0, 1))
+            first += count
+        return torch.cat(out)
 
     def _rank_mask(self, ranks: Sequence[slice | None]) -> Tensor | None:
         """Mark the ranks that each row uses with ones, (B, R); None where no row uses any."""
@@ -189,6 +270,7 @@ class TorchDecoder(Decoder):
     def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
         """See `Decoder`; a group's layers, up to three, have r of the R ranks each."""
         size = ranks.stop - ranks.start
+        self.cache.renew(ranks)
         left = dict(weights)
         for number, layer in enumerate(self.layers):
             for product in layer.products:
@@ -203,19 +285,19 @@ class TorchDecoder(Decoder):
         if left:
             raise ConfigError(f"adapter on {', '.join(sorted(left)[:3])}: no such layer here")
 
-    def _run(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        rank_mask: Tensor | None,
-        places: list[tuple[int, int]] | None,
-    ) -> Tensor:
-        """Run all layers for N tokens: each at its place, a slot and a position there; or a prompt.
-
-        Returns:
-            Their logits, (N, V); of a prompt (`places` is None) those after its end, (1, V).
-        """
+    def _run(self, tokens: Tensor, rows: list[Rows], scored: list[int]) -> Tensor:
+        """Run all layers for N tokens; returns the logits of the B scored ones, (B, V)."""
+        held = [self.held[row.slot] for row in rows]
+        spans = [range(row.start, row.stop) for row in rows]
+        of_rows = [(row, self.cache.pages_of(row.slot, row.stop)) for row in rows]
+        positions = torch.tensor([p for span in spans for p in span], device=self.device)
+        places = torch.tensor(
+            [one.place(p) for one, span in zip(held, spans, strict=True) for p in span],
+            device=self.device,
+        )
+        rank_mask = self._rank_mask(
+            [one.ranks for one, span in zip(held, spans, strict=True) for _ in span]
+        )
         x = self.embedding[tokens].float()  # (N, H); what is added up stays in float32
         cos, sin = self.cos[positions, None], self.sin[positions, None]
         wide = None if rank_mask is None else torch.cat([rank_mask] * self.largest_group, -1)
@@ -226,20 +308,18 @@ class TorchDecoder(Decoder):
             q, k, v = torch.split(heads, [self.heads, self.key_heads, self.key_heads], 1)
             if layer.head_norms:
                 q, k = map(self._normal, (q, k), layer.head_norms)
-            dtype = self.keys.dtype
-            q, k, v = _rotate(q, cos, sin).to(dtype), _rotate(k, cos, sin).to(dtype), v.to(dtype)
-            self.keys[number, slots, :, positions] = k
-            self.values[number, slots, :, positions] = v
-            attended = (
-                attend_causally(q, k, v) if places is None else self._attend(number, q, places)
-            )
+            keys, values = self.cache.keys[number], self.cache.values[number]
+            keys[:, places] = _rotate(k, cos, sin).to(self.dtype).transpose(0, 1)
+            values[:, places] = v.to(self.dtype).transpose(0, 1)
+            q = _rotate(q, cos, sin).to(self.dtype)
+            attended = self._attend(q, keys, values, of_rows)
             x = x + self._multiply(o, attended.flatten(1), wide).float()
             both = self._multiply(gate_up, self._normal(x, layer.before_mlp), wide)
             gate, up = both.float().chunk(2, -1)
             x = x + self._multiply(down, F.silu(gate) * up, wide).float()
-        if places is None:
-            x = x[-1:]
-        return self._multiply(self.head, self._normal(x, self.norm), None).float()
+        if not scored:
+            return x.new_empty(0, self.vocabulary)
+        return self._multiply(self.head, self._normal(x[scored], self.norm), None).float()
 
     def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
         """Multiply by all threads; `wide` is the rank mask of each member of the largest group."""
@@ -269,10 +349,15 @@ class TorchDecoder(Decoder):
         )
 
     def _product(self, linears: list[Any], *, ranks: int) -> Product:
-        weight = torch.cat([linear.weight.data for linear in linears])
+        weight = joined(linears)
         if self.precision == "int8":
             return Int8Product(weight, ranks)
-        return DenseProduct(weight, ranks, getattr(torch, self.precision))
+        return DenseProduct(weight, ranks, self.dtype)
+
+
+def joined(linears: list[Any]) -> Tensor:
+    """Put the weights of linear layers below each other, what is held in 4 bits expanded."""
+    return torch.cat([frozen_weight(linear).data for linear in linears])
 
 
 def _family_of(config: Any) -> Family:
@@ -290,13 +375,6 @@ def _family_of(config: Any) -> Family:
     if config.hidden_act not in family.activations:
         raise ConfigError(f"a base with the activation {config.hidden_act!r} {cannot}")
     return family
-
-
-def attend_causally(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Let a prompt attend to itself: (T, heads, D) each → (T, heads, D)."""
-    q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    return out[0].transpose(0, 1)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

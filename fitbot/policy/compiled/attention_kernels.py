@@ -34,6 +34,22 @@ def _key_blocks(row, last_row, T, PairStart, PromptEnd, PartStart, PartEnd, N: t
     return first, prompt_end, part_start, last
 
 
+@triton.jit
+def _keys_and_values(
+    block, in_prompt, first, prompt_stop, own, last, K, V, k_row, v_row,
+    D: tl.constexpr, N: tl.constexpr,
+):  # fmt: skip
+    """Load one block of the two runs: which columns it has, which of them exist, keys, values."""
+    d = tl.arange(0, D)
+    start = tl.where(block < in_prompt, first + block * N, own + (block - in_prompt) * N)
+    stop = tl.where(block < in_prompt, prompt_stop, last)
+    columns = start + tl.arange(0, N)
+    exists = columns < stop
+    k = tl.load(K + columns[:, None] * k_row + d, mask=exists[:, None], other=0.0)
+    v = tl.load(V + columns[:, None] * v_row + d, mask=exists[:, None], other=0.0)
+    return columns, exists, k, v
+
+
 @triton.jit(do_not_specialize=["T"])
 def attend(
     Q, K, V, Out, Lse,
@@ -60,12 +76,9 @@ def attend(
     )
     in_prompt = tl.cdiv(prompt_stop - first, N)
     for block in range(in_prompt + tl.cdiv(last - own, N)):
-        start = tl.where(block < in_prompt, first + block * N, own + (block - in_prompt) * N)
-        stop = tl.where(block < in_prompt, prompt_stop, last)
-        columns = start + tl.arange(0, N)
-        exists = columns < stop
-        k = tl.load(K + columns[:, None] * k_row + d, mask=exists[:, None], other=0.0)
-        v = tl.load(V + columns[:, None] * v_row + d, mask=exists[:, None], other=0.0)
+        columns, exists, k, v = _keys_and_values(
+            block, in_prompt, first, prompt_stop, own, last, K, V, k_row, v_row, D, N
+        )
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
         seen = _visible(rows, columns, pair_start, prompt_end, part_start) & exists[None, :]
         scores = tl.where(seen, scores, -1e30)
@@ -122,12 +135,9 @@ def _gradient_of_queries(
     )
     in_prompt = tl.cdiv(prompt_stop - first, N)
     for block in range(in_prompt + tl.cdiv(last - own, N)):
-        start = tl.where(block < in_prompt, first + block * N, own + (block - in_prompt) * N)
-        stop = tl.where(block < in_prompt, prompt_stop, last)
-        columns = start + tl.arange(0, N)
-        exists = columns < stop
-        k = tl.load(K + columns[:, None] * k_row + d, mask=exists[:, None], other=0.0)
-        v = tl.load(V + columns[:, None] * v_row + d, mask=exists[:, None], other=0.0)
+        columns, exists, k, v = _keys_and_values(
+            block, in_prompt, first, prompt_stop, own, last, K, V, k_row, v_row, D, N
+        )
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * log2_scale
         seen = _visible(rows, columns, pair_start, prompt_end, part_start) & exists[None, :]
         probs = tl.where(seen, tl.exp2(scores - lse[:, None]), 0.0)
@@ -148,10 +158,10 @@ def _gradient_of_keys(
 ):  # fmt: skip
     columns, d = column + tl.arange(0, N), tl.arange(0, D)
     exists = columns < T
-    at = columns[:, None] * k_row + key_head * k_head + d
-    k = tl.load(K + at, mask=exists[:, None], other=0.0)
-    at = columns[:, None] * v_row + key_head * v_head + d
-    v = tl.load(V + at, mask=exists[:, None], other=0.0)
+    own = columns[:, None] * k_row + key_head * k_head + d
+    k = tl.load(K + own, mask=exists[:, None], other=0.0)
+    own = columns[:, None] * v_row + key_head * v_head + d
+    v = tl.load(V + own, mask=exists[:, None], other=0.0)
     dk = tl.zeros((N, D), tl.float32)
     dv = tl.zeros((N, D), tl.float32)
     # A completion's keys are seen to its own end, all others to the end of their pair.
@@ -181,10 +191,10 @@ def _gradient_of_keys(
         dprobs = tl.dot(do, tl.trans(v), input_precision="ieee")
         dscores = probs * (dprobs - delta[:, None])
         dk += tl.dot(tl.trans(dscores.to(q.dtype)), q, input_precision="ieee")
-    at = DK + columns[:, None] * dk_row + key_head * dk_head + d
-    tl.store(at, (dk * scale).to(DK.dtype.element_ty), mask=exists[:, None])
-    at = DV + columns[:, None] * dv_row + key_head * dv_head + d
-    tl.store(at, dv.to(DV.dtype.element_ty), mask=exists[:, None])
+    own = DK + columns[:, None] * dk_row + key_head * dk_head + d
+    tl.store(own, (dk * scale).to(DK.dtype.element_ty), mask=exists[:, None])
+    own = DV + columns[:, None] * dv_row + key_head * dv_head + d
+    tl.store(own, dv.to(DV.dtype.element_ty), mask=exists[:, None])
 
 
 @triton.jit(do_not_specialize=["T"])

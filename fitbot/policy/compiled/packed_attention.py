@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from fitbot.base_model.gpu import attention_backward_sizes, attention_sizes, gpu_of
 from fitbot.pairs.batch import PROMPT
 from fitbot.policy.compiled.launch import blocks, launch
 from fitbot.policy.compiled.operands import Heads, Visibility
@@ -50,12 +51,13 @@ def attend(heads: Heads, visible: Visibility, out: Tensor) -> Tensor:
     if query.is_cuda:
         from fitbot.policy.compiled import attention_kernels
 
-        m, n = 64, 32
+        sizes = attention_sizes(gpu_of(query.device), query.dtype)
         launch(
-            attention_kernels.attend, (blocks(tokens, m), num_heads),
+            attention_kernels.attend, (blocks(tokens, sizes.m), num_heads),
             *heads, out, lse, *visible[:4],
             *_strides(*heads, out), tokens, scale / math.log(2),
-            GROUP=num_heads // key.shape[1], D=width, M=m, N=n, num_warps=4, num_stages=3,
+            GROUP=num_heads // key.shape[1], D=width, M=sizes.m, N=sizes.n,
+            num_warps=sizes.warps, num_stages=sizes.stages,
         )  # fmt: skip
         return lse
     for pair in _pairs(visible):
@@ -74,20 +76,20 @@ def attend_backward(
         from fitbot.policy.compiled import attention_kernels
 
         tokens, num_heads, width = query.shape
-        m, n = 64, 64
+        sizes = attention_backward_sizes(gpu_of(query.device), query.dtype)
         key_heads = key.shape[1]
         delta = torch.empty_like(lse)
         launch(
             attention_kernels.delta, (blocks(tokens, 16), num_heads),
             out, dout, delta, *_strides(out, dout), tokens, D=width, M=16,
         )  # fmt: skip
-        programs = blocks(tokens, n) * key_heads + blocks(tokens, m) * num_heads
+        programs = blocks(tokens, sizes.n) * key_heads + blocks(tokens, sizes.m) * num_heads
         launch(
             attention_kernels.attend_backward, (programs,),
             *heads, dout, *gradients, lse, delta, *visible,
             *_strides(*heads, dout, *gradients), tokens, scale, scale / math.log(2),
-            HEADS=num_heads, GROUP=num_heads // key_heads, D=width, M=m, N=n,
-            num_warps=4, num_stages=2,
+            HEADS=num_heads, GROUP=num_heads // key_heads, D=width, M=sizes.m, N=sizes.n,
+            num_warps=sizes.warps, num_stages=sizes.stages,
         )  # fmt: skip
         return
     for pair in _pairs(visible):

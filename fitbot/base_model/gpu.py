@@ -1,0 +1,99 @@
+"""A GPU, and the sizes of kernel launches that follow from it: for training and answering alike.
+
+A launch must fit the GPU's shared memory, and its threads' numbers their registers; what does not
+fit there is spilled to memory, which is slow. `tests/kernels_fit.py` compiles all launches for each
+generation of GPUs and reads both.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Gpu(NamedTuple):
+    """What launches depend on.
+
+    Args:
+        capability: Compute capability, such as (8, 6).
+        shared: Bytes of shared memory that one block may have.
+        processors: Number of multiprocessors.
+    """
+
+    capability: tuple[int, int]
+    shared: int
+    processors: int
+
+
+class Sizes(NamedTuple):
+    """Of one launch: its tile's rows and columns, the depth of a product's sum, warps, stages."""
+
+    m: int
+    n: int
+    depth: int
+    warps: int
+    stages: int
+
+
+@lru_cache
+def _gpu(index: int) -> Gpu:
+    found: Any = torch.cuda.get_device_properties(index)
+    return Gpu(
+        (found.major, found.minor),
+        found.shared_memory_per_block_optin,
+        found.multi_processor_count,
+    )
+
+
+def gpu_of(device: torch.device) -> Gpu:
+    """Return what a device is; without a GPU, what Triton's interpreter is to take it for."""
+    if device.type != "cuda":
+        return Gpu((8, 0), 163 * 1024, 1)
+    return _gpu(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
+    """Queries (m) and keys (n) at once in `policy.compiled.attention_kernels.attend`."""
+    return Sizes(64, 32, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 16, 0, 4, 1)
+
+
+def attention_backward_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
+    """Queries (m) and keys (n) at once in `policy.compiled.attention_kernels.attend_backward`."""
+    if not has_matrix_units(gpu, dtype):
+        return Sizes(16, 16, 0, 8, 1)
+    return Sizes(64, 64, 0, 4, 2) if _is_large(gpu) else Sizes(32, 64, 0, 8, 2)
+
+
+def product_sizes(gpu: Gpu, dtype: torch.dtype, outputs: int, rows: int) -> Sizes:
+    """Outputs (m) and rows (n) at once in `generation.decoders.step_kernels.multiply`.
+
+    The depth, which a row's sum depends on, does not depend on the number of rows.
+    """
+    m = 64 if outputs < 16_384 else 128  # more of them where there are many
+    n = max(16, 1 << (rows - 1).bit_length())
+    if not has_matrix_units(gpu, dtype):
+        return Sizes(32, min(64, n), 32, 8, 1)
+    n = min(128, n)
+    if _is_large(gpu):
+        return Sizes(m, n, 64, 4, 5)
+    return Sizes(m, n, 64, 8 if m * n >= 64 * 64 else 4, 4)
+
+
+def step_attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
+    """Keys (n) at once in `generation.decoders.step_kernels.attend`, for each of m heads."""
+    return Sizes(16, 64, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
+
+
+def prompt_attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
+    """Rows (m) and keys (n) at once in `generation.decoders.step_kernels.attend_prompts`."""
+    return Sizes(32, 64, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
+
+
+def has_matrix_units(gpu: Gpu, dtype: torch.dtype) -> bool:
+    """Say whether Triton multiplies by tensor cores: a T4's it does not use, float32 has none."""
+    return gpu.capability >= (8, 0) and dtype != torch.float32
+
+
+def _is_large(gpu: Gpu) -> bool:
+    """Say whether it is one of a data centre, with more shared memory than an A100."""
+    return gpu.shared > 200 * 1024
