@@ -300,11 +300,13 @@ class CudaGraphDecoder(TorchDecoder):
         few = size.slots
         lengths = [few, *[size.tokens] * 3, *[len(static.found) - few] * 2]
         inputs = Inputs(*torch.split(static.inputs, lengths))
-        slots = torch.cat([inputs.slots, inputs.of_slots])
-        last, stored, _, _, states = self._of_slots.index_select(1, inputs.slots)
-        tokens = torch.cat([last, inputs.tokens])
-        positions = torch.cat([stored, inputs.positions])
-        ranks = Ranks(*self._of_slots[2:4].index_select(1, slots))
+        last, stored, starts, counts, states = self._of_slots.index_select(1, inputs.slots)
+        tokens, slots, positions, ranks = last, inputs.slots, stored, Ranks(starts, counts)
+        if size.tokens:
+            tokens = torch.cat([last, inputs.tokens])
+            slots = torch.cat([slots, inputs.of_slots])
+            positions = torch.cat([stored, inputs.positions])
+            ranks = Ranks(*self._of_slots[2:4].index_select(1, slots))
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
             step_kernels.attend(queries[:few], cache, inputs.slots, stored, size.chunks, out[:few])
@@ -422,7 +424,7 @@ def _send(target: Tensor, values: Sequence[Any]) -> None:
     host = torch.from_numpy(
         np.array(values, np.float32 if target.is_floating_point() else np.int64)
     )
-    target.copy_(host.pin_memory() if target.is_cuda else host, non_blocking=True)
+    target.copy_(host.pin_memory() if target.device.type == "cuda" else host, non_blocking=True)
 
 
 def _to_device(values: Sequence[int], device: torch.device) -> Tensor:

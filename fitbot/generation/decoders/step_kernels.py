@@ -152,12 +152,12 @@ def _place_heads(
     heads: tl.constexpr = HEADS + 2 * KEY_HEADS
     member = (head >= HEADS).to(tl.int32) + (head >= HEADS + KEY_HEADS).to(tl.int32)
     start, count = tl.load(Starts + row), tl.load(Counts + row)
+    position = tl.load(Positions + row).to(tl.int64)  # early: the place takes two loads in a row
+    place = _place(Table, tl.load(Slots + row).to(tl.int64), position, W, PAGE)
     y = Heads + row * stride
     h = y + heads * D + member * R
     x = _sum_parts(y, head * D + d, real, part, PARTS)
     x += _update(h, B, head * D + d, real, start, count, part, R, PARTS)
-    position = tl.load(Positions + row).to(tl.int64)
-    place = _place(Table, tl.load(Slots + row).to(tl.int64), position, W, PAGE)
     if head < HEADS + KEY_HEADS:
         swapped = _sum_parts(y, head * D + other, real, part, PARTS)
         swapped += _update(h, B, head * D + other, real, start, count, part, R, PARTS)
