@@ -189,7 +189,7 @@ class FitbotCLI(LightningCLI):
         callbacks: list[Callback] = list(config.get("callbacks") or [])
         loggers: list[Logger] = [x for x in _as_list(config.get("logger")) if isinstance(x, Logger)]
         if self.folder:
-            validates = self._get(self.config_init, "data").val_path is not None
+            validates = self._get(self.config_init, "data").paths["val"] is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
             callbacks += [self.step_log, self.saturation, StartReport(), RandomState()]
