@@ -148,9 +148,9 @@ def evaluate(
         ConfigError: The adapters were trained to be asked in different ways.
         DataError: A file of pairs is not there, or holds none.
     """
-    from fitbot.evaluation.inputs import read_inputs
     from fitbot.evaluation.models import Overrides
     from fitbot.evaluation.run import evaluate as evaluate_inputs
+    from fitbot.evaluation.run import read_inputs
 
     inputs = read_inputs(
         [str(folder) for folder in adapters],

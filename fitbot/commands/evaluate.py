@@ -46,10 +46,9 @@ def main(args: list[str]) -> int:
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
     check_at_least(options, limit=1, questions=0, max_new_tokens=1)
-    from fitbot.evaluation.inputs import read_inputs
     from fitbot.evaluation.models import Overrides
     from fitbot.evaluation.page import html_page
-    from fitbot.evaluation.run import evaluate
+    from fitbot.evaluation.run import evaluate, read_inputs
     from fitbot.evaluation.terminal import show_evaluation
 
     overrides = {name: options[name] for name in Overrides.__dataclass_fields__}

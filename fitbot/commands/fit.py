@@ -186,7 +186,7 @@ class FitbotCLI(LightningCLI):
         named = named if isinstance(named, list) else [named]
         loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
         if self.folder:
-            validates = self._get(self.config_init, "data").val_path is not None
+            validates = self._get(self.config_init, "data").paths["val"] is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
             callbacks += [self.step_log, self.saturation, StartReport(), RandomState()]
