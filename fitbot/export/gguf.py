@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import read_adapter
-from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
@@ -57,13 +56,7 @@ def export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> dict[str, A
     write_base(folder / BASE_FILE, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
     files = [BASE_FILE]
     if weights is not None:
-        write_adapter(
-            folder / ADAPTER_FILE,
-            weights,
-            architecture=family_of(model.config).gguf.architecture,
-            heads=model.config.num_attention_heads,
-            key_heads=model.config.num_key_value_heads,
-        )
+        write_adapter(folder / ADAPTER_FILE, weights, model.config)
         files.append(ADAPTER_FILE)
     told = {
         "kind": kind,

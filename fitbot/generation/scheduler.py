@@ -35,7 +35,7 @@ from fitbot.errors import (
     RequestError,
     RoomError,
 )
-from fitbot.generation.decoders.decoder import Decoder, PendingTokens
+from fitbot.generation.decoders.decoder import Decoder, Drawing
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -91,7 +91,7 @@ class RequestState:
         return None
 
 
-InFlight = tuple[list[RequestState], PendingTokens]  # requests, and the tokens being drawn for them
+InFlight = tuple[list[RequestState], Drawing]  # requests, and the tokens being drawn for them
 
 
 class LocalEngine:
@@ -381,7 +381,7 @@ class LocalEngine:
     def _emit(self, in_flight: list[InFlight]) -> None:
         """Wait for tokens and add them to their answers."""
         for requests, pending in in_flight:
-            for request, drawn in zip(requests, pending.drawn(), strict=True):
+            for request, drawn in zip(requests, pending(), strict=True):
                 if not request.ended:
                     self._commit(request, drawn)
 

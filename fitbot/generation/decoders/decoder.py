@@ -4,7 +4,7 @@
 llama.cpp. The engine, see `scheduler`, calls all methods from one thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -12,12 +12,7 @@ from torch import Tensor
 
 from fitbot.generation.sampling import Draw, Drawn
 
-
-class PendingTokens(Protocol):
-    """Tokens that may still be being drawn."""
-
-    def drawn(self) -> list[Drawn]:
-        """Wait for the tokens and return them."""
+Drawing = Callable[[], list[Drawn]]  # tokens that may still be being drawn; waits for them
 
 
 class Decoder(Protocol):
@@ -43,9 +38,7 @@ class Decoder(Protocol):
         """Do now what the first requests would wait for; by default, nothing."""
         return
 
-    def begin(
-        self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
-    ) -> PendingTokens:
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Drawing:
         """Read a prompt into a slot and draw the token that follows.
 
         Args:
@@ -55,7 +48,7 @@ class Decoder(Protocol):
             wanted: How tokens are drawn.
         """
 
-    def advance(self, slots: Sequence[int]) -> PendingTokens:
+    def advance(self, slots: Sequence[int]) -> Drawing:
         """Draw one token more for each of some slots that a prompt was read into."""
 
     def release(self, slot: int) -> None:

@@ -22,15 +22,14 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
-from fitbot.generation.decoders.decoder import Decoder
+from fitbot.generation.decoders.decoder import Decoder, Drawing
 from fitbot.generation.sampling import Draw, Drawn
 from fitbot.pairs.chat import Chat
 
@@ -87,16 +86,6 @@ class LlamaAnswer:
         if isinstance(drawn, Exception):
             raise drawn
         return drawn
-
-
-class PendingAnswers(NamedTuple):
-    """The next token of some answers."""
-
-    answers: list[LlamaAnswer]
-
-    def drawn(self) -> list[Drawn]:
-        """Wait for the tokens and return them."""
-        return [answer.next() for answer in self.answers]
 
 
 class LlamaDecoder(Decoder):
@@ -159,9 +148,7 @@ class LlamaDecoder(Decoder):
         """
         self.servers[None] = self.open()
 
-    def begin(
-        self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
-    ) -> PendingAnswers:
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Drawing:
         """See `Decoder`."""
         server = self.servers[None if ranks is None else ranks.start]
         top = wanted.sampling.logprobs or 0  # llama.cpp returns one at least
@@ -172,12 +159,12 @@ class LlamaDecoder(Decoder):
         thread.start()
         return self.advance([slot])
 
-    def advance(self, slots: Sequence[int]) -> PendingAnswers:
+    def advance(self, slots: Sequence[int]) -> Drawing:
         """See `Decoder`."""
         held = [self._answers[slot] for slot in slots]
         for _, draw in held:
             draw.drawn += 1
-        return PendingAnswers([answer for answer, _ in held])
+        return lambda: [answer.next() for answer, _ in held]
 
     def release(self, slot: int) -> None:
         """Stop a slot's answer at its next token, if llama.cpp goes on with it."""
@@ -212,17 +199,10 @@ class LlamaDecoder(Decoder):
         options.hostnames = [str(self._folder / f"{self._opened}.sock")]
         adapter = self._folder / f"{self._opened}.gguf"
         if weights:
-            write_adapter(
-                adapter,
-                weights,
-                architecture=family_of(self.config).gguf.architecture,
-                heads=self.config.num_attention_heads,
-                key_heads=self.config.num_key_value_heads,
-            )
+            write_adapter(adapter, weights, self.config)
             options.lora_adapters = [self._llama.CommonAdapterLoraInfo(str(adapter), 1.0)]
-        failure = "llama.cpp refuses the adapter"
-        if not weights:
-            failure = f"{self.file} cannot be opened by llama.cpp"
+        unopened = f"{self.file} cannot be opened by llama.cpp"
+        failure = "llama.cpp refuses the adapter" if weights else unopened
         try:
             server = _listen(lambda: self._llama.Server(options), failure)
         finally:
