@@ -30,8 +30,8 @@ class LayerNorms(NamedTuple):
 
     before_attention: Any
     before_mlp: Any
-    queries: Any | None  # of every head
-    keys: Any | None
+    queries: Any | None = None  # of every head
+    keys: Any | None = None
 
 
 class Family(NamedTuple):
@@ -41,7 +41,7 @@ class Family(NamedTuple):
     gguf: str  # llama.cpp's name of it
     groups: tuple[LinearGroup, ...] = LINEAR_GROUPS
     layer_norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
-    head_norms: tuple[str, str] | None = None  # in the attention: of queries, of keys
+    head_norms: tuple[str, ...] = ()  # in the attention: of queries, of keys
     activations: tuple[str, ...] = ("silu", "swish")  # one function by both of its names
     bias_flags: tuple[str, ...] = ("attention_bias", "mlp_bias")  # settings that add biases
     # Kinds of rotary positions whose angles do not depend on how long the text is.
@@ -64,12 +64,9 @@ class Family(NamedTuple):
 
     def norms(self, layer: Any) -> LayerNorms:
         """Return a decoder layer's norms."""
-        before_attention, before_mlp = (getattr(layer, name) for name in self.layer_norms)
-        queries = keys = None
-        if self.head_norms is not None:
-            attention = getattr(layer, self.groups[0].block)
-            queries, keys = (getattr(attention, name) for name in self.head_norms)
-        return LayerNorms(before_attention, before_mlp, queries, keys)
+        attention = getattr(layer, self.groups[0].block)
+        around = (getattr(layer, name) for name in self.layer_norms)
+        return LayerNorms(*around, *(getattr(attention, name) for name in self.head_norms))
 
 
 FAMILIES = {
@@ -99,14 +96,8 @@ class Parts(NamedTuple):
 
 def parts_of(causal_lm: Any) -> Parts:
     """Find the parts of one of transformers' causal language models."""
-    decoder = causal_lm.get_decoder()
-    return Parts(
-        decoder.embed_tokens,
-        decoder.layers,
-        decoder.norm,
-        decoder.rotary_emb,
-        causal_lm.get_output_embeddings(),
-    )
+    decoder, head = causal_lm.get_decoder(), causal_lm.get_output_embeddings()
+    return Parts(decoder.embed_tokens, decoder.layers, decoder.norm, decoder.rotary_emb, head)
 
 
 def family_of(config: Any, cannot: str = "cannot be used here", instead: str = "") -> Family:

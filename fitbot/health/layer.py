@@ -257,23 +257,18 @@ class AnswerFilter:
         return self._held.rfind(" ", 1, _SEGMENT) if " " in self._held[1:_SEGMENT] else _SEGMENT
 
     def _pass(self, segment: str) -> str:
-        if reason := self._objection(segment):
-            self.intervened = reason
+        rules = self._rules
+        tokens = self._context + rules.vocabulary.tokens(segment)
+        found = rules.vocabulary.find(tokens)
+        findings = _findings(tokens, found, rules.answers, len(self._context))
+        self.intervened = next((rule.sign for rule, mentioned in findings if not mentioned), None)
+        if self.intervened:
             self._held = ""
-            message = self._rules.messages.get(reason, self._rules.messages["answer"])
+            message = rules.messages.get(self.intervened, rules.messages["answer"])
             return ("\n\n" if self._has_shown else "") + message
+        self._context = tokens[-_CONTEXT:]
         self._has_shown = self._has_shown or bool(segment.strip())
         return segment
-
-    def _objection(self, segment: str) -> str | None:
-        vocabulary, rules = self._rules.vocabulary, self._rules.answers
-        tokens = self._context + vocabulary.tokens(segment)
-        found = vocabulary.find(tokens)
-        for rule, mentioned in _findings(tokens, found, rules, len(self._context)):
-            if not mentioned:
-                return rule.sign
-        self._context = tokens[-_CONTEXT:]
-        return None
 
 
 @cache

@@ -24,7 +24,7 @@ from fitbot.generation.decoders.decoder import Drawing
 from fitbot.generation.decoders.linear import StackedProduct
 from fitbot.generation.decoders.step_kernels import Adapted, Cache, Ranks
 from fitbot.generation.decoders.torch_decoder import TorchDecoder, attend_causally
-from fitbot.generation.random_numbers import STEP, signed
+from fitbot.generation.random_numbers import STEP
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
 
@@ -211,7 +211,7 @@ class CudaGraphDecoder(TorchDecoder):
         numbers = self._numbers.index_select(0, static.slots)
         choose_rows(static.logits, numbers, states, static.found)
         self._of_slots[0].index_copy_(0, static.slots, static.found)
-        self._of_slots[4].index_copy_(0, static.slots, states + signed(STEP))
+        self._of_slots[4].index_copy_(0, static.slots, states + STEP)
 
     def _multiply_few(self, product: StackedProduct, x: Tensor) -> Adapted:
         parts = step_kernels.parts_for(product.stacked, self.processors)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.generation.sampling import Draw, Drawn
 
 Drawing = Callable[[], list[Drawn]]  # tokens that may still be being drawn; waits for them
@@ -55,12 +55,12 @@ class Decoder(Protocol):
         """Stop what still goes on for a slot, whose answer has ended; by default, nothing."""
         return
 
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """Put an adapter where its ranks are, in place of what was there.
 
         Args:
             ranks: As many as its own rank; no slot uses what was there.
-            weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+            weights: The adapter's.
 
         Raises:
             ConfigError: It does not fit the base.

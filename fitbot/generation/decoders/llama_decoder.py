@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.decoders.decoder import Decoder, Drawing
@@ -39,16 +39,15 @@ _ERRORS = 1  # of llama.cpp's levels of log lines
 
 
 class LlamaAnswer:
-    """One answer of a server: its tokens, as they come."""
+    """One answer of a server: its tokens, as they come. `run` has it answered.
+
+    Args:
+        server: Of `LlamaDecoder.open`.
+        wanted: The request in the words of llama.cpp's server.
+        top: How many likeliest tokens to return with each, if log-probs are asked for.
+    """
 
     def __init__(self, server: Any, wanted: dict[str, Any], *, top: int = 1):
-        """Take a request; `run` has it answered.
-
-        Args:
-            server: Of `LlamaDecoder.open`.
-            wanted: The request in the words of llama.cpp's server.
-            top: How many likeliest tokens to return with each, if log-probs are asked for.
-        """
         self._server, self._top = server, top
         self._wanted = {"cache_prompt": False, **wanted, "stream": True}
         self._tokens: queue.SimpleQueue[Drawn | Exception] = queue.SimpleQueue()
@@ -77,11 +76,7 @@ class LlamaAnswer:
         return self.over or bool(choice["finish_reason"])
 
     def next(self) -> Drawn:
-        """Wait for the next token.
-
-        Raises:
-            EngineError: llama.cpp failed.
-        """
+        """Wait for the next token; raises what llama.cpp failed with."""
         drawn = self._tokens.get()
         if isinstance(drawn, Exception):
             raise drawn
@@ -170,7 +165,7 @@ class LlamaDecoder(Decoder):
         """Stop a slot's answer at its next token, if llama.cpp goes on with it."""
         self._answers.pop(slot)[0].over = True
 
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """Open a server with an adapter; everything waits meanwhile. See `Decoder`."""
         self.servers.pop(ranks.start, None)  # it closes
         self.servers[ranks.start] = self.open(weights)
@@ -184,11 +179,11 @@ class LlamaDecoder(Decoder):
         self.servers.clear()
         self._remove()
 
-    def open(self, weights: dict[str, tuple[Tensor, Tensor]] | None = None) -> Any:
+    def open(self, weights: AdapterWeights | None = None) -> Any:
         """Open a server, which closes when nobody holds it any more; all threads wait meanwhile.
 
         Args:
-            weights: An adapter's, see `Decoder.adapt`; None for the base alone.
+            weights: An adapter's; None for the base alone.
 
         Raises:
             ConfigError: llama.cpp cannot open the base, or refuses the adapter.

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.base_model.architecture import Family, family_of, head_size_of, parts_of
 from fitbot.errors import ConfigError
 from fitbot.generation.decoders.decoder import Decoder, Drawing
@@ -119,13 +120,7 @@ class TorchDecoder(Decoder):
 
     @torch.inference_mode()
     def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """Read a prompt into a slot; returns the logits after its last token, (V,).
-
-        Args:
-            slot: Its earlier contents are forgotten.
-            ids: T tokens, at most M.
-            ranks: Of the adapter; None for the base.
-        """
+        """Read T tokens, at most M, into a slot; returns the logits after the last one, (V,)."""
         tokens = torch.tensor(ids, device=self.device)
         positions = torch.arange(len(ids), device=self.device)
         slots = torch.tensor([slot], device=self.device)
@@ -179,7 +174,7 @@ class TorchDecoder(Decoder):
         return mask.to(self.device)
 
     @torch.inference_mode()
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """See `Decoder`; a group's layers, up to three, have r of the R ranks each."""
         left = dict(weights)
         for number, layer in enumerate(self.layers):
