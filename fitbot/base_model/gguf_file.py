@@ -137,8 +137,7 @@ def write_adapter(file: Path, weights: "dict[str, tuple[Tensor, Tensor]]", confi
     import gguf
 
     family = family_of(config)
-    rotated = _rotated(config, family)
-    names = _tensor_names(1 + max(int(name.split(".")[0]) for name in weights))
+    names, rotated = _tensor_names(1), _rotated(config, family)
     blocks = {name: group.block for group in family.groups for name in group.names}
     writer = gguf.GGUFWriter(file, family.gguf)
     writer.add_type("adapter")
@@ -147,7 +146,8 @@ def write_adapter(file: Path, weights: "dict[str, tuple[Tensor, Tensor]]", confi
     writer.add_float32("adapter.lora.alpha", float(next(iter(weights.values()))[0].shape[0]))
     for name, (a, b) in weights.items():
         number, module = name.split(".")
-        name = names.get_name(f"model.layers.{number}.{blocks[module]}.{module}")
+        found = names.get_name(f"model.layers.0.{blocks[module]}.{module}")
+        name = found.replace("blk.0.", f"blk.{number}.")
         if module in rotated:
             b = _interleaved(b, rotated[module])
         for tensor, which in ((a, "lora_a"), (b, "lora_b")):
