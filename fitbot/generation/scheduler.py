@@ -21,21 +21,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from fitbot.base_model.adapter_files import rank_of
-from fitbot.errors import (
-    BusyError,
-    ConfigError,
-    DataError,
-    EngineError,
-    RequestError,
-    RoomError,
-)
-from fitbot.generation.decoders.decoder import Decoder, PendingTokens
+from fitbot.base_model.adapter_files import AdapterWeights, rank_of
+from fitbot.errors import BusyError, ConfigError, DataError, EngineError, RequestError, RoomError
+from fitbot.generation.decoders.decoder import Decoder, Drawing
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -73,25 +65,12 @@ class RequestState:
     drawn: int = 0  # tokens of its answer; `draw` may be a token ahead
     ended: bool = False
 
-    @property
-    def length(self) -> int:
-        """Tokens in its slot."""
-        return len(self.prompt) + max(0, self.draw.drawn - 1)
-
     def usage(self) -> Usage:
         """Return what it has cost so far."""
         return Usage(len(self.prompt), self.drawn, self.budget)
 
-    def interrupted(self) -> FinishReason | None:
-        """Return "cancelled" or "deadline" if it must end before its answer is complete."""
-        if self.stream.cancelled:
-            return "cancelled"
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            return "deadline"
-        return None
 
-
-InFlight = tuple[list[RequestState], PendingTokens]  # requests, and the tokens being drawn for them
+InFlight = tuple[list[RequestState], Drawing]  # requests, and the tokens being drawn for them
 
 
 class LocalEngine:
@@ -174,27 +153,20 @@ class LocalEngine:
                     f"{self.decoder.context}; shorten it"
                 )
             seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+            text = AnswerText(self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning)
             request = RequestState(
-                prompt=ids,
-                draw=Draw(sampling, seed),
-                budget=budget,
-                ranks=self.adapters[name],
-                deadline=deadline,
-                stream=Stream(),
-                text=AnswerText(
-                    self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning
-                ),
+                ids, Draw(sampling, seed), budget, self.adapters[name], deadline, Stream(), text
             )
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
 
-    def add(self, name: str, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def add(self, name: str, weights: AdapterWeights) -> None:
         """Answer with one adapter more, from the next step on; active requests wait one step.
 
         Args:
             name: What requests call it.
-            weights: See `Decoder.adapt`.
+            weights: The adapter's.
 
         Raises:
             RequestError: The name is taken, or is none.
@@ -237,7 +209,6 @@ class LocalEngine:
         Raises:
             RequestError: There is none of that name, or it is the base or the default.
         """
-
         with self._changed:
             choose_model(self.models, name)
             if name in (BASE, self.models[0]):
@@ -251,7 +222,8 @@ class LocalEngine:
             active=len(active),
             waiting=len(self._waiting),
             slots=self.slots,
-            kv_tokens_used=sum(request.length for request in active),
+            # The newest token of an answer is not in the cache yet.
+            kv_tokens_used=sum(len(one.prompt) + max(0, one.draw.drawn - 1) for one in active),
             kv_tokens=self.slots * self.decoder.context,
             tokens_out=self._tokens_out,
         )
@@ -338,9 +310,12 @@ class LocalEngine:
 
     def _drop(self) -> None:
         """End the requests that are cancelled or past their deadline."""
+        now = time.monotonic()
         for request in self._requests():
-            if reason := request.interrupted():
-                self._end(request, reason)
+            if request.stream.cancelled:
+                self._end(request, Chunk(finish_reason="cancelled"))
+            elif request.deadline is not None and now > request.deadline:
+                self._end(request, Chunk(finish_reason="deadline"))
 
     def _step(self) -> None:
         """Admit new requests, draw a token for every active one, send out what was drawn."""
@@ -365,7 +340,8 @@ class LocalEngine:
                 )
             except torch.OutOfMemoryError as error:
                 # The others have their memory already.
-                self._end(request, "error", error=f"out of memory: {error}")
+                failed = Chunk(finish_reason="error", error=f"out of memory: {error}")
+                self._end(request, failed)
             else:
                 in_flight.append(([request], pending))
         return in_flight
@@ -381,7 +357,7 @@ class LocalEngine:
     def _emit(self, in_flight: list[InFlight]) -> None:
         """Wait for tokens and add them to their answers."""
         for requests, pending in in_flight:
-            for request, drawn in zip(requests, pending.drawn(), strict=True):
+            for request, drawn in zip(requests, pending(), strict=True):
                 if not request.ended:
                     self._commit(request, drawn)
 
@@ -391,15 +367,15 @@ class LocalEngine:
         self._tokens_out += 1
         logprobs = self._logprobs(drawn)
         if drawn.token in self._ends:
-            self._end(request, "stop", logprobs=logprobs)
+            self._end(request, Chunk("", logprobs, "stop"))
             return
         text = request.text.add(drawn.token)
         if request.text.in_thought:
             logprobs = ()  # they would give the thought away
         if request.text.stopped:
-            self._end(request, "stop", text, logprobs)
+            self._end(request, Chunk(text, logprobs, "stop"))
         elif request.drawn >= request.budget:
-            self._end(request, "length", text, logprobs)
+            self._end(request, Chunk(text, logprobs, "length"))
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
             request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
@@ -410,15 +386,8 @@ class LocalEngine:
         top = tuple((self._bytes.text(token), logprob) for token, logprob in drawn.top)
         return (TokenLogprob(self._bytes.text(drawn.token), drawn.logprob, top),)
 
-    def _end(
-        self,
-        request: RequestState,
-        reason: FinishReason,
-        text: str = "",
-        logprobs: tuple[TokenLogprob, ...] = (),
-        error: str | None = None,
-    ) -> None:
-        """Free a request's slot and send its last chunk."""
+    def _end(self, request: RequestState, last: Chunk) -> None:
+        """Free a request's slot and send its last chunk, with its usage and what was held back."""
         request.ended = True
         with self._changed:
             if request.slot >= 0:
@@ -427,6 +396,6 @@ class LocalEngine:
                 self.decoder.release(request.slot)
             else:
                 self._waiting.remove(request)
-        text += request.text.finish()
+        text, usage = last.text + request.text.finish(), request.usage()
         reasoning = request.text.take_reasoning()
-        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error, reasoning))
+        request.stream.put(replace(last, text=text, usage=usage, reasoning=reasoning))

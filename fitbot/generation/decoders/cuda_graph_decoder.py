@@ -20,10 +20,11 @@ from torch import Tensor
 
 from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.choice_kernel import choose_rows
+from fitbot.generation.decoders.decoder import Drawing
 from fitbot.generation.decoders.linear import StackedProduct
 from fitbot.generation.decoders.step_kernels import Adapted, Cache, Ranks
-from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder, attend_causally
-from fitbot.generation.random_numbers import STEP, signed
+from fitbot.generation.decoders.torch_decoder import TorchDecoder, attend_causally
+from fitbot.generation.random_numbers import STEP
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
 
@@ -43,24 +44,15 @@ class CudaGraphDecoder(TorchDecoder):
     overlaps = True
 
     @torch.inference_mode()
-    def __init__(
-        self,
-        model: Any,
-        *,
-        slots: int,
-        context: int,
-        precision: Precision,
-        ranks: int = 0,
-        capture: bool = True,
-    ):
-        """Take over a network's weights; see `TorchDecoder`.
+    def __init__(self, model: Any, *, slots: int, capture: bool = True, **size: Any):
+        """Take over a network's weights.
 
         Args:
-            model, slots, context, precision, ranks: See `TorchDecoder`.
+            model, slots, size: See `TorchDecoder`.
             capture: Off, kernels are launched one by one; for tests.
         """
         # One slot more than there are: where padded requests write.
-        super().__init__(model, slots=slots + 1, context=context, precision=precision, ranks=ranks)
+        super().__init__(model, slots=slots + 1, **size)
         self.capture, self.slots, self.spare = capture, slots, slots
         self.inner_size: int = model.config.intermediate_size
         # Of each slot: newest token, which is not in the cache yet; tokens in the cache; start and
@@ -79,49 +71,27 @@ class CudaGraphDecoder(TorchDecoder):
         """Capture everything now; or else the first requests of each size wait for it."""
         with torch.inference_mode():
             for size in _sizes(self.spare, 1):
-                self._step_graph(size)
+                self._graph(0, size, self._step)
             for size in _sizes(self.context, 32):
-                self._prompt_graph(size)
+                self._graph(size + 1, 1, self._prompt)
 
     @torch.inference_mode()
-    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Drawing:
         """See `TorchDecoder`."""
         wanted.see(ids, self.vocabulary, self.device)
         self._draws[slot] = wanted
-        self._send_state(slot, [0, len(ids), *_span(ranks), state_of(wanted)], numbers_of(wanted))
+        start, count = (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
+        _send(self._of_slots[:, slot], [0, len(ids), start, count, state_of(wanted)])
+        _send(self._numbers[slot], numbers_of(wanted))
         return self._pending(self._run_prompt(slot, ids), [slot])
 
     @torch.inference_mode()
-    def advance(self, slots: Sequence[int]) -> Pending:
+    def advance(self, slots: Sequence[int]) -> Drawing:
         """See `TorchDecoder`."""
         return self._pending(self._run_step(slots), slots)
 
-    @torch.inference_mode()
-    def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """See `TorchDecoder`."""
-        self._send_state(slot, [0, len(ids), *_span(ranks), 0], [0.0] * 4)
-        return self._run_prompt(slot, ids).logits[0].clone()
-
-    @torch.inference_mode()
-    def step(
-        self,
-        tokens: Tensor,
-        slots: Sequence[int],
-        lengths: Sequence[int],
-        ranks: Sequence[slice | None],
-    ) -> Tensor:
-        """See `TorchDecoder`."""
-        for slot, token, length, own in zip(slots, tokens.tolist(), lengths, ranks, strict=True):
-            self._send_state(slot, [token, length, *_span(own), 0], [0.0] * 4)
-        return self._run_step(slots).logits[: len(slots)].clone()
-
-    def _send_state(self, slot: int, integers: list[int], numbers: list[float]) -> None:
-        """Send the GPU what it must know of a slot's request."""
-        _send(self._of_slots[:, slot], integers)
-        _send(self._numbers[slot], numbers)
-
     def _run_prompt(self, slot: int, ids: Sequence[int]) -> Graph:
-        graph = self._prompt_graph(_size_for(len(ids), self.context, 32))
+        graph = self._graph(_size_for(len(ids), self.context, 32) + 1, 1, self._prompt)
         padding = [0] * (len(graph.tokens) - 1 - len(ids))
         _send(graph.tokens, [*ids, *padding, len(ids) - 1])
         _send(graph.slots, [slot])
@@ -129,7 +99,7 @@ class CudaGraphDecoder(TorchDecoder):
         return graph
 
     def _run_step(self, slots: Sequence[int]) -> Graph:
-        graph = self._step_graph(_size_for(len(slots), self.spare, 1))
+        graph = self._graph(0, _size_for(len(slots), self.spare, 1), self._step)
         padded = [*slots, *[self.spare] * (len(graph.slots) - len(slots))]
         if self._sent.get(len(padded)) != padded:  # hardly ever from one step to the next
             _send(graph.slots, padded)
@@ -137,21 +107,15 @@ class CudaGraphDecoder(TorchDecoder):
         graph.run()
         return graph
 
-    def _pending(self, graph: Graph, slots: Sequence[int]) -> Pending:
+    def _pending(self, graph: Graph, slots: Sequence[int]) -> Drawing:
         """Return what the graph has drawn, drawn again where a penalty changes the logits."""
         rows = len(slots)
         draws, logits = [self._draws[slot] for slot in slots], graph.logits[:rows]
         if all(wanted.seen is None for wanted in draws):
-            return Pending(graph.found[:rows], logits, draws)
+            return Pending(graph.found[:rows], logits, draws).drawn
         pending = draw(logits, draws)
         self._of_slots[0].index_copy_(0, graph.slots[:rows], pending.tokens)
-        return pending
-
-    def _step_graph(self, size: int) -> Graph:
-        return self._graph(0, size, self._step)
-
-    def _prompt_graph(self, size: int) -> Graph:
-        return self._graph(size + 1, 1, self._prompt)
+        return pending.drawn
 
     def _graph(self, tokens: int, rows: int, compute: Callable[[Graph], None]) -> Graph:
         """Compute once, to compile, then capture; inputs and outputs stay where they are."""
@@ -247,7 +211,7 @@ class CudaGraphDecoder(TorchDecoder):
         numbers = self._numbers.index_select(0, static.slots)
         choose_rows(static.logits, numbers, states, static.found)
         self._of_slots[0].index_copy_(0, static.slots, static.found)
-        self._of_slots[4].index_copy_(0, static.slots, states + signed(STEP))
+        self._of_slots[4].index_copy_(0, static.slots, states + STEP)
 
     def _multiply_few(self, product: StackedProduct, x: Tensor) -> Adapted:
         parts = step_kernels.parts_for(product.stacked, self.processors)
@@ -268,18 +232,9 @@ def _multiply_many(product: StackedProduct, x: Tensor) -> Adapted:
     return Adapted(F.linear(x, product.stacked)[None], product.b)
 
 
-def _span(ranks: slice | None) -> tuple[int, int]:
-    """Return where they start, and how many they are."""
-    return (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
-
-
 def _sizes(most: int, least: int) -> list[int]:
     """Return the sizes that there are graphs for: doubling, and the largest."""
-    sizes = []
-    while least < most:
-        sizes.append(least)
-        least *= 2
-    return [*sizes, most]
+    return [*(least << n for n in range(most.bit_length()) if least << n < most), most]
 
 
 def _size_for(number: int, most: int, least: int) -> int:

@@ -4,20 +4,15 @@
 llama.cpp. The engine, see `scheduler`, calls all methods from one thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.generation.sampling import Draw, Drawn
 
-
-class PendingTokens(Protocol):
-    """Tokens that may still be being drawn."""
-
-    def drawn(self) -> list[Drawn]:
-        """Wait for the tokens and return them."""
+Drawing = Callable[[], list[Drawn]]  # tokens that may still be being drawn; waits for them
 
 
 class Decoder(Protocol):
@@ -43,9 +38,7 @@ class Decoder(Protocol):
         """Do now what the first requests would wait for; by default, nothing."""
         return
 
-    def begin(
-        self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw
-    ) -> PendingTokens:
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Drawing:
         """Read a prompt into a slot and draw the token that follows.
 
         Args:
@@ -55,19 +48,19 @@ class Decoder(Protocol):
             wanted: How tokens are drawn.
         """
 
-    def advance(self, slots: Sequence[int]) -> PendingTokens:
+    def advance(self, slots: Sequence[int]) -> Drawing:
         """Draw one token more for each of some slots that a prompt was read into."""
 
     def release(self, slot: int) -> None:
         """Stop what still goes on for a slot, whose answer has ended; by default, nothing."""
         return
 
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """Put an adapter where its ranks are, in place of what was there.
 
         Args:
             ranks: As many as its own rank; no slot uses what was there.
-            weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+            weights: The adapter's.
 
         Raises:
             ConfigError: It does not fit the base.

@@ -17,18 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitbot.base_model.architecture import (
-    Family,
-    family_of,
-    has_biases,
-    has_sliding_window,
-    head_size_of,
-    parts_of,
-)
+from fitbot.base_model.adapter_files import AdapterWeights
+from fitbot.base_model.architecture import Family, family_of, head_size_of, parts_of
 from fitbot.errors import ConfigError
-from fitbot.generation.decoders.decoder import Decoder
+from fitbot.generation.decoders.decoder import Decoder, Drawing
 from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
-from fitbot.generation.sampling import Draw, Pending, draw
+from fitbot.generation.sampling import Draw, draw
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
@@ -101,7 +95,7 @@ class TorchDecoder(Decoder):
         self.keys, self.values = (torch.empty(shape, dtype=dtype, device=self.device) for _ in "kv")
 
     @torch.inference_mode()
-    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Pending:
+    def begin(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> Drawing:
         """Read a prompt into a slot and draw the token that follows; see `prefill`."""
         logits = self.prefill(slot, ids, ranks)[None]
         wanted.see(ids, self.vocabulary, self.device)
@@ -109,7 +103,7 @@ class TorchDecoder(Decoder):
         return self._draw(logits, [slot])
 
     @torch.inference_mode()
-    def advance(self, slots: Sequence[int]) -> Pending:
+    def advance(self, slots: Sequence[int]) -> Drawing:
         """Draw one token more for each of B slots that a prompt was read into."""
         held = [self.held[slot] for slot in slots]
         lengths, tokens = [one.length for one in held], torch.cat([one.last for one in held])
@@ -118,21 +112,15 @@ class TorchDecoder(Decoder):
             one.length += 1
         return self._draw(logits, slots)
 
-    def _draw(self, logits: Tensor, slots: Sequence[int]) -> Pending:
-        drawn = draw(logits, [self.held[slot].draw for slot in slots])
+    def _draw(self, logits: Tensor, slots: Sequence[int]) -> Drawing:
+        pending = draw(logits, [self.held[slot].draw for slot in slots])
         for row, slot in enumerate(slots):
-            self.held[slot].last = drawn.tokens[row : row + 1]
-        return drawn
+            self.held[slot].last = pending.tokens[row : row + 1]
+        return pending.drawn
 
     @torch.inference_mode()
     def prefill(self, slot: int, ids: Sequence[int], ranks: slice | None) -> Tensor:
-        """Read a prompt into a slot; returns the logits after its last token, (V,).
-
-        Args:
-            slot: Its earlier contents are forgotten.
-            ids: T tokens, at most M.
-            ranks: Of the adapter; None for the base.
-        """
+        """Read T tokens, at most M, into a slot; returns the logits after the last one, (V,)."""
         tokens = torch.tensor(ids, device=self.device)
         positions = torch.arange(len(ids), device=self.device)
         slots = torch.tensor([slot], device=self.device)
@@ -186,19 +174,17 @@ class TorchDecoder(Decoder):
         return mask.to(self.device)
 
     @torch.inference_mode()
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """See `Decoder`; a group's layers, up to three, have r of the R ranks each."""
-        size = ranks.stop - ranks.start
         left = dict(weights)
         for number, layer in enumerate(self.layers):
             for product in layer.products:
-                for start in range(0, len(product.a), self.ranks):
-                    product.forget(slice(start + ranks.start, start + ranks.stop))
+                product.a.view(-1, self.ranks, product.a.shape[1])[:, ranks] = 0
             for name, (which, rows) in layer.rows.items():
                 if (found := left.pop(f"{number}.{name}", None)) is None:
                     continue
                 part = self.family.groups[which].names.index(name) * self.ranks
-                place = slice(part + ranks.start, part + ranks.start + size)
+                place = slice(part + ranks.start, part + ranks.stop)
                 layer.products[which].adapt(place, found[0], rows, found[1])
         if left:
             raise ConfigError(f"adapter on {', '.join(sorted(left)[:3])}: no such layer here")
@@ -283,9 +269,9 @@ def _family_of(config: Any) -> Family:
     """
     cannot = "cannot be answered with here"
     family = family_of(config, cannot, "; serve the adapter with another engine")
-    if has_biases(config):
+    if any(getattr(config, flag, False) for flag in family.bias_flags):
         raise ConfigError(f"a base whose linear layers have biases {cannot}")
-    if has_sliding_window(config):
+    if getattr(config, "use_sliding_window", False):
         raise ConfigError(f"a base with sliding-window attention {cannot}")
     if config.hidden_act not in family.activations:
         raise ConfigError(f"a base with the activation {config.hidden_act!r} {cannot}")
