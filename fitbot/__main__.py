@@ -6,27 +6,18 @@ import sys
 
 from fitbot.version import __version__
 
-# command → (module with main(args), what it does)
+# command → (module of fitbot.commands with main(args), what it does)
 COMMANDS = {
-    "audit": ("fitbot.commands.audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
-    "fit": (
-        "fitbot.commands.fit",
-        "train an adapter with DPO: fitbot fit --config configs/dpo.yaml",
-    ),
-    "ray": (
-        "fitbot.commands.ray",
-        "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2",
-    ),
-    "validate": ("fitbot.commands.measure", "measure a checkpoint on the validation pairs"),
-    "test": ("fitbot.commands.measure", "measure a checkpoint on the test pairs"),
-    "evaluate": ("fitbot.commands.evaluate", "say what adapters are worth, and what they say"),
-    "predict": (
-        "fitbot.commands.measure",
-        "write log-probs, rewards and margin of every test pair",
-    ),
-    "chat": ("fitbot.commands.chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
-    "serve": ("fitbot.commands.serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
-    "export": ("fitbot.commands.export", "write a checkpoint's adapter, or merged weights"),
+    "audit": ("audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
+    "fit": ("fit", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
+    "ray": ("ray", "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2"),
+    "validate": ("measure", "measure a checkpoint on the validation pairs"),
+    "test": ("measure", "measure a checkpoint on the test pairs"),
+    "evaluate": ("evaluate", "say what adapters are worth, and what they say"),
+    "predict": ("measure", "write log-probs, rewards and margin of every test pair"),
+    "chat": ("chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
+    "serve": ("serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
+    "export": ("export", "write a checkpoint's adapter, or merged weights"),
 }
 
 
@@ -41,10 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = sys.argv[1:] if argv is None else argv
     if not args or args[0] in ("-h", "--help", "help"):
-        _say(_help())
+        print(_help())  # noqa: T201
         return 0
     if args[0] in ("-V", "--version"):
-        _say(f"fitbot {__version__}")
+        print(f"fitbot {__version__}")  # noqa: T201
         return 0
     if args[0] not in COMMANDS:
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -54,28 +45,17 @@ def main(argv: list[str] | None = None) -> int:
     from fitbot.errors import FitbotError
 
     try:
-        status: int = importlib.import_module(COMMANDS[args[0]][0]).main(args) or 0
+        module = importlib.import_module(f"fitbot.commands.{COMMANDS[args[0]][0]}")
+        return int(module.main(args))
     except FitbotError as error:
         print(f"fitbot: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    return status
 
 
 def _help() -> str:
     lines = [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: fitbot COMMAND [options]",
-            "",
-            *lines,
-            "",
-            "fitbot COMMAND --help lists the command's options.",
-        ]
-    )
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201
+    last = "fitbot COMMAND --help lists the command's options."
+    return "\n".join(["usage: fitbot COMMAND [options]", "", *lines, "", last])
 
 
 if __name__ == "__main__":

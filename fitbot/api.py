@@ -61,12 +61,7 @@ def audit_pairs(
     from fitbot.audit.report import RunSettings, audit_sources
 
     settings = RunSettings(
-        base_model=base_model,
-        system_prompt=system_prompt,
-        max_prompt_length=max_prompt_length,
-        max_length=max_length,
-        pairs_per_step=pairs_per_step,
-        max_epochs=max_epochs,
+        base_model, system_prompt, max_prompt_length, max_length, pairs_per_step, max_epochs
     )
     return audit_sources(str(train), [str(path) for path in val], settings)
 
@@ -85,21 +80,13 @@ def fit(config: str | Path, overrides: Mapping[str, Any] | None = None) -> Run:
         AdapterError: The adapter or checkpoint to go on from is not there, or does not fit.
         LostError: Another process of the fit is gone.
     """
-    from fitbot.cluster.processes import leave
-    from fitbot.cluster.shutdown import is_lost, lost
     from fitbot.commands.fit import run_command
 
     words = ["fit", "--config", str(config)]
     for name, value in (overrides or {}).items():
         text = str(value) if isinstance(value, str | Path) else json.dumps(value)
         words.append(f"--{name}={text}")
-    try:
-        folder = run_command(words, exits=False).folder
-    except RuntimeError as error:
-        if not is_lost(error):
-            raise
-        raise lost(error) from error
-    leave()
+    folder = run_command(words, exits=False)
     assert folder is not None  # a fit has one
     file = folder / "summary.json"
     summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -161,9 +148,9 @@ def evaluate(
         ConfigError: The adapters were trained to be asked in different ways.
         DataError: A file of pairs is not there, or holds none.
     """
-    from fitbot.evaluation.inputs import read_inputs
     from fitbot.evaluation.models import Overrides
     from fitbot.evaluation.run import evaluate as evaluate_inputs
+    from fitbot.evaluation.run import read_inputs
 
     inputs = read_inputs(
         [str(folder) for folder in adapters],

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.preferences import LoadedPairs, load_pairs
+from fitbot.pairs.store import PairStore, Shard, as_shard
 from fitbot.policy.policy import Policy
 from tests.tiny_model import write_tiny_model
 
@@ -34,6 +37,13 @@ SYSTEM = "You are a helpful AI fitness assistant."
 LIMITS = LengthLimits(max_prompt_length=300, max_length=700)
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def store_of(pairs: Sequence[EncodedPair]) -> PairStore:
+    """Hold pairs that are encoded already; their texts are not known."""
+    nothing = [PreferencePair((), "", "", pair.record) for pair in pairs]
+    batch, facts = as_shard(pairs, LoadedPairs(nothing, []), len(pairs))
+    return PairStore([facts], [Shard(batch)])
 
 
 @pytest.fixture(scope="session")

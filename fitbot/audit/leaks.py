@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from fitbot.audit.near import NearIndex, count_holders, word_sets
+from fitbot.audit.near import NearIndex, word_set
 from fitbot.audit.records import MAX_EXAMPLES, prompt_text, texts_of
 from fitbot.audit.text import excerpt, mask_template, normalise
 from fitbot.pairs.formats import PreferencePair
@@ -58,8 +59,8 @@ class _TrainTexts:
         self.texts = list(dict.fromkeys(texts))
         self.exact = {normalise(text) for text in self.texts}
         self.templates = {mask_template(text): text for text in self.texts}
-        bags = word_sets(self.texts)
-        self.index = NearIndex(count_holders(bags), len(bags))
+        bags = [word_set(text) for text in self.texts]
+        self.index = NearIndex(bags)
         for bag in bags:
             self.index.add(bag)
 
@@ -67,7 +68,7 @@ class _TrainTexts:
         """Return the kind of overlap and the text of TRAIN."""
         if normalise(text) in self.exact:
             return "exact", ""
-        near = self.index.find(word_sets([text])[0])
+        near = self.index.find(word_set(text))
         if near is not None:
             return "near", self.texts[near]
         template = self.templates.get(mask_template(text))
@@ -77,13 +78,7 @@ class _TrainTexts:
 def audit_leaks(
     train: Sequence[PreferencePair], val: Sequence[PreferencePair], path: str
 ) -> LeakReport:
-    """Look every prompt and answer of VAL up in TRAIN.
-
-    Args:
-        train: Pairs of TRAIN.
-        val: Pairs of VAL.
-        path: VAL's, for the report.
-    """
+    """Look every prompt and answer of VAL up in TRAIN; `path` is VAL's, for the report."""
     prompts = _TrainTexts([prompt_text(pair) for pair in train])
     answers = _TrainTexts([answer for pair in train for answer in (pair.chosen, pair.rejected)])
     whole = {tuple(map(normalise, texts_of(pair))) for pair in train}
@@ -99,15 +94,12 @@ def audit_leaks(
 
 
 def _overlap(texts: Sequence[tuple[int, str]], train: _TrainTexts) -> Overlap:
-    counts = dict.fromkeys(("exact", "near", "template"), 0)
-    examples: dict[str, list[Match]] = {kind: [] for kind in counts}
-    found: dict[str, tuple[str, str] | None] = {}
+    found: dict[str, list[Match]] = {"exact": [], "near": [], "template": []}
+    look_up = cache(train.look_up)
     for record, text in texts:
-        if text not in found:
-            found[text] = train.look_up(text)
-        if hit := found[text]:
+        if hit := look_up(text):
             kind, seen = hit
-            counts[kind] += 1
-            if len(examples[kind]) < MAX_EXAMPLES:
-                examples[kind].append(Match(record, excerpt(text), excerpt(seen)))
-    return Overlap(len(texts), counts["exact"], counts["near"], counts["template"], examples)
+            found[kind].append(Match(record, excerpt(text), excerpt(seen)))
+    counts = {kind: len(matches) for kind, matches in found.items()}
+    examples = {kind: matches[:MAX_EXAMPLES] for kind, matches in found.items()}
+    return Overlap(len(texts), **counts, examples=examples)

@@ -10,7 +10,7 @@ https://doi.org/10.1016/j.is.2019.101449).
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,18 +27,13 @@ _BITS = 256  # that words are hashed to
 class NearIndex:
     """Texts to look for near ones in."""
 
-    def __init__(self, frequencies: Counter[str], capacity: int):
-        """Start empty.
-
-        Args:
-            frequencies: How many texts each word is in. Decides which words are looked up first,
-                never the result.
-            capacity: Texts that may be added.
-        """
-        self._frequencies = frequencies
+    def __init__(self, bags: Sequence[frozenset[str]]):
+        """Start empty; `bags` are the words of all texts that may be added."""
+        # How many texts each word is in decides which words are looked up first, never the result.
+        self._frequencies = Counter(word for bag in bags for word in bag)
         self._texts: list[frozenset[str]] = []
-        self._sizes = np.zeros(capacity, dtype=np.int32)
-        self._bitmaps = np.zeros((capacity, _BITS // 64), dtype=np.uint64)
+        self._sizes = np.zeros(len(bags), dtype=np.int32)
+        self._bitmaps = np.zeros((len(bags), _BITS // 64), dtype=np.uint64)
         # rare word → numbers of the texts that hold it
         self._holders: defaultdict[str, array[int]] = defaultdict(lambda: array("i"))
 
@@ -57,10 +52,11 @@ class NearIndex:
         holders = [self._holders[word] for word in self._prefix(bag) if word in self._holders]
         if not holders:
             return None
-        numbers: NDArray[Any] = np.concatenate([np.frombuffer(held, np.int32) for held in holders])
+        numbers: NDArray[Any] = np.concatenate([np.frombuffer(one, np.int32) for one in holders])
         bits = np.bitwise_count(self._bitmaps[numbers] ^ _bitmap(bag)).sum(axis=1)
         numbers = np.unique(numbers[bits <= _DIFFER * (self._sizes[numbers] + len(bag))])
-        shares = [_similarity(bag, self._texts[number]) for number in numbers]
+        held = (self._texts[number] for number in numbers)
+        shares = [len(bag & other) / len(bag | other) for other in held]
         best = max(shares, default=0.0)
         return int(numbers[shares.index(best)]) if best >= NEAR else None
 
@@ -70,14 +66,9 @@ class NearIndex:
         return ranked[: len(bag) - math.ceil(NEAR * len(bag) - 1e-9) + 1]
 
 
-def word_sets(texts: Iterable[str]) -> list[frozenset[str]]:
-    """Return the distinct words of each text."""
-    return [frozenset(words(text)) for text in texts]
-
-
-def count_holders(bags: Iterable[frozenset[str]]) -> Counter[str]:
-    """Count how many texts each word is in."""
-    return Counter(word for bag in bags for word in bag)
+def word_set(text: str) -> frozenset[str]:
+    """Return a text's distinct words."""
+    return frozenset(words(text))
 
 
 def near_groups(texts: Sequence[str]) -> list[int]:
@@ -87,9 +78,9 @@ def near_groups(texts: Sequence[str]) -> list[int]:
     [0, 1, 0]
     """
     # A text without words is near to none but its like: the text is its only word.
-    bags = [bag or frozenset([text]) for text, bag in zip(texts, word_sets(texts), strict=True)]
+    bags = [word_set(text) or frozenset([text]) for text in texts]
     distinct = list(dict.fromkeys(bags))
-    index = NearIndex(count_holders(distinct), len(distinct))
+    index = NearIndex(distinct)
     group_of: dict[frozenset[str], int] = {}
     for bag in distinct:
         found = index.find(bag)
@@ -102,8 +93,3 @@ def _bitmap(bag: frozenset[str]) -> NDArray[np.uint64]:
     for word in bag:
         bits |= 1 << hash(word) % _BITS
     return np.frombuffer(bits.to_bytes(_BITS // 8, "little"), np.uint64)
-
-
-def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from fitbot.audit.kinds import KINDS
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit
-from fitbot.audit.score import SHORTCUT_ABOVE, RuleScore
+from fitbot.audit.rules import SHORTCUT_ABOVE, RuleScore
 from fitbot.audit.tokens import TokenReport
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure

@@ -86,14 +86,11 @@ def audit_sources(
         DataError: A file is not there, or holds no pairs.
         ConfigError: The tokenizer of the base model cannot be loaded.
     """
-    sources, limits = [train, *val], [train_limit, *(val_limit for _ in val)]
-    loaded = [
-        load_pairs(source, limit=limit, skip_bad_records=True)
-        for source, limit in zip(sources, limits, strict=True)
-    ]
+    loaded = [load_pairs(train, limit=train_limit, skip_bad_records=True)]
+    loaded += [load_pairs(source, limit=val_limit, skip_bad_records=True) for source in val]
     logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
     chat = Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
-    paths = _short_names(sources)
+    paths = _short_names([train, *val])
     files = [_file_report(*both, chat, settings) for both in zip(paths, loaded, strict=True)]
     measured = [(file.pairs, path) for file, path in zip(loaded, paths, strict=True)]
     pairs = loaded[0].pairs

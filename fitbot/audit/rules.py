@@ -1,13 +1,15 @@
-"""Rules that pick the chosen answer without reading the question: fixed ones, and learned ones.
+"""Rules that pick the chosen answer without reading the question, fixed and learned; their scores.
 
 A rule gives every pair a preference: above 0 it picks the chosen answer, below 0 the rejected one,
 at 0 neither. Learned rules see only differences between the two answers' features, chosen minus
 rejected; their logistic regression has no intercept, so that swapping a pair flips the preference.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from fitbot.pairs.formats import PreferencePair
 RulePreferences = NDArray[np.float64]  # (N,)
 Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected
 
+SHORTCUT_ABOVE = 0.55  # where a rule's whole interval must lie to be called a shortcut
+_Z = 1.959964  # 95 % of a normal distribution, both sides
 MAX_LEARNED = 4000  # pairs that a learned rule learns from; more cost seconds and change little
 _BUCKETS = 2**18  # 64 - 46 bits of a hash; that character n-grams are hashed into
 _MAX_CHARACTERS = 2000  # of an answer that n-grams are taken from
@@ -50,8 +54,8 @@ _COUNTED = {
 
 def length_rules(pairs: Sequence[PreferencePair]) -> dict[str, RulePreferences]:
     """Prefer the longer answer, and the shorter one, in characters and in words."""
-    characters = np.array([len(p.chosen) - len(p.rejected) for p in pairs], dtype=float)
-    counts = np.array([len(p.chosen.split()) - len(p.rejected.split()) for p in pairs], dtype=float)
+    characters = _difference(pairs, lambda texts: np.array([float(len(x)) for x in texts]))
+    counts = _difference(pairs, lambda texts: np.array([float(len(x.split())) for x in texts]))
     return {
         "longer, characters": characters,
         "shorter, characters": -characters,
@@ -86,8 +90,8 @@ def seen_rule(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) 
 
 def format_features(train: Sequence[PreferencePair], pairs: Sequence[PreferencePair]) -> Features:
     """Count punctuation and format, in units of their spread in TRAIN."""
-    counts = _format_counts(pairs)
-    scale = (counts if pairs is train else _format_counts(train)).std(axis=0)
+    counts = _difference(pairs, _format_counts)
+    scale = (counts if pairs is train else _difference(train, _format_counts)).std(axis=0)
     return sparse.csr_array(counts / np.where(scale > 0, scale, 1.0))
 
 
@@ -99,9 +103,7 @@ def word_features(train: Sequence[PreferencePair], pairs: Sequence[PreferencePai
     if not any(map(words, answers)):  # the vectorizer refuses an empty vocabulary
         return sparse.csr_array((len(pairs), 1))
     vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True).fit(answers)
-    return vectorizer.transform([pair.chosen for pair in pairs]) - vectorizer.transform(
-        [pair.rejected for pair in pairs]
-    )
+    return _difference(pairs, vectorizer.transform)
 
 
 def character_features(
@@ -109,9 +111,7 @@ def character_features(
 ) -> Features:
     """Count each answer's runs of two to four characters, hashed; rows of length 1."""
     del train  # nothing to be learned from it
-    return _character_ngrams([p.chosen for p in pairs]) - _character_ngrams(
-        [p.rejected for p in pairs]
-    )
+    return _difference(pairs, _character_ngrams)
 
 
 LEARNED: dict[str, Callable[[Sequence[PreferencePair], Sequence[PreferencePair]], Features]] = {
@@ -138,14 +138,65 @@ def learn(features: Features) -> RulePreferences:
     return weights
 
 
-def _format_counts(pairs: Sequence[PreferencePair]) -> NDArray[np.float64]:
-    def count(text: str) -> list[int]:
-        counts = [len(pattern.findall(text)) for pattern in _COUNTED.values()]
-        return [len(text), len(text.split()), *counts]
+@dataclass(frozen=True)
+class RuleScore:
+    """How often one rule picks the chosen answer."""
 
-    both = [(count(pair.chosen), count(pair.rejected)) for pair in pairs]
-    counted = np.array(both, dtype=np.float64)  # (N, 2, F)
-    return counted[:, 0] - counted[:, 1]
+    rule: str
+    accuracy: float  # a tie counts one half
+    low: float  # 95 % confidence interval
+    high: float
+    ties: int  # pairs in which the rule has no preference
+
+    @property
+    def is_shortcut(self) -> bool:
+        """Whether the whole interval is above SHORTCUT_ABOVE."""
+        return self.low > SHORTCUT_ABOVE
+
+
+def score_rule(
+    rule: str, preferences: Sequence[float], pairs: Sequence[PreferencePair]
+) -> RuleScore:
+    """Score a rule on pairs.
+
+    Args:
+        rule: Its name.
+        preferences: One a pair: above 0 picks the chosen answer, below 0 the rejected one.
+        pairs: The same pairs. Pairs of one question are not independent, so the interval is that of
+            as many trials as there are distinct questions.
+    """
+    ties = sum(value == 0 for value in preferences)
+    accuracy = (sum(value > 0 for value in preferences) + ties / 2) / len(preferences)
+    questions = len({normalise(prompt_text(pair)) for pair in pairs})
+    low, high = wilson_interval(accuracy, questions)
+    return RuleScore(rule, float(accuracy), low, high, int(ties))
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `count` trials.
+
+    >>> [round(x, 3) for x in wilson_interval(0.5, 100)]
+    [0.404, 0.596]
+
+    Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
+    """
+    centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    spread = math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    half = _Z * spread / (1 + _Z**2 / count)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _difference(pairs: Sequence[PreferencePair], of: Callable[[list[str]], Any]) -> Any:
+    """Take what `of` returns of the rejected answers from what it returns of the chosen ones."""
+    return of([pair.chosen for pair in pairs]) - of([pair.rejected for pair in pairs])
+
+
+def _format_counts(texts: Sequence[str]) -> NDArray[np.float64]:
+    counts = [
+        [len(text), len(text.split()), *(len(one.findall(text)) for one in _COUNTED.values())]
+        for text in texts
+    ]
+    return np.array(counts, dtype=np.float64)
 
 
 def _character_ngrams(texts: Sequence[str]) -> Features:

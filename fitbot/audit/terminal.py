@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit, FileReport
-from fitbot.audit.score import RuleScore
+from fitbot.audit.rules import RuleScore
 from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.base_model.embedded import EMBEDDED
 from fitbot.report.terminal import WIDTH, shorten, sparkline, wrap

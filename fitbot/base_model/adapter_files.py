@@ -12,6 +12,9 @@ from fitbot.base_model.provenance import provenance_of, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 
+# A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+AdapterWeights = dict[str, tuple[Tensor, Tensor]]
+
 
 def lora_settings_of(adapter: str) -> LoraSettings:
     """Read the shape of an existing adapter, which a run that goes on from it keeps.
@@ -65,13 +68,13 @@ def check_adapter_folder(adapter: str) -> None:
         )
 
 
-def rank_of(weights: dict[str, tuple[Tensor, Tensor]]) -> int:
-    """Return the rank that all layers of an adapter have; see `Decoder.adapt`."""
+def rank_of(weights: AdapterWeights) -> int:
+    """Return the rank that all layers of an adapter have."""
     return next(iter(weights.values()))[0].shape[0]
 
 
-def read_adapter(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Read A and scaled B of every layer, by names like "3.q_proj"; safetensors only.
+def read_adapter(folder: Path) -> AdapterWeights:
+    """Read A and scaled B of every layer; safetensors only.
 
     Raises:
         AdapterError: A file is missing, damaged or not the one that was exported, or the adapter is

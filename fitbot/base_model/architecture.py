@@ -4,7 +4,6 @@ The training engine, the decoders and the exports read it from here. To add a fa
 compute the same under other names or without some part, add one entry to `FAMILIES`.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fitbot.errors import ConfigError
@@ -25,54 +24,30 @@ LINEAR_GROUPS = (  # what attention reads, what it writes, the same of the MLP
 )
 PROJECTIONS = tuple(name for group in LINEAR_GROUPS for name in group.names)
 
-GGUF_NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "q_proj": "attn_q",
-    "k_proj": "attn_k",
-    "v_proj": "attn_v",
-    "q_norm": "attn_q_norm",
-    "k_norm": "attn_k_norm",
-    "o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "gate_proj": "ffn_gate",
-    "up_proj": "ffn_up",
-    "down_proj": "ffn_down",
-}
-
-
-class GgufFormat(NamedTuple):
-    """How llama.cpp wants a family's weights."""
-
-    architecture: str  # llama.cpp's name of the family
-    interleaved: tuple[str, ...] = ()  # projections whose rotated rows lie side by side there
-    scales_rope: bool = False  # whether it divides the rotary frequencies by given factors
-    names: Mapping[str, str] = GGUF_NAMES  # of tensors, by the names of transformers' modules
-
 
 class LayerNorms(NamedTuple):
     """The norms of one decoder layer, as transformers' modules."""
 
     before_attention: Any
     before_mlp: Any
-    queries: Any | None  # of every head
-    keys: Any | None
+    queries: Any | None = None  # of every head
+    keys: Any | None = None
 
 
 class Family(NamedTuple):
     """Networks whose layers compute the same."""
 
     model_type: str  # transformers' name of the family
-    gguf: GgufFormat
+    gguf: str  # llama.cpp's name of it
     groups: tuple[LinearGroup, ...] = LINEAR_GROUPS
     layer_norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
-    head_norms: tuple[str, str] | None = None  # in the attention: of queries, of keys
+    head_norms: tuple[str, ...] = ()  # in the attention: of queries, of keys
     activations: tuple[str, ...] = ("silu", "swish")  # one function by both of its names
     bias_flags: tuple[str, ...] = ("attention_bias", "mlp_bias")  # settings that add biases
     # Kinds of rotary positions whose angles do not depend on how long the text is.
     static_rope: tuple[str, ...] = ("default", "linear", "llama3", "yarn")
+    interleaved: tuple[str, ...] = ()  # in GGUF: projections whose rotated rows lie side by side
+    scales_rope: bool = False  # in GGUF: whether given factors divide the rotary frequencies
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -89,19 +64,16 @@ class Family(NamedTuple):
 
     def norms(self, layer: Any) -> LayerNorms:
         """Return a decoder layer's norms."""
-        before_attention, before_mlp = (getattr(layer, name) for name in self.layer_norms)
-        queries = keys = None
-        if self.head_norms is not None:
-            attention = getattr(layer, self.groups[0].block)
-            queries, keys = (getattr(attention, name) for name in self.head_norms)
-        return LayerNorms(before_attention, before_mlp, queries, keys)
+        attention = getattr(layer, self.groups[0].block)
+        around = (getattr(layer, name) for name in self.layer_norms)
+        return LayerNorms(*around, *(getattr(attention, name) for name in self.head_norms))
 
 
 FAMILIES = {
     family.model_type: family
     for family in (
-        Family("qwen3", GgufFormat("qwen3"), head_norms=("q_norm", "k_norm")),
-        Family("llama", GgufFormat("llama", ("q_proj", "k_proj"), scales_rope=True)),
+        Family("qwen3", "qwen3", head_norms=("q_norm", "k_norm")),
+        Family("llama", "llama", interleaved=("q_proj", "k_proj"), scales_rope=True),
     )
 }
 
@@ -124,14 +96,8 @@ class Parts(NamedTuple):
 
 def parts_of(causal_lm: Any) -> Parts:
     """Find the parts of one of transformers' causal language models."""
-    decoder = causal_lm.get_decoder()
-    return Parts(
-        decoder.embed_tokens,
-        decoder.layers,
-        decoder.norm,
-        decoder.rotary_emb,
-        causal_lm.get_output_embeddings(),
-    )
+    decoder, head = causal_lm.get_decoder(), causal_lm.get_output_embeddings()
+    return Parts(decoder.embed_tokens, decoder.layers, decoder.norm, decoder.rotary_emb, head)
 
 
 def family_of(config: Any, cannot: str = "cannot be used here", instead: str = "") -> Family:
@@ -158,31 +124,9 @@ def known_families() -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def gguf_format_of(architecture: str) -> GgufFormat:
-    """Find a format by llama.cpp's name of the family.
-
-    Raises:
-        ConfigError: No family has it.
-    """
-    for family in FAMILIES.values():
-        if family.gguf.architecture == architecture:
-            return family.gguf
-    raise ConfigError(f"GGUF files of the architecture {architecture!r} are not known here")
-
-
 def all_projections() -> set[str]:
     """Collect the names of the linear layers of all families."""
     return {name for family in FAMILIES.values() for name in family.projections}
-
-
-def has_biases(config: Any) -> bool:
-    """Say whether a config of a known family gives linear layers a bias."""
-    return any(getattr(config, flag, False) for flag in family_of(config).bias_flags)
-
-
-def has_sliding_window(config: Any) -> bool:
-    """Say whether a config switches attention to a sliding window."""
-    return bool(getattr(config, "use_sliding_window", False))
 
 
 def head_size_of(config: Any) -> int:

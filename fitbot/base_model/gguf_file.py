@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fitbot.base_model.architecture import (
     FAMILIES,
     Family,
-    gguf_format_of,
-    has_sliding_window,
+    family_of,
     head_size_of,
     known_families,
     parts_of,
@@ -62,7 +61,7 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
     config = model.config
     family = _family_of(config)
     tensors = _tensors(model, family)
-    writer = gguf.GGUFWriter(file, family.gguf.architecture)
+    writer = gguf.GGUFWriter(file, family.gguf)
     writer.add_name(Path(config._name_or_path).name)
     writer.add_file_type(FILE_TYPES[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
@@ -109,7 +108,7 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
             f"{base} was written by an earlier fitbot; write it again with fitbot export "
             f"{base.parent} --gguf KIND"
         )
-    numbers, architecture = config.vocab_size, _family_of(config).gguf.architecture
+    numbers, architecture = config.vocab_size, _family_of(config).gguf
     writer = gguf.GGUFWriter(folder / "numbered-00001-of-00002.gguf", architecture)
     _add_shape(writer, config)
     writer.add_uint16(_PART, 0)
@@ -127,39 +126,33 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
     return folder / "numbered-00001-of-00002.gguf"
 
 
-def write_adapter(
-    file: Path,
-    weights: "dict[str, tuple[Tensor, Tensor]]",
-    *,
-    architecture: str,
-    heads: int,
-    key_heads: int,
-) -> None:
+def write_adapter(file: Path, weights: "dict[str, tuple[Tensor, Tensor]]", config: Any) -> None:
     """Write an adapter in float32.
 
     Args:
         file: Where to.
         weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
-        architecture: The base's, as llama.cpp names it.
-        heads: The base's attention heads.
-        key_heads: Those of keys and values.
+        config: transformers' configuration of its base.
     """
     import gguf
 
-    wanted = gguf_format_of(architecture)
-    rotated = dict(zip(wanted.interleaved, (heads, key_heads), strict=False))
-    writer = gguf.GGUFWriter(file, architecture)
+    family = family_of(config)
+    names, rotated = _tensor_names(1), _rotated(config, family)
+    blocks = {name: group.block for group in family.groups for name in group.names}
+    writer = gguf.GGUFWriter(file, family.gguf)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     # llama.cpp multiplies by alpha / rank.
     writer.add_float32("adapter.lora.alpha", float(next(iter(weights.values()))[0].shape[0]))
     for name, (a, b) in weights.items():
         number, module = name.split(".")
+        found = names.get_name(f"model.layers.0.{blocks[module]}.{module}")
+        name = found.replace("blk.0.", f"blk.{number}.")
         if module in rotated:
             b = _interleaved(b, rotated[module])
         for tensor, which in ((a, "lora_a"), (b, "lora_b")):
-            name = f"blk.{number}.{wanted.names[module]}.weight.{which}"
-            writer.add_tensor(name, tensor.float().contiguous().cpu().numpy())
+            data = tensor.float().contiguous().cpu().numpy()
+            writer.add_tensor(f"{name}.weight.{which}", data)
     _write(writer)
 
 
@@ -177,7 +170,7 @@ def _family_of(config: Any) -> Family:
         ConfigError: It does not.
     """
     family = FAMILIES.get(config.model_type)
-    if family is None or has_sliding_window(config):
+    if family is None or getattr(config, "use_sliding_window", False):
         raise ConfigError(
             f"a base of kind {config.model_type!r} cannot be written as GGUF, only "
             f"{known_families()} without sliding windows"
@@ -192,25 +185,34 @@ def _family_of(config: Any) -> Family:
 
 def _tensors(model: Any, family: Family) -> "dict[str, Tensor]":
     """Return the weights by llama.cpp's names."""
-    config, wanted, tensors = model.config, family.gguf, {}
-    heads = (config.num_attention_heads, config.num_key_value_heads)
-    rotated = dict(zip(wanted.interleaved, heads, strict=False))
-    head_is_tied = parts_of(model).head_is_tied
+    parts, rotated, tensors = parts_of(model), _rotated(model.config, family), {}
+    names = _tensor_names(len(parts.layers))
     for name, tensor in model.state_dict().items():
         module, _, what = name.rpartition(".")
-        prefix = ""
-        if module.startswith("model.layers."):
-            prefix, module = f"blk.{module.split('.')[2]}.", module.rpartition(".")[2]
-        if what != "weight" or module not in wanted.names:
+        found = names.get_name(module)
+        if what != "weight" or found is None:
             raise ConfigError(f"a base with {name} cannot be written as GGUF")
-        if module == "lm_head" and head_is_tied:
+        if module == "lm_head" and parts.head_is_tied:
             continue  # llama.cpp then takes the embedding
-        if module in rotated:
-            tensor = _interleaved(tensor, rotated[module])
-        tensors[f"{prefix}{wanted.names[module]}.weight"] = tensor
-    if (factors := _rope_factors(model, may_scale=wanted.scales_rope)) is not None:
+        if (heads := rotated.get(module.rpartition(".")[2])) is not None:
+            tensor = _interleaved(tensor, heads)
+        tensors[f"{found}.weight"] = tensor
+    if (factors := _rope_factors(model, may_scale=family.scales_rope)) is not None:
         tensors["rope_freqs.weight"] = factors
     return tensors
+
+
+def _tensor_names(blocks: int) -> Any:
+    """Return llama.cpp's names by those of transformers' modules; Qwen3 has all that are known."""
+    import gguf
+
+    return gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, blocks)
+
+
+def _rotated(config: Any, family: Family) -> dict[str, int]:
+    """Return the heads of each projection whose rotated rows llama.cpp wants side by side."""
+    heads = (config.num_attention_heads, config.num_key_value_heads)
+    return dict(zip(family.interleaved, heads, strict=False))
 
 
 def _interleaved(weight: "Tensor", heads: int) -> "Tensor":

@@ -6,9 +6,13 @@ generation of GPUs and reads both.
 """
 
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
+
+
+OLDEST = (7, 5)  # compute capability that kernels are compiled for in tests
 
 
 class Gpu(NamedTuple):
@@ -50,6 +54,28 @@ def gpu_of(device: torch.device) -> Gpu:
     if device.type != "cuda":
         return Gpu((8, 0), 163 * 1024, 1)
     return _gpu(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether a device computes in bfloat16 by itself: a CPU does, a GPU before Ampere not."""
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def why_no_kernels(device: torch.device) -> str | None:
+    """Return the reason why Triton's kernels cannot run on a device; None if they should."""
+    if device.type != "cuda":
+        return f"it needs a CUDA GPU, this is a {device.type}"
+    if gpu_of(device).capability < OLDEST:
+        return "it is written for GPUs from NVIDIA's Turing on (T4, RTX 20)"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    return None
+
+
+def what_failed(error: Exception) -> str:
+    """Say in one line why kernels did not compile or fit: the first that the error says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:160]}".rstrip(": ")
 
 
 def attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:

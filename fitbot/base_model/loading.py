@@ -11,16 +11,10 @@ import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
+from fitbot.base_model import nf4
 from fitbot.base_model.adapter_files import adapter_config, check_adapter_folder
 from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
-from fitbot.base_model.nf4 import (
-    detach_quant_states,
-    expand_4bit,
-    expand_linears,
-    prepare_4bit,
-    quantise_linears,
-)
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.base_model.sharding import shard_base
 from fitbot.base_model.unsloth import load_unsloth
@@ -78,10 +72,10 @@ def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: to
     """Load the frozen base model, 4-bit or not, without an adapter."""
     model = _read_weights(settings, device, compute_dtype, quantise=settings.load_in_4bit)
     if settings.load_in_4bit:
-        prepare_4bit(model, compute_dtype)
+        nf4.prepare_4bit(model, compute_dtype)
         packed = sum(p.numel() for p in model.parameters() if not p.is_floating_point())
         if _should_expand(settings, 4 * packed, device):
-            expand_4bit(model, compute_dtype)
+            nf4.expand_4bit(model, compute_dtype)
     return model
 
 
@@ -128,7 +122,7 @@ def _load_sharded(
     base = _read_weights(settings, torch.device("cpu"), compute_dtype, quantise=False)
     stored_in_4bit = settings.load_in_4bit and getattr(base, "is_loaded_in_4bit", False)
     if stored_in_4bit:
-        prepare_4bit(base, compute_dtype)
+        nf4.prepare_4bit(base, compute_dtype)
     # Packed, two numbers are one element; each process will hold its part of the expanded ones.
     numbers = sum(p.numel() * (1 if p.is_floating_point() else 2) for p in base.parameters())
     needed = numbers * compute_dtype.itemsize // mesh.size()
@@ -136,11 +130,11 @@ def _load_sharded(
 
     def prepare(layer: nn.Module) -> None:
         if settings.load_in_4bit and not stored_in_4bit:
-            quantise_linears(layer, compute_dtype)
+            nf4.quantise_linears(layer, compute_dtype)
         if expand:
-            expand_linears(layer, compute_dtype)
+            nf4.expand_linears(layer, compute_dtype)
         elif settings.load_in_4bit:
-            detach_quant_states(layer)
+            nf4.detach_quant_states(layer)
 
     network = add_adapter(base, lora, adapter)
     round_once(network)
@@ -150,13 +144,13 @@ def _load_sharded(
 
 def _check_settings(settings: BaseSettings, config: Any, prequantised: bool) -> None:
     name = settings.base_model
-    if prequantised and not settings.load_in_4bit:
-        raise ConfigError(
-            f"load_in_4bit is false, but the weights of {name!r} are stored in 4 bits; set "
-            "load_in_4bit: true (expand_4bit: true computes without 4-bit kernels), or name the "
-            "unquantised base"
-        )
     if prequantised:
+        if not settings.load_in_4bit:
+            raise ConfigError(
+                f"load_in_4bit is false, but the weights of {name!r} are stored in 4 bits; set "
+                "load_in_4bit: true (expand_4bit: true computes without 4-bit kernels), or name "
+                "the unquantised base"
+            )
         kind = dict(config.quantization_config)
         if kind.get("quant_method") != "bitsandbytes" or not kind.get("load_in_4bit"):
             raise ConfigError(

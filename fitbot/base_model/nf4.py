@@ -56,14 +56,8 @@ def quantise_linears(layer: nn.Module, dtype: torch.dtype) -> None:
 
     for name, module in list(layer.named_modules()):
         if isinstance(module, nn.Linear) and ".lora_" not in name:
-            nf4 = bnb.nn.Linear4bit(
-                module.in_features,
-                module.out_features,
-                bias=module.bias is not None,
-                compute_dtype=dtype,
-                quant_type="nf4",
-                device="meta",
-            )
+            sizes = module.in_features, module.out_features
+            nf4 = bnb.nn.Linear4bit(*sizes, compute_dtype=dtype, quant_type="nf4", device="meta")
             weight = bnb.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
             nf4.weight, nf4.bias = weight.to(module.weight.device), module.bias
             _compute_in(nf4, dtype)

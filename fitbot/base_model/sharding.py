@@ -83,7 +83,6 @@ def gathered_bytes(decoder: Any) -> int:
     """Count the bytes of the layers that are whole at once: the one at work and the next."""
     if not is_sharded(decoder):
         return 0
-    sizes: list[int] = [
-        sum(p.numel() * p.element_size() for p in layer.parameters()) for layer in decoder.layers
-    ]
-    return 2 * max(sizes)
+    layers = (layer.parameters() for layer in decoder.layers)
+    largest: int = max(sum(p.numel() * p.element_size() for p in layer) for layer in layers)
+    return 2 * largest

@@ -49,14 +49,14 @@ def lost(why: object) -> LostError:
     )
 
 
-def end_lost(why: object) -> NoReturn:
+def end_lost(error: LostError) -> NoReturn:
     """Say that another process is gone, and end this one at once, with status 1.
 
     An interpreter that ends as usual waits for NCCL: torch ended a process whose main thread had
     the error already by SIGABRT, a minute later, in two pages of C++.
     """
     with _ending:
-        sys.stderr.write(f"fitbot: {lost(why)}\n")
+        sys.stderr.write(f"fitbot: {error}\n")
         sys.stderr.flush()
         os._exit(1)
 
@@ -121,7 +121,7 @@ class PeerWatchdog(threading.Thread):
                 time.sleep(_GRACE_SECONDS)
                 os._exit(_EXIT_TERMINATED)
             if why := nccl_error():
-                end_lost(why)
+                end_lost(lost(why))
 
 
 def nccl_error() -> str:

@@ -18,6 +18,8 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from fitbot.errors import ConfigError
 
+_INSTEAD = "leave it out, or set it to ddp, or to sharded for a base that one GPU cannot hold"
+
 
 class DataParallel(DDPStrategy):
     """Lightning's launcher, process group and ranks, without the wrapper around the module.
@@ -72,10 +74,7 @@ def check_strategy_name(name: object) -> None:
     """
     known = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(name, str) and name not in known:
-        raise ConfigError(
-            f"trainer.strategy {name!r} is unknown: leave it out, or set it to ddp, or to sharded "
-            "for a base that one GPU cannot hold"
-        )
+        raise ConfigError(f"trainer.strategy {name!r} is unknown: {_INSTEAD}")
 
 
 def check_strategy(strategy: Strategy) -> None:
@@ -87,6 +86,5 @@ def check_strategy(strategy: Strategy) -> None:
     if not isinstance(strategy, (SingleDeviceStrategy, DataParallel, Sharded)):
         raise ConfigError(
             f"trainer.strategy {type(strategy).__name__} is not supported: fitbot sums gradients "
-            "over processes by itself; leave it out, or set it to ddp, or to sharded for a base "
-            "that one GPU cannot hold"
+            f"over processes by itself; {_INSTEAD}"
         )

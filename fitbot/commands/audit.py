@@ -7,19 +7,12 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 from fitbot.audit.kinds import KINDS
-from fitbot.commands.command_line import SuggestingParser, say, write_file
+from fitbot.commands.command_line import SuggestingParser, check_at_least, say, write_file
 from fitbot.errors import ConfigError
 
 
 def main(args: list[str]) -> int:
-    """Run `fitbot audit`: say what is wrong with preference files.
-
-    Args:
-        args: The command and its options, as typed.
-
-    Returns:
-        1 if there is a finding of a kind that --fail-on names, else 0.
-    """
+    """Say what is wrong with preference files; 1 if --fail-on names the kind of a finding."""
     parser = _parser()
     options = parser.parse_args(args[1:])
     fail_on = {word.strip() for word in options.fail_on.split(",") if word.strip()}
@@ -29,7 +22,12 @@ def main(args: list[str]) -> int:
             f"--fail-on: no kind of finding {', '.join(map(repr, unknown))}; "
             f"kinds: all, or some of {', '.join(KINDS)}"
         )
-    _check(options)
+    check_at_least(options, max_prompt_length=1, pairs_per_step=1, max_epochs=1)
+    if options.max_length <= options.max_prompt_length:
+        raise ConfigError(
+            f"--max_length {options.max_length} must exceed --max_prompt_length "
+            f"{options.max_prompt_length}: it counts the prompt and its completion"
+        )
     return _run(options, fail_on)
 
 
@@ -43,37 +41,34 @@ def _parser() -> SuggestingParser:
         epilog=f"kinds of findings:{kinds}",
         formatter_class=_LineKeeping,
     )
-    parser.add_argument("train", help="pairs to learn from: a file, or a hub data set")
-    parser.add_argument(
-        "val", nargs="*", default=[], help="pairs to measure on; leaks are looked for there"
-    )
-    parser.add_argument("--html", help="write the report as one HTML page")
-    parser.add_argument("--json", help="write the report as JSON")
-    parser.add_argument(
+    add = parser.add_argument
+    add("train", help="pairs to learn from: a file, or a hub data set")
+    add("val", nargs="*", default=[], help="pairs to measure on; leaks are looked for there")
+    add("--html", help="write the report as one HTML page")
+    add("--json", help="write the report as JSON")
+    add(
         "--fail-on",
         "--fail_on",
         default="",
         help="exit with status 1 on a finding of these kinds, separated by commas, or all",
     )
-    parser.add_argument(
+    add(
         "--base_model",
         default="embedded",
         help="whose tokenizer counts; the recipe's is unsloth/Qwen3-0.6B-unsloth-bnb-4bit",
     )
-    parser.add_argument("--system_prompt", help="first turn of conversations that bring none")
-    parser.add_argument("--max_prompt_length", type=int, default=256, help="tokens of a prompt")
-    parser.add_argument(
-        "--max_length", type=int, default=1024, help="tokens of prompt and one completion"
-    )
-    parser.add_argument(
+    add("--system_prompt", help="first turn of conversations that bring none")
+    add("--max_prompt_length", type=int, default=256, help="tokens of a prompt")
+    add("--max_length", type=int, default=1024, help="tokens of prompt and one completion")
+    add(
         "--pairs_per_step",
         type=int,
         default=8,
         help="data.batch_size x data.accumulate_batches: pairs that are padded together",
     )
-    parser.add_argument("--max_epochs", type=int, default=5, help="epochs whose cost is told")
-    parser.add_argument("--train_limit", type=int, help="read the first so many records of TRAIN")
-    parser.add_argument("--val_limit", type=int, help="read the first so many records of each VAL")
+    add("--max_epochs", type=int, default=5, help="epochs whose cost is told")
+    add("--train_limit", type=int, help="read the first so many records of TRAIN")
+    add("--val_limit", type=int, help="read the first so many records of each VAL")
     return parser
 
 
@@ -86,7 +81,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit
 
-    settings = {name: getattr(options, name) for name in RunSettings.__dataclass_fields__}
+    settings = {name: options[name] for name in RunSettings.__dataclass_fields__}
     audit = audit_sources(
         options.train,
         options.val,
@@ -103,15 +98,3 @@ def _run(options: Any, fail_on: set[str]) -> int:
     if failed:
         say(f"failed on: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def _check(options: Any) -> None:
-    for name in ("max_prompt_length", "pairs_per_step", "max_epochs"):
-        value = getattr(options, name)
-        if value < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {value}")
-    if options.max_length <= options.max_prompt_length:
-        raise ConfigError(
-            f"--max_length {options.max_length} must exceed --max_prompt_length "
-            f"{options.max_prompt_length}: it counts the prompt and its completion"
-        )

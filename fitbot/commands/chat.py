@@ -8,8 +8,8 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter
@@ -30,14 +30,7 @@ _HELP = """\
 
 
 def main(args: list[str]) -> int:
-    """Run `fitbot chat`.
-
-    Args:
-        args: The command and its options, as typed.
-
-    Returns:
-        0.
-    """
+    """Run `fitbot chat`."""
     options = _parser().parse_args(args[1:])
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
@@ -45,16 +38,12 @@ def main(args: list[str]) -> int:
         part = "the base of " if options.base else ""
         name = f"{part}{adapter}" if adapter else "the embedded model"
         sys.stderr.write(f"no --adapter named: {name} answers\n")
-    wanted = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "seed")}
-    sampling = replace(
-        Sampling.from_settings(answer_settings(adapter)),
-        **{k: v for k, v in wanted.items() if v is not None},
-    )
-    engine = open_local(options.backend, adapter, {"slots": 2})
-    try:
-        chosen = engine.models[-1] if options.base else engine.models[0]
-        both = [engine.models[-1], engine.models[0]]
-        models = both if options.compare else [chosen]
+    wanted = {name: options[name] for name in ("max_new_tokens", "temperature", "seed")}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    sampling = replace(Sampling.from_settings(answer_settings(adapter)), **given)
+    with closing(open_local(options.backend, adapter, {"slots": 2})) as engine:
+        tuned, base = engine.models[0], engine.models[-1]
+        models = [base, tuned] if options.compare else [base if options.base else tuned]
         conversation = Conversation(engine, sampling, models, raw=options.raw)
         if options.ask is not None:
             conversation.ask(options.ask)
@@ -63,47 +52,33 @@ def main(args: list[str]) -> int:
         while line := _read():
             if not conversation.run_command(line):
                 conversation.ask(line)
-    finally:
-        engine.close()
     return 0
 
 
 def _parser() -> SuggestingParser:
     parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
     add_engine_options(parser)
-    parser.add_argument("--ask", help="one question; its answer is all that is printed")
-    parser.add_argument("--base", action="store_true", help="ask the base, with the adapter off")
-    parser.add_argument(
-        "--compare", action="store_true", help="let base and tuned model answer side by side"
-    )
-    parser.add_argument(
-        "--max_new_tokens", type=int, help="tokens of an answer; default: the run's"
-    )
-    parser.add_argument(
-        "--temperature", type=float, help="0 takes the likeliest; default: the run's"
-    )
-    parser.add_argument("--seed", type=int, default=42, help="of the sampling")
-    parser.add_argument(
-        "--raw", action="store_true", help="without the health layer, see docs/health.md"
-    )
+    add = parser.add_argument
+    add("--ask", help="one question; its answer is all that is printed")
+    add("--base", action="store_true", help="ask the base, with the adapter off")
+    add("--compare", action="store_true", help="let base and tuned model answer side by side")
+    add("--max_new_tokens", type=int, help="tokens of an answer; default: the run's")
+    add("--temperature", type=float, help="0 takes the likeliest; default: the run's")
+    add("--seed", type=int, default=42, help="of the sampling")
+    add("--raw", action="store_true", help="without the health layer, see docs/health.md")
     return parser
 
 
+@dataclass
 class Conversation:
-    """What was said so far, and who answers."""
+    """What was said so far, and who answers: one model, or two side by side."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, models: list[str], *, raw: bool = False):
-        """Take who answers: one model, or two side by side.
-
-        Args:
-            engine: Computes the answers.
-            sampling: How they are drawn.
-            models: One name, or two.
-            raw: Without the health layer.
-        """
-        self.engine, self.sampling, self.models, self.raw = engine, sampling, models, raw
-        self.system: list[Message] = []
-        self.turns: list[Message] = []
+    engine: Engine
+    sampling: Sampling
+    models: list[str]
+    raw: bool  # without the health layer
+    system: list[Message] = field(default_factory=list)
+    turns: list[Message] = field(default_factory=list)
 
     def run_command(self, line: str) -> bool:
         """Run a line that begins with a slash; False if it is a question."""
@@ -135,9 +110,8 @@ class Conversation:
             for model in self.models:
                 if len(self.models) > 1:
                     _write(f"{model}: ")
-                answer = self._show(
-                    self._submit(model), None if self.raw else AnswerFilter(verdict)
-                )
+                health = None if self.raw else AnswerFilter(verdict)
+                answer = self._show(self._submit(model), health)
         self.turns.append(Message("assistant", answer))
 
     def _submit(self, model: str) -> Stream:
@@ -148,15 +122,15 @@ class Conversation:
         while True:
             try:
                 stream = self.engine.submit([*self.system, *self.turns], sampling, model=model)
+                break
             except RequestError:
                 if len(self.turns) < 3:
                     self.turns.pop()
                     raise
                 self.turns, dropped = self.turns[2:], dropped + 1
-                continue
-            if dropped:
-                sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
-            return stream
+        if dropped:
+            sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
+        return stream
 
     def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
         answer, reason, error = "", None, None

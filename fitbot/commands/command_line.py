@@ -42,6 +42,18 @@ def add_engine_options(parser: ArgumentParser) -> None:
     )
 
 
+def check_at_least(options: Any, **least: int) -> None:
+    """Refuse options that are given and smaller than each must be.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < smallest:
+            raise ConfigError(f"--{name} must be at least {smallest}, got {value}")
+
+
 def say(text: str) -> None:
     """Print; a terminal that is not UTF-8 gets question marks, never an error."""
     encoding = sys.stdout.encoding or "utf-8"

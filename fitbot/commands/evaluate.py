@@ -3,21 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from fitbot.commands.command_line import SuggestingParser, say, write_file
+from fitbot.commands.command_line import SuggestingParser, check_at_least, say, write_file
 from fitbot.errors import ConfigError
 
 _OUT = "evaluation"  # folder
 
 
 def main(args: list[str]) -> int:
-    """Run `fitbot evaluate`: say what adapters are worth.
-
-    Args:
-        args: The command and its options, as typed.
-
-    Returns:
-        0.
-    """
+    """Say what adapters are worth."""
     parser = SuggestingParser(
         prog="fitbot evaluate",
         usage="fitbot evaluate [ADAPTER ...] --pairs FILE [options]",
@@ -25,54 +18,40 @@ def main(args: list[str]) -> int:
         description="Say what adapters are worth: what they prefer, what they changed, what they "
         "say; beside their base, and beside rules that never read the question.",
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "adapters",
         nargs="*",
         default=[],
         help="folders that fit or export wrote, all of one base; none: the base alone",
     )
-    parser.add_argument("--pairs", required=True, help="what to measure on: a file, or a hub set")
-    parser.add_argument(
-        "--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/"
-    )
-    parser.add_argument("--train", help="pairs that the rules learn from; default: --pairs itself")
-    parser.add_argument("--limit", type=int, help="read the first so many records of --pairs")
-    parser.add_argument(
-        "--questions", type=int, default=300, help="questions that are answered at most; 0: none"
-    )
-    parser.add_argument("--max_new_tokens", type=int, default=256, help="tokens of an answer")
-    parser.add_argument("--temperature", type=float, help="of sampled answers; default: the run's")
-    parser.add_argument("--top_p", type=float, help="likewise")
-    parser.add_argument(
-        "--seed", type=int, default=42, help="of the choice of questions, and of the sampling"
-    )
-    parser.add_argument("--base_model", help="of the base alone; default: embedded")
-    parser.add_argument(
-        "--load_in_4bit", type=bool, help="of the base alone: hold it as NF4; default: true"
-    )
-    parser.add_argument(
-        "--system_prompt", help="first turn of all conversations; default: the run's"
-    )
-    parser.add_argument(
-        "--max_prompt_length", type=int, help="tokens of a prompt; default: the run's"
-    )
-    parser.add_argument(
-        "--max_length", type=int, help="tokens of prompt and one answer; default: the run's"
-    )
+    add("--pairs", required=True, help="what to measure on: a file, or a hub set")
+    add("--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/")
+    add("--train", help="pairs that the rules learn from; default: --pairs itself")
+    add("--limit", type=int, help="read the first so many records of --pairs")
+    add("--questions", type=int, default=300, help="questions that are answered at most; 0: none")
+    add("--max_new_tokens", type=int, default=256, help="tokens of an answer")
+    add("--temperature", type=float, help="of sampled answers; default: the run's")
+    add("--top_p", type=float, help="likewise")
+    add("--seed", type=int, default=42, help="of the choice of questions, and of the sampling")
+    add("--base_model", help="of the base alone; default: embedded")
+    add("--load_in_4bit", type=bool, help="of the base alone: hold it as NF4; default: true")
+    add("--system_prompt", help="first turn of all conversations; default: the run's")
+    add("--max_prompt_length", type=int, help="tokens of a prompt; default: the run's")
+    add("--max_length", type=int, help="tokens of prompt and one answer; default: the run's")
     _run(parser.parse_args(args[1:]))
     return 0
 
 
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
-    _check(options)
-    from fitbot.evaluation.inputs import read_inputs
+    check_at_least(options, limit=1, questions=0, max_new_tokens=1)
     from fitbot.evaluation.models import Overrides
     from fitbot.evaluation.page import html_page
-    from fitbot.evaluation.run import evaluate
+    from fitbot.evaluation.run import evaluate, read_inputs
     from fitbot.evaluation.terminal import show_evaluation
 
-    overrides = {name: getattr(options, name) for name in Overrides.__dataclass_fields__}
+    overrides = {name: options[name] for name in Overrides.__dataclass_fields__}
     inputs = read_inputs(
         options.adapters,
         options.pairs,
@@ -91,13 +70,6 @@ def _run(options: Any) -> None:
     say(show_evaluation(evaluation))
     write_file(out / "evaluation.json", evaluation.to_json())
     write_file(out / "report.html", html_page(evaluation))
-
-
-def _check(options: Any) -> None:
-    for name, least in (("limit", 1), ("questions", 0), ("max_new_tokens", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise ConfigError(f"--{name} must be at least {least}, got {value}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -38,20 +38,18 @@ from fitbot.dpo.run import (
 )
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
-from fitbot.errors import ConfigError
+from fitbot.errors import ConfigError, LostError
 from fitbot.export.adapter import export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
-
-COMMANDS = ("fit", "validate", "test", "predict")
 
 
 def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     """Run one of Lightning's commands.
 
     Args:
-        args: The command and its options, as typed.
+        args: As every command's.
         placed: Arguments of the trainer by which a launcher says where this process runs; None to
             ask torchrun and srun. They belong to no config: the same one runs anywhere.
 
@@ -64,37 +62,39 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     """
     try:
         run_command(args, placed)
-    except RuntimeError as error:
-        if not is_lost(error):
-            raise
+    except LostError as error:
         if placed is None:
             end_lost(error)
-        raise lost(error) from error
-    if placed is None:  # or the group is the launcher's own
-        leave()
+        raise
     return 0
 
 
 def run_command(
     args: list[str], placed: dict[str, Any] | None = None, *, exits: bool = True
-) -> "FitbotCLI":
-    """Parse a command line, build what it names, and run it.
+) -> Path | None:
+    """Parse a command line as `main` does, build what it names, and run it.
 
-    Args:
-        args: As those of `main`.
-        placed: Likewise.
-        exits: Whether a command line that is refused ends the process.
+    Returns:
+        The run's folder; only fit has one.
 
     Raises:
-        ConfigError: It is refused, and `exits` is false.
+        ConfigError: The command line is refused, and `exits` is false.
+        LostError: Another process of the run is gone.
     """
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
     register_strategies()
     try:
-        return FitbotCLI(args, placed, exits=exits)
+        folder = FitbotCLI(args, placed, exits=exits).folder
     except ArgumentError as error:
         raise ConfigError(str(error)) from error
+    except RuntimeError as error:
+        if is_lost(error):
+            raise lost(error) from error
+        raise
+    if placed is None:  # or the group is the launcher's own
+        leave()
+    return folder
 
 
 class FitbotParser(SuggestingParser, LightningArgumentParser):
@@ -116,6 +116,10 @@ class FitbotCLI(LightningCLI):
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
         self.step_log = StepLog()
+        of_commands = {
+            name: {"usage": f"fitbot {name} --config FILE [options]", "exit_on_error": exits}
+            for name in ("fit", "validate", "test", "predict")
+        }
         super().__init__(
             DPOModule,
             PreferenceDataModule,
@@ -133,16 +137,7 @@ class FitbotCLI(LightningCLI):
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 50,
             },
-            parser_kwargs={
-                "exit_on_error": exits,
-                **{
-                    name: {
-                        "usage": f"fitbot {name} --config FILE [options]",
-                        "exit_on_error": exits,
-                    }
-                    for name in COMMANDS
-                },
-            },
+            parser_kwargs={"exit_on_error": exits, **of_commands},
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -187,9 +182,11 @@ class FitbotCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         run: RunSettings = self._get(self.config_init, "run")
         callbacks: list[Callback] = list(config.get("callbacks") or [])
-        loggers: list[Logger] = [x for x in _as_list(config.get("logger")) if isinstance(x, Logger)]
+        named = config.get("logger")
+        named = named if isinstance(named, list) else [named]
+        loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
         if self.folder:
-            validates = self._get(self.config_init, "data").val_path is not None
+            validates = self._get(self.config_init, "data").paths["val"] is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
             callbacks += [self.step_log, self.saturation, StartReport(), RandomState()]
@@ -236,15 +233,13 @@ class FitbotCLI(LightningCLI):
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
         (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.draw()
+        data = self.datamodule.provenance()
+        training = {"metrics": summary, "data": data, **self.model.run_settings}
         adapter = export_adapter(
             self.folder / "adapter",
             self.model.state_dict(),
             dict(self.model.hparams),
-            training={
-                "metrics": summary,
-                "data": self.datamodule.provenance(),
-                **self.model.run_settings,
-            },
+            training=training,
         )
         logger.info("%s", report.text(summary, adapter))
 
@@ -260,10 +255,6 @@ class FitbotCLI(LightningCLI):
         lines = [json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         logger.info("wrote %s: %d pairs", path, len(lines))
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _check_contradictions(config: Any) -> None:

@@ -5,19 +5,16 @@ The options are those of `fitbot fit`; listing them takes seconds, so help here 
 
 from fitbot.commands.command_line import say
 
-_WHAT = {
-    "validate": "Measure a checkpoint on the pairs of data.val_path, and print loss, accuracy and "
-    "margin:\nexact averages over all pairs.",
-    "test": "Measure a checkpoint on the pairs of data.test_path, and print loss, accuracy and "
-    "margin:\nexact averages over all pairs.",
-    "predict": "Write log-probs, rewards and margin of every pair of data.test_path, one line of "
-    "JSON each,\nto predictions.jsonl beside the checkpoint.",
-}
+_MEASURE = """\
+Measure a checkpoint on the pairs of data.{pairs}_path, and print loss, accuracy and margin:
+exact averages over all pairs."""
+_PREDICT = """\
+Write log-probs, rewards and margin of every pair of data.{pairs}_path, one line of JSON each,
+to predictions.jsonl beside the checkpoint."""
 _VERBOSE = """\
   --verbose {true,false}
                         print the result; default: true
 """
-_PAIRS = {"validate": "val", "test": "test", "predict": "test"}
 _HELP = """\
 usage: fitbot {name} --config FILE --ckpt_path CHECKPOINT [options of fitbot fit]
 
@@ -42,18 +39,12 @@ example:
 
 
 def main(args: list[str]) -> int:
-    """Run one of the three, or show its help.
-
-    Args:
-        args: The command and its options, as typed.
-
-    Returns:
-        0; see `fitbot.commands.fit.main` for more.
-    """
+    """Run one of the three as `fitbot.commands.fit.main` does, or show its help."""
     name = args[0]
     if {"-h", "--help"} & set(args):
-        verbose = "" if name == "predict" else _VERBOSE
-        what, pairs = _WHAT[name], _PAIRS[name]
+        what, verbose = (_PREDICT, "") if name == "predict" else (_MEASURE, _VERBOSE)
+        pairs = "val" if name == "validate" else "test"
+        what = what.format(pairs=pairs)
         say(_HELP.format(name=name, what=what, verbose=verbose, pairs=pairs).rstrip())
         return 0
     from fitbot.commands import fit

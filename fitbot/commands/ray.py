@@ -28,9 +28,6 @@ def main(args: list[str]) -> int:
     Args:
         args: `ray` and what follows it; what is not Ray's is handed to `fitbot fit`.
 
-    Returns:
-        0.
-
     Raises:
         ConfigError: Ray is not installed, or --search names no range.
         LostError: Workers or trials have failed.
@@ -110,13 +107,8 @@ def _work(config: dict[str, Any]) -> None:
     class RayDataParallel(DataParallel, RayDDPStrategy):  # type: ignore[misc]
         """One sum of gradients over processes a step, on the device that Ray gave the worker."""
 
-    placed = {
-        "strategy": RayDataParallel(),
-        "plugins": [RayLightningEnvironment()],
-        "devices": "auto",
-        "num_nodes": 1,
-    }
-    _run_fit(config["options"], placed)
+    where = {"plugins": [RayLightningEnvironment()], "devices": "auto", "num_nodes": 1}
+    _run_fit(config["options"], {"strategy": RayDataParallel(), **where})
 
 
 def _tune(ours: argparse.Namespace, options: list[str], storage: str) -> int:
@@ -150,12 +142,8 @@ def _tune(ours: argparse.Namespace, options: list[str], storage: str) -> int:
             f"{results.errors[0]}"
         )
     trials = [
-        {
-            "settings": result.config,
-            "run": result.metrics["run"],
-            "value": result.metrics[ours.metric],
-        }
-        for result in results
+        {"settings": one.config, "run": one.metrics["run"], "value": one.metrics[ours.metric]}
+        for one in results
     ]
     trials.sort(key=lambda found: found["value"], reverse=ours.mode == "max")
     for found in trials:
@@ -220,9 +208,11 @@ def _check(options: list[str]) -> None:
     Raises:
         SystemExit: It does, with its own words.
     """
+    from fitbot.commands import fit
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            _run_command(["fit", *options, "--print_config"])
+            fit.main(["fit", *options, "--print_config"])
     except SystemExit as done:
         if done.code:
             raise
@@ -230,11 +220,7 @@ def _check(options: list[str]) -> None:
 
 def _run_fit(options: list[str], placed: dict[str, Any]) -> None:
     """Run `fitbot fit` in this process of Ray's."""
-    # Ray prints what workers write, line by line; a bar would be hundreds of them.
-    _run_command(["fit", *options, "--trainer.enable_progress_bar", "false"], placed)
-
-
-def _run_command(words: list[str], placed: dict[str, Any] | None = None) -> None:
     from fitbot.commands import fit
 
-    fit.main(words, placed)
+    # Ray prints what workers write, line by line; a bar would be hundreds of them.
+    fit.main(["fit", *options, "--trainer.enable_progress_bar", "false"], placed)

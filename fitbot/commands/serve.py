@@ -75,7 +75,7 @@ def main(
     """Run `fitbot serve`.
 
     Args:
-        args: The command and its options, as typed.
+        args: As every command's.
         open_engine: Opens the engine in the worker process, so it must be picklable; by default
             fitbot's own, with the adapter that the options name.
         add_adapter: Adds a further adapter to that engine; by default to fitbot's own.
@@ -106,7 +106,7 @@ def main(
     if options.adapters:
         admin = AdminSettings(admin_keys, options.adapters, add_adapter)
     settings = ServerSettings(
-        open_engine or _opener(options, adapter, takes_adapters=admin is not None),
+        open_engine or _opener(options, adapter),
         limits,
         keys,
         sampling=_sampling(adapter, limits),
@@ -198,13 +198,13 @@ def _sampling(adapter: Path | None, limits: RequestLimits) -> Sampling:
     return replace(sampling, max_new_tokens=min(sampling.max_new_tokens, limits.max_new_tokens))
 
 
-def _opener(options: Any, adapter: Path | None, *, takes_adapters: bool) -> Callable[[], Engine]:
+def _opener(options: Any, adapter: Path | None) -> Callable[[], Engine]:
     """Choose the engine that the options want; it is opened in the worker process."""
     if options.remote:
         more = _json_object(options.remote_fields)
         return partial(open_remote, options.remote, options.remote_model, adapter, more)
     chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
-    if takes_adapters:
+    if options.adapters:
         chosen.setdefault("more_adapters", _MORE_ADAPTERS)
     if options.backend == "llama":
         del chosen["merged"]

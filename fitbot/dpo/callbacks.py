@@ -29,22 +29,18 @@ class StepLog(Callback):
     """
 
     def __init__(self) -> None:
-        """Start with nothing logged."""
         self.last: dict[str, float] = {}  # the latest log point's values
         self.last_step = -1  # and its optimizer step
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
-        self._first_step = 0
+        self.first_step, self.started = 0, 0.0  # of this process: step, and time.perf_counter
         self._window_started = self._estimate_started = 0.0
         self._estimated = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._first_step = trainer.global_step
-        self._window_started = time.perf_counter()
+        self.first_step = trainer.global_step
+        self.started = self._window_started = time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log if this is a log point; once the first steps are done, say how long it will take."""
         assert isinstance(pl_module, DPOModule)
         step, total = trainer.global_step, int(trainer.estimated_stepping_batches)
@@ -52,7 +48,7 @@ class StepLog(Callback):
         if step in (1, total) or step % every == 0:
             self._log(trainer, pl_module, step)
         if not self._estimated and step < total:
-            self._estimate(step - self._first_step, total - step, pl_module.device)
+            self._estimate(step - self.first_step, total - step, pl_module.device)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read the peak memory of the steps, and of what came between them."""
@@ -62,13 +58,21 @@ class StepLog(Callback):
     def _estimate(self, done: int, left: int, device: torch.device) -> None:
         if done not in (*_ESTIMATES, *_ESTIMATES.values()):
             return
-        _wait_for(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         now = time.perf_counter()
-        if done in _ESTIMATES:
-            seconds = now - self._estimate_started
-            if seconds > _MOMENT_SECONDS or done == max(_ESTIMATES):
-                _say_how_long(seconds / (done - _ESTIMATES[done]), left)
-                self._estimated = True
+        taken = now - self._estimate_started
+        if done in _ESTIMATES and (taken > _MOMENT_SECONDS or done == max(_ESTIMATES)):
+            self._estimated = True
+            a_step = taken / (done - _ESTIMATES[done])
+            minutes, seconds = divmod(round(a_step * left), 60)
+            hours = minutes // 60
+            logger.info(
+                "%.0f ms a step: about %s for the %s steps that are left",
+                1000 * a_step,
+                f"{hours} h {minutes % 60:02d} min" if hours else f"{minutes} min {seconds:02d} s",
+                f"{left:,}",
+            )
         self._estimate_started = now
 
     def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
@@ -101,7 +105,6 @@ class Bar(TQDMProgressBar):
         self._step_log = step_log
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands behind the bar."""
         last = self._step_log.last
         shown = {
             "loss": ("train/loss", "{:.4f}"),
@@ -119,7 +122,6 @@ class RandomState(Callback):
     """
 
     def __init__(self) -> None:
-        """Start with nothing to restore."""
         self._restored: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,9 +151,7 @@ class RandomState(Callback):
         if rank() > 0:
             torch.manual_seed(torch.initial_seed() + rank())
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Put the states back before the first batch of a resumed run."""
         if self._restored is None:
             return
@@ -162,19 +162,3 @@ class RandomState(Callback):
         version, internal, gauss = self._restored["python"]
         random.setstate((version, tuple(internal), gauss))
         self._restored = None
-
-
-def _say_how_long(seconds_per_step: float, steps_left: int) -> None:
-    total = round(seconds_per_step * steps_left)
-    hours, minutes, seconds = total // 3600, total % 3600 // 60, total % 60
-    logger.info(
-        "%.0f ms a step: about %s for the %s steps that are left",
-        1000 * seconds_per_step,
-        f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s",
-        f"{steps_left:,}",
-    )
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -83,7 +83,6 @@ class PairMeans(Metric):
     sums: Tensor  # (len(NAMES) + 1,) float64: a sum over pairs for each name, then their count
 
     def __init__(self) -> None:
-        """Start with no pairs."""
         super().__init__()
         self.add_state(
             "sums", torch.zeros(len(NAMES) + 1, dtype=torch.float64), dist_reduce_fx="sum"

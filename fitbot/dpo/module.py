@@ -24,9 +24,8 @@ from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
 from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
 from fitbot.dpo.losses import DPOTerms, Loss, Objective
-from fitbot.dpo.memory import Memory
+from fitbot.dpo.memory import Memory, PassRunner
 from fitbot.dpo.metrics import PairMeans, means_of, prediction_rows
-from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
 from fitbot.dpo.start_checks import (
     check_checkpoint,
@@ -112,11 +111,7 @@ class DPOModule(LightningModule):
         )
         self.lora, self.adapter, self.engine = lora, adapter, engine
         self.reference, self.reference_cache = reference, Path(reference_cache)
-        self.beta, self.label_smoothing = beta, label_smoothing
-        self.loss, self.nll_weight = loss, nll_weight
-        self.learning_rate, self.optimizer_name = learning_rate, optimizer
-        self.weight_decay, self.max_grad_norm = weight_decay, max_grad_norm
-        self.lr_schedule, self.warmup_ratio = lr_schedule, warmup_ratio
+        self.objective = Objective(beta, label_smoothing, loss, nll_weight)
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
@@ -160,11 +155,6 @@ class DPOModule(LightningModule):
             return torch.float32
         return compute_dtype_of(str(self.trainer.precision), self.trainer.strategy.root_device)
 
-    @property
-    def objective(self) -> Objective:
-        """What the run minimises."""
-        return Objective(self.beta, self.label_smoothing, self.loss, self.nll_weight)
-
     def on_fit_start(self) -> None:
         """Choose engine and token budget, fetch the reference's log-probs, check the first loss."""
         check_strategy(self.trainer.strategy)
@@ -172,9 +162,8 @@ class DPOModule(LightningModule):
         num_steps = int(self.trainer.estimated_stepping_batches)
         check_layout(policy, data.layout, data.limits.max_length)
         use_engine(policy, self.engine, layout=data.layout, num_steps=num_steps)
-        self.memory = runner.measure_memory(
-            bytes_a_moment=1 if self.optimizer_name == "adamw_8bit" else 4
-        )
+        moment = 1 if self.hparams["optimizer"] == "adamw_8bit" else 4
+        self.memory = runner.measure_memory(bytes_a_moment=moment)
         data.choose_budget(self.memory.tokens_that_fit)
         if should_cache(self.reference, data, num_steps):
             cache_reference(runner, self.reference_cache, self.base, self.adapter)
@@ -187,7 +176,7 @@ class DPOModule(LightningModule):
             )
         check_first_loss(
             runner,
-            beta=self.beta,
+            beta=self.objective.beta,
             resumed=self.trainer.ckpt_path is not None,
             reference_cache=self.reference_cache,
         )
@@ -220,7 +209,7 @@ class DPOModule(LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip, after any loss scale was divided out; keep the norm, without a host sync."""
         adapter = self._policy().adapter
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(adapter, self.max_grad_norm)
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(adapter, self.hparams["max_grad_norm"])
 
     def close_window(self) -> tuple[dict[str, float], int]:
         """Return the means over the pairs since the last log point and their number; start anew."""
@@ -245,7 +234,6 @@ class DPOModule(LightningModule):
             self.val_means.update(terms, logps)
 
     def on_validation_epoch_end(self) -> None:
-        """Log means over all validation pairs."""
         self._log_means("val", self.val_means)
         self.validated_at = self.trainer.global_step
 
@@ -255,14 +243,14 @@ class DPOModule(LightningModule):
             self.test_means.update(terms, logps)
 
     def on_test_epoch_end(self) -> None:
-        """Log means over all test pairs."""
         self._log_means("test", self.test_means)
 
     def predict_step(self, batch: list[PairBatch], batch_idx: int) -> list[dict[str, float]]:
         """Score every pair: log-probs under policy and reference, rewards and margin."""
 
         def rows_of(part: PairBatch) -> list[dict[str, float]]:
-            return prediction_rows(part.records, *self._policy().both_logps(part), beta=self.beta)
+            both = self._policy().both_logps(part)
+            return prediction_rows(part.records, *both, beta=self.objective.beta)
 
         return [row for rows in self._runner().measure("test", batch, rows_of) for row in rows]
 
@@ -274,19 +262,19 @@ class DPOModule(LightningModule):
         """
         from transformers import get_scheduler
 
-        num_steps = self.trainer.estimated_stepping_batches
+        num_steps, settings = self.trainer.estimated_stepping_batches, self.hparams
         if math.isinf(num_steps):
             raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
         kind: Any = torch.optim.AdamW
-        if self.optimizer_name == "adamw_8bit":
+        if settings["optimizer"] == "adamw_8bit":
             from fitbot.dpo.optimizer import AdamW8bit as kind  # bitsandbytes takes seconds
-        optimizer = kind(
-            [self._policy().adapter], lr=self.learning_rate, weight_decay=self.weight_decay
-        )
+        rate, decay = settings["learning_rate"], settings["weight_decay"]
+        optimizer = kind([self._policy().adapter], lr=rate, weight_decay=decay)
+        schedule = settings["lr_schedule"]
         scheduler = get_scheduler(
-            "constant_with_warmup" if self.lr_schedule == "constant" else self.lr_schedule,
+            "constant_with_warmup" if schedule == "constant" else schedule,
             optimizer,
-            num_warmup_steps=math.ceil(self.warmup_ratio * num_steps),
+            num_warmup_steps=math.ceil(settings["warmup_ratio"] * num_steps),
             num_training_steps=int(num_steps),
         )
         return {"optimizer": optimizer, "lr_scheduler": scheduler}

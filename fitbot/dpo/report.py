@@ -1,28 +1,35 @@
 """What a fit says of itself: at the start what it is about to do, at the end what came of it."""
 
+import csv
 import logging
 import math
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from fitbot.audit.quick import best_quick_rule, quick_audit
+from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.curves import draw_curves, read_metrics
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
-from fitbot.dpo.saturation import Saturation
-from fitbot.dpo.verdict import Figures, TrainingVerdict, verdict_on
+from fitbot.dpo.saturation import Curve, Saturation
+from fitbot.dpo.verdict import Figures, verdict_on
 from fitbot.pairs.batch import CHOSEN, PROMPT, REJECTED, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
 
+_PANELS = (
+    ("loss", "loss (nats)"),
+    ("rewards/accuracies", "reward accuracy"),
+    ("rewards/margins", "reward margin"),
+)
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 
 
@@ -30,7 +37,6 @@ class StartReport(Callback):
     """Shows one pair as the model sees it, what the pairs give away, and what the run will take."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the report."""
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, DPOModule)
@@ -76,29 +82,19 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
     return "\n".join(lines)
 
 
+@dataclass
 class RunReport:
     """What came of a fit, drawn from what it logged."""
 
-    def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        module: DPOModule,
-        step_log: StepLog,
-        saturation: Saturation,
-    ):
-        """Read the run's metrics.
+    folder: Path  # the run's
+    trainer: Trainer  # after fit, as the module
+    module: DPOModule
+    step_log: StepLog  # the callback that logged its steps
+    saturation: Saturation  # the callback that watched them
 
-        Args:
-            folder: The run's folder.
-            trainer: After fit.
-            module: After fit.
-            step_log: The callback that logged its steps.
-            saturation: The callback that watched them.
-        """
-        self.folder, self.trainer, self.module, self.step_log = folder, trainer, module, step_log
-        self.saturation = saturation
-        self.curves = read_metrics(folder)
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        return read_metrics(self.folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
         """Collect the run's figures; None where the run has no such figure.
@@ -120,13 +116,13 @@ class RunReport:
             "val_accuracy": self._last("val/rewards/accuracies"),
             "val_margin": self._last("val/rewards/margins"),
             "saturated_at": self.saturation.at,
-            "verdict": str(self.verdict()),
+            "verdict": self.verdict(),
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
         }
 
-    def verdict(self) -> TrainingVerdict:
+    def verdict(self) -> str:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         val = data.some_texts("val")
@@ -144,11 +140,9 @@ class RunReport:
             )
         )
 
-    def draw(self) -> Path:
+    def draw(self) -> None:
         """Draw curves.png into the run's folder."""
-        path = self.folder / "curves.png"
-        draw_curves(self.curves, path, title=self.folder.name)
-        return path
+        draw_curves(self.curves, self.folder / "curves.png", title=self.folder.name)
 
     def text(self, summary: dict[str, Any], adapter: Path) -> str:
         """Say it to a person: a table, and where everything is."""
@@ -158,13 +152,19 @@ class RunReport:
             if value is not None and name != "verdict"
         ]
         width = max(len(name) for name, _ in rows)
+        measured = "there were no validation pairs"
+        if summary["val_loss"] is not None:
+            measured = (
+                f"on validation pairs the chosen answer is preferred in "
+                f"{summary['val_accuracy']:.1%}, by a margin of {summary['val_margin']:.3f}"
+            )
         return "\n".join(
             [
                 "",
                 *(f"  {name:<{width}}  {value}" for name, value in rows),
                 "",
-                f"  loss went from {summary['first_loss']:.4f} to {summary['train_loss']:.4f}"
-                + self._validation_words(summary),
+                f"  loss went from {summary['first_loss']:.4f} to {summary['train_loss']:.4f}; "
+                + measured,
                 f"  verdict: {summary['verdict']}",
                 "",
                 f"  run      {self.folder} (summary.json, curves.png, fit.log)",
@@ -174,17 +174,56 @@ class RunReport:
             ]
         )
 
-    def _validation_words(self, summary: dict[str, Any]) -> str:
-        if summary["val_loss"] is None:
-            return "; there were no validation pairs"
-        return (
-            f"; on validation pairs the chosen answer is preferred in "
-            f"{summary['val_accuracy']:.1%}, by a margin of {summary['val_margin']:.3f}"
-        )
-
     def _last(self, name: str) -> float | None:
         curve = self.curves.get(name)
         return curve[-1][1] if curve else None
+
+
+def read_metrics(folder: Path) -> dict[str, Curve]:
+    """Read everything a run has logged, its resumed parts included.
+
+    A run that was resumed from step n wrote another file from there on; what the file before it
+    says of later steps was undone by resuming.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        For every metric its values by step, ascending.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    files = (folder / "metrics").glob("version_*/metrics.csv")
+    for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        first = min((int(row["step"]) for row in rows), default=0)
+        curves = {name: {s: x for s, x in old.items() if s < first} for name, old in curves.items()}
+        for row in rows:
+            for name, text in row.items():
+                if text and name != "step":
+                    curves.setdefault(name, {})[int(row["step"])] = float(text)
+    return {name: sorted(curve.items()) for name, curve in curves.items()}
+
+
+def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
+    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    figure.suptitle(title)
+    for axes, (name, label) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+        for stage, style in (("train", "-"), ("val", "o-")):
+            curve = curves.get(f"{stage}/{name}", [])
+            if curve:
+                axes.plot(*zip(*curve, strict=True), style, label=stage, markersize=5)
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+        if name == "rewards/accuracies":
+            axes.set_ylim(-0.03, 1.03)
+    figure.savefig(path, dpi=120)
 
 
 def _describe_model(module: DPOModule) -> str:

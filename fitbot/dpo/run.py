@@ -79,8 +79,9 @@ def resolve_checkpoint(run: RunSettings, ckpt_path: str | None) -> Path | None:
     if ckpt_path is None:
         return None
     if ckpt_path in ("last", "best"):
-        files = [*Path(run.root).glob(f"{run.name}*/{ckpt_path}.ckpt")]
-        own = [file for file in files if _is_run_of(file.parent, run)]
+        files = Path(run.root).glob(f"{run.name}*/{ckpt_path}.ckpt")
+        names = re.compile(re.escape(run.name) + r"(-\d+)?")
+        own = [file for file in files if names.fullmatch(file.parent.name)]
         if own:
             return max(own, key=lambda file: file.stat().st_mtime)
         if ckpt_path == "last":
@@ -129,20 +130,15 @@ class LastCheckpoint(Callback):
     """
 
     def __init__(self, folder: Path, every_n_steps: int):
-        """Take the run's folder and the interval."""
         self.path, self.every_n_steps = folder / "last.ckpt", every_n_steps
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save if the interval is over."""
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         step = trainer.global_step
         is_last = step == trainer.estimated_stepping_batches or trainer.should_stop
         if step % self.every_n_steps == 0 or is_last:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what was validated."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._save(trainer)
 
@@ -226,11 +222,6 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks")
     # Batches are made in memory in a millisecond; worker processes would slow them down.
     warnings.filterwarnings("ignore", r".*does not have many workers")
-
-
-def _is_run_of(folder: Path, run: RunSettings) -> bool:
-    number = folder.name.removeprefix(run.name)
-    return number == "" or (number.startswith("-") and number[1:].isdigit())
 
 
 def _never_ask_for_a_key() -> None:

@@ -29,14 +29,10 @@ class Samples(Callback):
         self.path, self.every_n_steps = folder / FILE, every_n_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Answer before the first step."""
         if trainer.global_step == 0:
             self._answer(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Answer if the interval is over."""
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
             self._answer(trainer, pl_module)
 

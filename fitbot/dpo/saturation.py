@@ -8,14 +8,15 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from fitbot.audit.quick import length_rule
+from fitbot.audit.shortcuts import length_rule
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.curves import Curve
 from fitbot.dpo.losses import margin_sought
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.formats import PreferencePair
 
 logger = logging.getLogger(__name__)
+
+Curve = list[tuple[int, float]]  # of a metric: optimizer step, value
 
 # Of the pairs since the log point before. A margin of 2.2 tells a pair apart at 9 : 1.
 ACCURACY, MARGIN = 0.99, 2.2
@@ -33,7 +34,7 @@ def saturated_at(
     any more either.
 
     Args:
-        curves: As `curves.read_metrics` returns them.
+        curves: As `report.read_metrics` returns them.
         sought: The margin at which the objective wants no more.
         imitates: Chosen answers are also learned by heart (`model.nll_weight`), for which there
             is always a gradient; so it is not looked at.
@@ -67,23 +68,15 @@ class Saturation(Callback):
         self.at: int | None = None  # optimizer step
         self._step_log, self._stop = step_log, stop
         self._curves: dict[str, Curve] = {}
-        self._started, self._first_step = 0.0, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Carry in the checkpoint what was seen, so that a resumed run says nothing twice."""
         return {"at": self.at, "curves": {name: list(c) for name, c in self._curves.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
         self.at, self._curves = state_dict["at"], state_dict["curves"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._started, self._first_step = time.perf_counter(), trainer.global_step
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Look at each log point until it is found."""
         step = trainer.global_step
         if self.at is not None or self._step_log.last_step != step:
@@ -91,19 +84,19 @@ class Saturation(Callback):
         for name, value in self._step_log.last.items():
             self._curves.setdefault(name, []).append((step, value))
         assert isinstance(pl_module, DPOModule)
-        self.at = saturated_at(
-            self._curves,
-            sought=margin_sought(pl_module.loss, pl_module.label_smoothing),
-            imitates=pl_module.nll_weight > 0,
-        )
+        objective = pl_module.objective
+        sought = margin_sought(objective.loss, objective.label_smoothing)
+        imitates = objective.nll_weight > 0
+        self.at = saturated_at(self._curves, sought=sought, imitates=imitates)
         if self.at is not None:
-            self._say(trainer, step, imitates=pl_module.nll_weight > 0)
+            self._say(trainer, step, imitates=imitates)
             # Lightning ends the fit after this step; the last checkpoint and export follow.
             trainer.should_stop = trainer.should_stop or self._stop
 
     def _say(self, trainer: Trainer, step: int, *, imitates: bool) -> None:
-        total, last = int(trainer.estimated_stepping_batches), self._step_log.last
-        seconds = (time.perf_counter() - self._started) / (step - self._first_step)
+        total, log = int(trainer.estimated_stepping_batches), self._step_log
+        last = log.last
+        seconds = (time.perf_counter() - log.started) / (step - log.first_step)
         largest = max(norm for _, norm in self._curves["train/grad_norm"])
         logger.info(
             "saturated at step %s of %s: of the latest pairs %.1f %% are told apart, their margin "

@@ -13,24 +13,19 @@ import torch
 from torch import Tensor
 
 from fitbot.dpo.losses import dpo_loss
-from fitbot.dpo.pass_runner import PassRunner
+from fitbot.dpo.memory import PassRunner
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.policy.policy import to_device
 
 logger = logging.getLogger(__name__)
 
-COMPUTE_DTYPES = {
-    "32-true": torch.float32,
-    "bf16-mixed": torch.bfloat16,
-    "16-mixed": torch.float16,
-}
+COMPUTE_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 # How far the first loss may be from ln 2. In float32 the policy and its reference agree to the last
 # digits; in 16 bits the same pair in another batch shape is rounded otherwise, by some tenths of a
 # nat in a completion.
 FIRST_LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
-
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "beta": ("> 0", lambda value: value > 0),

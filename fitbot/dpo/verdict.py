@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fitbot.audit.score import RuleScore, wilson_interval
+from fitbot.audit.rules import RuleScore, wilson_interval
 
 Word = Literal["learned", "memorised a shortcut", "saturated", "overfitted", "did not move"]
 
@@ -14,46 +14,22 @@ _REACHED = 0.02  # a rule so close to the model's accuracy has reached it
 
 @dataclass(frozen=True)
 class Figures:
-    """What a verdict is drawn from. Of validation pairs, or None where there are none.
+    """What a verdict is drawn from. Of validation pairs, or None where there are none."""
 
-    Args:
-        train_accuracy: Since the log point before the last.
-        train_margin: Likewise, nats.
-        val_accuracy: At the end.
-        val_margin: At the end, nats.
-        val_losses: Of every validation, in order.
-        num_val: Validation pairs.
-        saturated_at: Optimizer step, or None.
-        steps: Optimizer steps that were done.
-        shortcut: The best rule that does not read the question, on validation pairs (training pairs
-            where there are none).
-    """
-
-    train_accuracy: float
-    train_margin: float
-    val_accuracy: float | None
-    val_margin: float | None
-    val_losses: list[float]
-    num_val: int
-    saturated_at: int | None
-    steps: int
+    train_accuracy: float  # since the log point before the last
+    train_margin: float  # likewise, nats
+    val_accuracy: float | None  # at the end
+    val_margin: float | None  # at the end, nats
+    val_losses: list[float]  # of every validation, in order
+    num_val: int  # validation pairs
+    saturated_at: int | None  # optimizer step
+    steps: int  # optimizer steps that were done
+    # The best that does not read the question, on validation pairs (or else on training pairs).
     shortcut: RuleScore
 
 
-@dataclass(frozen=True)
-class TrainingVerdict:
-    """One word, and sentences that say why."""
-
-    word: Word
-    reasons: list[str]
-
-    def __str__(self) -> str:
-        """Say it."""
-        return f"{self.word}: " + "; ".join(self.reasons)
-
-
-def verdict_on(figures: Figures) -> TrainingVerdict:
-    """Draw the verdict; where several hold, the one that makes the others mean least."""
+def verdict_on(figures: Figures) -> str:
+    """Say in one word what came of it, and why; of several the one by which others mean least."""
     accuracy = figures.val_accuracy
     reasons = []
     if accuracy is None:
@@ -71,22 +47,26 @@ def verdict_on(figures: Figures) -> TrainingVerdict:
             "learn from then on"
         )
     if abs(margin) < _MOVED and low < 0.5:
-        return TrainingVerdict("did not move", [f"{summary}, margin {margin:.4f}", *reasons])
+        return _say("did not move", f"{summary}, margin {margin:.4f}", *reasons)
     if shortcut.is_shortcut and shortcut.accuracy >= accuracy - _REACHED:
         summary += (
             f" is no more than a rule reaches that never reads the question ({shortcut.rule}: "
             f"{shortcut.accuracy:.3f})"
         )
-        return TrainingVerdict("memorised a shortcut", [summary, *reasons])
+        return _say("memorised a shortcut", summary, *reasons)
     if rise := _rise(figures.val_losses):
         reasons.append(f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that")
-        return TrainingVerdict("overfitted", [summary, *reasons])
+        return _say("overfitted", summary, *reasons)
     if figures.saturated_at is not None:
-        return TrainingVerdict("saturated", [summary, *reasons])
+        return _say("saturated", summary, *reasons)
     if low < 0.5 and figures.num_val:
-        return TrainingVerdict("did not move", [f"{summary}: no better than chance", *reasons])
+        return _say("did not move", f"{summary}: no better than chance", *reasons)
     best = f"best rule that never reads the question {shortcut.accuracy:.3f}"
-    return TrainingVerdict("learned", [f"{summary}, {best}", *reasons])
+    return _say("learned", f"{summary}, {best}", *reasons)
+
+
+def _say(word: Word, *reasons: str) -> str:
+    return f"{word}: {'; '.join(reasons)}"
 
 
 def _rise(losses: list[float]) -> float | None:

@@ -88,10 +88,9 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
             decoder, chat, rank=rank, max_waiting=2**31, policy="published", below_gib=0.0
         )
         # Their names in the engine, which does not accept every folder's name.
-        self._names = {BASE: BASE}
+        self._names = {BASE: BASE} | {name: f"adapter-{i}" for i, name in enumerate(folders)}
         try:
-            for number, (name, folder) in enumerate(folders.items()):
-                self._names[name] = f"adapter-{number}"
+            for name, folder in folders.items():
                 add_adapter(self.engine, self._names[name], folder)
         except BaseException:
             self.engine.close()
@@ -99,7 +98,6 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
         self.max_new_tokens = max_new_tokens
 
     def __exit__(self, *_: object) -> None:
-        """Close the engine."""
         self.engine.close()
 
     def ask(

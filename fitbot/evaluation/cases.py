@@ -71,15 +71,11 @@ def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
 
     So a pair and its mirror, in which the other answer is the right one, are one group.
     """
-    return connected_groups(
-        [
-            (
-                (True, normalise(prompt_text(pair))),
-                (False, frozenset(map(normalise, (pair.chosen, pair.rejected)))),
-            )
-            for pair in pairs
-        ]
-    )
+    keys = [
+        (normalise(prompt_text(pair)), frozenset(map(normalise, (pair.chosen, pair.rejected))))
+        for pair in pairs
+    ]
+    return connected_groups(keys)
 
 
 def _case(pair: PreferencePair, record: Any, source: str) -> Case:

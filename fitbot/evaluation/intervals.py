@@ -1,4 +1,4 @@
-"""Values of pairs or answers → their mean with a 95 % bootstrap interval.
+"""Values of pairs or answers → their mean with a 95 % bootstrap interval; of two models, compared.
 
 Values that depend on each other, such as those of a pair and its mirror, form a group. A resample
 draws whole groups, with replacement. N values, C groups, R resamples.
@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
+from scipy.stats import binomtest
 
-from fitbot.audit.score import wilson_interval
+from fitbot.audit.rules import wilson_interval
 
 Floats = NDArray[np.float64]
 
@@ -101,12 +102,59 @@ def bca_interval(value: float, resampled: Floats, left_out: Floats) -> tuple[flo
     distance = left_out.mean() - left_out
     spread = np.sum(distance**2) ** 1.5
     acceleration = np.sum(distance**3) / (6 * spread) if spread > 0 else 0.0
-    ends = []
-    for tail in (ndtri(_TAIL), ndtri(1 - _TAIL)):
-        shifted = bias + tail
-        ends.append(ndtr(bias + shifted / (1 - acceleration * shifted)))
+    shifted = bias + ndtri([_TAIL, 1 - _TAIL])
+    ends = ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = np.quantile(resampled, ends)
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How often something holds of one model and not of the other."""
+
+    measure: str
+    one: str  # name of a model
+    other: str
+    count: int  # pairs, or questions
+    difference: Estimate  # rate of the other less that of the one
+    gained: int  # holds of the other only
+    lost: int  # holds of the one only
+    p: float  # McNemar's exact test, two-sided: the chance of so unequal a split of both
+
+
+def compare(
+    measure: str,
+    names: tuple[str, str],
+    holds: tuple[ArrayLike, ArrayLike],
+    group_ids: Sequence[int],
+) -> Comparison:
+    """Compare two models.
+
+    Args:
+        measure: What holds or does not.
+        names: Of the two models.
+        holds: (N,) true or false for each of them.
+        group_ids: (N,) which pairs or questions are drawn together for the interval. McNemar's
+            test takes each for itself.
+    """
+    one, other = (np.asarray(values, dtype=np.float64) for values in holds)
+    gained, lost = int(np.sum(other > one)), int(np.sum(one > other))
+    difference = estimate_mean(other - one, group_ids)
+    p = mcnemar(gained, lost)
+    return Comparison(measure, *names, len(one), difference, gained, lost, p)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the exact p of McNemar's test: a fair coin's of falling so unequally.
+
+    >>> mcnemar(1, 5)  # 2 (1 + 6) / 64
+    0.21875
+
+    Source: McNemar 1947, https://doi.org/10.1007/BF02295996
+    """
+    if gained + lost == 0:
+        return 1.0
+    return float(binomtest(gained, gained + lost).pvalue)
 
 
 @lru_cache(maxsize=4)

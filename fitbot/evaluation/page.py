@@ -11,11 +11,9 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from fitbot.evaluation.answering import GREEDY
-from fitbot.evaluation.groups import ALL, Group
 from fitbot.evaluation.intervals import Estimate
-from fitbot.evaluation.overview import overview
-from fitbot.evaluation.preference import FIGURES, LIKELIER
-from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionReport
+from fitbot.evaluation.preference import ALL, FIGURES, LIKELIER, Group
+from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionReport, overview
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 

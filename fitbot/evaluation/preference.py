@@ -1,10 +1,14 @@
 """Log-probs of pairs → what a model prefers: accuracy, margin, loss, and how likely answers became.
 
+By label, too, beside rules that never read the question. A rule that is useless over all pairs can
+be right in every pair of one kind: where an explanation is asked for, the longer answer is the
+right one. So rules are measured in every group.
+
 The figures of a pair are those of the objective, `dpo.metrics.pair_figures`: what fit, validate and
 test show are their means. N pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitbot.audit.rules import RulePreferences, RuleScore
+from fitbot.audit.shortcuts import score_rules
 from fitbot.dpo.metrics import NAMES, pair_figures
+from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
 from fitbot.evaluation.models import Model
 
+ALL = "all"
 LIKE_LENGTH = 0.1  # share of the longer answer's tokens that the shorter one may lack
 
 # What is measured of the log-probs alone, and so of the base, too: the share of pairs in which the
@@ -62,13 +70,13 @@ class PairFigures:
             lengths: (N, 2) scored tokens of each answer.
         """
         self.model = model
-        self.logps: Floats = logps.numpy()
+        scores: Floats = logps.numpy()
         self.like_length = is_like_length(lengths)
         self.columns: dict[str, Floats] = {
-            "logps/chosen": self.logps[:, 0],
-            "logps/rejected": self.logps[:, 1],
-            LIKELIER: _is_higher(self.logps),
-            LIKELIER_PER_TOKEN: _is_higher(self.logps / lengths),
+            "logps/chosen": scores[:, 0],
+            "logps/rejected": scores[:, 1],
+            LIKELIER: _is_higher(scores),
+            LIKELIER_PER_TOKEN: _is_higher(scores / lengths),
         }
         if model.objective is not None:
             owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
@@ -95,6 +103,67 @@ class PairFigures:
             if of in self.columns and alike:
                 found[name] = estimate_rate(self.columns[of][alike], [groups[i] for i in alike])
         return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the pairs, and what was measured on them."""
+
+    label: str  # ALL, or a label of the file: category, flaw, split
+    value: str
+    pairs: int
+    independent: int  # groups of pairs that depend on each other
+    like_length: int  # pairs whose answers are of like length
+    rules: list[RuleScore]  # the best first
+    figures: dict[str, dict[str, Estimate]]  # by model, by figure
+    reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
+
+    def main_figure(self, model: str) -> Estimate:
+        """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
+        return self.figures[model].get(ACCURACY) or self.figures[model][LIKELIER]
+
+    def reaching(self, rule: str) -> list[str]:
+        """Return the models that a rule is as good as."""
+        return [model for model, rules in self.reached_by.items() if rule in rules]
+
+
+def measure_groups(
+    cases: Sequence[Case],
+    group_ids: Sequence[int],
+    models: Sequence[PairFigures],
+    preferences: Mapping[str, RulePreferences],
+) -> list[Group]:
+    """Measure models and rules on all pairs, and on those of every label.
+
+    Args:
+        cases: N pairs.
+        group_ids: (N,) number of the group that each belongs to.
+        models: What they prefer.
+        preferences: What rules prefer.
+    """
+    parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
+    found = []
+    for label, values in parts.items():
+        for value, where in values.items():
+            chosen = {name: own[where] for name, own in preferences.items()}
+            rules = score_rules(chosen, [cases[i].pair for i in where])
+            figures = {one.model.name: one.estimates(group_ids, where) for one in models}
+            main = {name: own.get(ACCURACY) or own[LIKELIER] for name, own in figures.items()}
+            group = Group(
+                label=label,
+                value=value,
+                pairs=len(where),
+                independent=len({group_ids[i] for i in where}),
+                like_length=int(models[0].like_length[where].sum()),
+                rules=rules,
+                figures=figures,
+                reached_by={
+                    name: [x.rule for x in rules if not own.lies_above(x.accuracy)]
+                    for name, own in main.items()
+                },
+            )
+            found.append(group)
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The weights compute as they do in a fit: in float32 on a CPU, in 16 bits on a GP
 N pairs or texts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import NamedTuple
@@ -33,13 +33,6 @@ class Positions(NamedTuple):
 
     divergence: list[float]  # nats, KL(policy || reference) over the whole vocabulary
     entropy: list[float]  # nats, of the policy
-
-
-class TokenLogps(NamedTuple):
-    """The log-probs of a pair's C chosen and R rejected tokens, float64 nats."""
-
-    chosen: Tensor  # (2, C) under the model, under its reference
-    rejected: Tensor  # (2, R) likewise
 
 
 def compute_dtype_on(device: torch.device) -> torch.dtype:
@@ -94,11 +87,9 @@ class Scorer:
         """
         found = torch.empty(2, len(pairs), 2, dtype=torch.float64)
         for indices, batch in self._batches(pairs, "pairs"):
-            found[0, indices] = self.policy.logps_without_gradient(batch).double().cpu()
-            if not self.is_base:
-                found[1, indices] = self.policy.reference_logps(batch).double().cpu()
-        if self.is_base:
-            found[1] = found[0]
+            ours = self.policy.logps_without_gradient(batch)
+            theirs = ours if self.is_base else self.policy.reference_logps(batch)
+            found[:, indices] = torch.stack([ours, theirs]).double().cpu()
         if not found.isfinite().all():
             raise AdapterError(
                 f"{self.name}: some log-probs are no finite numbers, computed in "
@@ -106,20 +97,20 @@ class Scorer:
             )
         return found[0], found[1]
 
-    def token_logps(self, pairs: Sequence[EncodedPair]) -> list[TokenLogps]:
-        """Score both answers of N pairs token by token; `logps` are the sums."""
-        empty = torch.empty(2, 0, dtype=torch.float64)
-        found = [TokenLogps(empty, empty)] * len(pairs)
-        for indices, batch in self._batches(pairs, "tokens"):
+    def token_logps(self, pairs: Sequence[EncodedPair]) -> list[tuple[Tensor, Tensor]]:
+        """Score both answers of N pairs token by token; `logps` are the sums.
+
+        Returns:
+            Of each pair, float64 nats under the model and its reference: chosen (2, C) and
+            rejected (2, R).
+        """
+
+        def both_logps(batch: PairBatch) -> tuple[Tensor, Tensor]:
             ours = self.policy.token_logps(batch)
             with self.policy.as_reference():
-                theirs = self.policy.token_logps(batch)
-            owners = batch.score_owner.cpu()
-            both = torch.stack([ours, theirs]).double().cpu()  # (2, S)
-            for place, index in enumerate(indices):
-                chosen, rejected = (both[:, owners == 2 * place + side] for side in (0, 1))
-                found[index] = TokenLogps(chosen, rejected)
-        return found
+                return ours, self.policy.token_logps(batch)
+
+        return self._by_token(pairs, "tokens", both_logps)
 
     def text_logps(self, texts: Sequence[list[int]]) -> Tensor:
         """Score plain texts, N times two token ids or more, each token after those before it.
@@ -136,15 +127,23 @@ class Scorer:
         self, prompts: Sequence[list[int]], answers: Sequence[list[int]]
     ) -> list[Positions]:
         """Compare the model with its reference at every position of N answers."""
-        found = [Positions([], [])] * len(prompts)
         pairs = [_single(*both) for both in zip(prompts, answers, strict=True)]
-        for indices, batch in self._batches(pairs, "drift"):
-            owners = batch.score_owner.cpu()
-            both = torch.stack(self.policy.divergence(batch)).cpu()
+        found = self._by_token(pairs, "drift", self.policy.divergence)
+        return [Positions(*values.tolist()) for values, _ in found]
+
+    def _by_token(
+        self,
+        pairs: Sequence[EncodedPair],
+        what: str,
+        measure: Callable[[PairBatch], tuple[Tensor, Tensor]],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Measure two things of every scored token; → of each pair (2, C) and (2, R)."""
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        for indices, batch in self._batches(pairs, what):
+            owners, both = batch.score_owner.cpu(), torch.stack(measure(batch)).double().cpu()
             for place, index in enumerate(indices):
-                divergence, entropy = both[:, owners == 2 * place].tolist()
-                found[index] = Positions(divergence, entropy)
-        return found
+                found[index] = both[:, owners == 2 * place], both[:, owners == 2 * place + 1]
+        return [found[index] for index in range(len(pairs))]
 
     def _batches(
         self, pairs: Sequence[EncodedPair], what: str
@@ -154,9 +153,8 @@ class Scorer:
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
         sizes = [tokens_in_pass(pairs[index], self.layout) for index in order]
         groups = pack_by_tokens(sizes, default_token_budget(device))
-        for group in tqdm(
-            groups, f"{self.name}: {what}", disable=len(groups) < 10 or None, leave=False
-        ):
+        hidden = len(groups) < 10 or None
+        for group in tqdm(groups, f"{self.name}: {what}", disable=hidden, leave=False):
             indices = [order[place] for place in group]
             batch = collate_pairs([pairs[index] for index in indices], layout=self.layout, pad_id=0)
             yield indices, to_device(batch, device)

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from fitbot.audit.terminal import rule_line, unmeasured_lines
 from fitbot.evaluation.answer_rates import PASSES
-from fitbot.evaluation.comparison import Comparison
-from fitbot.evaluation.groups import ALL, Group
-from fitbot.evaluation.overview import overview
-from fitbot.evaluation.preference import FIGURES
-from fitbot.evaluation.report import Evaluation
+from fitbot.evaluation.intervals import Comparison
+from fitbot.evaluation.preference import ALL, FIGURES, Group
+from fitbot.evaluation.report import Evaluation, overview
 from fitbot.report.terminal import WIDTH, shorten, wrap
 
 _LABEL = 28
@@ -29,9 +27,7 @@ def show_evaluation(evaluation: Evaluation) -> str:
         lines += ["", *_comparisons(evaluation.comparisons)]
     lines.append("")
     for name, verdicts in evaluation.verdicts.items():
-        lines.append(name)
-        for verdict in verdicts:
-            lines += wrap(verdict, "  ", "    ")
+        lines += [name, *(line for text in verdicts for line in wrap(text, "  ", "    "))]
     return "\n".join([*lines, ""])
 
 

@@ -48,11 +48,9 @@ def export_merged(
     policy = _load_policy(settings, checkpoint["state_dict"])
     chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
     pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
+    encoded = chat.encode_pairs(pairs, LengthLimits(data["max_prompt_length"], data["max_length"]))
     batches = [
-        to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device)
-        for pair in chat.encode_pairs(
-            pairs, LengthLimits(data["max_prompt_length"], data["max_length"])
-        )
+        to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device) for pair in encoded
     ]
 
     reference, unmerged = _score(policy.reference_logps, batches), _score(policy.logps, batches)
@@ -72,12 +70,9 @@ def export_merged(
 
 def _load_policy(settings: dict[str, Any], state_dict: dict[str, Tensor]) -> Policy:
     """Load the expanded base with the checkpoint's adapter beside it."""
-    base = BaseSettings(
-        base_model=settings["base_model"],
-        load_in_4bit=settings["load_in_4bit"],
-        expand_4bit=settings["load_in_4bit"],
-        max_seq_length=settings["max_seq_length"],
-    )
+    base_model, in_4bit = settings["base_model"], settings["load_in_4bit"]
+    base = BaseSettings(base_model, in_4bit, expand_4bit=in_4bit)
+    base.max_seq_length = settings["max_seq_length"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = load_policy_network(
         base, LoraSettings(**settings["lora"]), device=device, compute_dtype=torch.bfloat16

@@ -47,29 +47,24 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
 
 def _vllm(base_model: str, adapter: Path, rank: int) -> str:
-    options = {
-        "--served-model-name": BASE,
-        "--tokenizer": str(adapter),  # with the chat template of training
-        "--enable-lora": None,
-        "--lora-modules": f"{TUNED}={adapter}",
-        "--max-lora-rank": str(rank),
-        "--default-chat-template-kwargs": json.dumps({"enable_thinking": False}),
-        "--generation-config": "vllm",  # defaults of requests are not the base's
-        "--max-model-len": str(_CONTEXT),
-        "--host": "127.0.0.1",
-        "--port": str(_PORT),
-    }
-    words = [
-        name if value is None else f"{name} {shlex.quote(value)}" for name, value in options.items()
-    ]
-    command = " \\\n  ".join([f"exec vllm serve {shlex.quote(base_model)}", *words])
-    return (
-        "#!/bin/sh\n"
-        "# Then, on this machine or another that reaches it:\n"
-        f"#   fitbot serve --adapter {shlex.quote(str(adapter))} "
-        f"--remote http://127.0.0.1:{_PORT}/v1\n"
-        f"{command}\n"
-    )
+    # The tokenizer has the chat template of training; defaults of requests are not the base's.
+    folder = shlex.quote(str(adapter))
+    return f"""\
+#!/bin/sh
+# Then, on this machine or another that reaches it:
+#   fitbot serve --adapter {folder} --remote http://127.0.0.1:{_PORT}/v1
+exec vllm serve {shlex.quote(base_model)} \\
+  --served-model-name {BASE} \\
+  --tokenizer {folder} \\
+  --enable-lora \\
+  --lora-modules {shlex.quote(f"{TUNED}={adapter}")} \\
+  --max-lora-rank {rank} \\
+  --default-chat-template-kwargs '{{"enable_thinking": false}}' \\
+  --generation-config vllm \\
+  --max-model-len {_CONTEXT} \\
+  --host 127.0.0.1 \\
+  --port {_PORT}
+"""
 
 
 def _ray(base_model: str, adapter: Path, rank: int) -> str:

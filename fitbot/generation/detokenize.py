@@ -31,10 +31,10 @@ class TokenBytes:
         self._bytes = [b""] * (max(vocabulary.values()) + 1)
         try:
             for token, number in vocabulary.items():
-                if token in added:
-                    self._bytes[number] = b"" if number in special else token.encode()
-                else:
+                if token not in added:
                     self._bytes[number] = bytes(byte_of[character] for character in token)
+                elif number not in special:
+                    self._bytes[number] = token.encode()
         except KeyError as error:
             raise ConfigError(
                 f"the tokenizer of {tokenizer.name_or_path!r} is not one of bytes: {token!r} holds "
@@ -105,14 +105,8 @@ class AnswerText:
             return ""
         if self._keeps_reasoning:
             self.reasoning += thought
-        text = self._held + text
-        places = [place for stop in self._stop if (place := text.find(stop)) >= 0]
-        if places:
-            self.stopped, self._held = True, ""
-            return text[: min(places)]
-        held = max((_begins(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
+        shown, self.stopped, self._held = _before(self._held + text, self._stop)
+        return shown
 
 
 class Thoughts:
@@ -129,17 +123,13 @@ class Thoughts:
 
     def feed(self, text: str) -> tuple[str, str]:
         """Add a piece of text; returns its parts outside and inside of thoughts."""
-        text, parts = self._held + text, {False: "", True: ""}
-        while True:
+        parts, found, self._held = {False: "", True: ""}, True, self._held + text
+        while found:
             mark = DONE_THINKING if self.inside else THINKING
-            before, found, after = text.partition(mark)
-            if not found:
-                break
+            before, found, self._held = _before(self._held, [mark])
             parts[self.inside] += self._begun(before)
-            self.inside, self._fresh, text = not self.inside, True, after
-        held = _begins(text, mark)
-        self._held = text[len(text) - held :]
-        parts[self.inside] += self._begun(text[: len(text) - held])
+            if found:
+                self.inside, self._fresh = not self.inside, True
         return parts[False], parts[True]
 
     def finish(self) -> tuple[str, str]:
@@ -153,15 +143,19 @@ class Thoughts:
         return text
 
 
-def _begins(text: str, mark: str) -> int:
-    """Count the characters at the end of a text that are the beginning of a mark.
+def _before(text: str, marks: Sequence[str]) -> tuple[str, bool, str]:
+    """Split a text at the first mark: what is before it, whether there is one, what is after it.
 
-    >>> _begins("so far. <thi", THINKING)
-    4
+    Without a mark, "after" is the end of the text that may become one.
+
+    >>> _before("so far. <thi", [THINKING])
+    ('so far. ', False, '<thi')
     """
-    if mark[0] not in text[1 - len(mark) :]:  # nearly always
-        return 0
-    for length in range(min(len(mark) - 1, len(text)), 0, -1):
-        if text.endswith(mark[:length]):
-            return length
-    return 0
+    places = [(place, mark) for mark in marks if (place := text.find(mark)) >= 0]
+    if places:
+        place, mark = min(places)
+        return text[:place], True, text[place + len(mark) :]
+    begun = [mark for mark in marks if mark[0] in text[1 - len(mark) :]]  # nearly always none
+    lengths = (size for mark in begun for size in range(1, len(mark)) if text.endswith(mark[:size]))
+    end = len(text) - max(lengths, default=0)
+    return text[:end], False, text[end:]

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import AutoConfig
 
-from fitbot.base_model.adapter_files import check_files, rank_of, read_adapter
+from fitbot.base_model.adapter_files import AdapterWeights, check_files, rank_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE
 from fitbot.base_model.loading import load_base
@@ -66,7 +65,9 @@ def open_engine(
         raise ConfigError("--merged: needs an adapter, and takes no others besides it")
     provenance = provenance_of(adapter)
     weights = None if adapter is None else read_adapter(adapter)
-    model, chat = _load_base(provenance), _load_chat(provenance)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model, chat = load_trained(provenance, device, dtype), chat_of(provenance)
     precision = precision or precision_for(model, model.device)
     if merged and weights is not None:
         merge_checked(model, weights, chat, precision, folder=adapter)
@@ -113,7 +114,7 @@ def open_llama_engine(
     files, base_model = provenance["gguf"], provenance["base_model"]
     check_files(adapter, files["sha256"])
     weights = read_adapter(adapter) if ADAPTER_FILE in files["sha256"] else None
-    chat = _load_chat(provenance)
+    chat = chat_of(provenance)
     decoder = LlamaDecoder(
         adapter / BASE_FILE,
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
@@ -128,16 +129,14 @@ def open_llama_engine(
     )
 
 
-def _load_base(provenance: dict[str, Any]) -> Any:
-    """Load the base that an adapter was trained on, onto the GPU if there is one."""
+def load_trained(provenance: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+    """Load the base that an adapter was trained on, an NF4 base expanded."""
     in_4bit = provenance["settings"]["load_in_4bit"]
     base = BaseSettings(provenance["base_model"], load_in_4bit=in_4bit, expand_4bit=in_4bit)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     return load_base(base, device=device, compute_dtype=dtype)
 
 
-def _load_chat(provenance: dict[str, Any]) -> Chat:
+def chat_of(provenance: dict[str, Any]) -> Chat:
     """Load the tokenizer and how conversations were rendered in training."""
     tokenizer = load_tokenizer(provenance["base_model"])
     return Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
@@ -147,7 +146,7 @@ def _start(
     decoder: Decoder,
     chat: Chat,
     adapter: Path | None,
-    weights: dict[str, tuple[Tensor, Tensor]] | None,
+    weights: AdapterWeights | None,
     rank: int,
     **options: Any,
 ) -> LocalEngine:
@@ -189,9 +188,7 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
     _add(engine, name, read_adapter(folder), folder)
 
 
-def _add(
-    engine: LocalEngine, name: str, weights: dict[str, tuple[Tensor, Tensor]], folder: Path
-) -> None:
+def _add(engine: LocalEngine, name: str, weights: AdapterWeights, folder: Path) -> None:
     try:
         engine.add(name, weights)
     except EngineError:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fitbot.base_model.adapter_files import rank_of
+from fitbot.base_model.adapter_files import AdapterWeights, rank_of
 from fitbot.base_model.architecture import family_of, parts_of
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
@@ -45,19 +45,12 @@ TEXTS = (
 
 
 class Merge(NamedTuple):
-    """How close a merged model is to the unmerged one.
+    """How close a merged model is to the unmerged one."""
 
-    Args:
-        tokens: Positions compared.
-        same_token: Share of them at which both have the same likeliest token.
-        divergence: Mean KL divergence of the merged from the unmerged model, nats.
-        effect: Mean KL divergence of the base from the unmerged model, nats.
-    """
-
-    tokens: int
-    same_token: float
-    divergence: float
-    effect: float
+    tokens: int  # positions compared
+    same_token: float  # share of them at which both have the same likeliest token
+    divergence: float  # mean KL divergence of the merged from the unmerged model, nats
+    effect: float  # mean KL divergence of the base from the unmerged model, nats
 
     @property
     def kept(self) -> float:
@@ -70,7 +63,7 @@ class Merge(NamedTuple):
 
 def merge_checked(
     model: Any,
-    weights: dict[str, tuple[Tensor, Tensor]],
+    weights: AdapterWeights,
     chat: Chat,
     precision: Precision,
     *,
@@ -80,7 +73,7 @@ def merge_checked(
 
     Args:
         model: transformers' causal LM; its weights change, and become float32 where merged.
-        weights: See `Decoder.adapt`.
+        weights: The adapter's.
         chat: Renders the texts that both are compared on.
         precision: The decoder's, to which merged weights will be rounded.
         folder: The adapter's, for messages.
@@ -89,8 +82,7 @@ def merge_checked(
         AdapterError: The adapter does not fit the model.
         ConfigError: Too much of what the adapter changes is lost.
     """
-    texts = [encode(chat, question, answer) for question, answer in TEXTS]
-    longest = max(len(prompt) + len(answer) for prompt, answer in texts)
+    texts, longest = encode_texts(chat)
     ranks = slice(0, rank_of(weights))
     decoder = TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks.stop)
     try:
@@ -117,15 +109,13 @@ def merge_checked(
 
 
 @torch.no_grad()
-def merge(model: Any, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+def merge(model: Any, weights: AdapterWeights) -> None:
     """Add B A to each weight, in float32; it stays so, and its user rounds it only once."""
     family = family_of(model.config)
     for number, layer in enumerate(parts_of(model).layers):
         for name, linear in family.linears(layer).items():
-            if f"{number}.{name}" in weights:
-                a, b = (
-                    part.to(linear.weight.device).float() for part in weights[f"{number}.{name}"]
-                )
+            if (found := weights.get(f"{number}.{name}")) is not None:
+                a, b = (part.to(linear.weight.device).float() for part in found)
                 linear.weight.data = torch.addmm(linear.weight.data.float(), b, a)
 
 
@@ -149,7 +139,10 @@ def score(decoder: TorchDecoder, texts: Sequence[Text], ranks: slice | None) -> 
     return torch.stack(logits).double().log_softmax(-1)
 
 
-def encode(chat: Chat, question: str, answer: str) -> Text:
-    """Render a question and encode its answer."""
-    prompt, _ = chat.encode_prompt([Message("user", question)], sys.maxsize)
-    return prompt, chat.encode_text(answer)
+def encode_texts(chat: Chat) -> tuple[list[Text], int]:
+    """Render `TEXTS`' questions and encode their answers; returns how long the longest is, too."""
+    texts = [
+        (chat.encode_prompt([Message("user", question)], sys.maxsize)[0], chat.encode_text(answer))
+        for question, answer in TEXTS
+    ]
+    return texts, max(len(prompt) + len(answer) for prompt, answer in texts)

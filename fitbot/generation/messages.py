@@ -123,20 +123,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Stats:
-    """How busy an engine is.
+    """How busy an engine is."""
 
-    Args:
-        active: Requests being answered.
-        waiting: Requests accepted but not begun.
-        slots: Requests it can answer at once.
-        kv_tokens_used: Tokens held in the cache for active requests.
-        kv_tokens: Tokens it can hold.
-        tokens_out: New tokens since it started.
-    """
-
-    active: int
-    waiting: int
-    slots: int
-    kv_tokens_used: int
-    kv_tokens: int
-    tokens_out: int
+    active: int  # requests being answered
+    waiting: int  # requests accepted but not begun
+    slots: int  # requests it can answer at once
+    kv_tokens_used: int  # tokens held in the cache for active requests
+    kv_tokens: int  # tokens it can hold
+    tokens_out: int  # new tokens since it started
+    preempted: int = 0  # times that a request had to wait again, as the cache was full

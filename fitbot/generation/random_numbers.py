@@ -1,18 +1,12 @@
 """Random numbers that depend on a seed and a count only: splitmix64."""
 
 # splitmix64 (doi 10.1145/2660193.2660195); the first is its own step, the others are odd as well.
-STEP, SEED_STEP, ATTEMPT_STEP = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xDA942042E4DD58B5
+# As a GPU takes them: the signed 64-bit numbers of the same bits.
+STEP, SEED_STEP, ATTEMPT_STEP = (
+    step - 2**64 for step in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xDA942042E4DD58B5)
+)
 MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 MASK = 2**64 - 1
-
-
-def signed(number: int) -> int:
-    """Return the signed 64-bit number that has the same bits as an unsigned one.
-
-    >>> signed(2**64 - 1), signed(1)
-    (-1, 1)
-    """
-    return number - 2**64 if number >= 2**63 else number
 
 
 def uniform(seed: int, drawn: int, attempt: int = 0) -> float:

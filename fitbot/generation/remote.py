@@ -207,14 +207,13 @@ class RemoteEngine:
             response.close()
         said, thought = thoughts.finish()
         thought = last.reasoning + thought if sampling.reasoning else ""
-        last = replace(last, text=last.text + said, reasoning=thought)
         # The server reports the usage at the end only: of an answer cut short it is counted here.
         usage = last.usage or Usage(0, drawn, 0)
         usage = replace(usage, budget=usage.budget or sampling.max_new_tokens)
         with self._lock:
             self._active.discard(stream)
             self._tokens_out += usage.completion
-        stream.put(replace(last, usage=usage))
+        stream.put(replace(last, text=last.text + said, reasoning=thought, usage=usage))
 
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ B requests, V vocabulary.
 """
 
 from collections.abc import Sequence
+from ctypes import c_int64
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitbot.generation.messages import Sampling
-from fitbot.generation.random_numbers import MASK, SEED_STEP, STEP, signed, uniform
+from fitbot.generation.random_numbers import SEED_STEP, STEP, uniform
 
 
 @dataclass
@@ -149,5 +150,4 @@ def numbers_of(draw: Draw) -> list[float]:
 
 def state_of(draw: Draw) -> int:
     """Return the state of splitmix64 that a draw begins with, as a signed 64-bit number."""
-    state = (draw.seed * SEED_STEP + (draw.drawn + 1) * STEP) & MASK
-    return signed(state)
+    return c_int64(draw.seed * SEED_STEP + (draw.drawn + 1) * STEP).value

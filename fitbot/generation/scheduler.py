@@ -25,21 +25,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
-from fitbot.base_model.adapter_files import rank_of
-from fitbot.errors import (
-    BusyError,
-    ConfigError,
-    DataError,
-    EngineError,
-    RequestError,
-    RoomError,
-)
-from fitbot.generation.decoders.decoder import Decoder, Part, PendingTokens
+from fitbot.base_model.adapter_files import AdapterWeights, rank_of
+from fitbot.errors import BusyError, ConfigError, DataError, EngineError, RequestError, RoomError
+from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
 from fitbot.generation.detokenize import AnswerText, TokenBytes
 from fitbot.generation.engine import Stream, choose_model
 from fitbot.generation.messages import (
@@ -89,16 +81,8 @@ class RequestState:
         """Return what it has cost so far."""
         return Usage(len(self.prompt), len(self.answer), self.budget)
 
-    def interrupted(self) -> FinishReason | None:
-        """Return "cancelled" or "deadline" if it must end before its answer is complete."""
-        if self.stream.cancelled:
-            return "cancelled"
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            return "deadline"
-        return None
 
-
-InFlight = tuple[list[RequestState], PendingTokens]  # requests, and the tokens being drawn for them
+InFlight = tuple[list[RequestState], Drawing]  # requests, and the tokens being drawn for them
 
 
 class LocalEngine:
@@ -181,27 +165,20 @@ class LocalEngine:
                     f"{self.decoder.context}; shorten it"
                 )
             seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+            text = AnswerText(self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning)
             request = RequestState(
-                prompt=ids,
-                draw=Draw(sampling, seed),
-                budget=budget,
-                ranks=self.adapters[name],
-                deadline=deadline,
-                stream=Stream(),
-                text=AnswerText(
-                    self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning
-                ),
+                ids, Draw(sampling, seed), budget, self.adapters[name], deadline, Stream(), text
             )
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
 
-    def add(self, name: str, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def add(self, name: str, weights: AdapterWeights) -> None:
         """Answer with one adapter more, from the next step on; active requests wait one step.
 
         Args:
             name: What requests call it.
-            weights: See `Decoder.adapt`.
+            weights: The adapter's.
 
         Raises:
             RequestError: The name is taken, or is none.
@@ -244,7 +221,6 @@ class LocalEngine:
         Raises:
             RequestError: There is none of that name, or it is the base or the default.
         """
-
         with self._changed:
             choose_model(self.models, name)
             if name in (BASE, self.models[0]):
@@ -261,6 +237,7 @@ class LocalEngine:
             kv_tokens_used=sum(request.length for request in active),
             kv_tokens=self.decoder.tokens,
             tokens_out=self._tokens_out,
+            preempted=self._preempted,
         )
 
     def health(self) -> str | None:
@@ -345,9 +322,12 @@ class LocalEngine:
 
     def _drop(self) -> None:
         """End the requests that are cancelled or past their deadline."""
+        now = time.monotonic()
         for request in self._requests():
-            if reason := request.interrupted():
-                self._end(request, reason)
+            if request.stream.cancelled:
+                self._end(request, Chunk(finish_reason="cancelled"))
+            elif request.deadline is not None and now > request.deadline:
+                self._end(request, Chunk(finish_reason="deadline"))
 
     def _step(self) -> None:
         """Run one pass for all requests, send out what was drawn."""
@@ -393,7 +373,7 @@ class LocalEngine:
             try:
                 known = self.decoder.admit(slot, request.ids, request.ranks, request.draw)
             except torch.OutOfMemoryError as error:  # the others have their memory already
-                self._end(request, "error", error=f"out of memory: {error}")
+                self._end(request, Chunk(finish_reason="error", error=f"out of memory: {error}"))
                 continue
             if known is None:
                 return
@@ -424,7 +404,7 @@ class LocalEngine:
     def _emit(self, in_flight: list[InFlight]) -> None:
         """Wait for tokens and add them to their answers."""
         for requests, pending in in_flight:
-            for request, drawn in zip(requests, pending.drawn(), strict=True):
+            for request, drawn in zip(requests, pending(), strict=True):
                 if not request.ended:
                     self._commit(request, drawn)
 
@@ -434,15 +414,15 @@ class LocalEngine:
         self._tokens_out += 1
         logprobs = self._logprobs(drawn)
         if drawn.token in self._ends:
-            self._end(request, "stop", logprobs=logprobs)
+            self._end(request, Chunk("", logprobs, "stop"))
             return
         text = request.text.add(drawn.token)
         if request.text.in_thought:
             logprobs = ()  # they would give the thought away
         if request.text.stopped:
-            self._end(request, "stop", text, logprobs)
+            self._end(request, Chunk(text, logprobs, "stop"))
         elif len(request.answer) >= request.budget:
-            self._end(request, "length", text, logprobs)
+            self._end(request, Chunk(text, logprobs, "length"))
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
             request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
@@ -453,24 +433,17 @@ class LocalEngine:
         top = tuple((self._bytes.text(token), logprob) for token, logprob in drawn.top)
         return (TokenLogprob(self._bytes.text(drawn.token), drawn.logprob, top),)
 
-    def _end(
-        self,
-        request: RequestState,
-        reason: FinishReason,
-        text: str = "",
-        logprobs: tuple[TokenLogprob, ...] = (),
-        error: str | None = None,
-    ) -> None:
-        """Free a request's slot and send its last chunk."""
+    def _end(self, request: RequestState, last: Chunk) -> None:
+        """Free a request's slot and send its last chunk, with its usage and what was held back."""
         request.ended = True
         with self._changed:
             if request.slot >= 0:
                 self._free_slot(request)
             else:
                 self._waiting.remove(request)
-        text += request.text.finish()
+        text, usage = last.text + request.text.finish(), request.usage()
         reasoning = request.text.take_reasoning()
-        request.stream.put(Chunk(text, logprobs, reason, request.usage(), error, reasoning))
+        request.stream.put(replace(last, text=text, usage=usage, reasoning=reasoning))
 
     def _free_slot(self, request: RequestState) -> None:
         self._active.remove(request)

@@ -131,9 +131,8 @@ def _findings(
 
     With it, whether the text only speaks about it: signs of a heart attack.
     """
-    harmless = covered(found.get("harmless", ()), len(tokens))
-    denied = _denied(tokens, found)
-    spoken_of = _spoken_of(tokens, found)
+    harmless = covered(found.get("harmless", ()))
+    denied, spoken_of = _denied(tokens, found), _spoken_of(tokens, found)
     for rule in rules:
         if not all(concept in found for concept in rule.all):
             continue
@@ -144,7 +143,7 @@ def _findings(
             if spot.end > since and _counts(spot, rule, found)
         ]
         if spots:
-            yield rule, all(spoken_of[spot.end - 1] for spot in spots)
+            yield rule, all(spot.end - 1 in spoken_of for spot in spots)
 
 
 def _counts(spot: Span, rule: Rule, found: Found) -> bool:
@@ -156,46 +155,45 @@ def _counts(spot: Span, rule: Rule, found: Found) -> bool:
 
 
 def _meant(
-    spans: Sequence[Span], tokens: Sequence[str], harmless: Sequence[bool], denied: Sequence[bool]
+    spans: Sequence[Span], tokens: Sequence[str], harmless: Set[int], denied: Set[int]
 ) -> list[Span]:
     """Leave out what is part of an idiom, or denied without a "not" of its own: can not breathe."""
     return [
         span
         for span in spans
-        if not any(harmless[span.start : span.end])
-        and (not denied[span.start] or "not" in tokens[span.start : span.end])
+        if harmless.isdisjoint(range(*span))
+        and (span.start not in denied or "not" in tokens[span.start : span.end])
     ]
 
 
-def _denied(tokens: Sequence[str], found: Found) -> list[bool]:
-    """Mark the tokens that a "no" or "without" before them denies."""
-    denied = [False] * len(tokens)
+def _denied(tokens: Sequence[str], found: Found) -> set[int]:
+    """Collect the tokens that a "no" or "without" before them denies."""
+    denied: set[int] = set()
     turns = {span.start for span in found.get("new clause", ())}
-    excused = covered(found.get("no denial", ()), len(tokens))
+    excused = covered(found.get("no denial", ()))
     for concept, reach in (("denies a list", _NEGATION_REACH), ("denies one", 2)):
         for span in found.get(concept, ()):
             # "No idea why" denies nothing, and neither does "no, my chest hurts".
-            if excused[span.start] or tokens[span.end : span.end + 1] == [","]:
+            if span.start in excused or tokens[span.end : span.end + 1] == [","]:
                 continue
             end = _clause_end(tokens, span.end, reach, turns)
             if not within(found.get("takes denial back", ()), span.end, end + 3):
-                denied[span.end : end] = [True] * (end - span.end)
+                denied.update(range(span.end, end))
     return denied
 
 
-def _spoken_of(tokens: Sequence[str], found: Found) -> list[bool]:
-    """Mark the tokens after "signs of" and before "two years ago"."""
-    marked = [False] * len(tokens)
+def _spoken_of(tokens: Sequence[str], found: Found) -> set[int]:
+    """Collect the tokens after "signs of" and before "two years ago"."""
+    marked: set[int] = set()
     turns = {span.start for span in found.get("new clause", ())}
     for span in found.get("speaks of", ()):
         end = _clause_end(tokens, span.end, _MENTION_REACH, turns)
-        if within(found.get("happens now", ()), span.start - 3, end + _MENTION_REACH):
-            continue
-        marked[span.end : end] = [True] * (end - span.end)
+        if not within(found.get("happens now", ()), span.start - 3, end + _MENTION_REACH):
+            marked.update(range(span.end, end))
     for span in found.get("past", ()):
         start = max(0, span.start - _PAST_REACH)
         if not within(found.get("present", ()), start, span.end + _PAST_REACH):
-            marked[start : span.start] = [True] * (span.start - start)
+            marked.update(range(start, span.start))
     return marked
 
 
@@ -220,22 +218,19 @@ class AnswerFilter:
 
     def __init__(self, verdict: HealthVerdict) -> None:
         """Begin an answer."""
-        self.intervened: str | None = None  # why the answer was cut, such as "drug dose"
+        # Why the answer was cut, such as "drug dose".
+        self.intervened: str | None = None if verdict.model_answers else verdict.kind
         self._rules = load_rules()
         self._held = ""  # not yet checked
         self._context: list[str] = []  # the last tokens that were let through
         self._has_shown = False
         self._message = verdict.message
-        if not verdict.model_answers:
-            self.intervened = verdict.kind
 
     def feed(self, text: str) -> str:
         """Take the next piece of the answer, of any length; return what may be shown by now."""
-        if self.intervened:
-            return self._with_message("")
         self._held += text
         released = ""
-        while (end := self._segment_end()) and not self.intervened:
+        while not self.intervened and (end := self._segment_end()):
             segment, self._held = self._held[:end], self._held[end:]
             released += self._pass(segment)
         return self._with_message(released)
@@ -262,30 +257,24 @@ class AnswerFilter:
         return self._held.rfind(" ", 1, _SEGMENT) if " " in self._held[1:_SEGMENT] else _SEGMENT
 
     def _pass(self, segment: str) -> str:
-        if reason := self._objection(segment):
-            self.intervened = reason
+        rules = self._rules
+        tokens = self._context + rules.vocabulary.tokens(segment)
+        found = rules.vocabulary.find(tokens)
+        findings = _findings(tokens, found, rules.answers, len(self._context))
+        self.intervened = next((rule.sign for rule, mentioned in findings if not mentioned), None)
+        if self.intervened:
             self._held = ""
-            message = self._rules.messages.get(reason, self._rules.messages["answer"])
+            message = rules.messages.get(self.intervened, rules.messages["answer"])
             return ("\n\n" if self._has_shown else "") + message
+        self._context = tokens[-_CONTEXT:]
         self._has_shown = self._has_shown or bool(segment.strip())
         return segment
-
-    def _objection(self, segment: str) -> str | None:
-        vocabulary, rules = self._rules.vocabulary, self._rules.answers
-        tokens = self._context + vocabulary.tokens(segment)
-        found = vocabulary.find(tokens)
-        for rule, mentioned in _findings(tokens, found, rules, len(self._context)):
-            if not mentioned:
-                return rule.sign
-        self._context = tokens[-_CONTEXT:]
-        return None
 
 
 @cache
 def load_rules() -> Rules:
     """Read rules.json; every later call returns the same object."""
-    text = files(__package__).joinpath("rules.json").read_text(encoding="utf-8")
-    data = json.loads(text)
+    data = json.loads(files(__package__).joinpath("rules.json").read_text(encoding="utf-8"))
     return Rules(
         Vocabulary(data["concepts"], data["not_typing_errors"]),
         [Rule(**entry) for entry in data["questions"]],

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain, groupby
 from typing import NamedTuple
 
 # Letters of other scripts that look like Latin ones; NFKC leaves them as they are.
@@ -31,7 +33,6 @@ _SPELT_WITHOUT_APOSTROPHE = {f"{verb}nt": f"{verb}n't" for verb in _NEGATED} | {
 }
 _CONTRACTED = {"m": "am", "re": "are", "ve": "have", "ll": "will"}
 _MIN_MENDED = 4  # letters; shorter words have too many neighbours
-_MIN_GLUED = 8  # letters of two words written as one
 _MAX_WORD = 24  # letters; a longer token is no word and is not mended
 _SPELT_OUT = 4  # single letters in a row that are read as words: c h e s t
 
@@ -139,18 +140,14 @@ class Vocabulary:
     def tokens(self, text: str) -> list[str]:
         """Return a text's stems, mended where a typing error hides a word of the rules."""
         tokens: list[str] = []
-        letters: list[str] = []
-        mended: dict[str, list[str]] = {}  # of this text: an attacker repeats, a person hardly
-        for token in split(normalise(text)):
-            if len(token) == 1 and token.isalpha():
-                letters.append(token)
-                continue
-            tokens += self._spelt_out(letters)
-            letters = []
-            if token not in mended:
-                mended[token] = self._mend(token)
-            tokens += mended[token]
-        return tokens + self._spelt_out(letters)
+        mend = cache(self._mend)  # for this text: an attacker repeats, a person hardly
+        words = split(normalise(text))
+        for are_letters, group in groupby(words, lambda word: len(word) == 1 and word.isalpha()):
+            if are_letters:
+                tokens += self._spelt_out(list(group))
+            else:
+                tokens += chain.from_iterable(map(mend, group))
+        return tokens
 
     def _spelt_out(self, letters: list[str]) -> list[str]:
         if not _SPELT_OUT <= len(letters) <= 4 * _MAX_WORD:
@@ -180,9 +177,9 @@ class Vocabulary:
         return self._unglued(token) or [self._neighbour(word) or self._neighbour(token) or word]
 
     def _unglued(self, token: str) -> list[str]:
-        for cut in range(4, len(token) - 3 if len(token) >= _MIN_GLUED else 0):
+        for cut in range(4, len(token) - 3):
             parts = [stem(token[:cut]), stem(token[cut:])]
-            if all(part in self._stems for part in parts):
+            if self._stems.issuperset(parts):
                 return parts
         return []
 
@@ -207,7 +204,7 @@ class Vocabulary:
             first = tokens[start + 1 : start + 2] if token[0].isdigit() else [token]
             for concept, words in self._with_number.get("".join(first), ()):
                 end = start + len(words)
-                if _fits(words, tokens[start:end]):
+                if end <= len(tokens) and all(map(_fits, words, tokens[start:end])):
                     spans.setdefault(concept, []).append(Span(start, end))
         return spans
 
@@ -250,12 +247,9 @@ def together(found: Sequence[Sequence[Span]], window: int) -> Iterator[Span]:
             yield Span(start, end)
 
 
-def covered(spans: Iterable[Span], length: int) -> list[bool]:
-    """Mark which of `length` tokens lie in one of the spans."""
-    marks = [False] * length
-    for start, end in spans:
-        marks[start:end] = [True] * (end - start)
-    return marks
+def covered(spans: Iterable[Span]) -> set[int]:
+    """Collect the tokens that lie in one of the spans."""
+    return {token for span in spans for token in range(*span)}
 
 
 def _stemmed(phrase: str) -> tuple[str, ...]:
@@ -265,15 +259,10 @@ def _stemmed(phrase: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _fits(words: Sequence[str], tokens: Sequence[str]) -> bool:
-    return len(words) == len(tokens) and all(
-        word == token or (word[0] == "#" and _in_range(word, token))
-        for word, token in zip(words, tokens, strict=True)
-    )
-
-
-def _in_range(limits: str, token: str) -> bool:
-    low, high = limits[1:].split("-")
+def _fits(word: str, token: str) -> bool:
+    if word[0] != "#":
+        return word == token
+    low, high = word[1:].split("-")
     return bool(_NUMBER.fullmatch(token)) and float(low) <= float(token) <= float(high)
 
 

@@ -23,7 +23,7 @@ from fitbot.pairs.chat import EncodedPair
 Layout = Literal["shared", "rows"]
 LAYOUTS: tuple[Layout, ...] = ("shared", "rows")
 
-PROMPT, CHOSEN, REJECTED = 0, 1, 2
+PROMPT, CHOSEN, REJECTED = range(3)  # the parts of a pair, in this order
 
 
 class Extent(NamedTuple):
@@ -40,9 +40,7 @@ class PairBatch(NamedTuple):
     position_ids: Tensor  # as input_ids; restarts where the rejected completion does
     pair_index: Tensor | None  # (T,) which pair a token belongs to, B for padding; None in rows
     part: Tensor | None  # (T,) 0 prompt, 1 chosen, 2 rejected; None in rows
-    score_from: (
-        Tensor  # (S,) index into the flattened input_ids whose hidden state predicts a token
-    )
+    score_from: Tensor  # (S,) index into the flat input_ids whose hidden state predicts a token
     score_ids: Tensor  # (S,) the token predicted
     score_owner: Tensor  # (S,) 2 * pair + (0 chosen, 1 rejected); 2B is padding, to be thrown away
     reference_logps: Tensor | None  # (B, 2) nats, float32: chosen, rejected; None when not cached
@@ -61,14 +59,13 @@ def tokens_in_pass(pair: EncodedPair, layout: Layout) -> int:
     return 2 * (len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)))
 
 
-def padded_size(count: int, *, minimum: int = 64) -> int:
+def padded_size(count: int) -> int:
     """Round up to one of eight sizes an octave, so that few shapes occur and at most 1/8 is waste.
 
     >>> [padded_size(n) for n in (1, 64, 65, 1000, 1100)]
     [64, 64, 72, 1024, 1152]
     """
-    if count <= minimum:
-        return minimum
+    count = max(64, count)
     step = max(8, 1 << (count - 1).bit_length() - 4)
     return -(-count // step) * step
 
@@ -147,20 +144,11 @@ def _collate_shared(
     reference_logps: Tensor | None,
     room: Extent,
 ) -> PairBatch:
-    ids: list[int] = []
-    positions: list[int] = []
-    pair_index: list[int] = []
-    part: list[int] = []
-    score_from: list[int] = []
-    score_ids: list[int] = []
-    owner: list[int] = []
+    columns: list[list[int]] = [[] for _ in range(7)]
+    ids, positions, pair_index, part, score_from, score_ids, owner = columns
     for b, pair in enumerate(pairs):
         prompt_end = len(ids) + len(pair.prompt)  # where the chosen completion begins
-        for kind, tokens in (
-            (PROMPT, pair.prompt),
-            (CHOSEN, pair.chosen),
-            (REJECTED, pair.rejected),
-        ):
+        for kind, tokens in enumerate((pair.prompt, pair.chosen, pair.rejected)):
             start = len(ids)
             first_position = 0 if kind == PROMPT else len(pair.prompt)
             ids += tokens
@@ -194,9 +182,8 @@ def _collate_rows(
     rows += [(pair.prompt, pair.rejected) for pair in pairs]
     length = padded_size(max(len(prompt) + len(completion) for prompt, completion in rows))
     input_ids = torch.full((2 * num_pairs, length), pad_id)
-    score_from: list[int] = []
-    score_ids: list[int] = []
-    owner: list[int] = []
+    columns: list[list[int]] = [[], [], []]
+    score_from, score_ids, owner = columns
     for row, (prompt, completion) in enumerate(rows):
         input_ids[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
         first = row * length + len(prompt) - 1

@@ -7,7 +7,8 @@ completion is its text and the end-of-turn token, nothing after it.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -76,7 +77,6 @@ class CutReport(NamedTuple):
     completion_tokens_cut: int
 
     def __str__(self) -> str:
-        """Say it in one line."""
         if not self.prompts_cut and not self.completions_cut:
             return f"nothing cut in {self.num_pairs:,} pairs"
         return (
@@ -108,7 +108,7 @@ class Chat:
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
         controls = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-        self._controls = re.compile("|".join(map(re.escape, controls))) if controls else None
+        self._controls = re.compile("|".join(map(re.escape, controls)) or "(?!)")
         self._parts_of_roles: dict[tuple[str, ...], list[list[int]]] = {}
         self.end_of_turn_id = self._find_end_of_turn()
 
@@ -147,9 +147,7 @@ class Chat:
             texts += [pair.chosen, pair.rejected]
         encoded = iter(self._encode_texts(texts))
         return [
-            self._fit(
-                pair, conversation, [next(encoded) for _ in range(len(conversation) + 2)], limits
-            )
+            self._fit(pair, conversation, list(islice(encoded, len(conversation) + 2)), limits)
             for conversation, pair in zip(conversations, pairs, strict=True)
         ]
 
@@ -224,26 +222,17 @@ class Chat:
 
     def _encode_texts(self, texts: list[str]) -> list[list[int]]:
         # Many conversations begin with one system prompt: a text that comes again is encoded once.
-        different = list(dict.fromkeys(texts))
-        ids = dict(zip(different, self._encode_different(different), strict=True))
+        ids: dict[str, list[int]] = {text: [] for text in texts}
+        pieces = [(text, piece) for text in ids for piece in self._broken(text)]
+        encoded = self._encode_pieces([piece for _, piece in pieces]) if pieces else []
+        for (text, _), piece_ids in zip(pieces, encoded, strict=True):
+            ids[text] += piece_ids
         return [list(ids[text]) for text in texts]
 
-    def _encode_different(self, texts: list[str]) -> list[list[int]]:
-        # A control string is broken after its first character, so that the tokenizer cannot see it.
-        pieces, owners = [], []
-        for owner, text in enumerate(texts):
-            start = 0
-            for match in self._controls.finditer(text) if self._controls else ():
-                pieces.append(text[start : match.start() + 1])
-                owners.append(owner)
-                start = match.start() + 1
-            pieces.append(text[start:])
-            owners.append(owner)
-        ids: list[list[int]] = [[] for _ in texts]
-        if texts:
-            for owner, piece in zip(owners, self._encode_pieces(pieces), strict=True):
-                ids[owner] += piece
-        return ids
+    def _broken(self, text: str) -> Iterator[str]:
+        """Break control strings after their first character, so that the tokenizer sees none."""
+        starts = [match.start() + 1 for match in self._controls.finditer(text)]
+        return (text[start:end] for start, end in pairwise([0, *starts, len(text)]))
 
     def _encode_pieces(self, pieces: list[str]) -> list[list[int]]:
         # The library underneath, where there is one: twice as fast as all that lies above it.
@@ -260,8 +249,7 @@ class Chat:
     def _template_parts(self, roles: tuple[str, ...]) -> list[list[int]]:
         """Token ids of what the template writes before, between and after these turns' texts."""
         if roles not in self._parts_of_roles:
-            turns = [{"role": r, "content": _SLOT.format(i)} for i, r in enumerate(roles)]
-            text = self._render(turns, add_generation_prompt=True)
+            text = self._render(roles, add_generation_prompt=True)
             found = [int(number) for number in _SLOT_PATTERN.findall(text)]
             if found != list(range(len(roles))):
                 raise ConfigError(
@@ -275,11 +263,8 @@ class Chat:
         return self._parts_of_roles[roles]
 
     def _find_end_of_turn(self) -> int:
-        turns = [
-            {"role": "user", "content": _SLOT.format(0)},
-            {"role": "assistant", "content": _SLOT.format(1)},
-        ]
-        after = self._encode_template(_SLOT_PATTERN.split(self._render(turns))[-1])
+        text = self._render(("user", "assistant"), add_generation_prompt=False)
+        after = self._encode_template(_SLOT_PATTERN.split(text)[-1])
         # The template decides, not eos_token: some tokenizers name another token there than the one
         # that ends a turn.
         controls = {*self.tokenizer.get_added_vocab().values(), *self.tokenizer.all_special_ids}
@@ -290,9 +275,10 @@ class Chat:
             "a control token, so a model trained on it could not learn to stop"
         )
 
-    def _render(self, turns: list[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
+    def _render(self, roles: tuple[str, ...], *, add_generation_prompt: bool) -> str:
+        """Render turns of these roles, whose texts are slots."""
         rendered: Any = self.tokenizer.apply_chat_template(
-            turns,
+            [{"role": role, "content": _SLOT.format(i)} for i, role in enumerate(roles)],
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             enable_thinking=False,
@@ -303,9 +289,8 @@ class Chat:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def report_cuts(pairs: Iterable[EncodedPair]) -> CutReport:
+def report_cuts(pairs: Sequence[EncodedPair]) -> CutReport:
     """Count what the limits took away."""
-    pairs = list(pairs)
     completions = [cut for pair in pairs for cut in (pair.chosen_cut, pair.rejected_cut)]
     return CutReport(
         num_pairs=len(pairs),

@@ -6,7 +6,7 @@ budget. How the pairs of a step are split into forward passes changes no result.
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,11 +89,8 @@ class PreferenceDataModule(LightningDataModule):
         """Take the settings; files are read in `setup`."""
         super().__init__()
         self.save_hyperparameters()
-        self.train_path, self.val_path, self.test_path = train_path, val_path, test_path
+        self.paths = {"train": train_path, "val": val_path, "test": test_path}
         self.base_model = base_model
-        self.record_limits = {"train": train_limit, "val": val_limit, "test": test_limit}
-        self.skip_bad_records = skip_bad_records
-        self.pair_cache = Path(pair_cache)
         self.system_prompt = system_prompt
         self.limits = LengthLimits(max_prompt_length, max_length)
         self.pairs_per_step = batch_size * accumulate_batches
@@ -102,22 +99,19 @@ class PreferenceDataModule(LightningDataModule):
         self.seed = seed
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
-        self._chat: Chat | None = None
-        _check_positive("max_prompt_length", max_prompt_length)
-        _check_positive("batch_size", batch_size)
-        _check_positive("accumulate_batches", accumulate_batches)
+        for name in ("max_prompt_length", "batch_size", "accumulate_batches"):
+            if self.hparams[name] < 1:
+                raise ConfigError(f"data.{name} must be at least 1, got {self.hparams[name]}")
         if max_length <= max_prompt_length:
             raise ConfigError(
                 f"data.max_length {max_length} must exceed data.max_prompt_length "
                 f"{max_prompt_length}: it counts the prompt and its completion"
             )
 
-    @property
+    @cached_property
     def chat(self) -> Chat:
         """Renders conversations with the base model's tokenizer."""
-        if self._chat is None:
-            self._chat = Chat(load_tokenizer(self.base_model), system_prompt=self.system_prompt)
-        return self._chat
+        return Chat(load_tokenizer(self.base_model), system_prompt=self.system_prompt)
 
     @property
     def pad_id(self) -> int:
@@ -146,7 +140,7 @@ class PreferenceDataModule(LightningDataModule):
             DataError: A file or record cannot be used.
         """
         needed: dict[str, list[Split]] = {
-            "fit": ["train", "val"] if self.val_path else ["train"],
+            "fit": ["train", "val"] if self.paths["val"] else ["train"],
             "validate": ["val"],
             "test": ["test"],
             "predict": ["test"],
@@ -168,9 +162,7 @@ class PreferenceDataModule(LightningDataModule):
         """All pairs in the file's order, each once."""
         return self._in_order("test")
 
-    def predict_dataloader(self) -> DataLoader[list[PairBatch]]:
-        """All pairs of the test file in its order, each once."""
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def collate(
         self, split: Split, indices: Sequence[int], room: Extent | None = None
@@ -190,10 +182,8 @@ class PreferenceDataModule(LightningDataModule):
                 [pairs[j] for j in group],
                 layout=self.layout,
                 pad_id=self.pad_id,
-                records=[indices[j] for j in group],
-                reference_logps=None
-                if reference is None
-                else reference[[indices[j] for j in group]],
+                records=(records := [indices[j] for j in group]),
+                reference_logps=None if reference is None else reference[records],
                 room=room,
             )
             for group in pack_by_tokens(sizes, self.token_budget)
@@ -218,7 +208,7 @@ class PreferenceDataModule(LightningDataModule):
     def provenance(self) -> dict[str, Any]:
         """Say which pairs were read and how they were rendered; plain values."""
         files: dict[str, Any] = {
-            split: {"path": self._path_of(split), "pairs": len(pairs), "sha256": pairs.sha256}
+            split: {"path": self.paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
         return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
@@ -257,20 +247,17 @@ class PreferenceDataModule(LightningDataModule):
         """Return a split's texts, from all over it if they are many; none without such a file."""
         return some_of(self.pairs[split].texts, LOOKED_AT) if split in self.pairs else []
 
-    def _path_of(self, split: Split) -> str | None:
-        return {"train": self.train_path, "val": self.val_path, "test": self.test_path}[split]
-
     def _read(self, split: Split) -> PairStore:
-        path = self._path_of(split)
+        path = self.paths[split]
         if path is None:
             raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
         pairs = open_pairs(
             path,
             self.chat,
             self.limits,
-            cache=self.pair_cache,
-            limit=self.record_limits[split],
-            skip_bad_records=self.skip_bad_records,
+            cache=Path(self.hparams["pair_cache"]),
+            limit=self.hparams[f"{split}_limit"],
+            skip_bad_records=self.hparams["skip_bad_records"],
         )
         for message in pairs.skipped:
             logger.warning("skipped: %s", message)
@@ -323,8 +310,3 @@ class PreferenceDataModule(LightningDataModule):
         if self.trainer.num_training_batches not in (0, float("inf")):
             per_epoch = min(per_epoch, int(self.trainer.num_training_batches))
         return divmod(self.trainer.global_step, per_epoch)
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"data.{name} must be at least 1, got {value}")

@@ -11,11 +11,13 @@ import json
 import logging
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -65,24 +67,13 @@ class Lazy(Sequence[Item]):
     """A list whose items are read when they are asked for."""
 
     def __init__(self, read: Callable[[int], Item], count: int):
-        """Take what reads an item by its index, and their number."""
         self._read, self._count = read, count
 
     def __len__(self) -> int:
-        """Count the items."""
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        """Read one item, or several."""
-        if isinstance(index, slice):
-            return [self._read(i) for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(index)
-        return self._read(index % self._count)
+    def __getitem__(self, index: int) -> Item:  # type: ignore[override]  # no slices
+        return self._read(range(self._count)[index])
 
 
 def some_of(items: Sequence[Item], count: int) -> list[Item]:
@@ -93,7 +84,7 @@ def some_of(items: Sequence[Item], count: int) -> list[Item]:
     if len(items) <= count:
         return list(items)
     starts = [place * len(items) // _PLACES for place in range(_PLACES)]
-    return [item for start in starts for item in items[start : start + count // _PLACES]]
+    return [items[i] for start in starts for i in range(start, start + count // _PLACES)]
 
 
 class PairStore(Lazy[EncodedPair]):
@@ -102,10 +93,10 @@ class PairStore(Lazy[EncodedPair]):
     def __init__(self, facts: Sequence[ShardFacts], shards: "list[Shard | Path]"):
         """Take shards, or the files that hold them."""
         self._shards = shards
-        self._mapped: dict[int, Shard] = {}  # those of them that are open
+        self._opened = lru_cache(MAPPED)(Shard.open)
         self._ends = np.cumsum([one.pairs for one in facts])
-        super().__init__(self._pair, int(self._ends[-1]))
-        self.texts = Lazy(self._text, len(self))
+        super().__init__(lambda i: Shard.pair(*self._find(i)), int(self._ends[-1]))
+        self.texts = Lazy(lambda i: Shard.text(*self._find(i)), len(self))
         self.skipped = [message for one in facts for message in one.skipped]
         self.cut = CutReport(*map(sum, zip(*(one.cut for one in facts), strict=True)))
         hashes = "".join(one.sha256 for one in facts)
@@ -121,16 +112,7 @@ class PairStore(Lazy[EncodedPair]):
 
     def extent(self, index: int) -> Extent:
         """Count the tokens of one pair, without reading it."""
-        shard, row = self._find(index)
-        return shard.extent(row)
-
-    def _pair(self, index: int) -> EncodedPair:
-        shard, row = self._find(index)
-        return shard.pair(row)
-
-    def _text(self, index: int) -> PreferencePair:
-        shard, row = self._find(index)
-        return shard.text(row)
+        return Shard.extent(*self._find(index))
 
     def _find(self, index: int) -> "tuple[Shard, int]":
         number = int(np.searchsorted(self._ends, index, side="right"))
@@ -138,13 +120,7 @@ class PairStore(Lazy[EncodedPair]):
 
     def _shard(self, number: int) -> "Shard":
         shard = self._shards[number]
-        if not isinstance(shard, Path):
-            return shard
-        if number not in self._mapped:
-            if len(self._mapped) >= MAPPED:
-                self._mapped.clear()
-            self._mapped[number] = Shard.open(shard)
-        return self._mapped[number]
+        return self._opened(shard) if isinstance(shard, Path) else shard
 
 
 class Shard:
@@ -159,12 +135,10 @@ class Shard:
 
     @classmethod
     def open(cls, file: Path) -> "Shard":
-        """Map a file into memory."""
         with pa.memory_map(str(file)) as source:
             return cls(pa.ipc.open_file(source).get_batch(0))
 
     def pair(self, row: int) -> EncodedPair:
-        """Read one pair."""
         ids = (self._ids[name][self._ends[name][row] : self._ends[name][row + 1]] for name in _IDS)
         prompt, chosen, rejected = (part.tolist() for part in ids)
         return EncodedPair(prompt, chosen, rejected, *(int(column[row]) for column in self._rest))
@@ -224,8 +198,7 @@ def open_pairs(
         return _open(folder)
     shards = _in_shards(number_records(source, limit))
     first: list[NumberedRecord] = next(shards, [])
-    second = next(shards, None)
-    if second is None:
+    if next(shards, None) is None:
         batch, facts = encode_shard(job, first)
         if facts.pairs == 0:
             raise no_pairs(source, facts.skipped)
@@ -243,13 +216,6 @@ def open_pairs(
             shards.close()
             _build(job, folder, limit)
     return _open(folder)
-
-
-def store_of(pairs: Sequence[EncodedPair]) -> PairStore:
-    """Hold pairs that are encoded already; their texts are not known."""
-    nothing = [PreferencePair((), "", "", pair.record) for pair in pairs]
-    batch = _to_arrow(pairs, nothing)
-    return PairStore([_facts(batch, pairs, LoadedPairs(nothing, []), len(pairs))], [Shard(batch)])
 
 
 def key_of(pair: EncodedPair) -> bytes:
@@ -277,30 +243,23 @@ def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBat
         DataError: One cannot be used.
     """
     loaded = parse_records(job.source, records, skip_bad_records=job.skip_bad_records)
-    pairs = job.chat.encode_pairs(loaded.pairs, job.limits)
-    batch = _to_arrow(pairs, loaded.pairs)
-    return batch, _facts(batch, pairs, loaded, len(records))
+    return as_shard(job.chat.encode_pairs(loaded.pairs, job.limits), loaded, len(records))
 
 
-def _facts(
-    batch: pa.RecordBatch, pairs: Sequence[EncodedPair], loaded: LoadedPairs, records: int
-) -> ShardFacts:
-    ids = hashlib.sha256(b"".join(batch.column("key").to_pylist()))
-    return ShardFacts(records, len(pairs), ids.hexdigest(), report_cuts(pairs), loaded.skipped)
-
-
-def _to_arrow(pairs: Sequence[EncodedPair], texts: Sequence[PreferencePair]) -> pa.RecordBatch:
-    written = [json.dumps([text.prompt, text.chosen, text.rejected]) for text in texts]
+def as_shard(
+    pairs: Sequence[EncodedPair], loaded: LoadedPairs, records: int
+) -> tuple[pa.RecordBatch, ShardFacts]:
+    """Lay out pairs that are encoded, with the texts they were made of; `records` were read."""
+    keys = [key_of(pair) for pair in pairs]
+    texts = [json.dumps([text.prompt, text.chosen, text.rejected]) for text in loaded.pairs]
     columns = {name: pa.array([getattr(p, name) for p in pairs], _ID_LIST) for name in _IDS}
     columns |= {name: pa.array([getattr(p, name) for p in pairs], pa.int32()) for name in _CUTS}
-    return pa.RecordBatch.from_pydict(
-        columns
-        | {
-            "record": pa.array([pair.record for pair in pairs], pa.int64()),
-            "key": pa.array([key_of(pair) for pair in pairs], pa.binary(KEY_BYTES)),
-            "text": pa.array(written, pa.large_string()),
-        }
-    )
+    columns["record"] = pa.array([pair.record for pair in pairs], pa.int64())
+    columns["key"] = pa.array(keys, pa.binary(KEY_BYTES))
+    columns["text"] = pa.array(texts, pa.large_string())
+    ids = hashlib.sha256(b"".join(keys)).hexdigest()
+    facts = ShardFacts(records, len(pairs), ids, report_cuts(pairs), loaded.skipped)
+    return pa.RecordBatch.from_pydict(columns), facts
 
 
 def _name(job: _Job, limit: int | None) -> str:
@@ -321,9 +280,7 @@ def _name(job: _Job, limit: int | None) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 
-def _in_shards(
-    records: Iterator[NumberedRecord],
-) -> Generator[list[NumberedRecord], None, None]:
+def _in_shards(records: Iterator[NumberedRecord]) -> Generator[list[NumberedRecord], None, None]:
     while shard := list(islice(records, SHARD)):
         yield shard
 
@@ -332,36 +289,37 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
     """Encode all shards that are not there yet, one process a core."""
     logger.info("encoding pairs into %s; safe to interrupt, and to delete later", folder)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[int, ShardFacts] = {}
-    waiting: dict[int, Future[ShardFacts]] = {}
+    facts: list[ShardFacts] = []
+    waiting: deque[Future[ShardFacts]] = deque()
     bar = tqdm(desc="encoding pairs", unit=" pairs", unit_scale=True, disable=None)
 
-    def collect(number: int) -> None:
-        facts[number] = waiting.pop(number).result()
-        bar.update(facts[number].pairs)
+    def collect() -> None:
+        facts.append(waiting.popleft().result())
+        bar.update(facts[-1].pairs)
 
     # Spawned, not forked: this process may hold a GPU and threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (job, folder)) as pool, bar:
         try:
             for number, records in enumerate(_in_shards(number_records(job.source, limit))):
-                done = _read_facts(folder, number)
+                file = _shard_file(folder, number).with_suffix(".json")
+                done = _facts_from(json.loads(file.read_text("utf-8"))) if file.exists() else None
                 if done is not None and done.records == len(records):
-                    facts[number] = done
-                    bar.update(done.pairs)
+                    waiting.append(Future())
+                    waiting[-1].set_result(done)
                 else:
-                    waiting[number] = pool.submit(_write_shard, number, records)
+                    waiting.append(pool.submit(_write_shard, number, records))
                 # No more than the workers need lies in memory.
                 if len(waiting) > 2 * (workers or 1):
-                    collect(min(waiting))
-            for number in sorted(waiting):
-                collect(number)
+                    collect()
+            while waiting:
+                collect()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    if not any(one.pairs for one in facts.values()):
-        raise no_pairs(job.source, [m for one in facts.values() for m in one.skipped])
-    _write(folder / _DONE, json.dumps([facts[number] for number in sorted(facts)]))
+    if not any(one.pairs for one in facts):
+        raise no_pairs(job.source, [message for one in facts for message in one.skipped])
+    _write(folder / _DONE, json.dumps(facts))
 
 
 _worker: tuple[_Job, Path]  # of a process that encodes
@@ -377,11 +335,12 @@ def _start_worker(job: _Job, folder: Path) -> None:
 def _write_shard(number: int, records: list[NumberedRecord]) -> ShardFacts:
     job, folder = _worker
     batch, facts = encode_shard(job, records)
-    partial = _shard_file(folder, number).with_suffix(".partial")
+    file = _shard_file(folder, number)
+    partial = file.with_suffix(".partial")
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    partial.replace(_shard_file(folder, number))
-    _write(_facts_file(folder, number), json.dumps(facts))
+    partial.replace(file)
+    _write(file.with_suffix(".json"), json.dumps(facts))
     return facts
 
 
@@ -389,11 +348,6 @@ def _write(file: Path, text: str) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(file)
-
-
-def _read_facts(folder: Path, number: int) -> ShardFacts | None:
-    file = _facts_file(folder, number)
-    return _facts_from(json.loads(file.read_text("utf-8"))) if file.exists() else None
 
 
 def _facts_from(values: list[Any]) -> ShardFacts:
@@ -411,8 +365,5 @@ def _open(folder: Path) -> PairStore:
 
 
 def _shard_file(folder: Path, number: int) -> Path:
+    """Name a shard's file; its facts are beside it, as JSON."""
     return folder / f"{number:06}.arrow"
-
-
-def _facts_file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06}.json"

@@ -1,11 +1,9 @@
 """What computes a run's log-probs: the network's own modules (eager), or the compiled engine."""
 
 import logging
-from importlib.util import find_spec
 from typing import Literal
 
-import torch
-
+from fitbot.base_model.gpu import why_no_kernels
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import Layout
 from fitbot.policy.agreement import made_up_batch, relative_difference, same_within
@@ -58,12 +56,8 @@ def use_engine(policy: Policy, setting: EngineSetting, *, layout: Layout, num_st
 
 def why_not_compiled(policy: Policy, layout: Layout) -> str | None:
     """Return the reason why the engine cannot run this policy here; None if it can."""
-    if policy.device.type != "cuda":
-        return f"it needs a CUDA GPU, this is a {policy.device.type}"
-    if torch.cuda.get_device_capability(policy.device) < (8, 0):
-        return "it is written for GPUs with bfloat16"
-    if find_spec("triton") is None:
-        return "Triton is not installed"
+    if reason := why_no_kernels(policy.device):
+        return reason
     if layout != "shared":
         return "it takes data.layout shared"
     return unsupported(policy.network.get_base_model())

@@ -6,9 +6,9 @@ fourth (LitServe's manager) carries messages between them:
     main      server.py           starts the others, replaces a dead worker, ends them all
     api       middleware.py       ids, keys, sizes; headers, metrics and log of every request
               routes.py           page, health, models, metrics, documentation
-              answer_routes.py    questions: checked, sent to the worker, answered
-              dispatcher.py       jobs under way
-              answers.py          their chunks, through the health layer
+              answer_routes.py    questions: checked, sent to the worker, answered through the
+                                  health layer
+              jobs.py             what is under way in the worker
     worker    worker.py           holds the engine, does the jobs
               engines.py          opens it
               adapters.py         adds adapters to it and takes them out

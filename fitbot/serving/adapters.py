@@ -90,10 +90,9 @@ class AdapterRegistry:
 
     def _find(self, name: str) -> Path:
         root = self._directory.resolve()
-        folder = root / name
-        if not (folder / PROVENANCE_FILE).is_file() and (folder / "adapter").is_dir():
-            folder /= "adapter"  # a run's
-        if not (folder / PROVENANCE_FILE).is_file():
+        folders = (root / name, root / name / "adapter")  # an adapter's, or a run's
+        folder = next((one for one in folders if (one / PROVENANCE_FILE).is_file()), None)
+        if folder is None:
             raise HttpError(404, "adapter_not_found", "no adapter lies there", param="lora_path")
         for path in (folder, *folder.iterdir()):
             if not path.resolve().is_relative_to(root):

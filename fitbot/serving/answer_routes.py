@@ -1,8 +1,12 @@
-"""The routes that ask the engine: for answers, or to answer with one adapter more or less."""
+"""The routes that ask the engine: for answers, or to answer with one adapter more or less.
+
+An answer on its way to the client is filtered by the health layer, counted and timed.
+"""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +15,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from fitbot.generation.messages import Chunk, Sampling
-from fitbot.health.layer import DISCLAIMER, check_messages
+from fitbot.generation.messages import Chunk, Sampling, TokenLogprob, Usage
+from fitbot.health.layer import DISCLAIMER, AnswerFilter, HealthVerdict, check_messages
 from fitbot.pairs.formats import Message
-from fitbot.serving.answers import PING_SECONDS, ChunkFilter, fixed_answer, measured_answer
-from fitbot.serving.dispatcher import Dispatcher
 from fitbot.serving.http_errors import HttpError, JsonResponse
-from fitbot.serving.jobs import AdapterChange, GenerationTask
+from fitbot.serving.jobs import AdapterChange, Dispatcher, GenerationTask, PendingJob
 from fitbot.serving.limits import Admission, RateLimiter
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.openai_format import Completion
@@ -27,19 +29,20 @@ from fitbot.serving.request_schemas import (
     LoadRequest,
     PredictRequest,
     UnloadRequest,
-    check_chat,
-    check_predict,
     parse_body,
 )
 from fitbot.serving.routes import model_entry
 from fitbot.serving.settings import ServerSettings
 from fitbot.serving.shared_state import SharedState
 
+PING_SECONDS = 15.0  # a stream that is silent for longer shows that it is alive
 VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something to say
 
 
 class AnswerRoutes(LitSpec):  # type: ignore[misc]
     """What a client may ask, and in which shape it gets its answer."""
+
+    stream = True  # LitServe is told that answers come in pieces
 
     def __init__(
         self,
@@ -77,15 +80,10 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         """Leave out all but what LitServe's worker looks at."""
         return {"api_path": self.api_path, "_endpoints": [], "_server": None}
 
-    @property
-    def stream(self) -> bool:
-        """Tell LitServe that answers come in pieces."""
-        return True
-
     async def predict(self, request: HttpRequest) -> Response:
         """Answer one question."""
         asked = await self._read(request, PredictRequest)
-        check_predict(asked, self._limits)
+        asked.check(self._limits)
         sampling = self._sampling
         if asked.max_new_tokens is not None:
             sampling = replace(sampling, max_new_tokens=asked.max_new_tokens)
@@ -97,7 +95,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
     async def chat(self, request: HttpRequest) -> Response:
         """Go on with a conversation, as OpenAI's chat completions do."""
         asked = await self._read(request, ChatRequest)
-        check_chat(asked, self._limits)
+        asked.check(self._limits)
         completion = Completion(
             request.state.request_id,
             self._model(asked.model),
@@ -186,3 +184,85 @@ class EventStream(StreamingResponse):
         """Send everything, and close the source whatever happens."""
         async with aclosing(self.body_iterator):  # type: ignore[type-var]
             await self.stream_response(send)
+
+
+async def fixed_answer(text: str) -> AsyncIterator[Chunk | None]:
+    """Yield a text of the health layer's that is the whole answer; no engine is asked."""
+    yield Chunk(text, finish_reason="stop", usage=Usage(0, 0, 0))
+
+
+class ChunkFilter:
+    """The health layer's filters of an answer's chunks: one for its text, one for thoughts."""
+
+    def __init__(self, verdict: HealthVerdict):
+        """Begin an answer to a question with this verdict."""
+        self.text = AnswerFilter(verdict)
+        # What a verdict puts in front of an answer does not belong in front of a thought.
+        self.reasoning = AnswerFilter(HealthVerdict("ok"))
+        self._is_thinking = False
+        self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
+
+    def feed(self, chunk: Chunk) -> Chunk:
+        """Take the next chunk; return what may be shown by now."""
+        self._held += chunk.logprobs
+        shown = self.text.feed(chunk.text)
+        if chunk.finish_reason:
+            shown += self.text.finish()
+        if self.text.intervened:
+            return Chunk(shown, finish_reason="content_filter", usage=chunk.usage)
+        released = tuple(self._held) if chunk.finish_reason else ()
+        return replace(chunk, text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
+
+    @property
+    def interventions(self) -> list[str]:
+        """What was cut: the "answer", its "reasoning"."""
+        filters = {"answer": self.text, "reasoning": self.reasoning}
+        return [kind for kind, one in filters.items() if one.intervened]
+
+    def _reasoning_of(self, chunk: Chunk) -> str:
+        """Return what of a thought may be shown; its last sentence before the answer begins."""
+        shown = self.reasoning.feed(chunk.reasoning) if chunk.reasoning else ""
+        self._is_thinking = self._is_thinking or bool(chunk.reasoning)
+        if self._is_thinking and (chunk.text or chunk.finish_reason):
+            self._is_thinking = False
+            shown += self.reasoning.finish()
+        return shown
+
+
+async def measured_answer(
+    job: PendingJob,
+    health: ChunkFilter | None,
+    metrics: Metrics,
+    log_fields: dict[str, Any],
+    cleanup: ExitStack,
+) -> AsyncIterator[Chunk | None]:
+    """Yield an answer's chunks as they may be shown, and None after every 15 seconds of silence.
+
+    Args:
+        job: Whose chunks these are.
+        health: The filter; None to show everything.
+        metrics: Where they are counted and timed.
+        log_fields: Are given the number of tokens.
+        cleanup: Gives the request's place back and ends the job; closed before the last chunk.
+
+    Raises:
+        HttpError: The answer failed, or its deadline has passed.
+    """
+    last, histogram = time.monotonic(), metrics.first_chunk
+    chunk: Chunk | None = None
+    while not (chunk and chunk.finish_reason):
+        chunk = await job.next(PING_SECONDS)
+        if chunk:
+            chunk = health.feed(chunk) if health else chunk
+            now = time.monotonic()
+            histogram.observe(now - last)
+            last, histogram = now, metrics.between_chunks
+            if chunk.usage:
+                metrics.tokens_in += chunk.usage.prompt
+                metrics.tokens_out += chunk.usage.completion
+                log_fields["prompt_tokens"] = chunk.usage.prompt
+                log_fields["completion_tokens"] = chunk.usage.completion
+            if chunk.finish_reason:
+                metrics.interventions.update(health.interventions if health else ())
+                cleanup.close()  # who reads the end may ask at once, and its place is free
+        yield chunk

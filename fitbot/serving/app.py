@@ -19,8 +19,7 @@ A request's way through it:
 from fitbot.health.layer import load_rules
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.answer_routes import AnswerRoutes
-from fitbot.serving.dispatcher import Dispatcher
-from fitbot.serving.keys import KeyRing
+from fitbot.serving.jobs import Dispatcher
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.middleware import Auth, BodyLimit, RequestContext
 from fitbot.serving.routes import PATHS, add_routes
@@ -54,11 +53,6 @@ def make_server(settings: ServerSettings) -> FitbotServer:
 
     # What every request passes before the routes. The last one added is the outermost.
     server.app.add_middleware(BodyLimit, limits=limits)
-    server.app.add_middleware(
-        Auth,
-        keys=settings.keys,
-        admin_keys=admin.keys if admin else KeyRing([]),
-        only_local_names=settings.only_local_names,
-    )
-    server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, routes=PATHS)
+    server.app.add_middleware(Auth, settings=settings)
+    server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, paths=PATHS)
     return server

@@ -16,7 +16,6 @@ class RateLimiter:
     MAX_CLIENTS = 10_000  # the longest quiet is forgotten first; its bucket is the fullest
 
     def __init__(self, per_minute: int):
-        """Start with every bucket full."""
         self.per_minute = per_minute
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, when
 
@@ -46,14 +45,8 @@ class Admission:
     """Counts the requests being answered, in all and for each client."""
 
     def __init__(self, limits: RequestLimits):
-        """Start with none."""
         self._limits = limits
         self._of_client: Counter[str] = Counter()
-
-    @property
-    def active(self) -> int:
-        """Requests being answered."""
-        return self._of_client.total()
 
     @contextmanager
     def admit(self, client: str) -> Iterator[None]:
@@ -64,7 +57,7 @@ class Admission:
         """
         if self._of_client[client] >= self._limits.max_in_flight_per_key:
             raise HttpError(429, "too_many_requests", "too many requests at once", retry_after=1)
-        if self.active >= self._limits.max_in_flight:
+        if self._of_client.total() >= self._limits.max_in_flight:
             raise HttpError(429, "overloaded", "the server is full", retry_after=2)
         self._of_client[client] += 1
         try:

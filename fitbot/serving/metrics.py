@@ -17,7 +17,6 @@ class Histogram:
     """How many of the values seen were at most so large."""
 
     def __init__(self, name: str, text: str):
-        """Start with none."""
         self._name = name
         self._text = text
         self._counts = [0] * (len(_SECONDS) + 1)
@@ -33,14 +32,13 @@ class Histogram:
         bounds = (f'_bucket{{le="{bound}"}}' for bound in (*_SECONDS, "+Inf"))
         values = dict(zip(bounds, accumulate(self._counts), strict=True))
         more = {"_sum": self._total, "_count": sum(self._counts)}
-        return _family(self._name, "histogram", self._text, values | more)
+        return _family(f"{self._name}_seconds", "histogram", self._text, values | more)
 
 
 class Metrics:
     """What a server counts of itself."""
 
     def __init__(self, shared: SharedState):
-        """Start at zero."""
         self._shared = shared
         self.requests: Counter[tuple[str, int]] = Counter()  # by route and status
         self.rejected: Counter[str] = Counter()  # by code, of the refusals that are about room
@@ -48,54 +46,49 @@ class Metrics:
         self.tokens_out = 0
         self.cancelled = 0
         self.interventions: Counter[str] = Counter()  # by the health layer's kind
-        self.seconds = Histogram("fitbot_request_seconds", "Until the last byte was sent.")
-        self.first_chunk = Histogram(
-            "fitbot_first_chunk_seconds", "From admission to the answer's first piece."
-        )
+        self.seconds = Histogram("request", "Until the last byte was sent.")
+        self.first_chunk = Histogram("first_chunk", "From admission to the answer's first piece.")
         self.between_chunks = Histogram(
-            "fitbot_between_chunks_seconds", "From one piece of an answer to the next."
+            "between_chunks", "From one piece of an answer to the next."
         )
 
     def text(self) -> str:
         """Write all of it."""
-        lines = [*self._counters(), *self._gauges()]
-        for histogram in (self.seconds, self.first_chunk, self.between_chunks):
-            lines += histogram.lines()
-        return "\n".join(lines) + "\n"
-
-    def _counters(self) -> Iterator[str]:
+        stats = self._shared.stats
         requests = {f'{{route="{r}",code="{c}"}}': n for (r, c), n in sorted(self.requests.items())}
         rejected = {f'{{reason="{r}"}}': n for r, n in sorted(self.rejected.items())}
         kinds = {f'{{kind="{kind}"}}': n for kind, n in sorted(self.interventions.items())}
-        for name, text, values in (
-            ("requests", "Requests answered.", requests),
-            ("rejected", "Refused for room.", rejected),
-            ("interventions", "By the health layer.", kinds),
-            ("prompt_tokens", "Tokens read.", {"": self.tokens_in}),
-            ("completion_tokens", "Tokens written.", {"": self.tokens_out}),
-            ("cancelled", "Answers nobody waited for.", {"": self.cancelled}),
-            ("worker_restarts", "Workers replaced.", {"": self._shared.restarts}),
-        ):
-            yield from _family(f"fitbot_{name}_total", "counter", text, values)
-
-    def _gauges(self) -> Iterator[str]:
-        stats = self._shared.stats
         ready = int(not self._shared.why_not_ready())
         used = stats.kv_tokens_used / stats.kv_tokens if stats.kv_tokens else 0.0
-        for name, text, value in (
+        families: list[tuple[str, str, Mapping[str, float] | float]] = [
+            ("requests_total", "Requests answered.", requests),
+            ("rejected_total", "Refused for room.", rejected),
+            ("interventions_total", "By the health layer.", kinds),
+            ("prompt_tokens_total", "Tokens read.", self.tokens_in),
+            ("completion_tokens_total", "Tokens written.", self.tokens_out),
+            ("cancelled_total", "Answers nobody waited for.", self.cancelled),
+            ("worker_restarts_total", "Workers replaced.", self._shared.restarts),
             ("ready", "1 when requests can be answered.", ready),
             ("in_flight", "Requests being answered.", self._shared.active),
             ("engine_active", "Requests the engine is answering.", stats.active),
             ("engine_waiting", "Requests the engine has not begun.", stats.waiting),
             ("engine_slots", "Requests the engine can answer at once.", stats.slots),
+            ("preemptions_total", "Requests put back, the cache being full.", stats.preempted),
             ("kv_used_ratio", "Share of the engine's cache in use.", used),
-        ):
-            yield from _family(f"fitbot_{name}", "gauge", text, {"": value})
+        ]
+        lines: list[str] = []
+        for name, text, found in families:
+            kind = "counter" if name.endswith("_total") else "gauge"
+            samples = found if isinstance(found, Mapping) else {"": found}
+            lines += _family(name, kind, text, samples)
+        for histogram in (self.seconds, self.first_chunk, self.between_chunks):
+            lines += histogram.lines()
+        return "\n".join(lines) + "\n"
 
 
 def _family(name: str, kind: str, text: str, samples: Mapping[str, float]) -> Iterator[str]:
     """Write a metric; a sample's key is what follows the name, such as labels in braces."""
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
+    yield f"# HELP fitbot_{name} {text}"
+    yield f"# TYPE fitbot_{name} {kind}"
     for suffix, value in samples.items():
-        yield f"{name}{suffix} {value}"
+        yield f"fitbot_{name}{suffix} {value}"

@@ -23,7 +23,7 @@ from fitbot.serving.http_errors import HttpError
 from fitbot.serving.keys import KeyRing
 from fitbot.serving.logs import describe
 from fitbot.serving.metrics import Metrics
-from fitbot.serving.settings import RequestLimits
+from fitbot.serving.settings import RequestLimits, ServerSettings
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -69,13 +69,12 @@ class RequestContext(_HttpMiddleware):
     """Gives a request its id and a response its headers; counts, times and logs both."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: RequestLimits, metrics: Metrics, routes: frozenset[str]
+        self, app: ASGIApp, *, limits: RequestLimits, metrics: Metrics, paths: frozenset[str]
     ):
-        """Take the app, and the paths by which requests are counted."""
         super().__init__(app)
         self._limits = limits
         self._metrics = metrics
-        self._routes = routes
+        self._paths = paths  # by which requests are counted
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = Headers(scope=scope).get("x-request-id", "")
@@ -108,41 +107,25 @@ class RequestContext(_HttpMiddleware):
         finally:
             self._record(scope, status, time.monotonic() - begun, log_fields)
 
-    def _record(
-        self, scope: Scope, status: int, seconds: float, log_fields: dict[str, Any]
-    ) -> None:
-        route = scope["path"] if scope["path"] in self._routes else "other"
+    def _record(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+        route = scope["path"] if scope["path"] in self._paths else "other"
         self._metrics.requests[route, status] += 1
         if route in _QUIET_PATHS:
             return
         self._metrics.seconds.observe(seconds)
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other"
-        log_fields |= {
-            "method": method,
-            "route": route,
-            "status": status,
-            "seconds": round(seconds, 4),
-        }
-        log.info("request", extra=log_fields)
+        fields.update(method=method, route=route, status=status, seconds=round(seconds, 4))
+        log.info("request", extra=fields)
 
 
 class Auth(_HttpMiddleware):
     """Asks for a key, except on the open paths, and says who the client is."""
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, admin_keys: KeyRing, only_local_names: bool):
-        """Take the keys.
-
-        Args:
-            app: Where requests go on to.
-            keys: If there are none, everybody may ask.
-            admin_keys: They alone open the admin paths; if there are none, nothing does.
-            only_local_names: Refuse hosts other than this machine's own names: a web page that has
-                its own name resolve to 127.0.0.1 cannot ask a server that needs no key.
-        """
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings):
         super().__init__(app)
-        self._keys = keys
-        self._admin_keys = admin_keys
-        self._only_local_names = only_local_names
+        self._keys = settings.keys
+        self._admin_keys = settings.admin.keys if settings.admin else KeyRing([])
+        self._only_local_names = settings.only_local_names
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -161,7 +144,9 @@ class Auth(_HttpMiddleware):
             raise HttpError(403, "no_admin", "the server was started without an admin key")
         if scope["path"] in OPEN_PATHS or not (self._keys or is_admins):
             return scope["client"][0] if scope["client"] else "unknown"
-        presented = _presented_key(headers)
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        presented = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        presented = presented.strip()
         name = (self._admin_keys if is_admins else self._keys).name_of(presented)
         if name is None and is_admins and self._keys.name_of(presented):
             raise HttpError(403, "not_admin", "an admin key is needed; this is an API key")
@@ -173,16 +158,10 @@ class Auth(_HttpMiddleware):
         return name
 
 
-def _presented_key(headers: Headers) -> str:
-    scheme, _, presented = headers.get("authorization", "").partition(" ")
-    return (presented if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
-
-
 class BodyLimit(_HttpMiddleware):
     """Reads a request's body within its limits, and ends the request when the client leaves."""
 
     def __init__(self, app: ASGIApp, *, limits: RequestLimits):
-        """Take the app."""
         super().__init__(app)
         self._limits = limits
 

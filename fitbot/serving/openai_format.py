@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fitbot.generation.messages import Chunk, TokenLogprob, Usage
@@ -11,18 +12,15 @@ from fitbot.serving.http_errors import HttpError
 _in_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one every time
 
 
+@dataclass
 class Completion:
-    """What all parts of one completion have in common."""
+    """What all parts of one completion have in common: ids, and what is due besides the text."""
 
-    def __init__(
-        self, identifier: str, model: str, *, with_logprobs: bool, with_reasoning: bool = False
-    ):
-        """Take the completion's own id, the model's name and what is due besides the text."""
-        self._id = f"chatcmpl-{identifier}"
-        self._created = int(time.time())
-        self._model = model
-        self._with_logprobs = with_logprobs
-        self._with_reasoning = with_reasoning
+    request_id: str
+    model: str
+    with_logprobs: bool
+    with_reasoning: bool
+    created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
         """Return a complete answer."""
@@ -31,7 +29,7 @@ class Completion:
             "content": "".join(chunk.text for chunk in chunks),
             "refusal": None,
         }
-        if self._with_reasoning:  # not OpenAI's: vLLM's
+        if self.with_reasoning:  # not OpenAI's: vLLM's
             message["reasoning"] = "".join(chunk.reasoning for chunk in chunks) or None
         choice = {
             "index": 0,
@@ -82,11 +80,12 @@ class Completion:
         return _data(self._object("chat.completion.chunk", [choice]))
 
     def _object(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        common = {"id": self._id, "created": self._created, "model": self._model}
+        identifier = f"chatcmpl-{self.request_id}"
+        common = {"id": identifier, "created": self.created, "model": self.model}
         return {**common, "object": kind, "choices": choices, **more}
 
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
-        if not self._with_logprobs:
+        if not self.with_logprobs:
             return None
         content = [
             {

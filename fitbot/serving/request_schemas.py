@@ -36,6 +36,15 @@ class PredictRequest(Body):
     user_query: _Text
     max_new_tokens: int | None = Field(None, ge=1)
 
+    def check(self, limits: RequestLimits) -> None:
+        """Refuse a question, or an answer, that is too long.
+
+        Raises:
+            HttpError: 422.
+        """
+        _at_most(len(self.user_query), limits.max_request_length, "characters", "user_query")
+        _at_most(self.max_new_tokens, limits.max_new_tokens, "tokens", "max_new_tokens")
+
 
 class LoadRequest(Body):
     """An adapter to answer with; vLLM's fields, but that `lora_path` is a folder's name.
@@ -137,38 +146,25 @@ class ChatRequest(Body):
             **self.model_dump(include=_DRAWN, exclude_none=True),
         )
 
+    def check(self, limits: RequestLimits) -> None:
+        """Refuse a conversation that is larger than the limits, or asks for more.
 
-def check_predict(request: PredictRequest, limits: RequestLimits) -> None:
-    """Refuse a question, or an answer, that is too long.
-
-    Raises:
-        HttpError: 422.
-    """
-    _at_most(len(request.user_query), limits.max_request_length, "characters", "user_query")
-    _at_most(request.max_new_tokens, limits.max_new_tokens, "tokens", "max_new_tokens")
-
-
-def check_chat(request: ChatRequest, limits: RequestLimits) -> None:
-    """Refuse a conversation that is larger than the limits, or asks for more.
-
-    Raises:
-        HttpError: 422.
-    """
-    _at_most(len(request.messages), limits.max_messages, "messages", "messages")
-    lengths = [len(message.text) for message in request.messages]
-    _at_most(max(lengths), limits.max_message_length, "characters a message", "messages")
-    _at_most(sum(lengths), limits.max_conversation_length, "characters in all", "messages")
-    _at_most(request.max_tokens, limits.max_new_tokens, "tokens", "max_tokens")
-    _at_most(
-        request.max_completion_tokens, limits.max_new_tokens, "tokens", "max_completion_tokens"
-    )
-    _at_most(len(request.stops), limits.max_stops, "strings", "stop")
-    longest = max(map(len, request.stops), default=0)
-    _at_most(longest, limits.max_stop_length, "characters a string", "stop")
+        Raises:
+            HttpError: 422.
+        """
+        _at_most(len(self.messages), limits.max_messages, "messages", "messages")
+        lengths = [len(message.text) for message in self.messages]
+        _at_most(max(lengths), limits.max_message_length, "characters a message", "messages")
+        _at_most(sum(lengths), limits.max_conversation_length, "characters in all", "messages")
+        for field in ("max_tokens", "max_completion_tokens"):
+            _at_most(getattr(self, field), limits.max_new_tokens, "tokens", field)
+        _at_most(len(self.stops), limits.max_stops, "strings", "stop")
+        longest = max(map(len, self.stops), default=0)
+        _at_most(longest, limits.max_stop_length, "characters a string", "stop")
 
 
 def describe_limits(schemas: dict[str, Any], limits: RequestLimits) -> None:
-    """Write into the bodies' JSON schemas what `check_predict` and `check_chat` refuse."""
+    """Write into the bodies' JSON schemas what their `check` refuses."""
     predict = schemas["PredictRequest"]["properties"]
     predict["user_query"]["maxLength"] = limits.max_request_length
     chat = schemas["ChatRequest"]["properties"]

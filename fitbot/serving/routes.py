@@ -35,17 +35,6 @@ _PAGE_FILES = {
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_BODIES: dict[str, type[BaseModel]] = {
-    "/predict/": PredictRequest,
-    "/predict": PredictRequest,
-    "/v1/chat/completions": ChatRequest,
-    "/v1/load_lora_adapter": LoadRequest,
-    "/v1/unload_lora_adapter": UnloadRequest,
-}
-PATHS = frozenset(
-    {*_PAGE_FILES, *_BODIES, "/livez", "/readyz", "/v1/models", "/metrics", "/docs"}
-    | {"/openapi.json"}
-)
 _ANSWER_STATUSES = {
     400: "The body is not JSON, or the engine cannot answer it.",
     401: "An API key is needed, or the one that was sent is wrong.",
@@ -109,11 +98,16 @@ class UnloadAnswer(BaseModel):
     deleted: bool
 
 
-_ANSWERS: dict[type[BaseModel], type[BaseModel]] = {  # all but a chat's, which may be a stream
-    PredictRequest: PredictAnswer,
-    LoadRequest: LoadAnswer,
-    UnloadRequest: UnloadAnswer,
+# path → its body, and its answer but for a chat's, which may be a stream
+_SCHEMAS: dict[str, tuple[type[BaseModel], type[BaseModel] | None]] = {
+    "/predict/": (PredictRequest, PredictAnswer),
+    "/predict": (PredictRequest, PredictAnswer),
+    "/v1/chat/completions": (ChatRequest, None),
+    "/v1/load_lora_adapter": (LoadRequest, LoadAnswer),
+    "/v1/unload_lora_adapter": (UnloadRequest, UnloadAnswer),
 }
+_OTHERS = {"/livez", "/readyz", "/v1/models", "/metrics", "/docs", "/openapi.json"}
+PATHS = frozenset({*_PAGE_FILES, *_SCHEMAS, *_OTHERS})
 
 
 def add_routes(
@@ -156,10 +150,10 @@ def add_routes(
 
 
 def _add_answer_route(app: FastAPI, path: str, endpoint: Callable[..., Any]) -> None:
-    kind = _BODIES[path]
-    body = {"$ref": f"#/components/schemas/{kind.__name__}"}
-    answer: dict[str, Any] = {"model": _ANSWERS.get(kind)}
-    if kind is ChatRequest:
+    kind, model = _SCHEMAS[path]
+    body = {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+    answer: dict[str, Any] = {"model": model}
+    if model is None:
         shape = {"schema": {"type": "object"}}
         answer = {"content": {"application/json": shape, "text/event-stream": {}}}
     statuses = _CHANGE_STATUSES if path in ADMIN_PATHS else _ANSWER_STATUSES
@@ -169,9 +163,7 @@ def _add_answer_route(app: FastAPI, path: str, endpoint: Callable[..., Any]) -> 
         methods=["POST"],
         response_class=Response,
         responses={200: {"description": "The answer.", **answer}, **_errors(statuses, *statuses)},
-        openapi_extra={
-            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}}
-        },
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": body}}},
     )
 
 
@@ -215,9 +207,8 @@ def model_entry(name: str) -> dict[str, Any]:
 def _add_documentation(app: FastAPI, limits: RequestLimits) -> None:
     def openapi() -> dict[str, Any]:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        bodies = [(body, "validation") for body in set(_BODIES.values())]
         _, definitions = models_json_schema(
-            bodies,  # type: ignore[arg-type]
+            [(body, "validation") for body, _ in set(_SCHEMAS.values())],
             ref_template="#/components/schemas/{model}",
         )
         components = schema.setdefault("components", {})

@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from multiprocessing.connection import wait
@@ -21,11 +21,11 @@ from fastapi import FastAPI
 from litserve.utils import WorkerSetupStatus
 
 from fitbot.errors import ConfigError, EngineError
-from fitbot.serving.dispatcher import Dispatcher
+from fitbot.serving.jobs import Dispatcher
 from fitbot.serving.logs import set_up_logging
 from fitbot.serving.middleware import TimedProtocol
 from fitbot.serving.settings import RequestLimits
-from fitbot.serving.shared_state import CLOSING, DRAINING, SharedState, die_with_parent
+from fitbot.serving.shared_state import CLOSING, DRAINING, SIGNALS, SharedState, die_with_parent
 from fitbot.serving.transport import BundlingTransport
 from fitbot.serving.worker import POLL_SECONDS, EngineAPI
 
@@ -33,7 +33,6 @@ _TICK_SECONDS = 0.1
 _HUNG_SECONDS = 60.0  # a worker that has not moved for so long is killed
 _DEATHS = 5  # in so many minutes, and the server gives up
 _DEATHS_SECONDS = 120.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             EngineError: The engine did not start.
         """
         set_up_logging()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, self._count_signal)
         try:
             self.run(
@@ -135,8 +134,9 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     def _init_manager(self, num_api_servers: int) -> SyncManager:
         set_up_logging()  # run has just set up LitServe's own
         manager = SyncManager(ctx=multiprocessing.get_context("fork"))
-        manager.start(_prepare_manager)
+        manager.start(die_with_parent, (SIGNALS,))
         self._manager = manager
+        self._manager_process: Any = manager._process  # type: ignore[attr-defined]
         self.transport_config.manager = manager
         self.transport_config.num_consumers = num_api_servers
         self.workers_setup_status = manager.dict()
@@ -162,35 +162,29 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             if self._signals or not worker.is_alive():
                 worker.kill()
                 self._manager.shutdown()
-                raise EngineError(
-                    "ended before the engine had started"
-                    if self._signals
-                    else "the engine did not start; the log says why"
-                )
+                if self._signals:
+                    raise EngineError("ended before the engine had started")
+                raise EngineError("the engine did not start; the log says why")
             wait([worker.sentinel], timeout=_TICK_SECONDS)
         log.info("ready", extra={"models": list(self._shared.models)})
 
     def _supervise(self) -> None:
         """Keep a worker alive until a signal comes, then let running answers finish."""
-        manager = self._manager._process  # type: ignore[attr-defined]
-        while not self._signals:
+        manager = self._manager_process
+        while not (self._signals or self._failed):
             worker, api = self.inference_workers[0], self._api_processes[0]
             wait([worker.sentinel, api.sentinel, manager.sentinel], timeout=_TICK_SECONDS)
             if not (api.is_alive() and manager.is_alive()):
                 log.error("the API process or the manager died")
                 self._failed = True
                 break
-            if (
-                worker.is_alive()
-                and self._shared.worker
-                and self._shared.seconds_since_beat() > _HUNG_SECONDS
-            ):
+            is_late = self._shared.worker and self._shared.seconds_since_beat() > _HUNG_SECONDS
+            if is_late and worker.is_alive():
                 log.error("the worker does not move; it is killed")
                 worker.kill()
                 worker.join()
-            if not worker.is_alive() and not self._replace_worker():
-                self._failed = True
-                break
+            if not worker.is_alive():
+                self._failed = not self._replace_worker()
         self._drain()
 
     def _replace_worker(self) -> bool:
@@ -203,7 +197,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             log.error("the worker died %d times; giving up", len(self._deaths))
             return False
         # By then a read of the queue that the dead worker has left behind is over.
-        self._sleep(2 * POLL_SECONDS * 2 ** (len(self._deaths) - 1))
+        pause = 2 * POLL_SECONDS * 2 ** (len(self._deaths) - 1)
+        _wait_while(lambda: not self._signals, pause)
         if not self._signals:
             self._shared.restarts += 1
             self.inference_workers[0] = self.launch_single_inference_worker(self._api, 0)
@@ -213,36 +208,27 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         """Let running answers finish; a second signal, or too long a wait, ends them."""
         log.info("shutting down", extra={"in_flight": self._shared.active})
         self._shared.phase = DRAINING
-        until = time.monotonic() + self._limits.drain_seconds
-        can_answer = self._shared.worker and not self._failed
-        while can_answer and self._shared.active and self._signals < 2 and time.monotonic() < until:
-            time.sleep(_TICK_SECONDS)
-            can_answer = self.inference_workers[0].is_alive()
-        self._shared.phase = CLOSING
-        until = time.monotonic() + 1
-        while self._shared.active and time.monotonic() < until:  # they are being refused
-            time.sleep(_TICK_SECONDS / 2)
+        shared, worker = self._shared, self.inference_workers[0]
+        if shared.worker and not self._failed:
+            _wait_while(
+                lambda: shared.active and self._signals < 2 and worker.is_alive(),
+                self._limits.drain_seconds,
+            )
+        shared.phase = CLOSING
+        _wait_while(lambda: shared.active, 1)  # they are being refused
 
     def _perform_graceful_shutdown(self, manager: SyncManager, *args: Any, **kwargs: Any) -> None:
         self._shared.phase = CLOSING
         worker = self.inference_workers[0]
-        if self._signals < 2 and worker.is_alive() and self._manager_is_alive():
+        if self._signals < 2 and worker.is_alive() and self._manager_process.is_alive():
             # LitServe's loop ends by itself; terminate() does not reach the worker.
             self.litapi_request_queues[self._api.api_path].put((None, None, None, None))
             worker.join(3)
         worker.kill()
         super()._perform_graceful_shutdown(manager, *args, **kwargs)
 
-    def _manager_is_alive(self) -> bool:
-        return bool(self._manager._process.is_alive())  # type: ignore[attr-defined]
 
-    def _sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._signals:
-            time.sleep(_TICK_SECONDS)
-
-
-def _prepare_manager() -> None:
-    die_with_parent()
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _wait_while(condition: Callable[[], object], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while condition() and time.monotonic() < until:
+        time.sleep(_TICK_SECONDS)

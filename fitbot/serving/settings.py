@@ -82,11 +82,12 @@ class ServerSettings:
     Args:
         open_engine: Opens the engine in the worker process; must be picklable.
         limits: Of requests.
-        keys: Who may ask.
+        keys: Who may ask; if there are none, everybody may.
         sampling: How answers are drawn unless a request says otherwise.
         health_layer: Check questions and filter answers, see docs/health.md.
         admin: Who may add adapters; None if nobody may.
-        only_local_names: Refuse requests for hosts other than localhost.
+        only_local_names: Refuse hosts other than this machine's own names: a web page that has its
+            own name resolve to 127.0.0.1 cannot ask a server that needs no key.
     """
 
     open_engine: Callable[[], Engine]

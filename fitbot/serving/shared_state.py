@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from fitbot.generation.messages import Stats
 
 SERVING, DRAINING, CLOSING = range(3)  # phases; DRAINING lets answers finish, CLOSING does not
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # that ask main to end the server
 
 _FRESH_SECONDS = 5.0  # a worker that has not moved for longer is not ready
 _JSON_BYTES = 65_536
@@ -123,8 +124,14 @@ class SharedJson:
                 return json.loads(text)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, however it ends."""
+def die_with_parent(ignored: Sequence[int] = ()) -> None:
+    """Have the kernel kill this process when the thread that started it ends, however it ends.
+
+    Args:
+        ignored: Signals that do not end it: main ends it, and they come to its whole group.
+    """
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid != os.getppid():

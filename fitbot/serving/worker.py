@@ -6,12 +6,10 @@ Whatever an engine raises becomes an `HttpError` here: not every exception can b
 import asyncio
 import logging
 import os
-import queue
-import signal
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import litserve
@@ -23,16 +21,9 @@ from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Chunk
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.http_errors import HttpError
-from fitbot.serving.jobs import (
-    GRACE_SECONDS,
-    AdapterChange,
-    Cancel,
-    GenerationTask,
-    Job,
-    Result,
-)
+from fitbot.serving.jobs import GRACE_SECONDS, AdapterChange, Cancel, GenerationTask, Job, Result
 from fitbot.serving.logs import describe, set_up_logging
-from fitbot.serving.shared_state import SharedState, die_with_parent
+from fitbot.serving.shared_state import SIGNALS, SharedState, die_with_parent
 
 POLL_SECONDS = 0.25  # a dead worker's last read of the queue can swallow a job for so long
 
@@ -63,13 +54,11 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         self._registry = registry
 
     def setup(self, device: str) -> None:
-        """Open the engine. Main alone ends this process, whatever signals its group gets."""
-        die_with_parent()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        """Open the engine."""
+        die_with_parent(SIGNALS)
         set_up_logging()
         self._streams: dict[str, Stream] = {}
-        self._cancelled: OrderedDict[str, None] = OrderedDict()  # before they had a stream
+        self._cancelled: deque[str] = deque(maxlen=1000)  # before they had a stream
         self._changing = asyncio.Lock()
         try:
             self.engine = self._open_engine()
@@ -132,8 +121,8 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
                 if folder is None:
                     await asyncio.to_thread(registry.remove, self.engine, name)
                 else:
-                    add = partial(registry.add, is_wanted=is_wanted)
-                    await asyncio.to_thread(add, self.engine, name, folder)
+                    add = registry.add
+                    await asyncio.to_thread(add, self.engine, name, folder, is_wanted=is_wanted)
         except Exception as error:
             return _failure(error)
         return Chunk(finish_reason="stop")
@@ -164,42 +153,23 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         if stream:
             stream.cancel()
         else:
-            self._cancelled[uid] = None
-            while len(self._cancelled) > 1000:
-                self._cancelled.popitem(last=False)
+            self._cancelled.append(uid)
 
 
 class EngineLoop(StreamingLoop):  # type: ignore[misc]
     """LitServe's loop, polling its queue and closing the engine at the end."""
 
-    def __call__(
-        self,
-        lit_api: EngineAPI,
-        device: str,
-        worker_id: int,
-        request_queue: "queue.Queue[Any]",
-        *rest: Any,
-    ) -> None:
+    def __call__(self, lit_api: EngineAPI, device: str, worker: int, jobs: Any, *rest: Any) -> None:
         """Run until the queue says that it is over."""
-        polled = _PollingQueue(request_queue, lit_api.beat)
-        super().__call__(lit_api, device, worker_id, polled, *rest)
+
+        # LitServe calls `get(1.0)`, which is `block=1.0` and waits for ever: after a worker's death
+        # the manager would give the next job to the dead reader.
+        def get(_: float) -> Any:
+            lit_api.beat()
+            return jobs.get(True, POLL_SECONDS)
+
+        super().__call__(lit_api, device, worker, SimpleNamespace(get=get), *rest)
         lit_api.engine.close()
-
-
-class _PollingQueue:
-    """A queue whose `get` returns soon.
-
-    LitServe calls `get(1.0)`, which is `block=1.0` and waits for ever: after a worker's death the
-    manager would give the next job to the dead reader.
-    """
-
-    def __init__(self, jobs: "queue.Queue[Any]", beat: Callable[[], None]):
-        self._jobs = jobs
-        self._beat = beat
-
-    def get(self, _: float) -> Any:
-        self._beat()
-        return self._jobs.get(True, POLL_SECONDS)
 
 
 def _failure(error: Exception) -> HttpError:

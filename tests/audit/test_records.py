@@ -6,7 +6,7 @@ import pytest
 
 from fitbot.audit.diversity import audit_diversity
 from fitbot.audit.findings import diversity_findings, record_findings
-from fitbot.audit.near import NEAR, NearIndex, count_holders, near_groups, word_sets
+from fitbot.audit.near import NEAR, NearIndex, near_groups, word_set
 from fitbot.audit.records import RecordReport, audit_records, main_script
 from fitbot.audit.text import excerpt, mask_template
 from fitbot.pairs.preferences import LoadedPairs
@@ -110,8 +110,8 @@ def test_the_near_join_finds_what_comparing_everything_finds() -> None:
     for text in texts[:100]:  # many at, above and below the threshold
         words = text.split()
         texts.append(" ".join(words[draw.randint(0, 3) :] + draw.sample(vocabulary, 1)))
-    bags = word_sets(texts)
-    index = NearIndex(count_holders(bags), len(bags))
+    bags = [word_set(text) for text in texts]
+    index = NearIndex(bags)
     found = []
 
     for bag in bags:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from fitbot.audit.quick import quick_audit
-from fitbot.audit.score import score_rule, wilson_interval
+from fitbot.audit.rules import score_rule, wilson_interval
 from fitbot.audit.shortcuts import (
     ShortcutReport,
     audit_shortcuts,
     connected_groups,
     linked_groups,
+    quick_audit,
 )
 from tests.audit.planted import Record, clean_records, pairs_of
 

@@ -234,7 +234,7 @@ def test_the_command_line_wins_over_a_checkpoints_own_settings(run: Path) -> Non
 
     cli = FitbotCLI(["validate", *args])
 
-    assert cli.model.beta == 0.7
+    assert cli.model.objective.beta == 0.7
 
 
 def test_lightning_may_not_wrap_our_samplers(run: Path) -> None:

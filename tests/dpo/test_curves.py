@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fitbot.dpo.curves import draw_curves, read_metrics
+from fitbot.dpo.report import draw_curves, read_metrics
 
 
 def write(folder: Path, version: int, text: str) -> None:

@@ -9,8 +9,7 @@ from fitbot.dpo.memory import Memory, activation_bytes, measure_memory
 from fitbot.pairs.budget import rounded_budget
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.pairs.store import store_of
-from tests.conftest import make_data, make_policy
+from tests.conftest import make_data, make_policy, store_of
 
 MEMORY = Memory(
     weights=10**9, optimizer=10**8, a_token=2e6, mean_tokens=100, tile=10**7, vocabulary=10**5

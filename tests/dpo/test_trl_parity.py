@@ -26,8 +26,8 @@ from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.preferences import load_pairs
-from fitbot.pairs.store import store_of
 from fitbot.policy.policy import Policy
+from tests.conftest import store_of
 from tests.tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fitbot.evaluation.answer_errors import ANSWER_ERRORS, find_errors
+from fitbot.evaluation.answer_rates import ANSWER_ERRORS, find_errors
 
 GOOD = "About 120 g a day: tofu, beans and 2 eggs. Eat, rest, lift, and eat again."
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from fitbot.evaluation.answer_errors import ANSWER_ERRORS
-from fitbot.evaluation.answer_rates import AnswerReport, judge, rate_answers
+from fitbot.evaluation.answer_rates import ANSWER_ERRORS, AnswerReport, judge, rate_answers
 from fitbot.evaluation.answering import ModelAnswer
 from fitbot.evaluation.cases import Case
 from fitbot.pairs.formats import Message, PreferencePair

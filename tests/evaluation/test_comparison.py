@@ -2,7 +2,7 @@
 
 import pytest
 
-from fitbot.evaluation.comparison import compare, mcnemar
+from fitbot.evaluation.intervals import compare, mcnemar
 
 
 def test_mcnemar_counts_only_what_differs() -> None:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from fitbot.audit.score import wilson_interval
+from fitbot.audit.rules import wilson_interval
 from fitbot.evaluation.intervals import Estimate, bca_interval, estimate_mean, estimate_rate
 
 SKEWED = np.random.default_rng(1).exponential(size=40)

@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from fitbot.errors import AdapterError
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
-from fitbot.evaluation.drift import drift_of
-from fitbot.evaluation.measure import Measurements, encode_answer, neutral_texts
+from fitbot.evaluation.measure import Measurements, drift_of, encode_answer, neutral_texts
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.scoring import Scorer
 from fitbot.generation.messages import Sampling

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,14 +26,16 @@ from fitbot.errors import (
     RoomError,
 )
 from fitbot.export.gguf import export_gguf
-from fitbot.generation.decoders.decoder import Part
+from fitbot.generation.decoders.decoder import Drawing, Part
 from fitbot.generation.decoders.torch_decoder import TorchDecoder
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
 from fitbot.generation.messages import Chunk, Sampling
+from fitbot.generation.pages import PAGE
 from fitbot.generation.remote import RemoteEngine
 from fitbot.generation.sampling import Draw
 from fitbot.generation.scheduler import LocalEngine
+from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.pairs.formats import Message
 from tests.conftest import DEVICES, SYSTEM, make_policy
 from tests.generation.openai_stub import serving
@@ -461,14 +463,19 @@ def test_logits_are_the_networks_in_any_slot(
     network.to("cpu")
 
 
+def graph_decoder(network: Any, **options: Any) -> Any:
+    """Return the decoder with graphs, where there is Triton."""
+    module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
+    return module.CudaGraphDecoder(network, **options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, device: str) -> None:
-    graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size: dict[str, Any] = {"slots": 5, "context": 300, "precision": "float32", "ranks": 8}
     plain = TorchDecoder(network, **size)
-    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
+    graphed = graph_decoder(network, **size, capture=device == "cuda")
     if device == "cuda":
         graphed.warm_up()
     for decoder in (plain, graphed):
@@ -501,11 +508,10 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
 def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     network: Any, adapter: Path, device: str
 ) -> None:
-    graphed_module = pytest.importorskip("fitbot.generation.decoders.cuda_graph_decoder")
     network = network.to(device)
     size: dict[str, Any] = {"slots": 4, "context": 64, "precision": "float32", "ranks": 4}
     plain = TorchDecoder(network, **size)
-    graphed = graphed_module.CudaGraphDecoder(network, **size, capture=device == "cuda")
+    graphed = graph_decoder(network, **size, capture=device == "cuda")
     ranks = slice(0, 4)
     sampled = Sampling(temperature=0.8, top_p=0.9, seed=0)
     wanted = [
@@ -527,7 +533,7 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
             decoder.run([Part(3, ids[3], 0, True)], [0, 2]),
             *(decoder.run([], slots) for slots in ([2], [3, 2, 1], [0, 1, 2, 3], [1, 0])),
         ]
-        return [[one.token for one in step.drawn()] for step in passes]
+        return [[one.token for one in step()] for step in passes]
 
     assert tokens(graphed) == tokens(plain)
     network.to("cpu")
@@ -577,22 +583,118 @@ def test_in_8_bits_a_row_does_not_depend_on_its_neighbours(network: Any) -> None
 def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
     network: Any, adapter: Path, precision: Any
 ) -> None:
-    from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
-
     size: dict[str, Any] = {"slots": 40, "context": 512, "ranks": 4}
-    decoder = CudaGraphDecoder(network.to("cuda"), **size, precision=precision)
+    decoder = graph_decoder(network.to("cuda"), **size, precision=precision)
     decoder.adapt(slice(0, 4), read_adapter(adapter))
 
     def logits(slots: list[int]) -> torch.Tensor:
         ranks = [slice(0, 4) if slot % 2 else None for slot in slots]
         for slot, own in zip(slots, ranks, strict=True):
             decoder.prefill(slot, [(3 * n + slot) % 250 for n in range(20 + 9 * slot)], own)
-        return decoder.step(torch.tensor([7 + slot for slot in slots]), slots)
+        found: torch.Tensor = decoder.step(torch.tensor([7 + slot for slot in slots]), slots)
+        return found
 
     among_all = logits(list(range(40)))
     for slots in ([3], [38], [2, 3, 39], list(range(5, 22))):
         assert torch.equal(logits(slots), among_all[slots])
+
+    # Nor does what it is read with: other prompts, in parts, and other requests' tokens.
+    ids = [[(3 * n + slot) % 250 for n in range(100 + 9 * slot)] for slot in range(3)]
+    alone = [decoder.prefill(slot, ids[slot], slice(0, 4)) for slot in range(3)]
+    for slot in range(3):
+        decoder.release(slot)
+        decoder.admit(slot, ids[slot], slice(0, 4), Draw(Sampling(), 0))
+    decoder._logits([Part(0, ids[0], 0, True), Part(1, ids[1][:50], 0, False)], [])
+    among = decoder._logits([Part(1, ids[1][50:], 50, True), Part(2, ids[2], 0, True)], [10, 30])
+    assert torch.equal(among[:2], torch.stack(alone[1:]))
     network.to("cpu")
+
+
+@pytest.fixture
+def small(network: Any, base: str) -> Iterator[LocalEngine]:
+    """An engine whose cache holds ten pages, of three requests."""
+    decoder = TorchDecoder(
+        network, slots=3, context=128, precision="float32", ranks=4, tokens=10 * PAGE
+    )
+    engine = LocalEngine(decoder, Chat(load_tokenizer(base)), rank=4)
+    yield engine
+    engine.close()
+
+
+def test_a_full_cache_makes_a_request_wait_and_loses_nothing(small: LocalEngine) -> None:
+    prompts = [list(range(100 + 40 * n, 140 + 40 * n)) for n in range(3)]
+    wanted = [
+        Sampling(max_new_tokens=70, temperature=0),
+        Sampling(max_new_tokens=70, temperature=0.8, seed=4, logprobs=1),
+        Sampling(max_new_tokens=70, temperature=0.8, seed=5, repetition_penalty=1.3),
+    ]
+    alone = [list(small.submit(ids, one)) for ids, one in zip(prompts, wanted, strict=True)]
+
+    streams = [small.submit(ids, one) for ids, one in zip(prompts, wanted, strict=True)]
+    together = [list(stream) for stream in streams]
+
+    assert small.stats().preempted > 0
+    assert [text_of(one) for one in together] == [text_of(one) for one in alone]
+    assert [one[-1].usage for one in together] == [one[-1].usage for one in alone]
+    counts = [
+        [sum(len(chunk.logprobs) for chunk in one) for one in ones] for ones in (together, alone)
+    ]
+    assert counts[0] == counts[1]
+    assert small.decoder.cache.pages.available == 10  # type: ignore[attr-defined]
+
+
+def test_a_beginning_is_read_once_for_each_version_of_an_adapter(
+    small: LocalEngine, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    run = small.decoder.run
+
+    def counting(parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
+        read.extend(len(part.ids) for part in parts)
+        return run(parts, slots)
+
+    monkeypatch.setattr(small.decoder, "run", counting)
+    small.add("mine", read_adapter(adapter))
+    system = list(range(50, 50 + 2 * PAGE + 3))
+
+    def tokens_read(ids: list[int], model: str) -> int:
+        read.clear()
+        assert list(small.submit(ids, Sampling(max_new_tokens=1, temperature=0), model=model))[-1].error is None
+        return sum(read)
+
+    assert tokens_read([*system, 1, 2], "mine") == 2 * PAGE + 5
+    assert tokens_read([*system, 7], "mine") == 4
+    assert tokens_read([*system, 7], "base") == 2 * PAGE + 4
+    small.remove("mine")
+    small.add("mine", read_adapter(adapter))
+    assert tokens_read([*system, 7], "mine") == 2 * PAGE + 4
+
+
+def test_a_long_prompt_is_read_beside_the_tokens_of_others(
+    small: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[tuple[int, int]] = []
+    run = small.decoder.run
+
+    def watching(parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
+        passes.append((sum(len(part.ids) for part in parts), len(slots)))
+        return run(parts, slots)
+
+    monkeypatch.setattr(small.decoder, "run", watching)
+    monkeypatch.setattr(small.decoder, "pass_tokens", 8)
+    first = small.submit([1, 2, 3], Sampling(max_new_tokens=30, temperature=0))
+    chunks = iter(first)
+    next(chunks)
+    long = list(range(100, 150))
+    second = list(small.submit(long, Sampling(max_new_tokens=3, temperature=0)))
+    list(chunks)
+
+    assert (8, 1) in passes
+    assert max(tokens for tokens, _ in passes) == 8
+    monkeypatch.setattr(small.decoder, "pass_tokens", 128)
+    assert text_of(second) == text_of(
+        list(small.submit(long[:], Sampling(max_new_tokens=3, temperature=0)))
+    )
 
 
 def test_an_adapter_can_be_replaced_and_one_of_other_layers_is_refused(

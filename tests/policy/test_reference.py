@@ -10,10 +10,9 @@ from torch import Tensor
 from fitbot.base_model.settings import BaseSettings
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.pairs.store import store_of
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache, cached_reference_logps, open_reference_cache
-from tests.conftest import make_policy
+from tests.conftest import make_policy, store_of
 from tests.tiny_model import write_tiny_model
 
 

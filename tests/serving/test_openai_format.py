@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fitbot.generation.messages import Chunk
-from fitbot.serving.answers import measured_answer
+from fitbot.serving.answer_routes import measured_answer
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.openai_format import Completion
 from fitbot.serving.shared_state import SharedState
@@ -23,7 +23,7 @@ def test_a_silent_stream_is_kept_open_by_pings() -> None:
     async def collect() -> list[str]:
         job: Any = Job()
         answer = measured_answer(job, None, Metrics(SharedState()), {}, ExitStack())
-        completion = Completion("id", "toy", with_logprobs=False)
+        completion = Completion("id", "toy", with_logprobs=False, with_reasoning=False)
         events = completion.events(Chunk(), answer, include_usage=False)
         return [event async for event in events]
 

@@ -7,7 +7,7 @@ from fitbot.audit.records import prompt_text
 from fitbot.evaluation.answer_rates import PASSES, judge
 from fitbot.evaluation.answering import GREEDY, LineupEngine, ModelAnswer
 from fitbot.evaluation.cases import Case, first_of_each_question
-from fitbot.evaluation.margins.display import Fragment
+from fitbot.evaluation.margins.contributions import Fragment
 from fitbot.evaluation.margins.margins import Margins, Subject
 from fitbot.generation.messages import BASE, Sampling
 from fitbot.report.page import render

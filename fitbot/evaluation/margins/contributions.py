@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fitbot.audit.records import prompt_text
-from fitbot.evaluation.margins.display import Fragment
 from fitbot.evaluation.margins.margins import Margins, Subject
 from fitbot.pairs.chat import Chat
 from fitbot.report.page import render
@@ -17,6 +16,23 @@ from fitbot.report.plots import BLUE, ORANGE
 
 _STRONGEST = 0.6  # opacity; with more, text is hard to read on a light page or on a dark one
 _NUM_STRONGEST = 3  # tokens whose contributions are listed below the text
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of HTML, which a notebook shows as it is, and the same in plain text.
+
+    A notebook's page may be light or dark: HTML takes its text colour and only tints the ground.
+    """
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class Piece(NamedTuple):
@@ -39,18 +55,6 @@ class Contributions:
     def margin(self) -> float:
         """The sum of all contributions."""
         return sum(piece.contribution for piece in (*self.chosen, *self.rejected))
-
-    @property
-    def sides(self) -> dict[str, list[Piece]]:
-        """Both answers, by name."""
-        return {"chosen": self.chosen, "rejected": self.rejected}
-
-    @property
-    def sums(self) -> dict[str, float]:
-        """What each answer adds to the margin."""
-        return {
-            side: sum(piece.contribution for piece in answer) for side, answer in self.sides.items()
-        }
 
 
 def contributions_of(subject: Subject, found: Margins, where: Sequence[int]) -> list[Contributions]:
@@ -102,13 +106,14 @@ def show_contributions(parts: Sequence[Contributions]) -> Fragment:
     """
     prepared = []
     for part in parts:
-        pieces = [(piece, side) for side, answer in part.sides.items() for piece in answer]
+        answers = {"chosen": part.chosen, "rejected": part.rejected}
+        pieces = [(piece, side) for side, answer in answers.items() for piece in answer]
         pieces.sort(key=lambda item: -abs(item[0].contribution))
         scale = abs(pieces[0][0].contribution)
-        sides = {
-            side: [(piece, _tint(piece, scale)) for piece in answer]
-            for side, answer in part.sides.items()
-        }
+        sides = {}
+        for side, answer in answers.items():
+            total = sum(piece.contribution for piece in answer)
+            sides[f"{side} {total:+.2f}"] = [(piece, _tint(piece, scale)) for piece in answer]
         strongest = ", ".join(
             f"{piece.text!r} in {side} {piece.contribution:+.2f}"
             for piece, side in pieces[:_NUM_STRONGEST]

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from fitbot.dpo.losses import Objective
 from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
@@ -71,12 +70,8 @@ class Subject:
         )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.scorer = Scorer(self.lineup, self.model, device=self.device)
-
-    @property
-    def objective(self) -> Objective:
-        """What the adapter's run minimised."""
         assert self.model.objective is not None  # only the base has none
-        return self.model.objective
+        self.objective = self.model.objective
 
     def margins(self, cases: Sequence[Case]) -> Margins:
         """Score pairs."""

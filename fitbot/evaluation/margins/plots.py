@@ -1,5 +1,6 @@
 """Margins → pictures: distribution, over training, by label, against length, calibration."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,31 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from fitbot.dpo.curves import read_metrics
+from fitbot.dpo.report import read_metrics
 from fitbot.evaluation.cases import groups_of
-from fitbot.evaluation.margins.display import Picture
 from fitbot.evaluation.margins.margins import Bin, Margins
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, new_figure
 
 _BINS = 40
+_DPI = 120
+
+
+class Picture:
+    """A figure as PNG, on white: a notebook's page may be light or dark and does not say which."""
+
+    def __init__(self, figure: Any, label: str):
+        """Draw a matplotlib figure; `label` describes it to those who cannot see it."""
+        file = io.BytesIO()
+        # The same figure gives the same bytes, whatever draws it.
+        figure.savefig(file, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
+        self.png, self.label = file.getvalue(), label
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        """Return the label, which a notebook keeps beside the picture."""
+        return self.label
 
 
 def plot_distribution(found: Margins) -> Picture:

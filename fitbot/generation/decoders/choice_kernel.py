@@ -8,11 +8,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fitbot.generation import random_numbers
+from fitbot.generation.random_numbers import ATTEMPT_STEP, MIX
 
 _BLOCK = 8192  # logits that are looked at at once
-_ATTEMPT = tl.constexpr(random_numbers.signed(random_numbers.ATTEMPT_STEP))
-_MIX_1, _MIX_2 = (tl.constexpr(factor) for factor in random_numbers.MIX)
+_ATTEMPT = tl.constexpr(ATTEMPT_STEP)
+_MIX_1, _MIX_2 = (tl.constexpr(factor) for factor in MIX)
 
 
 @triton.jit

@@ -20,17 +20,12 @@ from torch import Tensor
 from fitbot.base_model.gpu import gpu_of, has_matrix_units
 from fitbot.generation.decoders import step_kernels
 from fitbot.generation.decoders.choice_kernel import choose_rows
-from fitbot.generation.decoders.decoder import Part
+from fitbot.generation.decoders.decoder import Drawing, Part
 from fitbot.generation.decoders.linear import StackedProduct
 from fitbot.generation.decoders.step_kernels import CHUNK, Adapted, Cache, Ranks
-from fitbot.generation.decoders.torch_decoder import (
-    SPARE_BYTES,
-    Precision,
-    TorchDecoder,
-    joined,
-)
+from fitbot.generation.decoders.torch_decoder import SPARE_BYTES, TorchDecoder, joined
 from fitbot.generation.pages import pages_for
-from fitbot.generation.random_numbers import STEP, signed
+from fitbot.generation.random_numbers import STEP
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
 _FEW = 8  # requests for which there is a graph with prompts, beside the one for all slots
@@ -70,28 +65,16 @@ class CudaGraphDecoder(TorchDecoder):
     overlaps = True
 
     @torch.inference_mode()
-    def __init__(
-        self,
-        model: Any,
-        *,
-        slots: int,
-        context: int,
-        precision: Precision,
-        ranks: int = 0,
-        tokens: int | None = None,
-        capture: bool = True,
-    ):
-        """Take over a network's weights; see `TorchDecoder`.
+    def __init__(self, model: Any, *, slots: int, capture: bool = True, **size: Any):
+        """Take over a network's weights.
 
         Args:
-            model, slots, context, precision, ranks, tokens: See `TorchDecoder`.
+            model, slots, size: See `TorchDecoder`.
             capture: Off, kernels are launched one by one; for tests.
         """
         self.capture, self.spare = capture, slots  # the spare slot is padding's
         self.inner_size: int = model.config.intermediate_size
-        super().__init__(
-            model, slots=slots, context=context, precision=precision, ranks=ranks, tokens=tokens
-        )
+        super().__init__(model, slots=slots, **size)
         # Where Triton has no matrix units to multiply by, cuBLAS does, which takes another order
         # of sums for another number of rows: so there is one number.
         units = has_matrix_units(gpu_of(self.device), self.dtype)
@@ -168,12 +151,13 @@ class CudaGraphDecoder(TorchDecoder):
         known = super().admit(slot, ids, ranks, wanted)
         if known is not None:
             self._known_pages[slot] = 0
-            _send(self._of_slots[:, slot], [0, len(ids), *_span(ranks), state_of(wanted)])
+            start, count = (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
+            _send(self._of_slots[:, slot], [0, len(ids), start, count, state_of(wanted)])
             _send(self._numbers[slot], numbers_of(wanted))
         return known
 
     @torch.inference_mode()
-    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Pending:
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """See `Decoder`."""
         graph, rows = self._launch(parts, slots)
         self._advance(parts, slots)
@@ -186,10 +170,10 @@ class CudaGraphDecoder(TorchDecoder):
             if any(one.seen is not None or one.sampling.logprobs is not None for one in draws):
                 logits = logits.index_select(0, index)
         if all(one.seen is None for one in draws):
-            return Pending(found[: len(rows)], logits, draws)
+            return Pending(found[: len(rows)], logits, draws).drawn
         pending = draw(logits, draws)  # anew, as a penalty changes the logits
         self._of_slots[0].index_copy_(0, _to_device(drawing, self.device), pending.tokens)
-        return pending
+        return pending.drawn
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, slots: Sequence[int]) -> Tensor:
@@ -376,7 +360,7 @@ class CudaGraphDecoder(TorchDecoder):
         numbers = self._numbers.index_select(0, slots)
         choose_rows(static.logits, numbers, states, static.found)
         self._of_slots[0].index_copy_(0, slots, static.found)
-        self._of_slots[4].index_copy_(0, slots, states + signed(STEP))
+        self._of_slots[4].index_copy_(0, slots, states + STEP)
 
     def _multiply_rows(self, few: int, product: StackedProduct, x: Tensor) -> Adapted:
         weight = product.stacked
@@ -400,18 +384,9 @@ class CudaGraphDecoder(TorchDecoder):
         return StackedProduct(joined(linears), len(linears), own, self.dtype)
 
 
-def _span(ranks: slice | None) -> tuple[int, int]:
-    """Return where they start, and how many they are."""
-    return (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
-
-
 def _sizes(most: int, least: int) -> list[int]:
     """Return the sizes that there are graphs for: doubling, and the largest."""
-    sizes = []
-    while least < most:
-        sizes.append(least)
-        least *= 2
-    return [*sizes, most]
+    return [*(least << n for n in range(most.bit_length()) if least << n < most), most]
 
 
 def _size_for(number: int, most: int, least: int) -> int:

@@ -4,20 +4,15 @@
 llama.cpp. The engine, see `scheduler`, calls all methods from one thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.generation.sampling import Draw, Drawn
 
-
-class PendingTokens(Protocol):
-    """Tokens that may still be being drawn."""
-
-    def drawn(self) -> list[Drawn]:
-        """Wait for the tokens and return them."""
+Drawing = Callable[[], list[Drawn]]  # tokens that may still be being drawn; waits for them
 
 
 class Part(NamedTuple):
@@ -84,7 +79,7 @@ class Decoder(Protocol):
     def grow(self, slot: int) -> bool:
         """Make room for one token more of a request; says whether there is."""
 
-    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> PendingTokens:
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """Read parts of prompts and draw one token more for each of some slots, in one pass.
 
         Args:
@@ -98,12 +93,12 @@ class Decoder(Protocol):
     def release(self, slot: int) -> None:
         """Take a slot from its request; what was begun for it may go on."""
 
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """Put an adapter where its ranks are, in place of what was there.
 
         Args:
             ranks: As many as its own rank; no slot uses what was there.
-            weights: A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+            weights: The adapter's.
 
         Raises:
             ConfigError: It does not fit the base.

@@ -28,10 +28,6 @@ class AdaptedProduct:
         start = ranks.start % self.b.shape[1]
         self.b[rows, start : start + b.shape[1]] = b
 
-    def forget(self, ranks: slice) -> None:
-        """Take an adapter out."""
-        self.a[ranks] = 0
-
 
 class DenseProduct(AdaptedProduct):
     """Weight and updates in one matrix, which is rounded once: see `base_model.lora`."""

@@ -22,15 +22,14 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from fitbot.base_model.architecture import family_of
+from fitbot.base_model.adapter_files import AdapterWeights
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
-from fitbot.generation.decoders.decoder import Decoder, Part
+from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
 from fitbot.generation.sampling import Draw, Drawn
 from fitbot.pairs.chat import Chat
 
@@ -40,16 +39,15 @@ _ERRORS = 1  # of llama.cpp's levels of log lines
 
 
 class LlamaAnswer:
-    """One answer of a server: its tokens, as they come."""
+    """One answer of a server: its tokens, as they come. `run` has it answered.
+
+    Args:
+        server: Of `LlamaDecoder.open`.
+        wanted: The request in the words of llama.cpp's server.
+        top: How many likeliest tokens to return with each, if log-probs are asked for.
+    """
 
     def __init__(self, server: Any, wanted: dict[str, Any], *, top: int = 1):
-        """Take a request; `run` has it answered.
-
-        Args:
-            server: Of `LlamaDecoder.open`.
-            wanted: The request in the words of llama.cpp's server.
-            top: How many likeliest tokens to return with each, if log-probs are asked for.
-        """
         self._server, self._top = server, top
         self._wanted = {"cache_prompt": False, **wanted, "stream": True}
         self._tokens: queue.SimpleQueue[Drawn | Exception] = queue.SimpleQueue()
@@ -78,25 +76,11 @@ class LlamaAnswer:
         return self.over or bool(choice["finish_reason"])
 
     def next(self) -> Drawn:
-        """Wait for the next token.
-
-        Raises:
-            EngineError: llama.cpp failed.
-        """
+        """Wait for the next token; raises what llama.cpp failed with."""
         drawn = self._tokens.get()
         if isinstance(drawn, Exception):
             raise drawn
         return drawn
-
-
-class PendingAnswers(NamedTuple):
-    """The next token of some answers."""
-
-    answers: list[LlamaAnswer]
-
-    def drawn(self) -> list[Drawn]:
-        """Wait for the tokens and return them."""
-        return [answer.next() for answer in self.answers]
 
 
 class LlamaDecoder(Decoder):
@@ -174,7 +158,7 @@ class LlamaDecoder(Decoder):
         """See `Decoder`; each slot has room for `context` tokens."""
         return True
 
-    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> PendingAnswers:
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """See `Decoder`; a prompt is always read as a whole."""
         for part in parts:
             answer, _ = self._answers[part.slot]
@@ -184,13 +168,13 @@ class LlamaDecoder(Decoder):
         held = [self._answers[slot] for slot in (*(part.slot for part in parts), *slots)]
         for _, draw in held:
             draw.drawn += 1
-        return PendingAnswers([answer for answer, _ in held])
+        return lambda: [answer.next() for answer, _ in held]
 
     def release(self, slot: int) -> None:
         """Stop a slot's answer at its next token, if llama.cpp goes on with it."""
         self._answers.pop(slot)[0].over = True
 
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """Open a server with an adapter; everything waits meanwhile. See `Decoder`."""
         self.servers.pop(ranks.start, None)  # it closes
         self.servers[ranks.start] = self.open(weights)
@@ -204,11 +188,11 @@ class LlamaDecoder(Decoder):
         self.servers.clear()
         self._remove()
 
-    def open(self, weights: dict[str, tuple[Tensor, Tensor]] | None = None) -> Any:
+    def open(self, weights: AdapterWeights | None = None) -> Any:
         """Open a server, which closes when nobody holds it any more; all threads wait meanwhile.
 
         Args:
-            weights: An adapter's, see `Decoder.adapt`; None for the base alone.
+            weights: An adapter's; None for the base alone.
 
         Raises:
             ConfigError: llama.cpp cannot open the base, or refuses the adapter.
@@ -219,17 +203,10 @@ class LlamaDecoder(Decoder):
         options.hostnames = [str(self._folder / f"{self._opened}.sock")]
         adapter = self._folder / f"{self._opened}.gguf"
         if weights:
-            write_adapter(
-                adapter,
-                weights,
-                architecture=family_of(self.config).gguf.architecture,
-                heads=self.config.num_attention_heads,
-                key_heads=self.config.num_key_value_heads,
-            )
+            write_adapter(adapter, weights, self.config)
             options.lora_adapters = [self._llama.CommonAdapterLoraInfo(str(adapter), 1.0)]
-        failure = "llama.cpp refuses the adapter"
-        if not weights:
-            failure = f"{self.file} cannot be opened by llama.cpp"
+        unopened = f"{self.file} cannot be opened by llama.cpp"
+        failure = "llama.cpp refuses the adapter" if weights else unopened
         try:
             server = _listen(lambda: self._llama.Server(options), failure)
         finally:

@@ -18,22 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fitbot.base_model.architecture import (
-    Family,
-    family_of,
-    has_biases,
-    has_sliding_window,
-    head_size_of,
-    parts_of,
-)
+from fitbot.base_model.adapter_files import AdapterWeights
+from fitbot.base_model.architecture import Family, family_of, head_size_of, parts_of
 from fitbot.base_model.lora import frozen_weight
 from fitbot.errors import ConfigError, EngineError
-from fitbot.generation.decoders.decoder import Decoder, Part
+from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
 from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
 from fitbot.generation.decoders.paged_cache import PagedCache
 from fitbot.generation.messages import Sampling
 from fitbot.generation.pages import PAGE, pages_for
-from fitbot.generation.sampling import Draw, Pending, draw
+from fitbot.generation.sampling import Draw, draw
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 SPARE_BYTES = 256 * 2**20  # of a GPU, for what is not counted: kernels, graphs, fragments
@@ -138,9 +132,9 @@ class TorchDecoder(Decoder):
 
     def _pass_bytes(self) -> int:
         """Estimate what a pass takes: its widest product, and the logits, a few times over."""
-        widest = max(rows.stop for _, rows in self.layers[0].rows.values())
+        widest = int(max(rows.stop for _, rows in self.layers[0].rows.values()))
         tokens, scored = self.slots + self.pass_tokens, self.slots + self.pass_prompts
-        return 4 * (8 * tokens * int(widest) + 4 * scored * self.vocabulary)
+        return 4 * (8 * tokens * widest + 4 * scored * self.vocabulary)
 
     @torch.inference_mode()
     def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int | None:
@@ -161,15 +155,15 @@ class TorchDecoder(Decoder):
         self.cache.release(slot)
 
     @torch.inference_mode()
-    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Pending:
+    def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """See `Decoder`."""
         drawing = [*(part.slot for part in parts if part.ends), *slots]
         logits = self._logits(parts, slots)
         self._advance(parts, slots)
-        drawn = draw(logits, [self.held[slot].draw for slot in drawing])
+        pending = draw(logits, [self.held[slot].draw for slot in drawing])
         for row, slot in enumerate(drawing):
-            self.held[slot].last = drawn.tokens[row : row + 1]
-        return drawn
+            self.held[slot].last = pending.tokens[row : row + 1]
+        return pending.drawn
 
     def _advance(self, parts: Sequence[Part], slots: Sequence[int]) -> None:
         """Note what a pass has put into the cache."""
@@ -267,20 +261,18 @@ class TorchDecoder(Decoder):
         return mask.to(self.device)
 
     @torch.inference_mode()
-    def adapt(self, ranks: slice, weights: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """See `Decoder`; a group's layers, up to three, have r of the R ranks each."""
-        size = ranks.stop - ranks.start
         self.cache.renew(ranks)
         left = dict(weights)
         for number, layer in enumerate(self.layers):
             for product in layer.products:
-                for start in range(0, len(product.a), self.ranks):
-                    product.forget(slice(start + ranks.start, start + ranks.stop))
+                product.a.view(-1, self.ranks, product.a.shape[1])[:, ranks] = 0
             for name, (which, rows) in layer.rows.items():
                 if (found := left.pop(f"{number}.{name}", None)) is None:
                     continue
                 part = self.family.groups[which].names.index(name) * self.ranks
-                place = slice(part + ranks.start, part + ranks.start + size)
+                place = slice(part + ranks.start, part + ranks.stop)
                 layer.products[which].adapt(place, found[0], rows, found[1])
         if left:
             raise ConfigError(f"adapter on {', '.join(sorted(left)[:3])}: no such layer here")
@@ -368,9 +360,9 @@ def _family_of(config: Any) -> Family:
     """
     cannot = "cannot be answered with here"
     family = family_of(config, cannot, "; serve the adapter with another engine")
-    if has_biases(config):
+    if any(getattr(config, flag, False) for flag in family.bias_flags):
         raise ConfigError(f"a base whose linear layers have biases {cannot}")
-    if has_sliding_window(config):
+    if getattr(config, "use_sliding_window", False):
         raise ConfigError(f"a base with sliding-window attention {cannot}")
     if config.hidden_act not in family.activations:
         raise ConfigError(f"a base with the activation {config.hidden_act!r} {cannot}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.architecture import FAMILIES, Family, family_of, head_size_of, parts_of
+from fitbot.base_model.gpu import what_failed
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.base_model.sharding import is_sharded, whole_of
 from fitbot.pairs.batch import PairBatch
@@ -89,18 +90,18 @@ class CompiledEngine:
         """Compile the kernels of all passes at once and try them, given any batch on a GPU.
 
         Raises:
-            ValueError: The GPU is too small for one of them.
+            ValueError: They do not compile here, or the GPU is too small for one of them.
         """
-        from triton.runtime.errors import OutOfResources
-
         from fitbot.policy.compiled.launch import compiled_together
 
         try:
             with compiled_together():
                 self._all_passes(batch)
             self._all_passes(batch)
-        except OutOfResources as error:
-            raise ValueError(f"its kernels do not fit this GPU ({error})") from error
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # Triton's, ptxas's, or of a C compiler that is missing
+            raise ValueError(f"its kernels do not run here: {what_failed(error)}") from error
 
     def _all_passes(self, batch: PairBatch) -> None:
         logps, kept = self.forward(batch, self.vector.data, training=True, backward=True)

@@ -98,7 +98,7 @@ def test_token_log_probs_have_no_dropout_and_leave_the_policy_training(
     finally:
         policy.eval()
 
-    assert torch.equal(before.chosen, after.chosen)
+    assert torch.equal(before[0], after[0])
     assert policy.network.active_adapter == POLICY_ADAPTER
 
 

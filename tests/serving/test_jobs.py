@@ -8,8 +8,7 @@ from dataclasses import replace
 from litserve.utils import LitAPIStatus
 
 from fitbot.generation.messages import Chunk, Sampling, Usage
-from fitbot.serving.dispatcher import Dispatcher
-from fitbot.serving.jobs import GenerationTask
+from fitbot.serving.jobs import Dispatcher, GenerationTask
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.shared_state import SharedState
 
