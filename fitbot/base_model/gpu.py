@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-
 OLDEST = (7, 5)  # compute capability that kernels are compiled for in tests
 
 

@@ -659,7 +659,12 @@ def test_a_beginning_is_read_once_for_each_version_of_an_adapter(
 
     def tokens_read(ids: list[int], model: str) -> int:
         read.clear()
-        assert list(small.submit(ids, Sampling(max_new_tokens=1, temperature=0), model=model))[-1].error is None
+        assert (
+            list(small.submit(ids, Sampling(max_new_tokens=1, temperature=0), model=model))[
+                -1
+            ].error
+            is None
+        )
         return sum(read)
 
     assert tokens_read([*system, 1, 2], "mine") == 2 * PAGE + 5

@@ -132,9 +132,9 @@ class TorchDecoder(Decoder):
 
     def _pass_bytes(self) -> int:
         """Estimate what a pass takes: its widest product, and the logits, a few times over."""
-        widest = int(max(rows.stop for _, rows in self.layers[0].rows.values()))
+        widest = max(rows.stop for _, rows in self.layers[0].rows.values())
         tokens, scored = self.slots + self.pass_tokens, self.slots + self.pass_prompts
-        return 4 * (8 * tokens * widest + 4 * scored * self.vocabulary)
+        return int(4 * (8 * tokens * widest + 4 * scored * self.vocabulary))
 
     @torch.inference_mode()
     def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int | None:
