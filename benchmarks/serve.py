@@ -47,8 +47,9 @@ from train import command_line, describe_machine
 
 from fitbot.base_model.architecture import family_of
 from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
+from fitbot.generation.decoders.choice import open_decoder
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
-from fitbot.generation.loading import decoder_for, open_engine, precision_for
+from fitbot.generation.loading import open_engine
 from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
@@ -144,11 +145,10 @@ def time_in_process(report: dict[str, Any], args: argparse.Namespace) -> None:
         report["precision"] = args.llama
         engine = _llama_engine(model, chat, args.llama, **size)
     else:
-        report["precision"] = args.precision or precision_for(model, device)
-        decoder = decoder_for(device)(
-            model, precision=report["precision"], ranks=args.ranks, **size
+        decoder = open_decoder(
+            lambda: model, device, precision=args.precision, ranks=args.ranks, **size
         )
-        decoder.warm_up()
+        report["precision"] = decoder.precision
         engine = LocalEngine(decoder, chat, rank=args.ranks)
     report["seconds_to_build"] = round(time.perf_counter() - started, 1)
     if args.ranks:

@@ -60,6 +60,13 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def compute_dtype_on(device: torch.device) -> torch.dtype:
+    """Choose what a network's matrix products run in: what it was trained in there."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float16
+
+
 def why_no_kernels(device: torch.device) -> str | None:
     """Return the reason why Triton's kernels cannot run on a device; None if they should."""
     if device.type != "cuda":

@@ -17,21 +17,20 @@ from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import rank_of, read_adapter
 from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import ConfigError, EngineError
 from fitbot.evaluation.models import Lineup
-from fitbot.evaluation.scoring import compute_dtype_on
+from fitbot.generation.decoders.choice import open_decoder
 from fitbot.generation.decoders.torch_decoder import Precision
 from fitbot.generation.engine import Stream
-from fitbot.generation.loading import add_adapter, decoder_for, precision_for
+from fitbot.generation.loading import add_adapter
 from fitbot.generation.messages import BASE, Sampling
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat
 
 GREEDY, SAMPLED, PLAIN = "greedy", "sampled", "plain"
-
-_SLOTS = {"cpu": 16, "cuda": 128}  # answers at once
 
 
 @dataclass(frozen=True)
@@ -69,20 +68,16 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
                 f"{max_new_tokens} exceed the base's {positions} positions; lower the latter"
             )
         in_4bit = lineup.load_in_4bit
-        base = BaseSettings(lineup.base_model, load_in_4bit=in_4bit, expand_4bit=in_4bit)
-        model = load_base(base, device=device, compute_dtype=compute_dtype_on(device))
+        base = BaseSettings(lineup.base_model, load_in_4bit=in_4bit, expand_4bit=False)
         folders = {adapter.name: Path(str(adapter.adapter)) for adapter in lineup.adapters}
         rank = max((rank_of(read_adapter(folder)) for folder in folders.values()), default=0)
-        self.precision: Precision = precision_for(model, device)
-        decoder = decoder_for(device)(
-            model,
-            slots=_SLOTS[device.type],
+        decoder = open_decoder(
+            lambda: load_base(base, device=device, compute_dtype=compute_dtype_on(device)),
+            device,
             context=context,
-            precision=self.precision,
             ranks=rank * len(folders),
         )
-        del model
-        decoder.warm_up()
+        self.precision: Precision = decoder.precision
         # This policy never halves a request's tokens because others wait.
         self.engine = LocalEngine(
             decoder, chat, rank=rank, max_waiting=2**31, policy="published", below_gib=0.0

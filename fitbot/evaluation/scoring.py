@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
@@ -33,14 +34,6 @@ class Positions(NamedTuple):
 
     divergence: list[float]  # nats, KL(policy || reference) over the whole vocabulary
     entropy: list[float]  # nats, of the policy
-
-
-def compute_dtype_on(device: torch.device) -> torch.dtype:
-    """Choose what matrix products run in."""
-    if device.type != "cuda":
-        return torch.float32
-    native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float16
 
 
 def hush_libraries() -> None:

@@ -9,13 +9,15 @@ from transformers import AutoConfig
 from fitbot.base_model.adapter_files import AdapterWeights, check_files, rank_of, read_adapter
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE
+from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
+from fitbot.generation.decoders.choice import CONTEXT, open_decoder, precision_for
 from fitbot.generation.decoders.decoder import Decoder
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
-from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
+from fitbot.generation.decoders.torch_decoder import Precision
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
@@ -23,16 +25,14 @@ from fitbot.generation.token_budget import BudgetRule
 from fitbot.pairs.chat import Chat, load_tokenizer
 
 _LONE_RANK = 16  # largest of adapters that an engine without one of its own may add
-_CONTEXT = 2048  # tokens of prompt and answer together, unless the base takes fewer
-_SLOTS = {"cpu": 16, "cuda": 128, "llama": 8}
-_SMALL = 100_000_000  # parameters below which 8 bits save no time
+_LLAMA_SLOTS = 8
 
 
 def open_engine(
     adapter: Path | None,
     *,
     slots: int | None = None,
-    context: int = _CONTEXT,
+    context: int | None = None,
     precision: Precision | None = None,
     max_waiting: int = 64,
     more_adapters: int = 0,
@@ -47,8 +47,7 @@ def open_engine(
 
     Args:
         adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
-        slots: Requests answered at once; 16 on a CPU, 128 on a GPU by default.
-        context: Tokens that prompt and answer may have together.
+        slots, context: See `open_decoder`.
         precision: Of the matrix products. By default bfloat16 on a GPU, float16 where it has
             none; on a CPU int8, float32 for a small base.
         max_waiting: Requests accepted beyond those that are active.
@@ -64,26 +63,28 @@ def open_engine(
     if merged and (adapter is None or more_adapters):
         raise ConfigError("--merged: needs an adapter, and takes no others besides it")
     provenance = provenance_of(adapter)
+    chat = chat_of(provenance)
     weights = None if adapter is None else read_adapter(adapter)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model, chat = load_trained(provenance, device, dtype), chat_of(provenance)
-    precision = precision or precision_for(model, model.device)
-    if merged and weights is not None:
-        merge_checked(model, weights, chat, precision, folder=adapter)
-        weights = None
-    rank = _LONE_RANK if weights is None else rank_of(weights)
-    decoder = decoder_for(model.device)(
-        model,
-        slots=slots or _SLOTS[model.device.type],
-        context=min(context, model.config.max_position_embeddings),
-        precision=precision,
-        ranks=rank * (more_adapters + (weights is not None)),
+
+    def load() -> Any:
+        dtype = compute_dtype_on(device)
+        if not merged or weights is None:
+            return load_trained(provenance, device, dtype, expand=False)
+        model = load_trained(provenance, device, dtype)
+        rounded = precision or precision_for(model, device)
+        merge_checked(model, weights, chat, rounded, folder=adapter)
+        return model
+
+    beside = None if merged else weights
+    rank = _LONE_RANK if beside is None else rank_of(beside)
+    ranks = rank * (more_adapters + (beside is not None))
+    decoder = open_decoder(
+        load, device, slots=slots, context=context, precision=precision, ranks=ranks
     )
-    del model  # the decoder holds the weights that it needs
     name = TUNED if merged else BASE
     return _start(
-        decoder, chat, adapter, weights, rank, name=name, max_waiting=max_waiting, policy=policy
+        decoder, chat, adapter, beside, rank, name=name, max_waiting=max_waiting, policy=policy
     )
 
 
@@ -91,7 +92,7 @@ def open_llama_engine(
     adapter: Path | None,
     *,
     slots: int | None = None,
-    context: int = _CONTEXT,
+    context: int | None = None,
     max_waiting: int = 64,
     more_adapters: int = 0,
     policy: BudgetRule = "room",
@@ -120,19 +121,23 @@ def open_llama_engine(
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
         chat,
         files["kind"],
-        slots=slots or _SLOTS["llama"],
-        context=context,
+        slots=slots or _LLAMA_SLOTS,
+        context=context or CONTEXT["cpu"],
         adapters=more_adapters + (weights is not None),
     )
+    decoder.warm_up()
     return _start(
         decoder, chat, adapter, weights, LARGEST_RANK, max_waiting=max_waiting, policy=policy
     )
 
 
-def load_trained(provenance: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
-    """Load the base that an adapter was trained on, an NF4 base expanded."""
+def load_trained(
+    provenance: dict[str, Any], device: torch.device, dtype: torch.dtype, *, expand: bool = True
+) -> Any:
+    """Load the base that an adapter was trained on, an NF4 base expanded if that is wanted."""
     in_4bit = provenance["settings"]["load_in_4bit"]
-    base = BaseSettings(provenance["base_model"], load_in_4bit=in_4bit, expand_4bit=in_4bit)
+    expand = in_4bit and expand
+    base = BaseSettings(provenance["base_model"], load_in_4bit=in_4bit, expand_4bit=expand)
     return load_base(base, device=device, compute_dtype=dtype)
 
 
@@ -151,7 +156,6 @@ def _start(
     **options: Any,
 ) -> LocalEngine:
     """Start an engine; weights that are not merged are the model that answers by default."""
-    decoder.warm_up()
     below_gib = answer_settings(adapter).adaptive_below_gib
     engine = LocalEngine(decoder, chat, rank=rank, below_gib=below_gib, **options)
     if adapter is not None and weights is not None:
@@ -197,22 +201,3 @@ def _add(engine: LocalEngine, name: str, weights: AdapterWeights, folder: Path) 
         raise RoomError(f"{folder} does not fit: {error}") from error
     except (ConfigError, RuntimeError) as error:
         raise AdapterError(f"{folder} does not fit: {error}") from error
-
-
-def decoder_for(device: torch.device) -> type[TorchDecoder]:
-    """Return the decoder for a device: the one with CUDA graphs if the GPU has bfloat16."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
-
-        return CudaGraphDecoder
-    return TorchDecoder
-
-
-def precision_for(model: Any, device: torch.device) -> Precision:
-    """Return the precision that is fastest for a model on a device."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if native else "float16"
-    small = sum(weight.numel() for weight in model.parameters()) < _SMALL
-    has_int8 = "fbgemm" in torch.backends.quantized.supported_engines
-    return "float32" if small or not has_int8 else "int8"

@@ -35,8 +35,9 @@ class DenseProduct(AdaptedProduct):
     def __init__(self, weight: Tensor, ranks: int, dtype: torch.dtype):
         """Take the weight, (O, I), and leave room for R ranks."""
         height, self.width = weight.shape
-        self.joined = torch.zeros(height, self.width + ranks, dtype=dtype, device=weight.device)
-        self.joined[:, : self.width] = weight
+        self.joined = weight.to(dtype)
+        if ranks:
+            self.joined = F.pad(self.joined, (0, ranks))
         self.a = torch.zeros(ranks, self.width, dtype=dtype, device=weight.device)
         self.b = self.joined[:, self.width :]
 
@@ -58,10 +59,9 @@ class StackedProduct(AdaptedProduct):
     def __init__(self, weight: Tensor, members: int, ranks: int, dtype: torch.dtype):
         """Take the weight, (O, I), of several layers, and leave room for R ranks in each."""
         height, width = weight.shape
-        self.stacked = torch.zeros(
-            height + members * ranks, width, dtype=dtype, device=weight.device
-        )
-        self.stacked[:height] = weight
+        self.stacked = weight.to(dtype)
+        if ranks:
+            self.stacked = F.pad(self.stacked, (0, 0, 0, members * ranks))
         self.a = self.stacked[height:]
         self.b = torch.zeros(height, ranks, dtype=dtype, device=weight.device)
 

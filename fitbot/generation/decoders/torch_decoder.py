@@ -30,6 +30,7 @@ from fitbot.generation.pages import PAGE, pages_for
 from fitbot.generation.sampling import Draw, draw
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
+TYPICAL_TOKENS = 2048  # of a request: more are not kept free for each slot
 SPARE_BYTES = 256 * 2**20  # of a GPU, for what is not counted: kernels, graphs, fragments
 
 
@@ -68,6 +69,7 @@ class TorchDecoder(Decoder):
         precision: Precision,
         ranks: int = 0,
         tokens: int | None = None,
+        takes: bool = False,
     ):
         """Take over a network's weights.
 
@@ -77,7 +79,8 @@ class TorchDecoder(Decoder):
             context: Tokens that a request may have.
             precision: Of the products; "int8" on a CPU only.
             ranks: R, the room for adapters.
-            tokens: M; by default `context` for each slot, as far as memory holds them.
+            tokens: M; by default `context` for each slot, at most 2,048, as far as memory holds it.
+            takes: Free the network's weights on the way; it cannot be used any more.
 
         Raises:
             ConfigError: The network is of another shape.
@@ -92,7 +95,12 @@ class TorchDecoder(Decoder):
         self.head_size = head_size_of(config)
         self.precision, self.ranks, self.context = precision, ranks, context
         self.dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
-        self.layers = [self._read_layer(layer) for layer in parts.layers]
+        self.layers = []
+        for layer in parts.layers:
+            self.layers.append(self._read_layer(layer))
+            if takes:
+                for linear in self.family.linears(layer).values():
+                    linear.weight = None
         self.slots, self.vocabulary = slots, parts.head.weight.shape[0]
         self.embedding: Tensor = parts.embedding.weight.data.to(self.dtype)
         self.norm: Tensor = parts.final_norm.weight.float()
@@ -102,12 +110,13 @@ class TorchDecoder(Decoder):
         half = self.head_size // 2
         self.cos = cos[0].float()  # (context, D)
         self.sin = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).float()
+        most = max(context, slots * pages_for(min(context, TYPICAL_TOKENS)) * PAGE)
         self.cache = PagedCache(
             (len(self.layers), self.key_heads, self.head_size),
             self.dtype,
             self.device,
             slots=slots,
-            most=slots * pages_for(context) * PAGE if tokens is None else tokens,
+            most=most if tokens is None else tokens,
         )
         self.held, self.tokens = self.cache.held, self.cache.tokens
         if tokens is not None or self.device.type != "cuda":
@@ -349,7 +358,8 @@ class TorchDecoder(Decoder):
 
 def joined(linears: list[Any]) -> Tensor:
     """Put the weights of linear layers below each other, what is held in 4 bits expanded."""
-    return torch.cat([frozen_weight(linear).data for linear in linears])
+    weights = [frozen_weight(linear).data for linear in linears]
+    return weights[0] if len(weights) == 1 else torch.cat(weights)
 
 
 def _family_of(config: Any) -> Family:
