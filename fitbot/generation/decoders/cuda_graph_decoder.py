@@ -292,14 +292,18 @@ class CudaGraphDecoder(TorchDecoder):
             positions = torch.cat([stored, inputs.positions])
             ranks = Ranks(*self._of_slots[2:4].index_select(1, slots))
 
+        table = self._table.index_select(0, inputs.slots)
+
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            step_kernels.attend(queries[:few], cache, inputs.slots, stored, size.chunks, out[:few])
+            own = cache._replace(table=table)
+            step_kernels.attend(queries[:few], own, stored, size.chunks, out[:few])
             if size.tokens:
                 step_kernels.attend_prompts(
                     queries[few:], cache, inputs.of_slots, inputs.positions, out[few:]
                 )
 
-        x, added = self._layers(tokens, slots, positions, ranks, attend, few)
+        places = step_kernels.find_places(self._table, slots, positions)
+        x, added = self._layers(tokens, places, positions, ranks, attend, few)
         drawing = inputs.slots
         if size.tokens:
             drawing = torch.cat([inputs.slots, inputs.ending])
@@ -313,7 +317,7 @@ class CudaGraphDecoder(TorchDecoder):
     def _layers(
         self,
         tokens: Tensor,
-        slots: Tensor,
+        places: Tensor,
         positions: Tensor,
         ranks: Ranks,
         attend: Callable[[Cache, Tensor, Tensor], None],
@@ -334,7 +338,7 @@ class CudaGraphDecoder(TorchDecoder):
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
             step_kernels.place_heads(
-                heads, ranks, layer.head_norms, rotary, cache, slots, positions, self.eps, queries
+                heads, ranks, layer.head_norms, rotary, cache, places, positions, self.eps, queries
             )
             attend(cache, queries, attended)
             added = multiply(o, attended)

@@ -31,7 +31,7 @@ class Cache(NamedTuple):
     Args:
         keys: (key heads, M, D).
         values: (key heads, M, D).
-        table: (S, W) int32, the pages of each slot's request, see `generation.pages`.
+        table: (S, W) int32, the pages of each request, see `generation.pages`.
     """
 
     keys: Tensor
@@ -133,17 +133,21 @@ def _add_norm(
 
 
 @triton.jit
-def _place(Table, slot, position, W, PAGE: tl.constexpr):
-    """Find where positions of a slot's request are in the cache."""
-    return tl.load(Table + slot * W + position // PAGE).to(tl.int64) * PAGE + position % PAGE
+def _find_places(Table, Slots, Positions, Places, rows, W, PAGE: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    real = row < rows
+    position = tl.load(Positions + row, mask=real, other=0)
+    slot = tl.load(Slots + row, mask=real, other=0)
+    page = tl.load(Table + slot * W + position // PAGE, mask=real, other=0).to(tl.int64)
+    tl.store(Places + row, page * PAGE + position % PAGE, mask=real)
 
 
 @triton.jit
 def _place_heads(
-    Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values, Table,
-    Slots, Positions, M, W, stride, part, eps,
+    Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values,
+    Places, Positions, M, stride, part, eps,
     HEADS: tl.constexpr, KEY_HEADS: tl.constexpr, D: tl.constexpr, NORMS: tl.constexpr,
-    R: tl.constexpr, PARTS: tl.constexpr, PAGE: tl.constexpr,
+    R: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     d = tl.arange(0, D)
@@ -152,8 +156,7 @@ def _place_heads(
     heads: tl.constexpr = HEADS + 2 * KEY_HEADS
     member = (head >= HEADS).to(tl.int32) + (head >= HEADS + KEY_HEADS).to(tl.int32)
     start, count = tl.load(Starts + row), tl.load(Counts + row)
-    position = tl.load(Positions + row).to(tl.int64)  # early: the place takes two loads in a row
-    place = _place(Table, tl.load(Slots + row).to(tl.int64), position, W, PAGE)
+    position, place = tl.load(Positions + row).to(tl.int64), tl.load(Places + row)
     y = Heads + row * stride
     h = y + heads * D + member * R
     x = _sum_parts(y, head * D + d, real, part, PARTS)
@@ -179,13 +182,13 @@ def _place_heads(
 
 @triton.jit
 def _attend_block(
-    q, positions, start, stop, slot, head, peak, total, out, Keys, Values, Table, M, W, scale,
+    q, positions, start, stop, Pages, head, peak, total, out, Keys, Values, M, scale,
     D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
     """Let rows of queries see the keys from `start`, before `stop`, up to their own positions."""
     k, d = start + tl.arange(0, BLOCK), tl.arange(0, D)
     exists = k < stop
-    page = tl.load(Table + slot * W + k // PAGE, mask=exists, other=0).to(tl.int64)
+    page = tl.load(Pages + k // PAGE, mask=exists, other=0).to(tl.int64)
     where = (head * M + page * PAGE + k % PAGE)[:, None] * D + d
     keys = tl.load(Keys + where, mask=exists[:, None], other=0.0)
     scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
@@ -200,7 +203,7 @@ def _attend_block(
 
 @triton.jit
 def _attend_chunk(
-    Queries, Keys, Values, Table, Slots, Positions, Sums, Stats, M, W, scale,
+    Queries, Keys, Values, Table, Positions, Sums, Stats, M, W, scale,
     KEY_HEADS: tl.constexpr, GROUP: tl.constexpr, PADDED: tl.constexpr, D: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
@@ -208,7 +211,6 @@ def _attend_chunk(
     chunks = tl.num_programs(2)
     position = tl.load(Positions + row)
     if chunk * CHUNK <= position:
-        slot = tl.load(Slots + row).to(tl.int64)
         g, d = tl.arange(0, PADDED), tl.arange(0, D)
         real = g < GROUP
         place = (row * KEY_HEADS + head) * GROUP + g
@@ -219,8 +221,8 @@ def _attend_chunk(
         stop = tl.minimum((chunk + 1) * CHUNK, position + 1)
         for start in range(chunk * CHUNK, stop, BLOCK):
             peak, total, out = _attend_block(
-                q, position, start, stop, slot, head, peak, total, out, Keys, Values, Table,
-                M, W, scale, D, BLOCK, PAGE,
+                q, position, start, stop, Table + row * W, head, peak, total, out, Keys, Values,
+                M, scale, D, BLOCK, PAGE,
             )  # fmt: skip
         target = place * chunks + chunk
         tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
@@ -229,28 +231,43 @@ def _attend_chunk(
 
 
 @triton.jit
+def _join_some(
+    first, place, length, peak, total, out, Sums, Stats,
+    JOINED: tl.constexpr, D: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    c, d = first + tl.arange(0, JOINED), tl.arange(0, D)
+    real = c * CHUNK < length
+    peaks = tl.load(Stats + (place + c) * 2, mask=real, other=-1e30)
+    totals = tl.load(Stats + (place + c) * 2 + 1, mask=real, other=0.0)
+    new_peak = tl.maximum(peak, tl.max(peaks))
+    weights = tl.where(real, tl.exp(peaks - new_peak), 0.0)
+    sums = tl.load(Sums + (place + c)[:, None] * D + d, mask=real[:, None], other=0.0)
+    shrink = tl.exp(peak - new_peak)
+    out = out * shrink + tl.sum(sums * weights[:, None], 0)
+    return new_peak, total * shrink + tl.sum(totals * weights), out
+
+
+@triton.jit
 def _join_chunks(
     Sums, Stats, Positions, Out, chunks,
-    JOINED: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr, CHUNK: tl.constexpr,
+    FEW: tl.constexpr, JOINED: tl.constexpr, HEADS: tl.constexpr, D: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):  # fmt: skip
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    d = tl.arange(0, D)
     length = tl.load(Positions + row) + 1
+    place = (row * HEADS + head) * chunks
     peak, total, out = -1e30, 0.0, tl.zeros((D,), tl.float32)
-    for first in range(0, tl.cdiv(length, CHUNK), JOINED):
-        c = first + tl.arange(0, JOINED)
-        real = c * CHUNK < length
-        place = (row * HEADS + head) * chunks + c
-        peaks = tl.load(Stats + place * 2, mask=real, other=-1e30)
-        totals = tl.load(Stats + place * 2 + 1, mask=real, other=0.0)
-        new_peak = tl.maximum(peak, tl.max(peaks))
-        weights = tl.where(real, tl.exp(peaks - new_peak), 0.0)
-        sums = tl.load(Sums + place[:, None] * D + d, mask=real[:, None], other=0.0)
-        shrink = tl.exp(peak - new_peak)
-        out = out * shrink + tl.sum(sums * weights[:, None], 0)
-        total = total * shrink + tl.sum(totals * weights)
-        peak = new_peak
-    tl.store(Out + (row * HEADS + head) * D + d, (out / total).to(Out.dtype.element_ty))
+    if FEW:  # the same without a loop
+        peak, total, out = _join_some(
+            0, place, length, peak, total, out, Sums, Stats, JOINED, D, CHUNK
+        )
+    else:
+        for first in range(0, tl.cdiv(length, CHUNK), JOINED):
+            peak, total, out = _join_some(
+                first, place, length, peak, total, out, Sums, Stats, JOINED, D, CHUNK
+            )
+    at = (row * HEADS + head) * D + tl.arange(0, D)
+    tl.store(Out + at, (out / total).to(Out.dtype.element_ty))
 
 
 @triton.jit
@@ -273,8 +290,8 @@ def _attend_prompt(
     stop = tl.max(positions) + 1
     for start in range(0, stop, BLOCK):
         peak, total, out = _attend_block(
-            q, positions[:, None], start, stop, slot, head, peak, total, out, Keys, Values, Table,
-            M, W, scale, D, BLOCK, PAGE,
+            q, positions[:, None], start, stop, Table + slot * W, head, peak, total, out,
+            Keys, Values, M, scale, D, BLOCK, PAGE,
         )  # fmt: skip
     tl.store(Out + at, (out / total[:, None]).to(Out.dtype.element_ty), mask=real[:, None])
 
@@ -353,7 +370,7 @@ def place_heads(
     norms: Sequence[Tensor],
     rotary: tuple[Tensor, Tensor],
     cache: Cache,
-    slots: Tensor,
+    places: Tensor,
     positions: Tensor,
     eps: float,
     queries: Tensor,
@@ -366,31 +383,38 @@ def place_heads(
         norms: (D,) each, of queries and keys, or nothing.
         rotary: (M, D) cosine and sine, the sine's first half negated.
         cache: Written to.
-        slots: (N,) integers.
+        places: (N,) int64: where in the cache each token is, see `find_places`.
         positions: (N,) integers: each token's.
         eps: Of the norms.
         queries: (N, heads, D), written to.
     """
     rows, num_heads, size = queries.shape
-    key_heads, places = cache.keys.shape[:2]
+    key_heads, size_of_cache = cache.keys.shape[:2]
     query_norm, key_norm = norms or (rotary[0], rotary[0])
     _place_heads[(rows, num_heads + 2 * key_heads)](
-        *heads, *ranks, query_norm, key_norm, *rotary, queries, *cache, slots, positions,
-        places, cache.table.shape[1], heads.y.stride(1), heads.y.stride(0), eps,
+        *heads, *ranks, query_norm, key_norm, *rotary, queries,
+        cache.keys, cache.values, places, positions, size_of_cache,
+        heads.y.stride(1), heads.y.stride(0), eps,
         HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=bool(norms),
-        R=heads.b.shape[1], PARTS=len(heads.y), PAGE=PAGE,
+        R=heads.b.shape[1], PARTS=len(heads.y),
     )  # fmt: skip
 
 
-def attend(
-    queries: Tensor, cache: Cache, slots: Tensor, positions: Tensor, chunks: int, out: Tensor
-) -> None:
+def find_places(table: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
+    """Return where in the cache tokens are, (N,) int64, given their slots and positions, (N,)."""
+    places = torch.empty_like(positions)
+    _find_places[(triton.cdiv(len(slots), 128),)](
+        table, slots, positions, places, len(slots), table.shape[1], PAGE=PAGE, BLOCK=128
+    )
+    return places
+
+
+def attend(queries: Tensor, cache: Cache, positions: Tensor, chunks: int, out: Tensor) -> None:
     """Let every request's new token attend to the request's tokens.
 
     Args:
         queries: (B, heads, D).
-        cache: Keys and values.
-        slots: (B,) integers.
+        cache: Keys and values; the table has a row for each of the B requests.
         positions: (B,) integers; the tokens up to there are seen.
         chunks: Of `CHUNK` tokens each, as many as the longest request has.
         out: (B, heads D), written to.
@@ -401,14 +425,15 @@ def attend(
     stats = torch.empty(rows, heads, chunks, 2, device=queries.device)
     group, sizes = heads // key_heads, step_attention_sizes(gpu_of(queries.device), queries.dtype)
     _attend_chunk[rows, key_heads, chunks](
-        queries, *cache, slots, positions, sums, stats, places, cache.table.shape[1], size**-0.5,
+        queries, *cache, positions, sums, stats, places, cache.table.shape[1], size**-0.5,
         KEY_HEADS=key_heads, GROUP=group, PADDED=max(sizes.m, triton.next_power_of_2(group)),
         D=size, CHUNK=CHUNK, BLOCK=sizes.n, PAGE=PAGE,
         num_warps=sizes.warps, num_stages=sizes.stages,
     )  # fmt: skip
     _join_chunks[rows, heads](
-        sums, stats, positions, out, chunks, JOINED=_JOINED, HEADS=heads, D=size, CHUNK=CHUNK
-    )
+        sums, stats, positions, out, chunks,
+        FEW=chunks <= _JOINED, JOINED=_JOINED, HEADS=heads, D=size, CHUNK=CHUNK,
+    )  # fmt: skip
 
 
 def attend_prompts(
