@@ -491,8 +491,8 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
             with torch.inference_mode():
                 for place in range(length):
                     here, there = (d.held[slot].place(place) for d in (graphed, plain))
-                    graphed.cache.keys[:, :, here] = plain.cache.keys[:, :, there]
-                    graphed.cache.values[:, :, here] = plain.cache.values[:, :, there]
+                    graphed.cache.keys[:, here] = plain.cache.keys[:, there]
+                    graphed.cache.values[:, here] = plain.cache.values[:, there]
             continue
         first, second = (decoder.prefill(slot, ids, one) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
@@ -604,8 +604,10 @@ def test_on_a_gpu_a_row_does_not_depend_on_its_neighbours(
     for slot in range(3):
         decoder.release(slot)
         decoder.admit(slot, ids[slot], slice(0, 4), Draw(Sampling(), 0))
-    decoder._logits([Part(0, ids[0], 0, True), Part(1, ids[1][:50], 0, False)], [])
-    among = decoder._logits([Part(1, ids[1][50:], 50, True), Part(2, ids[2], 0, True)], [10, 30])
+    with torch.inference_mode():
+        decoder._logits([Part(0, ids[0], 0, True), Part(1, ids[1][:50], 0, False)], [])
+        parts = [Part(1, ids[1][50:], 50, True), Part(2, ids[2], 0, True)]
+        among = decoder._logits(parts, [10, 30])
     assert torch.equal(among[:2], torch.stack(alone[1:]))
     network.to("cpu")
 

@@ -31,9 +31,10 @@ class SlotState:
 
 
 class PagedCache:
-    """Keys and values of M tokens, (layers, key heads, M + PAGE, D) each.
+    """Keys and values of M tokens, (layers, M + PAGE, key heads, D) each.
 
-    The last page is nobody's: what is padding is written there.
+    What a request has lies close together: on a GPU, looking up far addresses takes time. The last
+    page is nobody's: what is padding is written there.
     """
 
     keys: Tensor
@@ -89,7 +90,7 @@ class PagedCache:
         self.pages = Pages(max(1, self.tokens // PAGE))
         self.tokens = self.pages.count * PAGE
         layers, key_heads, head_size = self.shape
-        shape = layers, key_heads, self.tokens + PAGE, head_size
+        shape = layers, self.tokens + PAGE, key_heads, head_size
         # Never read before it is written; on a CPU it takes memory only as far as it is used.
         self.keys, self.values = (
             torch.empty(shape, dtype=self.dtype, device=self.device) for _ in "kv"
@@ -140,9 +141,9 @@ class PagedCache:
     def read(self, cache: Tensor, pages: slice | Tensor, length: int) -> Tensor:
         """Read a request's first tokens from keys or values of a layer: (key heads, length, D)."""
         if isinstance(pages, slice):
-            return cache[:, pages][:, :length]
-        paged = cache.unflatten(1, (-1, PAGE))  # type: ignore[no-untyped-call]
-        found: Tensor = paged.index_select(1, pages).flatten(1, 2)[:, :length]
+            return cache[pages][:length].transpose(0, 1)
+        paged = cache.unflatten(0, (-1, PAGE))  # type: ignore[no-untyped-call]
+        found: Tensor = paged.index_select(0, pages).flatten(0, 1)[:length].transpose(0, 1)
         return found
 
     def _weights_of(self, ranks: slice | None) -> tuple[int, int] | None:

@@ -29,8 +29,8 @@ class Cache(NamedTuple):
     """One layer's keys and values, and where they are.
 
     Args:
-        keys: (key heads, M, D).
-        values: (key heads, M, D).
+        keys: (M, key heads, D).
+        values: (M, key heads, D).
         table: (S, W) int32, the pages of each request, see `generation.pages`.
     """
 
@@ -145,7 +145,7 @@ def _find_places(Table, Slots, Positions, Places, rows, W, PAGE: tl.constexpr, B
 @triton.jit
 def _place_heads(
     Heads, B, Starts, Counts, QueryNorm, KeyNorm, Cos, Sin, Queries, Keys, Values,
-    Places, Positions, M, stride, part, eps,
+    Places, Positions, stride, part, eps,
     HEADS: tl.constexpr, KEY_HEADS: tl.constexpr, D: tl.constexpr, NORMS: tl.constexpr,
     R: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
@@ -174,22 +174,23 @@ def _place_heads(
     if head < HEADS:
         tl.store(Queries + (row * HEADS + head) * D + d, x.to(Queries.dtype.element_ty))
     elif head < HEADS + KEY_HEADS:
-        tl.store(Keys + ((head - HEADS) * M + place) * D + d, x.to(Keys.dtype.element_ty))
+        at = (place * KEY_HEADS + head - HEADS) * D + d
+        tl.store(Keys + at, x.to(Keys.dtype.element_ty))
     else:
-        at = ((head - HEADS - KEY_HEADS) * M + place) * D + d
+        at = (place * KEY_HEADS + head - HEADS - KEY_HEADS) * D + d
         tl.store(Values + at, x.to(Values.dtype.element_ty))
 
 
 @triton.jit
 def _attend_block(
-    q, positions, start, stop, Pages, head, peak, total, out, Keys, Values, M, scale,
-    D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
+    q, positions, start, stop, Pages, head, peak, total, out, Keys, Values, scale,
+    KEY_HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
     """Let rows of queries see the keys from `start`, before `stop`, up to their own positions."""
     k, d = start + tl.arange(0, BLOCK), tl.arange(0, D)
     exists = k < stop
     page = tl.load(Pages + k // PAGE, mask=exists, other=0).to(tl.int64)
-    where = (head * M + page * PAGE + k % PAGE)[:, None] * D + d
+    where = ((page * PAGE + k % PAGE) * KEY_HEADS + head)[:, None] * D + d
     keys = tl.load(Keys + where, mask=exists[:, None], other=0.0)
     scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
     scores = tl.where(k[None, :] <= positions, scores, -1e30)
@@ -203,7 +204,7 @@ def _attend_block(
 
 @triton.jit
 def _attend_chunk(
-    Queries, Keys, Values, Table, Positions, Sums, Stats, M, W, scale,
+    Queries, Keys, Values, Table, Positions, Sums, Stats, W, scale,
     KEY_HEADS: tl.constexpr, GROUP: tl.constexpr, PADDED: tl.constexpr, D: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
@@ -222,7 +223,7 @@ def _attend_chunk(
         for start in range(chunk * CHUNK, stop, BLOCK):
             peak, total, out = _attend_block(
                 q, position, start, stop, Table + row * W, head, peak, total, out, Keys, Values,
-                M, scale, D, BLOCK, PAGE,
+                scale, KEY_HEADS, D, BLOCK, PAGE,
             )  # fmt: skip
         target = place * chunks + chunk
         tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
@@ -272,7 +273,7 @@ def _join_chunks(
 
 @triton.jit
 def _attend_prompt(
-    Queries, Keys, Values, Table, Slots, Positions, Out, M, W, scale,
+    Queries, Keys, Values, Table, Slots, Positions, Out, W, scale,
     KEY_HEADS: tl.constexpr, GROUP: tl.constexpr, TOKENS: tl.constexpr, PADDED: tl.constexpr,
     D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
@@ -291,7 +292,7 @@ def _attend_prompt(
     for start in range(0, stop, BLOCK):
         peak, total, out = _attend_block(
             q, positions[:, None], start, stop, Table + slot * W, head, peak, total, out,
-            Keys, Values, M, scale, D, BLOCK, PAGE,
+            Keys, Values, scale, KEY_HEADS, D, BLOCK, PAGE,
         )  # fmt: skip
     tl.store(Out + at, (out / total[:, None]).to(Out.dtype.element_ty), mask=real[:, None])
 
@@ -389,11 +390,11 @@ def place_heads(
         queries: (N, heads, D), written to.
     """
     rows, num_heads, size = queries.shape
-    key_heads, size_of_cache = cache.keys.shape[:2]
+    key_heads = cache.keys.shape[1]
     query_norm, key_norm = norms or (rotary[0], rotary[0])
     _place_heads[(rows, num_heads + 2 * key_heads)](
         *heads, *ranks, query_norm, key_norm, *rotary, queries,
-        cache.keys, cache.values, places, positions, size_of_cache,
+        cache.keys, cache.values, places, positions,
         heads.y.stride(1), heads.y.stride(0), eps,
         HEADS=num_heads, KEY_HEADS=key_heads, D=size, NORMS=bool(norms),
         R=heads.b.shape[1], PARTS=len(heads.y),
@@ -420,12 +421,12 @@ def attend(queries: Tensor, cache: Cache, positions: Tensor, chunks: int, out: T
         out: (B, heads D), written to.
     """
     rows, heads, size = queries.shape
-    key_heads, places = cache.keys.shape[:2]
+    key_heads = cache.keys.shape[1]
     sums = torch.empty(rows, heads, chunks, size, device=queries.device)
     stats = torch.empty(rows, heads, chunks, 2, device=queries.device)
     group, sizes = heads // key_heads, step_attention_sizes(gpu_of(queries.device), queries.dtype)
     _attend_chunk[rows, key_heads, chunks](
-        queries, *cache, positions, sums, stats, places, cache.table.shape[1], size**-0.5,
+        queries, *cache, positions, sums, stats, cache.table.shape[1], size**-0.5,
         KEY_HEADS=key_heads, GROUP=group, PADDED=max(sizes.m, triton.next_power_of_2(group)),
         D=size, CHUNK=CHUNK, BLOCK=sizes.n, PAGE=PAGE,
         num_warps=sizes.warps, num_stages=sizes.stages,
@@ -449,11 +450,11 @@ def attend_prompts(
         out: (N, heads D), written to.
     """
     rows, heads, size = queries.shape
-    key_heads, places = cache.keys.shape[:2]
+    key_heads = cache.keys.shape[1]
     group, sizes = heads // key_heads, prompt_attention_sizes(gpu_of(queries.device), queries.dtype)
     tokens = prompt_block(queries.device, queries.dtype, group)
     _attend_prompt[rows // tokens, key_heads](
-        queries, *cache, slots, positions, out, places, cache.table.shape[1], size**-0.5,
+        queries, *cache, slots, positions, out, cache.table.shape[1], size**-0.5,
         KEY_HEADS=key_heads, GROUP=group, TOKENS=tokens,
         PADDED=triton.next_power_of_2(tokens * group), D=size, BLOCK=sizes.n, PAGE=PAGE,
         num_warps=sizes.warps, num_stages=sizes.stages,

@@ -233,7 +233,7 @@ class TorchDecoder(Decoder):
 
         Args:
             q: (N, heads, D).
-            keys: (key heads, M, D), with the pass's own tokens.
+            keys: (M, key heads, D), with the pass's own tokens.
             values: As `keys`.
             rows: The tokens, and which of the cache's pages their request has.
 
@@ -310,8 +310,8 @@ class TorchDecoder(Decoder):
             if layer.head_norms:
                 q, k = map(self._normal, (q, k), layer.head_norms)
             keys, values = self.cache.keys[number], self.cache.values[number]
-            keys[:, places] = _rotate(k, cos, sin).to(self.dtype).transpose(0, 1)
-            values[:, places] = v.to(self.dtype).transpose(0, 1)
+            keys[places] = _rotate(k, cos, sin).to(self.dtype)
+            values[places] = v.to(self.dtype)
             q = _rotate(q, cos, sin).to(self.dtype)
             attended = self._attend(q, keys, values, of_rows)
             x = x + self._multiply(o, attended.flatten(1), wide).float()
