@@ -18,6 +18,7 @@ COMMANDS = {
     "chat": ("chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
     "export": ("export", "write a checkpoint's adapter, or merged weights"),
+    "doctor": ("doctor", "say what works on this machine, to paste into an issue"),
 }
 
 

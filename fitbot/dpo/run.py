@@ -168,7 +168,7 @@ def start_logging(level: str, log_file: Path | None, process: int = 0) -> None:
 
     Processes but the first say only what went wrong, and which they are.
     """
-    _quieten()
+    quieten()
     ours = logging.getLogger("fitbot")
     ours.setLevel(level)
     ours.propagate = False
@@ -200,7 +200,7 @@ class _WithoutColours(logging.Formatter):
         return re.sub(r"\033\[[0-9;]*m", "", super().format(record))
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep what does not concern the user off the terminal; each line with its reason."""
     # A tip for another product, and "weights_only was not set", which is Lightning's own call.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ way of `CompiledLayers` and `score_tokens`. Forward and backward are plain funct
 autograd; one autograd node stands for both. S scored tokens, H hidden size, B pairs, T tokens.
 """
 
+import time
 from typing import Any, NamedTuple
 
 import torch
@@ -85,6 +86,7 @@ class CompiledEngine:
         self.seeds = torch.zeros(sites, dtype=torch.int32, device=self.vector.device)
         self._dropouts = self._dropouts_of(self.probability)
         self._no_dropouts = self._dropouts_of(0.0)
+        self.compile_seconds = 0.0  # that `compile_kernels` took
 
     def compile_kernels(self, batch: PairBatch) -> None:
         """Compile the kernels of all passes at once and try them, given any batch on a GPU.
@@ -94,6 +96,7 @@ class CompiledEngine:
         """
         from fitbot.policy.compiled.launch import compiled_together
 
+        started = time.perf_counter()
         try:
             with compiled_together():
                 self._all_passes(batch)
@@ -102,6 +105,7 @@ class CompiledEngine:
             raise
         except Exception as error:  # Triton's, ptxas's, or of a C compiler that is missing
             raise ValueError(f"its kernels do not run here: {what_failed(error)}") from error
+        self.compile_seconds = time.perf_counter() - started
 
     def _all_passes(self, batch: PairBatch) -> None:
         logps, kept = self.forward(batch, self.vector.data, training=True, backward=True)

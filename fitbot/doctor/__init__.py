@@ -1,0 +1,1 @@
+"""What `fitbot doctor` finds out: the machine, ten steps, an answer, each command's engine."""
