@@ -59,7 +59,8 @@ class PagedCache:
             most: M, if memory holds as many.
         """
         self.shape, self.dtype, self.device, self.slots = shape, dtype, device, slots
-        self.tokens = most
+        # Kernels count its elements in 32 bits.
+        self.tokens = min(most, (2**31 - 1) // (shape[1] * shape[2]) - PAGE)
         self.held: dict[int, SlotState] = {}
         self.is_allocated = False
         self._versions: Counter[int] = Counter()  # of the adapter at each first rank

@@ -189,15 +189,15 @@ def _attend_block(
     """Let rows of queries see the keys from `start`, before `stop`, up to their own positions."""
     k, d = start + tl.arange(0, BLOCK), tl.arange(0, D)
     exists = k < stop
-    page = tl.load(Pages + k // PAGE, mask=exists, other=0).to(tl.int64)
+    page = tl.load(Pages + k // PAGE, mask=exists, other=0)
     where = ((page * PAGE + k % PAGE) * KEY_HEADS + head)[:, None] * D + d
     keys = tl.load(Keys + where, mask=exists[:, None], other=0.0)
+    values = tl.load(Values + where, mask=exists[:, None], other=0.0)  # while keys are on the way
     scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
     scores = tl.where(k[None, :] <= positions, scores, -1e30)
     new_peak = tl.maximum(peak, tl.max(scores, 1))
     weights = tl.exp(scores - new_peak[:, None])
     shrink = tl.exp(peak - new_peak)
-    values = tl.load(Values + where, mask=exists[:, None], other=0.0)
     update = tl.dot(weights.to(values.dtype), values, input_precision="ieee")
     return new_peak, total * shrink + tl.sum(weights, 1), out * shrink[:, None] + update
 
@@ -210,7 +210,7 @@ def _attend_chunk(
 ):  # fmt: skip
     row, head, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     chunks = tl.num_programs(2)
-    position = tl.load(Positions + row)
+    position = tl.load(Positions + row).to(tl.int32)  # wider numbers are slower
     if chunk * CHUNK <= position:
         g, d = tl.arange(0, PADDED), tl.arange(0, D)
         real = g < GROUP
@@ -282,7 +282,7 @@ def _attend_prompt(
     real = m < TOKENS * GROUP
     token = (first + m // GROUP).to(tl.int64)
     slot = tl.load(Slots + first).to(tl.int64)
-    positions = tl.load(Positions + token, mask=real, other=0)
+    positions = tl.load(Positions + token, mask=real, other=0).to(tl.int32)
     at = ((token * KEY_HEADS + head) * GROUP + m % GROUP)[:, None] * D + d
     q = tl.load(Queries + at, mask=real[:, None], other=0.0)
     peak = tl.full((PADDED,), -1e30, tl.float32)
