@@ -30,7 +30,7 @@ from fitbot.base_model.gpu import Gpu
 from fitbot.base_model.loading import add_adapter
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import LoraSettings
-from fitbot.generation.decoders import step_kernels
+from fitbot.generation.decoders import cache_kernels, step_kernels
 from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
@@ -136,6 +136,7 @@ def _recorded(launches: dict[str, Launch], gpu: Gpu, shape: str) -> Iterator[Non
             (Tensor, "is_cuda", property(lambda tensor: tensor.device.type == "meta")),
             (packed_attention, "gpu_of", lambda device: gpu),
             (step_kernels, "gpu_of", lambda device: gpu),
+            (cache_kernels, "gpu_of", lambda device: gpu),
             (torch, "autocast", lambda *_, **__: nullcontext()),  # there is none on "meta"
             (torch.cuda, "graph", MagicMock()),
             (torch.cuda, "graph_pool_handle", MagicMock()),

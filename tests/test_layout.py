@@ -40,7 +40,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 
 MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
-    "fitbot and serve": 22_140,
+    "fitbot and serve": 23_050,  # 21,400 before pages, kernels for all GPUs and doctor
 }
 
 

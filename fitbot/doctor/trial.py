@@ -14,7 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
-from fitbot.base_model.gpu import why_no_kernels
+from fitbot.base_model.gpu import compute_dtype_on, why_no_kernels
 from fitbot.doctor.block import FAILED, Fact, failed
 from fitbot.doctor.machine import peak_memory
 from fitbot.doctor.software import version_of
@@ -23,7 +23,7 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import quieten
 from fitbot.dpo.start_checks import COMPUTE_DTYPES
 from fitbot.errors import AdapterError, EngineError
-from fitbot.evaluation.scoring import compute_dtype_on, hush_libraries
+from fitbot.evaluation.scoring import hush_libraries
 from fitbot.export.adapter import export_adapter
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.datamodule import PreferenceDataModule

@@ -10,8 +10,8 @@ A request's life:
 4. `_end` frees the slot and sends the last chunk, with the reason and the usage: "stop" or "length"
    by `_commit`, "cancelled" or "deadline" between two steps.
 
-When the cache is full, `_preempt` takes the slot of the request that came last. Nothing of it is
-lost: it waits in front of the others, and is then read again with what it has been answered.
+When the cache is full, the request that came last waits in front of the others, see `_preempt`. It
+is then read again with what it has been answered, so that nothing is lost.
 
 On a GPU, the tokens of step N go out to clients while step N+1 runs.
 """
@@ -71,11 +71,14 @@ class RequestState:
     ended: bool = False
 
     @property
+    def is_read(self) -> bool:
+        """Whether it is the next token's turn."""
+        return self.read == len(self.ids)
+
+    @property
     def length(self) -> int:
-        """Tokens in the cache."""
-        if self.slot < 0 or self.read < len(self.ids):
-            return self.read
-        return len(self.prompt) + max(0, self.draw.drawn - 1)
+        """Tokens in the cache; the newest one is not in it yet."""
+        return len(self.prompt) + self.draw.drawn - 1 if self.is_read else self.read
 
     def usage(self) -> Usage:
         """Return what it has cost so far."""
@@ -345,12 +348,8 @@ class LocalEngine:
     def _going(self) -> list[RequestState]:
         """List the requests that draw one token more, each with room for it in the cache."""
         # One whose last token is not known yet may have ended with it: `_emit` drops this one then.
-        going = [
-            request
-            for request in self._active
-            if request.read == len(request.ids) and request.draw.drawn < request.budget
-        ]
-        for request in list(going):
+        going = [one for one in self._active if one.is_read and one.draw.drawn < one.budget]
+        for request in going:
             while request.slot >= 0 and not self.decoder.grow(request.slot):
                 self._preempt(self._active[-1])
         return [request for request in going if request.slot >= 0]
@@ -389,10 +388,8 @@ class LocalEngine:
         left, block = self.decoder.pass_tokens, self.decoder.pass_block
         for request in self._active:
             start, number = request.read, min(left, len(request.ids) - request.read)
-            if number == 0:
+            if number == 0 or len(ending) == self.decoder.pass_prompts:
                 continue
-            if len(ending) == self.decoder.pass_prompts:
-                break
             request.read += number
             left -= -(-number // block) * block
             ends = request.read == len(request.ids)

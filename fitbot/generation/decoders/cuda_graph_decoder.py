@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.gpu import gpu_of, has_matrix_units
-from fitbot.generation.decoders import step_kernels
+from fitbot.generation.decoders import cache_kernels, step_kernels
+from fitbot.generation.decoders.cache_kernels import CHUNK, Cache
 from fitbot.generation.decoders.choice_kernel import choose_rows
 from fitbot.generation.decoders.decoder import Drawing, Part
 from fitbot.generation.decoders.linear import StackedProduct
-from fitbot.generation.decoders.step_kernels import CHUNK, Adapted, Cache, Ranks
+from fitbot.generation.decoders.step_kernels import Adapted, Ranks
 from fitbot.generation.decoders.torch_decoder import SPARE_BYTES, TorchDecoder, joined
 from fitbot.generation.pages import pages_for
 from fitbot.generation.random_numbers import STEP
@@ -81,7 +82,7 @@ class CudaGraphDecoder(TorchDecoder):
         self.multiplies = units or self.dtype == torch.float32
         self._token_sizes = _sizes(512, 64) if self.multiplies else [256]
         self.pass_tokens = self._token_sizes[-1]
-        self.pass_block = step_kernels.prompt_block(
+        self.pass_block = cache_kernels.prompt_block(
             self.device, self.dtype, self.heads // self.key_heads
         )
         # Of each slot: newest token, which is not in the cache yet; tokens in the cache; start and
@@ -296,13 +297,13 @@ class CudaGraphDecoder(TorchDecoder):
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
             own = cache._replace(table=table)
-            step_kernels.attend(queries[:few], own, stored, size.chunks, out[:few])
+            cache_kernels.attend(queries[:few], own, stored, size.chunks, out[:few])
             if size.tokens:
-                step_kernels.attend_prompts(
+                cache_kernels.attend_prompts(
                     queries[few:], cache, inputs.of_slots, inputs.positions, out[few:]
                 )
 
-        places = step_kernels.find_places(self._table, slots, positions)
+        places = cache_kernels.find_places(self._table, slots, positions)
         x, added = self._layers(tokens, places, positions, ranks, attend, few)
         drawing = inputs.slots
         if size.tokens:
@@ -338,7 +339,15 @@ class CudaGraphDecoder(TorchDecoder):
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
             step_kernels.place_heads(
-                heads, ranks, layer.head_norms, rotary, cache, places, positions, self.eps, queries
+                heads,
+                ranks,
+                layer.head_norms,
+                rotary,
+                *cache[:2],
+                places,
+                positions,
+                self.eps,
+                queries,
             )
             attend(cache, queries, attended)
             added = multiply(o, attended)

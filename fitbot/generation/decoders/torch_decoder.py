@@ -105,11 +105,7 @@ class TorchDecoder(Decoder):
         self.embedding: Tensor = parts.embedding.weight.data.to(self.dtype)
         self.norm: Tensor = parts.final_norm.weight.float()
         self.head = self._product([parts.head], ranks=0)
-        positions = torch.arange(context, device=self.device)[None]
-        cos, sin = parts.rotary(self.embedding[:1, :1].float(), positions)
-        half = self.head_size // 2
-        self.cos = cos[0].float()  # (context, D)
-        self.sin = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).float()
+        self.cos, self.sin = self._rotary(parts.rotary)
         most = max(context, slots * pages_for(min(context, TYPICAL_TOKENS)) * PAGE)
         self.cache = PagedCache(
             (len(self.layers), self.key_heads, self.head_size),
@@ -121,6 +117,13 @@ class TorchDecoder(Decoder):
         self.held, self.tokens = self.cache.held, self.cache.tokens
         if tokens is not None or self.device.type != "cuda":
             self._allocate()
+
+    def _rotary(self, rotary: Any) -> tuple[Tensor, Tensor]:
+        """Compute cosine and sine of each position, (context, D); the sine's first half negated."""
+        positions = torch.arange(self.context, device=self.device)[None]
+        cos, sin = rotary(self.embedding[:1, :1].float(), positions)
+        half = self.head_size // 2
+        return cos[0].float(), torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1).float()
 
     def warm_up(self) -> None:
         """Make the cache, if that was left open."""
@@ -338,8 +341,8 @@ class TorchDecoder(Decoder):
             products.append(self._product(members, ranks=len(members) * self.ranks))
             start = 0
             for name, linear in zip(group.names, members, strict=True):
-                rows[name] = which, slice(start, start + linear.weight.shape[0])
-                start += linear.weight.shape[0]
+                rows[name] = which, slice(start, start + linear.out_features)
+                start += linear.out_features
         norms = self.family.norms(layer)
         return Layer(
             norms.before_attention.weight.float(),
