@@ -19,12 +19,21 @@ SHAPES = ["embedded", "qwen3-0.6b", "llama-8b"]
 # Bytes that a thread of a launch keeps in memory, for lack of registers: at most these.
 SPILLS: dict[int, dict[str, int]] = {
     75: {"choice_kernel._choose BLOCK=4096": 16},
-    80: {},
+    80: {"step_kernels._multiply BLOCK_O=128 BLOCK_N=64 BLOCK_K=64": 8},
     86: {},
     89: {},
     90: {"choice_kernel._choose BLOCK=4096": 8},
-    100: {},
-    120: {},
+    100: {
+        "attention_kernels.attend GROUP=2 D=32 M=64 N=32": 8,
+        "attention_kernels.attend GROUP=2 D=128 M=16 N=16": 24,  # in float32, as the next
+        "attention_kernels.attend GROUP=4 D=128 M=16 N=16": 24,
+        "choice_kernel._choose BLOCK=4096": 24,
+    },
+    120: {
+        "attention_kernels.attend GROUP=2 D=128 M=16 N=16": 8,
+        "attention_kernels.attend GROUP=4 D=128 M=16 N=16": 8,
+        "step_kernels._multiply BLOCK_O=64 BLOCK_N=32 BLOCK_K=64": 8,
+    },
 }
 
 
