@@ -7,6 +7,7 @@ health_questions.json holds the evaluation sets; docs/health.md says how they we
 import json
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -375,8 +376,10 @@ def test_huge_questions_take_linear_time(name: str) -> None:
     text = HUGE[name]
     load_rules()
 
-    # Processor time, the better of two: the machine that runs the tests has other work.
-    assert min(_seconds(text) for _ in range(2)) < 0.5
+    # Processor time, the better of two: the machine that runs the tests has other work. Measuring
+    # coverage makes it three times as long.
+    most = 0.5 if sys.gettrace() is None else 2.0
+    assert min(_seconds(text) for _ in range(2)) < most
 
 
 def test_a_question_takes_less_than_a_millisecond() -> None:
