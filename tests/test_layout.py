@@ -40,7 +40,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 
 MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
-    "fitbot and serve": 21_500,
+    "fitbot and serve": 22_270,
 }
 
 
