@@ -47,6 +47,19 @@ def workers() -> int:
     return min(cores(), _MOST_WORKERS) if _WINDOWS else cores()
 
 
+def peak_memory() -> int:
+    """Return the most bytes of the host's memory that this process has had so far."""
+    import psutil
+
+    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    if on_windows is not None:
+        return int(on_windows)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * 1024 if _LINUX else peak  # kilobytes; on macOS bytes
+
+
 def start_method() -> Literal["fork", "spawn"]:
     """Return how to start a helper process: a fork is quicker, but safe on Linux only."""
     return "fork" if _LINUX else "spawn"

@@ -239,6 +239,7 @@ PROMPT = "Où est le café? 你好"
 COMMANDS = """
 import json, sys
 from pathlib import Path
+from fitbot import platforms
 from fitbot.__main__ import main
 
 def run(words, *more):
@@ -256,6 +257,8 @@ options = ["--config", "base.yaml", *(f"--{name}={value}" for name, value in set
 adapter = "runs/run/adapter"
 
 run("audit --html audit.html", pairs)
+if platforms.can_fork():  # psutil has no figure of Windows' here
+    run("doctor")
 run("fit --trainer.max_steps 2", *options)
 told = json.loads(Path(adapter, "fitbot.json").read_text("utf-8"))
 assert told["data"]["system_prompt"] == PROMPT
@@ -311,7 +314,7 @@ print(ascii(parser.parse_args(["--config", "config.yaml"]).text))
 # Kernels, and what launches them, are for Linux.
 KERNELS = {
     *("attention_kernels.py", "pointwise_kernels.py", "step_kernels.py", "choice_kernel.py"),
-    "cuda_graph_decoder.py",
+    *("cuda_graph_decoder.py", "cache_kernels.py"),
 }
 
 

@@ -16,7 +16,6 @@ from lightning import Callback, LightningModule, Trainer
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
 from fitbot.base_model.gpu import compute_dtype_on, why_no_kernels
 from fitbot.doctor.block import FAILED, Fact, failed
-from fitbot.doctor.machine import peak_memory
 from fitbot.doctor.software import version_of
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
@@ -28,6 +27,7 @@ from fitbot.export.adapter import export_adapter
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.formats import Message
+from fitbot.platforms import peak_memory
 from fitbot.policy.engine_choice import COMPILED_FROM_STEPS, why_not_compiled
 from fitbot.serving.engines import open_local
 
