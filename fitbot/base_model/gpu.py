@@ -41,11 +41,8 @@ class Sizes(NamedTuple):
 @lru_cache
 def _gpu(index: int) -> Gpu:
     found: Any = torch.cuda.get_device_properties(index)
-    return Gpu(
-        (found.major, found.minor),
-        found.shared_memory_per_block_optin,
-        found.multi_processor_count,
-    )
+    shared = getattr(found, "shared_memory_per_block_optin", 48 * 1024)  # ROCm's torch has none
+    return Gpu((found.major, found.minor), shared, found.multi_processor_count)
 
 
 def gpu_of(device: torch.device) -> Gpu:
@@ -86,12 +83,12 @@ def what_failed(error: Exception) -> str:
 
 def attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
     """Queries (m) and keys (n) at once in `policy.compiled.attention_kernels.attend`."""
-    return Sizes(64, 32, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 16, 0, 4, 1)
+    return Sizes(64, 32, 0, 4, 3) if has_tensor_cores(gpu, dtype) else Sizes(16, 16, 0, 4, 1)
 
 
 def attention_backward_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
     """Queries (m) and keys (n) at once in `policy.compiled.attention_kernels.attend_backward`."""
-    if not has_matrix_units(gpu, dtype):
+    if not has_tensor_cores(gpu, dtype):
         return Sizes(16, 16, 0, 8, 1)
     return Sizes(64, 64, 0, 4, 2) if _is_large(gpu) else Sizes(32, 64, 0, 8, 2)
 
@@ -103,7 +100,7 @@ def product_sizes(gpu: Gpu, dtype: torch.dtype, outputs: int, rows: int) -> Size
     """
     m = 64 if outputs < 16_384 else 128  # more of them where there are many
     n = max(16, 1 << (rows - 1).bit_length())
-    if not has_matrix_units(gpu, dtype):
+    if not has_tensor_cores(gpu, dtype):
         return Sizes(32, min(64, n), 32, 8, 1)
     n = min(128, n)
     if _is_large(gpu):
@@ -112,16 +109,16 @@ def product_sizes(gpu: Gpu, dtype: torch.dtype, outputs: int, rows: int) -> Size
 
 
 def step_attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
-    """Keys (n) at once in `generation.decoders.step_kernels.attend`, for each of m heads."""
-    return Sizes(16, 64, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
+    """Keys (n) at once in `generation.decoders.cache_kernels.attend`, for each of m heads."""
+    return Sizes(16, 64, 0, 4, 3) if has_tensor_cores(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
 
 
 def prompt_attention_sizes(gpu: Gpu, dtype: torch.dtype) -> Sizes:
-    """Rows (m) and keys (n) at once in `generation.decoders.step_kernels.attend_prompts`."""
-    return Sizes(32, 64, 0, 4, 3) if has_matrix_units(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
+    """Rows (m) and keys (n) at once in `generation.decoders.cache_kernels.attend_prompts`."""
+    return Sizes(32, 64, 0, 4, 3) if has_tensor_cores(gpu, dtype) else Sizes(16, 32, 0, 8, 1)
 
 
-def has_matrix_units(gpu: Gpu, dtype: torch.dtype) -> bool:
+def has_tensor_cores(gpu: Gpu, dtype: torch.dtype) -> bool:
     """Say whether Triton multiplies by tensor cores: a T4's it does not use, float32 has none."""
     return gpu.capability >= (8, 0) and dtype != torch.float32
 

@@ -1,5 +1,6 @@
 """Which decoder answers here: one with CUDA graphs where its kernels run, else one in PyTorch."""
 
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -60,33 +61,29 @@ def open_decoder(
 
     try:
         if device.type == "cuda":
-            try:
-                return made(_with_graphs(device))
-            except (torch.OutOfMemoryError, ConfigError):
-                raise
-            except Exception as error:  # Triton's, ptxas's, or of a C compiler that is missing
-                reason = str(error) if isinstance(error, _Unsuited) else what_failed(error)
-                logger.warning("answers: step by step in PyTorch, no CUDA graphs (%s)", reason)
+            reason = why_no_kernels(device)
+            if reason is None:
+                try:
+                    from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
+
+                    return made(CudaGraphDecoder)
+                except (torch.OutOfMemoryError, ConfigError):
+                    raise
+                except Exception as error:  # Triton's, ptxas's, or of a C compiler that is missing
+                    reason = what_failed(error)
+                gc.collect()  # the decoder's graphs refer to it: its weights would be held
+            logger.warning("answers: step by step in PyTorch, no CUDA graphs (%s)", reason)
         return made(TorchDecoder)
     except torch.OutOfMemoryError as error:
-        free, total = (number / 2**30 for number in torch.cuda.mem_get_info())
-        raise ConfigError(
-            f"the model does not fit: {free:.1f} of {total:.1f} GiB of GPU memory were left when "
-            "more was wanted; end what else uses the GPU, ask for fewer slots, or take a smaller "
-            "base"
-        ) from error
+        raise _does_not_fit() from error
 
 
-class _Unsuited(Exception):
-    """Kernels cannot run here, for this reason."""
-
-
-def _with_graphs(device: torch.device) -> type[TorchDecoder]:
-    if reason := why_no_kernels(device):
-        raise _Unsuited(reason)
-    from fitbot.generation.decoders.cuda_graph_decoder import CudaGraphDecoder
-
-    return CudaGraphDecoder
+def _does_not_fit() -> ConfigError:
+    free, total = (number / 2**30 for number in torch.cuda.mem_get_info())
+    return ConfigError(
+        f"the model does not fit: {free:.1f} of {total:.1f} GiB of GPU memory were left when more "
+        "was wanted; end what else uses the GPU, ask for fewer slots, or take a smaller base"
+    )
 
 
 def precision_for(model: Any, device: torch.device) -> Precision:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitbot.base_model.gpu import gpu_of, has_matrix_units
+from fitbot.base_model.gpu import gpu_of, has_tensor_cores
 from fitbot.generation.decoders import cache_kernels, step_kernels
 from fitbot.generation.decoders.cache_kernels import CHUNK, Cache
 from fitbot.generation.decoders.choice_kernel import choose_rows
@@ -76,10 +76,10 @@ class CudaGraphDecoder(TorchDecoder):
         self.capture, self.spare = capture, slots  # the spare slot is padding's
         self.inner_size: int = model.config.intermediate_size
         super().__init__(model, slots=slots, **size)
-        # Where Triton has no matrix units to multiply by, cuBLAS does, which takes another order
+        # Where Triton cannot multiply by tensor cores, cuBLAS reads prompts. It takes another order
         # of sums for another number of rows: so there is one number.
-        units = has_matrix_units(gpu_of(self.device), self.dtype)
-        self.multiplies = units or self.dtype == torch.float32
+        has_cores = has_tensor_cores(gpu_of(self.device), self.dtype)
+        self.multiplies = has_cores or self.dtype == torch.float32
         self._token_sizes = _sizes(512, 64) if self.multiplies else [256]
         self.pass_tokens = self._token_sizes[-1]
         self.pass_block = cache_kernels.prompt_block(

@@ -230,7 +230,11 @@ class TorchDecoder(Decoder):
             return self._run(tokens, rows, scored)
 
     def _attend(
-        self, q: Tensor, keys: Tensor, values: Tensor, rows: list[tuple[Rows, Any]]
+        self,
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        rows: list[tuple[Rows, slice | Tensor, Tensor | None]],
     ) -> Tensor:
         """Let each request's tokens attend to its own, up to their positions: no neighbours.
 
@@ -238,19 +242,15 @@ class TorchDecoder(Decoder):
             q: (N, heads, D).
             keys: (M, key heads, D), with the pass's own tokens.
             values: As `keys`.
-            rows: The tokens, and which of the cache's pages their request has.
+            rows: The tokens, which of the cache's pages their request has, and what they see.
 
         Returns:
             (N, heads, D).
         """
         out, first = [], 0
-        for row, pages in rows:
+        for row, pages, mask in rows:
             count = row.stop - row.start
             k, v = (self.cache.read(part, pages, row.stop) for part in (keys, values))
-            mask = None
-            if count > 1:
-                mask = torch.ones(count, row.stop, dtype=torch.bool, device=q.device)
-                mask = mask.tril(row.start)
             own = q[first : first + count].transpose(0, 1)
             gqa = self.device.type != "cuda"  # there the kernels that know groups need bfloat16
             if not gqa:
@@ -261,6 +261,13 @@ class TorchDecoder(Decoder):
             out.append(attended[0].transpose(0, 1))
             first += count
         return torch.cat(out)
+
+    def _mask_of(self, row: Rows) -> Tensor | None:
+        """Say what each of a prompt's tokens sees, (tokens, positions); a single one sees all."""
+        count = row.stop - row.start
+        if count == 1:
+            return None
+        return torch.ones(count, row.stop, dtype=torch.bool, device=self.device).tril(row.start)
 
     def _rank_mask(self, ranks: Sequence[slice | None]) -> Tensor | None:
         """Mark the ranks that each row uses with ones, (B, R); None where no row uses any."""
@@ -293,7 +300,9 @@ class TorchDecoder(Decoder):
         """Run all layers for N tokens; returns the logits of the B scored ones, (B, V)."""
         held = [self.held[row.slot] for row in rows]
         spans = [range(row.start, row.stop) for row in rows]
-        of_rows = [(row, self.cache.pages_of(row.slot, row.stop)) for row in rows]
+        of_rows = [
+            (row, self.cache.pages_of(row.slot, row.stop), self._mask_of(row)) for row in rows
+        ]
         positions = torch.tensor([p for span in spans for p in span], device=self.device)
         places = torch.tensor(
             [one.place(p) for one, span in zip(held, spans, strict=True) for p in span],
