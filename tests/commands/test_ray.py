@@ -45,7 +45,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,  # Ray takes up to a minute to start where other tests run
     )
 
 
