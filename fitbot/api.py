@@ -66,13 +66,21 @@ def audit_pairs(
     return audit_sources(str(train), [str(path) for path in val], settings)
 
 
-def fit(config: str | Path, overrides: Mapping[str, Any] | None = None) -> Run:
+def fit(
+    config: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    devices: int | None = None,
+) -> Run:
     """Train an adapter, as `fitbot fit --config CONFIG` does.
+
+    With several devices the fit is one process each, apart from the caller's: it may be a notebook.
 
     Args:
         config: A YAML file of settings.
         overrides: Settings that win over the file's, by their names on the command line, such as
             {"data.train_path": "pairs.json", "trainer.max_epochs": 2}.
+        devices: GPUs, or processes on a CPU; None for trainer.devices of the settings.
 
     Raises:
         ConfigError: A setting is unknown or wrong, or two contradict each other.
@@ -80,14 +88,14 @@ def fit(config: str | Path, overrides: Mapping[str, Any] | None = None) -> Run:
         AdapterError: The adapter or checkpoint to go on from is not there, or does not fit.
         LostError: Another process of the fit is gone.
     """
-    from fitbot.commands.fit import run_command
+    from fitbot.commands.apart import fit_from_python
 
     words = ["fit", "--config", str(config)]
-    for name, value in (overrides or {}).items():
+    here = {} if devices is None else {"trainer.devices": devices}
+    for name, value in {**(overrides or {}), **here}.items():
         text = str(value) if isinstance(value, str | Path) else json.dumps(value)
         words.append(f"--{name}={text}")
-    folder = run_command(words, exits=False)
-    assert folder is not None  # a fit has one
+    folder = fit_from_python(words)
     file = folder / "summary.json"
     summary = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return Run(folder, folder / "adapter", summary)

@@ -3,6 +3,7 @@
 FitbotError
 ├── DataError      a preference file or record is unusable           (also a ValueError)
 ├── ConfigError    a setting is wrong, or two contradict each other  (also a ValueError)
+│   └── NoMemoryError  the device is too small for the settings       (also a ValueError)
 ├── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
 │   └── RoomError  an engine has no room for one adapter more        (also a RuntimeError)
 ├── LostError      another process of a fit is gone or silent       (also a RuntimeError)
@@ -25,6 +26,10 @@ class DataError(FitbotError, ValueError):
 
 class ConfigError(FitbotError, ValueError):
     """Raised when a setting is wrong or two settings contradict each other."""
+
+
+class NoMemoryError(ConfigError):
+    """Raised when the memory does not suffice; the message names settings that need less."""
 
 
 class AdapterError(FitbotError, RuntimeError):

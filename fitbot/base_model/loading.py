@@ -106,8 +106,13 @@ def _read_weights(
     )
     model.requires_grad_(False)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
     return model
+
+
+def recompute_activations(model: Any) -> None:
+    """Have a model's layers keep their inputs only, and run again in backward."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _load_sharded(

@@ -89,6 +89,7 @@ class BaseSettings:
             dequantisation in every step, four times the memory. null: when memory allows.
         max_seq_length: Tokens of the longest sequence the model is set up for.
         gradient_checkpointing: Recompute activations in backward: less memory, a third slower.
+            null: where the memory of a GPU asks for it.
         backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
     """
 
@@ -96,5 +97,5 @@ class BaseSettings:
     load_in_4bit: bool = True
     expand_4bit: bool | None = None
     max_seq_length: int = 2048
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | None = None
     backend: Backend = "transformers"

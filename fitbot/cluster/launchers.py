@@ -1,4 +1,4 @@
-"""How many processes torchrun or srun has started, and which one this is.
+"""Which devices a fit is to run on, how many processes a launcher has started, which one this is.
 
 Asked before the processes know each other; afterwards processes.py answers.
 """
@@ -6,8 +6,11 @@ Asked before the processes know each other; afterwards processes.py answers.
 import os
 from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from fitbot.errors import ConfigError
 
@@ -20,6 +23,27 @@ def launched_as() -> int:
     if SLURMEnvironment.detect():
         return int(os.environ["SLURM_PROCID"])
     return int(os.environ.get("LOCAL_RANK", 0))  # Lightning starts the others by itself
+
+
+def devices_of(config: dict[str, Any]) -> list[torch.device]:
+    """List the devices of this host that settings ask for, one a process.
+
+    Args:
+        config: The settings `trainer.…`.
+
+    Raises:
+        ConfigError: They ask for what is not there.
+    """
+    accelerator, devices = config["accelerator"], config["devices"]
+    try:
+        if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+            count = CUDAAccelerator.auto_device_count() if devices == "auto" else devices
+            return [torch.device("cuda", i) for i in CUDAAccelerator.parse_devices(count) or []]
+        count = 1 if devices == "auto" else devices
+        return CPUAccelerator.parse_devices(count) * [torch.device("cpu")]
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ConfigError(f"the trainer's settings cannot be used here: {why}") from error
 
 
 def placement(config: dict[str, Any]) -> dict[str, int]:

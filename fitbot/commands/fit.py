@@ -6,23 +6,25 @@ import time
 from argparse import ArgumentError
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from fitbot.base_model.settings import AnswerSettings, ServeSettings
-from fitbot.cluster.launchers import launched_as, placement
+from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
-from fitbot.dpo.callbacks import Bar, RandomState, StepLog
+from fitbot.dpo.callbacks import Bar, LossScale, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
+from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.run import (
     CONFIG_FILE,
@@ -38,7 +40,8 @@ from fitbot.dpo.run import (
 )
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
-from fitbot.errors import ConfigError, LostError
+from fitbot.dpo.start_checks import precision_for
+from fitbot.errors import ConfigError, LostError, NoMemoryError
 from fitbot.export.adapter import export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
 
@@ -69,29 +72,50 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
     return 0
 
 
+class SeveralDevicesError(Exception):
+    """Raised where one process is to do what takes one a device; nothing was begun."""
+
+
 def run_command(
-    args: list[str], placed: dict[str, Any] | None = None, *, exits: bool = True
+    args: list[str],
+    placed: dict[str, Any] | None = None,
+    *,
+    exits: bool = True,
+    alone: bool = False,
 ) -> Path | None:
     """Parse a command line as `main` does, build what it names, and run it.
+
+    Args:
+        args: As `main`'s.
+        placed: Likewise.
+        exits: Whether a command line that is refused ends the process.
+        alone: Whether this process can be none of several that Lightning starts.
 
     Returns:
         The run's folder; only fit has one.
 
     Raises:
         ConfigError: The command line is refused, and `exits` is false.
+        NoMemoryError: The device is too small for the settings.
         LostError: Another process of the run is gone.
+        SeveralDevicesError: It takes several processes, and this one is `alone`.
     """
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
     register_strategies()
+    folder, why = None, ""
     try:
-        folder = FitbotCLI(args, placed, exits=exits).folder
+        folder = FitbotCLI(args, placed, exits=exits, alone=alone).folder
     except ArgumentError as error:
         raise ConfigError(str(error)) from error
+    except NoMemoryError as error:
+        why = str(error)
     except RuntimeError as error:
         if is_lost(error):
             raise lost(error) from error
         raise
+    if why:  # anew: the frames of the old one hold all that was on the device, for a notebook, too
+        raise NoMemoryError(why)
     if placed is None:  # or the group is the launcher's own
         leave()
     return folder
@@ -105,17 +129,48 @@ class FitbotParser(SuggestingParser, LightningArgumentParser):
         return self.instantiate(cfg, **options)
 
 
+class FitTrainer(Trainer):
+    """Lightning's trainer with a precision that follows the device.
+
+    Args:
+        precision: auto, 32-true, bf16-mixed or 16-mixed. auto is bf16-mixed where the device itself
+            computes in bfloat16, else 16-mixed on a GPU and 32-true elsewhere.
+    """
+
+    def __init__(
+        self, *, precision: Literal["auto"] | _PRECISION_INPUT | None = None, **settings: Any
+    ):
+        """Take settings; `auto` was resolved before, so that the saved config says what it was."""
+        assert precision != "auto"
+        super().__init__(precision=precision, **settings)
+
+
 class FitbotCLI(LightningCLI):
     """Ties module, data and trainer to one run folder."""
 
     def __init__(
-        self, args: list[str], placed: dict[str, Any] | None = None, *, exits: bool = True
+        self,
+        args: list[str],
+        placed: dict[str, Any] | None = None,
+        *,
+        exits: bool = True,
+        alone: bool = False,
     ):
         """Parse, build, run."""
-        self.placed = placed
+        self.placed, self.alone = placed, alone
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
-        self.step_log = StepLog()
+        self.step_log = StepLog(LossScale())
+        try:
+            self._run(args, exits)
+        except NoMemoryError as error:
+            raise NoMemoryError(f"{error}{saved(self.folder)}") from error
+        except Exception as error:
+            if not is_out_of_memory(error) or getattr(self, "trainer", None) is None:
+                raise
+            raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
+
+    def _run(self, args: list[str], exits: bool) -> None:
         of_commands = {
             name: {"usage": f"fitbot {name} --config FILE [options]", "exit_on_error": exits}
             for name in ("fit", "validate", "test", "predict")
@@ -124,6 +179,7 @@ class FitbotCLI(LightningCLI):
             DPOModule,
             PreferenceDataModule,
             args=args,
+            trainer_class=FitTrainer,
             parser_class=FitbotParser,
             save_config_callback=None,
             auto_configure_optimizers=False,
@@ -139,6 +195,18 @@ class FitbotCLI(LightningCLI):
             },
             parser_kwargs={"exit_on_error": exits, **of_commands},
         )
+
+    def _no_memory(self) -> NoMemoryError:
+        """Say where it ran out; PassRunner says by itself where it was in a pass."""
+        module, trainer = self.model, self.trainer
+        assert isinstance(module, DPOModule)
+        doing = f"after step {trainer.global_step:,}"
+        if module.policy is None:
+            doing = f"while {'the base was loaded' if self.datamodule.pairs else 'pairs were read'}"
+        elif trainer.global_step == 0:
+            doing = "before the first step was done"
+        device = trainer.strategy.root_device
+        return no_memory(doing, module.base, self.datamodule, module.policy, device=device)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what was typed; Lightning would warn that it is a list."""
@@ -161,6 +229,11 @@ class FitbotCLI(LightningCLI):
         run = RunSettings(**config.run)
         asked, checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
         _check_contradictions(config)
+        devices = devices_of(config.trainer)
+        if self.alone and len(devices) > 1 and not placement(config.trainer):
+            raise SeveralDevicesError
+        if config.trainer.precision == "auto":
+            config.trainer.precision = precision_for(devices[0])
         config.ckpt_path = checkpoint and str(checkpoint)
         process = launched_as()
         if self.subcommand == "fit" and process == 0:
@@ -189,7 +262,8 @@ class FitbotCLI(LightningCLI):
             validates = self._get(self.config_init, "data").paths["val"] is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
-            callbacks += [self.step_log, self.saturation, StartReport(), RandomState()]
+            callbacks += [self.step_log.loss_scale, self.step_log, self.saturation]
+            callbacks += [StartReport(), RandomState()]
             if run.sample_every_n_steps:
                 callbacks.append(Samples(self.folder, run.sample_every_n_steps))
             callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))

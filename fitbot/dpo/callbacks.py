@@ -19,6 +19,70 @@ logger = logging.getLogger(__name__)
 # Step of this process at which to say how long all take: the step since when that is measured, for
 # the first are slower. What is over in a moment still captures CUDA graphs: then at the later one.
 _ESTIMATES, _MOMENT_SECONDS = {10: 2, 100: 60}, 2.0
+_TOO_MANY_SKIPPED = 20  # in a row; from the first scale on they are enough for any but inf and NaN
+
+
+class LossScale(Callback):
+    """Counts the steps that the loss scale of `16-mixed` skips; nothing in other precisions.
+
+    The loss is multiplied by a scale, so that small gradients are numbers in float16. Where one is
+    too large for that, the scaler leaves the weights as they are and halves the scale. The learning
+    rate's schedule goes on.
+    """
+
+    def __init__(self) -> None:
+        self.skipped: int | None = None  # so far; None without a scale
+        self._stepped = False
+        self._in_a_row = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count, for a resumed run to go on with."""
+        return {} if self.skipped is None else {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the count over."""
+        self.skipped = state_dict.get("skipped")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have the optimizer tell of every step that it makes."""
+        self._scaler: torch.amp.GradScaler | None = getattr(
+            trainer.precision_plugin, "scaler", None
+        )
+        if self._scaler is None:
+            self.skipped = None
+            return
+        self.skipped = self.skipped or 0
+        trainer.optimizers[0].register_step_post_hook(self._note_step)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Count; skipping one step after the other is worth a warning, once."""
+        if self.skipped is None:
+            return
+        self._in_a_row = 0 if self._stepped else self._in_a_row + 1
+        self.skipped += not self._stepped
+        self._stepped = False
+        if self._in_a_row == _TOO_MANY_SKIPPED:
+            assert self._scaler is not None
+            logger.warning(
+                "%d steps in a row were skipped, down to a loss scale of %g: gradients are not "
+                "finite, and nothing is learned; use trainer.precision 32-true, or bf16-mixed "
+                "where the GPU has it",
+                _TOO_MANY_SKIPPED,
+                self._scaler.get_scale(),
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how many there were."""
+        if self.skipped is not None:
+            logger.info(
+                "loss scale: %d of %s steps were skipped, because a gradient was too large for "
+                "float16",
+                self.skipped,
+                f"{trainer.global_step:,}",
+            )
+
+    def _note_step(self, *_: Any) -> None:
+        self._stepped = True
 
 
 class StepLog(Callback):
@@ -28,7 +92,9 @@ class StepLog(Callback):
     never waits for the device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss_scale: LossScale | None = None) -> None:
+        """Take the callback that counts skipped steps, if there is one; it must come before."""
+        self.loss_scale = loss_scale or LossScale()
         self.last: dict[str, float] = {}  # the latest log point's values
         self.last_step = -1  # and its optimizer step
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
@@ -87,6 +153,8 @@ class StepLog(Callback):
             "epoch": trainer.current_epoch
             + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches,
         }
+        if self.loss_scale.skipped is not None:
+            values["skipped_steps"] = float(self.loss_scale.skipped)
         self.last = {f"train/{name}": value for name, value in values.items()}
         self.last_step = step
         if step == 1:

@@ -1,91 +1,154 @@
-"""What a fit needs on its device, measured on one pair before the first step; passes that fit.
+"""What a fit needs on its device: measured on a few passes before the first step, and foretold.
 
-Where memory runs out, a batch is computed again in smaller forward passes.
+On a GPU the allocator counts what made-up passes of three sizes take, in the very way that the run
+will compute; between and beyond them a parabola says it. On a CPU only what is kept for backward is
+counted.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fitbot.base_model.sharding import gathered_bytes, own_part
-from fitbot.cluster.processes import largest_over_processes, rank
-from fitbot.errors import ConfigError
-from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, padded_size
+from fitbot.pairs.budget import MOST_TOKENS, TOKENS_APART
 from fitbot.pairs.chat import EncodedPair
-from fitbot.pairs.datamodule import PreferenceDataModule, Split
-from fitbot.pairs.store import PairStore, some_of
+from fitbot.pairs.datamodule import Lengths
+from fitbot.policy.logps import score_tokens
 from fitbot.policy.policy import Policy, to_device
 
-Result = TypeVar("Result")
-
 _MIB = 2**20
-_WEIGHED = 10_000  # pairs whose mean size is taken
-# What a pass has in hand besides what it keeps, what the allocator cannot use, and other programs.
-_SPARE = 1.5
+_MEASURED_TOKENS = 2048  # of the largest measured pass; beyond it a parabola must do
+_SCORED = 8  # tokens that a measured pass scores: what the head takes is measured by itself
+# Of the free memory; the rest is for what the allocator cannot use and for kernels' own code.
 _USABLE = 0.9
+
+Parabola = tuple[float, ...]  # coefficients, the constant first
 
 
 class Memory(NamedTuple):
-    """Bytes on one device."""
+    """Bytes on one device: what lies there, and what forward passes of T tokens take besides.
 
-    weights: int  # of base and adapter
+    A training pass takes most when all that backward needs is kept: then the head has its logits
+    besides, or the backward pass of a layer what it works with.
+    """
+
+    weights: int  # of base and adapter, and all else that is there before the first step
     optimizer: int  # and gradients
-    a_token: float  # that a forward pass keeps for backward
-    mean_tokens: float  # of a pair
-    tile: int  # elements of logits that the head holds at once, at most
-    vocabulary: int
+    kept: Parabola  # of T: for backward
+    backward: Parabola  # of T: what the backward pass of a layer works with
+    measuring: Parabola  # of T: a pass without backward, but for the head
+    tile: float  # scored tokens whose logits the head holds at once, at most
+    logits: tuple[float, float]  # a scored token: in training, and without backward
+    lengths: Lengths  # of the training pairs
+
+    def pass_bytes(self, num_tokens: float) -> float:
+        """Return what a training pass of so many tokens takes at its highest."""
+        tokens = padded_size(math.ceil(num_tokens))
+        return _at(self.kept, tokens) + max(self.head(tokens), _at(self.backward, tokens))
+
+    def measuring_bytes(self, num_tokens: float) -> float:
+        """Return what a pass without backward takes at its highest."""
+        tokens = padded_size(math.ceil(num_tokens))
+        scored = min(self.tile, self.lengths.scored * tokens)
+        return max(self.logits[1] * scored, _at(self.measuring, tokens))
 
     def head(self, num_tokens: float) -> float:
-        """Bytes of a few float32 tiles of logits, at most."""
-        return 3 * 4 * min(self.tile, num_tokens * self.vocabulary)
+        """Return what the head takes of a training pass, as far as it holds logits at once."""
+        return self.logits[0] * min(self.tile, self.lengths.scored * num_tokens)
 
-    def tokens_that_fit(self, total: int) -> int:
-        """Tokens of a forward pass for which a device of so many bytes has room; perhaps 0."""
-        room = _USABLE * total - self.weights - self.optimizer - self.head(math.inf)
-        return max(0, int(room / (_SPARE * self.a_token)))
+    def fits(self, num_tokens: int, room: int, *, passes: int = 1) -> bool:
+        """Say whether so many free bytes suffice for training passes of so many tokens.
 
-    def text(self, num_tokens: int) -> str:
-        """Say it, for passes of so many tokens."""
-        activations, head = self.a_token * num_tokens, self.head(num_tokens)
-        total = self.weights + self.optimizer + activations + head
+        Args:
+            num_tokens: Of a pass.
+            room: Bytes.
+            passes: That hold memory at once.
+        """
+        return passes * self.pass_bytes(num_tokens) <= _USABLE * room - self.optimizer
+
+    def tokens_that_fit(self, room: int, *, passes: int = 1) -> int:
+        """Return the tokens of a training pass for which so many free bytes suffice; perhaps 0."""
+        sizes = range(MOST_TOKENS, 0, -TOKENS_APART)
+        return next((size for size in sizes if self.fits(size, room, passes=passes)), 0)
+
+    def expected(self, num_tokens: int, measured_tokens: int = 0, so_far: int = 0) -> float:
+        """Return what all tensors of a run take at their highest; on a GPU PyTorch counts the same.
+
+        Args:
+            num_tokens: Of its largest training pass.
+            measured_tokens: Of its largest pass without backward; 0 if there is none.
+            so_far: Bytes that it has taken already, at their highest.
+        """
+        largest = self.pass_bytes(num_tokens)
+        if measured_tokens:
+            largest = max(largest, self.measuring_bytes(measured_tokens))
+        return max(so_far, self.weights + self.optimizer + largest)
+
+    def text(self, num_tokens: int, measured_tokens: int = 0, so_far: int = 0) -> str:
+        """Say it; see `expected`."""
+        total = self.expected(num_tokens, measured_tokens, so_far)
+        kept = _at(self.kept, padded_size(num_tokens))
+        besides = total - self.weights - self.optimizer - kept
         return (
             f"memory expected: {total / _MIB:,.0f} MiB (weights {self.weights / _MIB:,.0f}, "
             f"gradients and optimizer {self.optimizer / _MIB:,.0f}, activations "
-            f"{activations / _MIB:,.0f} for {num_tokens:,} tokens, head {head / _MIB:,.0f} at most)"
+            f"{kept / _MIB:,.0f} for {num_tokens:,} tokens, at work {besides / _MIB:,.0f})"
         )
 
 
-def measure_memory(policy: Policy, pairs: PairStore, *, bytes_a_moment: int) -> Memory:
-    """Weigh what lies on the policy's device, and what one pair's pass adds; nothing is drawn.
+def measure_memory(
+    policy: Policy,
+    lengths: Lengths,
+    typical: EncodedPair,
+    *,
+    layout: Layout,
+    bytes_a_moment: int,
+) -> Memory:
+    """Weigh what lies on the policy's device, and what passes add; no random number is drawn.
 
-    Of a sharded base all processes measure together.
+    Of a sharded base all processes measure together, and one pass only: it cannot be tried again.
 
     Args:
         policy: As it will be trained.
-        pairs: That it will be trained on.
+        lengths: Of the pairs that it will be trained on.
+        typical: One of them of the usual length.
+        layout: Of the batches.
         bytes_a_moment: Of each of AdamW's two moments, a weight.
+
+    Raises:
+        torch.OutOfMemoryError: Memory does not even suffice for the smallest pass.
     """
-    weights = sum(own_part(p).nbytes for p in policy.network.parameters())
-    weights += gathered_bytes(policy.network.get_base_model().get_decoder()) + policy.buffer_bytes
-    some = some_of(pairs, _WEIGHED)
-    mean_tokens = sum(pair.num_tokens for pair in some) / len(some)
-    typical = min(some, key=lambda pair: abs(pair.num_tokens - mean_tokens))
-    return Memory(
-        weights,
-        policy.adapter.numel() * (4 + 2 * bytes_a_moment),
-        activation_bytes(policy, typical) / typical.num_tokens,
-        mean_tokens,
-        policy.tile_elements,
-        policy.network.config.vocab_size,
-    )
+    optimizer = policy.adapter.numel() * (4 + 2 * bytes_a_moment)
+    tile = policy.tile_elements / policy.network.config.vocab_size
+    if policy.device.type != "cuda":
+        a_token = activation_bytes(policy, typical) / typical.num_tokens
+        logits = 3 * 4 * float(policy.network.config.vocab_size)
+        found = ((0.0, a_token), (0.0,), (0.0,))
+        return Memory(_weight_bytes(policy), optimizer, *found, tile, (logits, logits), lengths)
+    if policy.is_sharded:
+        sizes = [padded_size(typical.num_tokens)]
+    else:
+        largest = min(_MEASURED_TOKENS, padded_size(lengths.step))
+        sizes = [largest // 4, largest // 2, largest]
+    with torch.random.fork_rng([policy.device]):
+        batches = [_made_up(policy, size, lengths.pair, layout) for size in sizes]
+        passes = _measured_passes(policy, batches)
+        kept, backward, measuring = (
+            _parabola([one.tokens for one in passes], [one[column] for one in passes])
+            for column in (1, 2, 3)
+        )
+        logits_of_both = _head_bytes(policy, training=True), _head_bytes(policy, training=False)
+    weights = torch.cuda.memory_allocated(policy.device)
+    return Memory(weights, optimizer, kept, backward, measuring, tile, logits_of_both, lengths)
 
 
 def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
-    """Measure what one pair's forward pass keeps for backward, in bytes, weights not counted."""
+    """Count what one pair's forward pass keeps for backward, in bytes, weights left out."""
     weights = {own_part(p).untyped_storage().data_ptr() for p in policy.parameters()}
     kept: dict[int, int] = {}
 
@@ -107,108 +170,103 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
     return sum(kept.values())
 
 
-@dataclass
-class PassRunner:
-    """Runs a batch's passes one after the other, and lowers the token budget where they fail."""
+class _Measured(NamedTuple):
+    """Bytes of one pass."""
 
-    policy: Policy  # computes
-    data: PreferenceDataModule  # splits batches into passes
+    tokens: int
+    kept: int  # after the forward pass, for backward
+    backward: int  # besides, while backward runs, at most
+    measuring: int  # of the same pass without backward, at most
 
-    def train(
-        self,
-        batch: list[PairBatch],
-        run: Callable[[PairBatch, bool], Result],
-        *,
-        restart: Callable[[], object],
-    ) -> list[Result]:
-        """Run all passes of a step forward and backward; return what `run` returned for them.
 
-        Args:
-            batch: This process's share of the step.
-            run: Runs one pass; its second argument is whether the pass counts. One that does not is
-                there because another process has more, and must add nothing to the gradient.
-            restart: Called before the first pass, and again before each new attempt.
+def _weight_bytes(policy: Policy) -> int:
+    weights = sum(own_part(p).nbytes for p in policy.network.parameters())
+    return (
+        weights
+        + gathered_bytes(policy.network.get_base_model().get_decoder())
+        + policy.buffer_bytes
+    )
 
-        Raises:
-            ConfigError: Memory ran out, and the passes cannot be smaller.
-        """
-        while True:
-            restart()
-            results: list[Result] = []
-            try:
-                for number, part in enumerate(self._joint_passes("train", batch)):
-                    results.append(run(part, number < len(batch)))
-                return results[: len(batch)]
-            except torch.cuda.OutOfMemoryError:
-                results.clear()
-            # Only here is what the failed pass held free again.
-            self.policy.release_memory()
-            batch = self._smaller("train", batch)
 
-    def measure(
-        self, split: Split, batch: list[PairBatch], of: Callable[[PairBatch], Result]
-    ) -> list[Result]:
-        """Run passes without backward; where memory runs out, without graphs, then smaller.
+def _made_up(policy: Policy, tokens: int, longest: int, layout: Layout) -> PairBatch:
+    """Make a batch of about so many tokens, in pairs of at most `longest`, few of them scored."""
+    length = max(4, min(tokens, longest) if layout == "shared" else min(tokens, longest) // 2)
+    ids = [i % policy.network.config.vocab_size for i in range(5, 5 + length)]
+    one = EncodedPair(ids[:-2] if layout == "shared" else ids[:-1], ids[:1], ids[:1], 0, 0, 0, 0)
+    count = max(1, tokens // (length if layout == "shared" else 2 * length))
+    batch = collate_pairs(count * [one], layout=layout, pad_id=0)
+    few = {name: getattr(batch, name)[:_SCORED] for name in ("score_from", "score_ids")}
+    owner = batch.score_owner[:_SCORED]
+    return to_device(batch._replace(**few, score_owner=owner), policy.device)
 
-        Raises:
-            ConfigError: Memory ran out, and the passes cannot be smaller.
-        """
-        while True:
-            try:
-                return [of(part) for part in self._joint_passes(split, batch)][: len(batch)]
-            except torch.cuda.OutOfMemoryError:
-                pass  # only after this is what the failed pass held free again
-            # Passes that are not captured cannot use the memory that captured ones hold.
-            if not self.policy.release_memory():
-                batch = self._smaller(split, batch)
 
-    def measure_memory(self, *, bytes_a_moment: int) -> Memory:
-        """Measure what a fit needs, on one training pair; see `measure_memory`.
-
-        Raises:
-            ConfigError: Memory does not suffice for that pair.
-        """
+def _measured_passes(policy: Policy, batches: Sequence[PairBatch]) -> list[_Measured]:
+    """Run passes, the smallest first, as far as memory goes; at least one."""
+    found: dict[int, _Measured] = {}
+    policy.try_pass(batches[0], lambda: None)  # libraries take their own memory at first use
+    for batch in batches:
         try:
-            pairs = self.data.pairs["train"]
-            return measure_memory(self.policy, pairs, bytes_a_moment=bytes_a_moment)
-        except torch.cuda.OutOfMemoryError:
-            self._check_may_be_smaller()
-            # It was a single pair.
-            self.data.budget.lower(self.data.limits.max_length, can_be_smaller=False)
-            raise
+            one = _measured_pass(policy, batch)
+        except torch.OutOfMemoryError:
+            if not found or policy.is_sharded:
+                raise
+            break
+        found[one.tokens] = one
+    return list(found.values())
 
-    def lower_budget(self, longest: int) -> int:
-        """Free memory after it ran out, and return a lower token budget, for pairs up to `longest`.
 
-        Raises:
-            ConfigError: The passes cannot be smaller.
-        """
-        data = self.data
-        self.policy.release_memory()
-        self._check_may_be_smaller()
-        data.budget.lower(data.token_budget, can_be_smaller=data.token_budget > longest)
-        return data.token_budget
+def _measured_pass(policy: Policy, batch: PairBatch) -> _Measured:
+    device, held = policy.device, 0
 
-    def _joint_passes(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:
-        """Add passes that count for nothing until all processes run as many, if they must."""
-        if not self.policy.is_sharded:
-            return batch
-        device = self.policy.device
-        missing = largest_over_processes(len(batch), device) - len(batch)
-        extra = self.data.collate(split, [0]) if missing else []
-        return batch + missing * [to_device(part, device) for part in extra]
+    def between() -> None:
+        nonlocal held
+        held = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
 
-    def _smaller(self, split: Split, batch: list[PairBatch]) -> list[PairBatch]:
-        self._check_may_be_smaller()
-        smaller = self.data.split_smaller(split, batch)
-        return [to_device(part, self.policy.device) for part in smaller]
+    before = torch.cuda.memory_allocated(device)
+    measuring = _peak(device, lambda: policy.reference_logps(batch))
+    highest = before + _peak(device, lambda: policy.try_pass(batch, between))
+    return _Measured(batch.input_ids.numel(), held - before, highest - held, measuring)
 
-    def _check_may_be_smaller(self) -> None:
-        """Refuse to try again where the other processes are in the middle of the same pass."""
-        if self.policy.is_sharded:
-            raise ConfigError(
-                f"out of GPU memory in process {rank()}, in a forward pass of at most "
-                f"{self.data.token_budget:,} tokens; with trainer.strategy sharded it "
-                "cannot be tried again in smaller ones: set data.max_tokens_per_pass lower, or "
-                "model.gradient_checkpointing: true, or take more GPUs"
-            )
+
+def _head_bytes(policy: Policy, *, training: bool) -> float:
+    """Measure what the head takes for one scored token, where it holds as many as it ever does."""
+    weight = policy.eager.head.weight
+    rows = max(1, policy.tile_elements // int(weight.shape[0]))
+    hidden = torch.zeros(rows, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    targets = torch.zeros(rows, dtype=torch.int64, device=weight.device)
+    with torch.no_grad():
+        peak = _peak(
+            policy.device,
+            lambda: score_tokens(
+                hidden,
+                weight,
+                targets,
+                with_gradient=training,
+                tile_elements=policy.tile_elements,
+            ),
+        )
+    return peak / rows
+
+
+def _peak(device: torch.device, run: Callable[[], object]) -> int:
+    """Return how many bytes more than before a call had at its highest."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run()
+    highest = torch.cuda.max_memory_allocated(device) - before
+    torch.cuda.reset_peak_memory_stats(device)
+    return highest
+
+
+def _parabola(sizes: Sequence[int], found: Sequence[int]) -> Parabola:
+    """Lay a parabola through what was found; a line, where the parabola would fall again."""
+    for degree in range(len(sizes) - 1, 0, -1):
+        fitted = np.polynomial.Polynomial.fit(sizes, found, degree).convert().coef
+        if len(fitted) == degree + 1 and fitted[-1] >= 0:
+            return tuple(float(x) for x in fitted)
+    return 0.0, found[-1] / sizes[-1]
+
+
+def _at(parabola: Parabola, x: float) -> float:
+    return float(np.polynomial.Polynomial(parabola)(x))

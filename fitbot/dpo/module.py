@@ -24,8 +24,9 @@ from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
 from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
 from fitbot.dpo.losses import DPOTerms, Loss, Objective
-from fitbot.dpo.memory import Memory, PassRunner
+from fitbot.dpo.memory import Memory
 from fitbot.dpo.metrics import PairMeans, means_of, prediction_rows
+from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
 from fitbot.dpo.start_checks import (
     check_checkpoint,
@@ -51,6 +52,7 @@ class DPOModule(LightningModule):
             dequantisation in every step, four times the memory. null: when memory allows.
         max_seq_length: Tokens of the longest sequence the model is set up for.
         gradient_checkpointing: Recompute activations in backward: less memory, a third slower.
+            null: where the memory of a GPU asks for it.
         backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
         lora: The adapter's shape; with adapter, that one's.
         adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
@@ -80,7 +82,7 @@ class DPOModule(LightningModule):
         load_in_4bit: bool = True,
         expand_4bit: bool | None = None,
         max_seq_length: int = 2048,
-        gradient_checkpointing: bool = False,
+        gradient_checkpointing: bool | None = None,
         backend: Backend = "transformers",
         lora: LoraSettings | None = None,
         adapter: str | None = None,
@@ -163,8 +165,7 @@ class DPOModule(LightningModule):
         check_layout(policy, data.layout, data.limits.max_length)
         use_engine(policy, self.engine, layout=data.layout, num_steps=num_steps)
         moment = 1 if self.hparams["optimizer"] == "adamw_8bit" else 4
-        self.memory = runner.measure_memory(bytes_a_moment=moment)
-        data.choose_budget(self.memory.tokens_that_fit)
+        self.memory = runner.fit_to_memory(bytes_a_moment=moment)
         if should_cache(self.reference, data, num_steps):
             cache_reference(runner, self.reference_cache, self.base, self.adapter)
         if num_processes() > 1:
@@ -291,11 +292,14 @@ class DPOModule(LightningModule):
         checkpoint["train_sums"] = [window, self.train_total]
         checkpoint["first_loss"] = self.first_loss
         checkpoint["run_settings"] = self.run_settings
+        checkpoint["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the running means back, after `check_checkpoint`."""
         self.configure_model()
-        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams)
+        resumes = self._trainer and self.trainer.state.fn == "fit"
+        precision = str(self.trainer.precision) if resumes else None
+        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision)
         window, total = checkpoint["train_sums"]
         if rank() == 0:  # the sums are over all processes
             self.train_window.sums = window.to(self.train_window.sums.device)
@@ -327,4 +331,4 @@ class DPOModule(LightningModule):
         return data
 
     def _runner(self) -> PassRunner:
-        return PassRunner(self._policy(), self._datamodule())
+        return PassRunner(self._policy(), self._datamodule(), self.base)

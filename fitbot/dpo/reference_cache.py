@@ -6,7 +6,7 @@ from typing import Literal
 
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.base_model.settings import BaseSettings
-from fitbot.dpo.memory import PassRunner
+from fitbot.dpo.pass_runner import PassRunner
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.reference import cached_reference_logps, open_reference_cache
 

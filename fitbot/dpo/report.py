@@ -2,13 +2,13 @@
 
 import csv
 import logging
-import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.audit.shortcuts import best_quick_rule, quick_audit
@@ -49,9 +49,11 @@ class StartReport(Callback):
             looked = f"{len(texts):,} of the {len(data.pairs['train']):,}"
             logger.info("audit: it looked at %s training pairs; fitbot audit takes all", looked)
         logger.info("%s", _describe_model(pl_module))
-        assert pl_module.memory is not None
-        step_tokens = math.ceil(pl_module.memory.mean_tokens * data.pairs_per_step)
-        logger.info("%s", pl_module.memory.text(min(data.token_budget, step_tokens)))
+        assert (memory := pl_module.memory) is not None
+        measured = data.largest_pass(data.lengths("val")[0]) if "val" in data.pairs else 0
+        on_gpu = pl_module.device.type == "cuda"
+        so_far = torch.cuda.max_memory_allocated(pl_module.device) if on_gpu else 0
+        logger.info("%s", memory.text(data.largest_pass(memory.lengths), measured, so_far))
         logger.info(
             "%s steps of %d pairs, at most %s tokens a forward pass (%s layout)",
             f"{int(trainer.estimated_stepping_batches):,}",
@@ -102,6 +104,7 @@ class RunReport:
         `train_loss` is the mean over the pairs since the log point before the last,
         `mean_train_loss` that over the whole run.
         """
+        skipped = self.step_log.loss_scale.skipped
         return {
             "epochs": self.trainer.current_epoch,
             "steps": self.trainer.global_step,
@@ -120,6 +123,7 @@ class RunReport:
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
+            **({} if skipped is None else {"skipped_steps": skipped}),
         }
 
     def verdict(self) -> str:

@@ -214,6 +214,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", r"Total length of `list` across ranks is zero")
     # It is: the sampler starts where the step count says.
     warnings.filterwarnings("ignore", r".*your dataloader is not resumable")
+    # A step that the loss scale skips is one of the schedule's, be it the first.
+    warnings.filterwarnings("ignore", r"Detected call of .lr_scheduler\.step\(\). before")
     # It does: every pair once, in order.
     warnings.filterwarnings("ignore", r"You are using a custom batch sampler")
     # Log points are counted over the whole run, and its last step is one.

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitbot.base_model.gpu import has_bfloat16
 from fitbot.dpo.losses import dpo_loss
-from fitbot.dpo.memory import PassRunner
+from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.policy.policy import to_device
@@ -59,22 +60,36 @@ def compute_dtype_of(precision: str, device: torch.device) -> torch.dtype:
             f"trainer.precision {precision} is not supported: it would round adapter and "
             f"metrics; use one of {', '.join(COMPUTE_DTYPES)}"
         )
-    if (
-        precision == "bf16-mixed"
-        and device.type == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
+    if precision == "bf16-mixed" and not has_bfloat16(device):
         raise ConfigError(
-            "trainer.precision bf16-mixed: this GPU has no bfloat16; add "
-            "--config configs/t4.yaml, or --trainer.precision 16-mixed"
+            "trainer.precision bf16-mixed: this GPU has no bfloat16; set trainer.precision: auto, "
+            "which is 16-mixed here"
         )
     return COMPUTE_DTYPES[precision]
 
 
+def precision_for(device: torch.device) -> str:
+    """Return what `trainer.precision: auto` means on a device.
+
+    bfloat16 where the device itself computes in it; else float16 on a GPU and float32 elsewhere.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return "bf16-mixed" if has_bfloat16(device) else "16-mixed"
+    # A CPU without instructions for bfloat16 takes four times as long for it, or far longer.
+    has_instructions = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if has_instructions else "32-true"
+
+
 def check_checkpoint(
-    checkpoint: Mapping[str, Any], weight_names: set[str], settings: Mapping[str, Any]
+    checkpoint: Mapping[str, Any],
+    weight_names: set[str],
+    settings: Mapping[str, Any],
+    precision: str | None,
 ) -> None:
     """Demand that a checkpoint has this run's adapter weights, base and reference.
+
+    Another `trainer.precision` than a resumed run's is no error, but said.
 
     Raises:
         AdapterError: It is of another base, reference or adapter shape.
@@ -91,6 +106,13 @@ def check_checkpoint(
                 f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
                 f"{ours!r}; its reference would be another one"
             )
+    if precision and (before := checkpoint.get("precision", precision)) != precision:
+        logger.warning(
+            "the checkpoint was trained with trainer.precision %s, this run has %s: it goes on, "
+            "but its numbers are rounded in another way than an unbroken run's",
+            before,
+            precision,
+        )
 
 
 @torch.no_grad()

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 
-from fitbot.errors import ConfigError
-
 logger = logging.getLogger(__name__)
+
+MOST_TOKENS = 16384  # of a forward pass; more make it no faster
+TOKENS_APART = 256  # budgets are multiples of it
 
 
 class PassBudget:
@@ -18,6 +19,11 @@ class PassBudget:
         self._fixed = fixed
         self._found: int | None = None  # measured, or lower since memory ran out
 
+    @property
+    def fixed(self) -> int | None:
+        """What was set by hand."""
+        return self._fixed
+
     def tokens(self, device: torch.device) -> int:
         """Return the tokens that a pass on a device may have now."""
         if self._fixed is not None:
@@ -25,29 +31,24 @@ class PassBudget:
         return default_token_budget(device) if self._found is None else self._found
 
     def choose(self, device: torch.device, tokens_that_fit: Callable[[int], int]) -> None:
-        """Let the memory that a token takes decide, unless the budget was set by hand.
+        """Let the memory that is free now decide, unless the budget was set by hand.
 
         Args:
             device: Where passes run; on a CPU the default stays.
-            tokens_that_fit: Returns the tokens of a forward pass for which a device of so many
-                bytes has room.
+            tokens_that_fit: Returns the tokens of a forward pass for which so many free bytes
+                suffice.
         """
         if device.type == "cuda":
-            total = torch.cuda.get_device_properties(device).total_memory
-            self._found = rounded_budget(tokens_that_fit(total))
+            self._found = rounded_budget(tokens_that_fit(free_bytes(device)))
 
-    def lower(self, num_tokens: int, *, can_be_smaller: bool) -> None:
+    def lower(self, num_tokens: int, *, can_be_smaller: bool) -> bool:
         """Halve the budget, after a forward pass of so many tokens ran out of memory.
 
-        Raises:
-            ConfigError: The budget was set by hand, or no pass can be smaller.
+        Returns:
+            Whether that could be done: not if it was set by hand, or no pass can be smaller.
         """
         if self._fixed is not None or not can_be_smaller:
-            raise ConfigError(
-                f"out of GPU memory in a forward pass of {num_tokens:,} tokens; lower "
-                "data.max_tokens_per_pass (or unset it), or data.max_length, or set "
-                "model.gradient_checkpointing: true and model.expand_4bit: false"
-            )
+            return False
         self._found = num_tokens // 2
         logger.warning(
             "out of GPU memory in a forward pass of %s tokens: from now on at most %s, which "
@@ -55,6 +56,13 @@ class PassBudget:
             f"{num_tokens:,}",
             f"{self._found:,}",
         )
+        return True
+
+
+def free_bytes(device: torch.device) -> int:
+    """Count a GPU's bytes that this process could still take, or has taken and does not use."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + unused
 
 
 def default_token_budget(device: torch.device) -> int:
@@ -74,4 +82,4 @@ def rounded_budget(num_tokens: int) -> int:
 
     Where there is room for next to nothing every pair has a pass of its own, and memory may do.
     """
-    return max(256, min(16384, num_tokens // 256 * 256))
+    return max(TOKENS_APART, min(MOST_TOKENS, num_tokens // TOKENS_APART * TOKENS_APART))

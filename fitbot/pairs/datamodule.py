@@ -8,14 +8,15 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fitbot.cluster.processes import balanced_shares, rank
+from fitbot.cluster.processes import balanced_shares, num_processes, rank
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import (
     Extent,
@@ -26,7 +27,7 @@ from fitbot.pairs.batch import (
     tokens_in_pass,
 )
 from fitbot.pairs.budget import PassBudget
-from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.store import PairStore, open_pairs, some_of
@@ -38,6 +39,16 @@ Split = Literal["train", "val", "test"]
 # Validation keeps nothing for backward, so the more the better; the token budget splits them.
 PAIRS_MEASURED_AT_ONCE = 256
 LOOKED_AT = 20_000  # texts that a fit's own audit looks at, a split
+_WEIGHED = 10_000  # pairs whose lengths are looked at before a fit
+_ORDERS = 5  # epochs whose steps are
+
+
+class Lengths(NamedTuple):
+    """What decides how large forward passes over a split are, in tokens without padding."""
+
+    pair: int  # of the longest pair
+    step: int  # of a process's share of the largest batch
+    scored: float  # share of the tokens that are scored
 
 
 class PreferenceDataModule(LightningDataModule):
@@ -189,20 +200,38 @@ class PreferenceDataModule(LightningDataModule):
             for group in pack_by_tokens(sizes, self.token_budget)
         ]
 
+    def lengths(self, split: Split) -> tuple[Lengths, EncodedPair]:
+        """Look at a split's pairs, at some of very many; returns one of the usual length, too."""
+        some = some_of(self.pairs[split], _WEIGHED)
+        sizes = np.array([tokens_in_pass(pair, self.layout) for pair in some])
+        typical = some[int(np.abs(sizes - sizes.mean()).argmin())]
+        step = self.pairs_per_step if split == "train" else PAIRS_MEASURED_AT_ONCE
+        orders = (
+            [self._order(epoch, len(sizes)) for epoch in range(_ORDERS)]
+            if split == "train"
+            else [torch.arange(len(sizes))]
+        )
+        starts = range(0, len(sizes), step)
+        largest = max(np.add.reduceat(sizes[order.numpy()], starts).max() for order in orders)
+        scored = sum(len(pair.chosen) + len(pair.rejected) for pair in some) / sizes.sum()
+        share = max(int(sizes.max()), -(-int(largest) // num_processes()))
+        return Lengths(int(sizes.max()), share, float(scored)), typical
+
+    def largest_pass(self, lengths: Lengths) -> int:
+        """Return the tokens of the largest pass over a split whose pairs are so long."""
+        return max(lengths.pair, min(self.token_budget, lengths.step))
+
     def pairs_in_step(self) -> int:
         """Count the pairs of the optimizer step that is under way, those of all processes."""
         _, batch = self._position()
         return min(self.pairs_per_step, len(self.pairs["train"]) - batch * self.pairs_per_step)
 
-    def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch]:
-        """Lay a batch out in smaller passes, this time and from now on.
-
-        Raises:
-            ConfigError: The passes cannot be smaller, or were set by hand.
-        """
+    def split_smaller(self, split: Split, batch: Sequence[PairBatch]) -> list[PairBatch] | None:
+        """Lay a batch out in smaller passes, this time and from now on; None if that cannot be."""
         largest = max(part.input_ids.numel() for part in batch)
         pairs = sum(part.num_pairs for part in batch)
-        self.budget.lower(largest, can_be_smaller=len(batch) < pairs)
+        if not self.budget.lower(largest, can_be_smaller=len(batch) < pairs):
+            return None
         return self.collate(split, torch.cat([part.records for part in batch]).tolist())
 
     def provenance(self) -> dict[str, Any]:
@@ -297,10 +326,10 @@ class PreferenceDataModule(LightningDataModule):
         count, step = len(self.pairs[split]), PAIRS_MEASURED_AT_ONCE
         return self._loader(split, EpochSampler(lambda epoch: torch.arange(count), count, step))
 
-    def _order(self, epoch: int) -> Tensor:
+    def _order(self, epoch: int, count: int | None = None) -> Tensor:
         """Order of one epoch: a permutation that depends on seed and epoch only, (N,)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.pairs["train"]), generator=generator)
+        return torch.randperm(count or len(self.pairs["train"]), generator=generator)
 
     def _position(self) -> tuple[int, int]:
         """Epoch and batch that come next; one batch is one step, so both follow from the count."""

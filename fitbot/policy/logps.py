@@ -98,6 +98,7 @@ def score_tokens(
             logps[tile], probs = score_tile(logits, targets[tile], dtype)
             if gradient is not None and probs is not None:
                 gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
+            del logits, probs  # or they would be held until the next tile has its own
     return logps, gradient
 
 

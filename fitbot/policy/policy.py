@@ -4,13 +4,14 @@ How they are computed is the business of `eager` and `compiled`; which of the tw
 says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fitbot.base_model.loading import recompute_activations
 from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER
 from fitbot.base_model.sharding import is_sharded, own_part
 from fitbot.pairs.batch import PairBatch
@@ -167,6 +168,38 @@ class Policy(nn.Module):
         _, kept = engine.forward(batch, self.adapter.data, training=True, backward=True)
         assert kept is not None
         return engine.tensors_for_backward(kept)
+
+    def try_pass(self, batch: PairBatch, between: Callable[[], object]) -> None:
+        """Run a training pass forward and backward, to no effect; nothing is captured.
+
+        Args:
+            batch: On the policy's device.
+            between: Called after the forward pass, while all that it keeps is held.
+        """
+        if self.compiled is None:
+            by_modules = self.logps(batch)
+            between()
+            torch.autograd.grad(by_modules.sum(), self.adapter)
+            return
+        with torch.no_grad():
+            engine = self.compiled.engine
+            logps, kept = engine.forward(batch, self.adapter.data, training=True, backward=True)
+            assert kept is not None
+            between()
+            engine.backward(kept, torch.zeros_like(logps))
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether backward computes activations again instead of having them kept."""
+        found: bool = self.network.get_base_model().is_gradient_checkpointing
+        return found
+
+    def recompute(self) -> None:
+        """Compute activations again in backward from now on; the results stay the same."""
+        recompute_activations(self.network.get_base_model())
+        if self.compiled is not None:
+            self.compiled.forget()
+            self.compiled.engine.layers.recompute = True
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:

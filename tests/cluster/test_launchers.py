@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.accelerators import CUDAAccelerator
 
-from fitbot.cluster.launchers import launched_as, placement
+from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.shutdown import is_lost
 from fitbot.errors import ConfigError
 from tests.conftest import ROOT
@@ -45,6 +46,28 @@ def say(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 def test_without_a_launcher_the_config_decides() -> None:
     assert launched_as() == 0
     assert placement({"devices": 2, "num_nodes": 1}) == {}
+
+
+def test_the_devices_of_a_host_are_those_that_settings_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(accelerator: str, devices: Any) -> list[str]:
+        return [str(d) for d in devices_of({"accelerator": accelerator, "devices": devices})]
+
+    assert found("cpu", "auto") == ["cpu"]
+    assert found("cpu", "2") == ["cpu", "cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(CUDAAccelerator, "auto_device_count", staticmethod(lambda: 2))
+    monkeypatch.setattr(
+        "lightning.fabric.utilities.device_parser._get_all_available_gpus", lambda **_: [0, 1]
+    )
+    for accelerator in ("auto", "gpu", "cuda"):
+        assert found(accelerator, "auto") == ["cuda:0", "cuda:1"]
+        assert found(accelerator, 1) == ["cuda:0"]
+        assert found(accelerator, [1]) == ["cuda:1"]
+    assert found("cpu", 1) == ["cpu"]
+    with pytest.raises(ConfigError, match=r"cannot be used here: .*\[0, 1, 2\] But .*\[0, 1\]"):
+        found("gpu", 3)
 
 
 @pytest.mark.parametrize("variables", [TORCHRUN, SLURM])

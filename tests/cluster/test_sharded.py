@@ -13,7 +13,7 @@ from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo import memory
 from fitbot.dpo import module as dpo_module
-from fitbot.errors import ConfigError
+from fitbot.errors import ConfigError, NoMemoryError
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.preferences import load_pairs
@@ -169,5 +169,5 @@ def test_a_joint_pass_that_ran_out_of_memory_is_not_tried_again(
     monkeypatch.setattr(dpo_module, "check_layout", lambda *_: None)
     if measured:  # so it is a pass of several pairs that fails
         monkeypatch.setattr(memory, "activation_bytes", lambda *_: 1)
-    with pytest.raises(ConfigError, match=r"process 0, .* set data\.max_tokens_per_pass lower"):
+    with pytest.raises(NoMemoryError, match=r"process 0, .*: data\.max_tokens_per_pass: 1024, "):
         make_trainer(tmp_path).fit(module, make_data(base, pairs_file))

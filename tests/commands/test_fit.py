@@ -140,6 +140,35 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert (run / "last.ckpt").stat().st_size < 8_000_000  # adapter and optimizer, never the base
 
 
+def test_auto_is_settled_before_the_config_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fitbot.commands.fit.precision_for", lambda device: "16-mixed")
+    monkeypatch.setattr(FitbotCLI, "instantiate_classes", lambda _: 1 / 0)
+    settings = ["--trainer.precision", "auto", "--model.gradient_checkpointing", "null"]
+
+    with pytest.raises(ZeroDivisionError):
+        main(["fit", *quickstart(tmp_path, *settings)])
+    saved = tmp_path / "quickstart" / "config.yaml"
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(saved), "--print_config"])
+
+    for text in (saved.read_text(), capsys.readouterr().out):
+        assert "precision: 16-mixed" in text
+        assert "gradient_checkpointing: null" in text
+        assert "precision: auto" not in text
+
+
+def test_the_recipe_leaves_to_the_device_what_depends_on_it() -> None:
+    recipe, t4 = ((ROOT / "configs" / f"{name}.yaml").read_text() for name in ("dpo", "t4"))
+
+    for setting in ("precision: auto", "expand_4bit: null", "gradient_checkpointing: null"):
+        assert setting in recipe
+        assert setting.split(":")[0] in t4
+    assert "max_tokens_per_pass: null" in recipe
+    assert "precision: 16-mixed" in t4
+
+
 @pytest.mark.slow
 def test_a_short_run_prefers_right_answers_to_questions_it_has_not_seen(tmp_path: Path) -> None:
     options = ("--data.train_limit", "448", "--data.val_limit", "160", "--trainer.max_epochs", "1")

@@ -19,7 +19,7 @@ from fitbot.dpo.callbacks import RandomState, StepLog
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import LastCheckpoint
-from fitbot.errors import AdapterError, ConfigError
+from fitbot.errors import AdapterError, ConfigError, NoMemoryError
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache
@@ -511,19 +511,66 @@ def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
         assert (actual[name] - weight).abs().max() < 2e-4, name
 
 
-@pytest.mark.parametrize("settings", [{"max_tokens_per_pass": 4000}, {}])
+@pytest.mark.parametrize(
+    ("limit", "settings", "said"),
+    [
+        (0, {}, "in a forward pass of 112 tokens. Less is needed with any of these: model.load_in"),
+        (500, {"max_tokens_per_pass": 4000}, "of 896 tokens. .*: data.max_tokens_per_pass: 448, m"),
+    ],
+)
 def test_where_passes_cannot_be_smaller_the_run_stops_and_says_what_would_help(
     base: str,
     pairs_file: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    limit: int,
     settings: dict[str, int],
+    said: str,
 ) -> None:
-    out_of_memory_above(0, monkeypatch)
+    out_of_memory_above(limit, monkeypatch)
 
-    with pytest.raises(ConfigError, match=r"out of GPU memory.*data\.max_tokens_per_pass"):
+    with pytest.raises(NoMemoryError, match=f"out of memory .*{said}"):
         make_trainer(tmp_path).fit(
             make_module(base, tmp_path), make_data(base, pairs_file, **settings)
+        )
+
+
+def test_where_single_pairs_do_not_fit_activations_are_recomputed(
+    base: str,
+    pairs_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    still, single = {"lora": LoraSettings(r=4, alpha=8, dropout=0.0)}, {"max_tokens_per_pass": 1}
+    plain, _ = fit(base, pairs_file, tmp_path / "a", data=single, **still)
+    original = Policy.logps
+
+    def limited(self: Policy, batch: PairBatch) -> Tensor:
+        if torch.is_grad_enabled() and not self.recomputes and self.measured:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(self, batch)
+
+    class Measured(lightning.Callback):
+        def on_train_start(self, *_: Any) -> None:
+            Policy.measured = True  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Policy, "measured", False, raising=False)
+    monkeypatch.setattr(Policy, "logps", limited)
+    caplog.set_level("WARNING", logger="fitbot")
+    module = make_module(base, tmp_path / "b", **still)
+    trainer = make_trainer(tmp_path, callbacks=[Measured()])
+    trainer.fit(module, make_data(base, pairs_file, **single))
+
+    assert [text for text in caplog.messages if "recomputed in backward" in text]
+    expected = adapter_of(plain)
+    for name, weight in adapter_of(module).items():
+        assert torch.equal(weight, expected[name]), name
+    monkeypatch.setattr(Policy, "measured", False)
+    with pytest.raises(NoMemoryError, match="gradient_checkpointing: true"):
+        make_trainer(tmp_path, callbacks=[Measured()]).fit(
+            make_module(base, tmp_path / "c", gradient_checkpointing=False),
+            make_data(base, pairs_file, **single),
         )
 
 

@@ -259,6 +259,30 @@ def test_gradient_checkpointing_runs_and_changes_nothing(
     assert_same(checkpointed, plain, 1e-6)
 
 
+def test_recomputing_may_begin_at_any_time(base: str, pairs: list[EncodedPair]) -> None:
+    policy = make_policy(base)
+    plain = logps_and_gradient(policy, pairs, "shared")
+    before = policy.recomputes
+
+    policy.recompute()
+
+    assert [before, policy.recomputes] == [False, True]
+    assert_same(logps_and_gradient(policy, pairs, "shared"), plain, 1e-6)
+
+
+def test_a_pass_that_is_tried_leaves_nothing_behind(base: str, pairs: list[EncodedPair]) -> None:
+    policy, called = make_policy(base), list[bool]()
+    batch = collate_pairs(pairs[:2], layout="shared", pad_id=0)
+    before = policy.adapter.detach().clone()
+
+    policy.try_pass(batch, lambda: called.append(True))
+
+    assert called == [True]
+    assert policy.adapter.grad is None
+    assert all(weight.grad is None for weight in policy.network.parameters())
+    assert torch.equal(policy.adapter, before)
+
+
 def test_a_seed_means_the_same_adapter_whatever_device_is_the_default(base: str) -> None:
     lora = LoraSettings(r=4, alpha=8, dropout=0.0)
     settings = BaseSettings(base, load_in_4bit=False)

@@ -7,6 +7,7 @@ F feed-forward width, L layers, g a group's ranks (see `policy.compiled.joined_w
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -248,6 +249,12 @@ class CompiledLayers:
         return Heads(rotated[:, :heads], rotated[:, heads:], qkv[:, rotated_heads:])
 
 
+@cache
+def _second_stream(device: torch.device) -> Any:
+    # One for good: cuBLAS holds up to 32 MiB for every stream that it has been used on.
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 class SideStream:
     """Runs work that nothing waits for beside the main line of a GPU, one or two layers behind.
 
@@ -256,9 +263,7 @@ class SideStream:
 
     def __init__(self, device: torch.device):
         """Start with nothing to do; on a CPU work is done at once."""
-        self.stream: Any = None
-        if device.type == "cuda":
-            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.stream: Any = _second_stream(device) if device.type == "cuda" else None
         self._has_run = False  # a stream that has not may not be waited for in a capture
         self._used: list[Any] = []  # inputs of this layer's work: their memory may not be reused
         self._behind: list[tuple[torch.cuda.Event, list[Any]]] = []

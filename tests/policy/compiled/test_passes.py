@@ -362,6 +362,27 @@ def test_recomputed_activations_are_those_that_were_not_kept(
     assert bytes_a_token[1] < 0.7 * bytes_a_token[0]  # of three layers one is whole
 
 
+def test_the_engine_too_begins_to_recompute_at_any_time_and_tries_a_pass(
+    base: str, pairs: list[EncodedPair]
+) -> None:
+    policy, held = make_policy(base, dropout=0.0), list[bool]()
+    accelerate(policy, capture=False)
+    batch = batch_of(pairs[:2], policy)
+    logps, gradient = run(policy, batch)
+    forget_gradient(policy)
+
+    policy.try_pass(batch, lambda: held.append(True))
+    policy.recompute()
+    policy.try_pass(batch, lambda: held.append(True))
+
+    assert held == [True, True]
+    assert policy.adapter.grad is None
+    assert activation_bytes(policy, pairs[0]) < 0.7 * activation_bytes(make_policy(base), pairs[0])
+    again, recomputed = run(policy, batch)
+    assert torch.equal(logps, again)
+    assert torch.equal(gradient, recomputed)
+
+
 def test_an_engine_that_computes_something_else_is_not_used(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
