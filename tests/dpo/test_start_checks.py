@@ -1,6 +1,5 @@
 """What a run is refused for before its first step, and what `precision: auto` means on a device."""
 
-import logging
 from contextlib import nullcontext
 
 import pytest
@@ -54,9 +53,7 @@ def test_going_on_in_another_precision_is_said(
     ours: str | None,
     said: int,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("fitbot"), "propagate", True)
     same = {"base_model": "x", "load_in_4bit": True, "adapter": None}
     checkpoint = {"state_dict": {}, "hyper_parameters": same}
     checkpoint |= {} if theirs is None else {"precision": theirs}  # type: ignore[dict-item]
