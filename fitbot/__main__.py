@@ -4,6 +4,7 @@ import difflib
 import importlib
 import sys
 
+from fitbot.platforms import replace_unprintable
 from fitbot.version import __version__
 
 # command → (module of fitbot.commands with main(args), what it does)
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses.
     """
     args = sys.argv[1:] if argv is None else argv
+    replace_unprintable()
     if not args or args[0] in ("-h", "--help", "help"):
         print(_help())  # noqa: T201
         return 0

@@ -25,7 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # From the bottom up: a room imports rooms of lower floors, and its own files without a circle.
 FLOORS = (
     "errors version",
-    "report",
+    "platforms report",
     "base_model cluster",
     "pairs",
     "generation audit health policy",
@@ -40,7 +40,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 
 MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
-    "fitbot and serve": 23_050,  # 21,400 before pages, kernels for all GPUs and doctor
+    "fitbot and serve": 23_500,  # 21,400 before pages, kernels for all GPUs, doctor, platforms
 }
 
 

@@ -4,6 +4,7 @@ It has Qwen3's architecture and chat format, and was trained from scratch on the
 checkpoints/fitbot-tiny/README.md says how, and what it is for.
 """
 
+import re
 from pathlib import Path
 
 from fitbot.errors import ConfigError
@@ -20,7 +21,8 @@ def resolve_base_model(base_model: str) -> str:
     """
     if base_model == EMBEDDED:
         return str(embedded_model())
-    if base_model.startswith((".", "/", "~")) or base_model.count("/") > 1:
+    # No hub id has a backslash or a colon, as paths of Windows do.
+    if re.match(r"[./~]|.*[\\:]|.*/.*/", base_model):
         folder = Path(base_model).expanduser()
         if not (folder / "config.json").is_file():
             raise ConfigError(

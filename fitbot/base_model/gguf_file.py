@@ -18,6 +18,7 @@ from fitbot.base_model.architecture import (
     parts_of,
 )
 from fitbot.errors import ConfigError
+from fitbot.platforms import link_file
 
 if TYPE_CHECKING:  # the command's help lists the kinds, and must not wait for torch
     from torch import Tensor
@@ -122,7 +123,7 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
     writer.add_eos_token_id(ends[0])
     writer.add_eot_token_id(ends[-1])
     _write(writer)
-    (folder / "numbered-00002-of-00002.gguf").symlink_to(base.resolve())
+    link_file(folder / "numbered-00002-of-00002.gguf", base)
     return folder / "numbered-00001-of-00002.gguf"
 
 

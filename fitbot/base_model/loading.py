@@ -5,6 +5,7 @@ the reference, unless a frozen adapter "reference" says otherwise.
 """
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.base_model.sharding import shard_base
 from fitbot.base_model.unsloth import load_unsloth
 from fitbot.errors import ConfigError
+from fitbot.platforms import is_apple
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ def load_policy_network(
 
 def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
     """Load the frozen base model, 4-bit or not, without an adapter."""
+    if is_apple(device) and settings.load_in_4bit:
+        return _load_expanded(settings, compute_dtype).to(device)
     model = _read_weights(settings, device, compute_dtype, quantise=settings.load_in_4bit)
     if settings.load_in_4bit:
         nf4.prepare_4bit(model, compute_dtype)
@@ -79,11 +83,25 @@ def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: to
     return model
 
 
+def _load_expanded(settings: BaseSettings, compute_dtype: torch.dtype) -> Any:
+    """Expand a 4-bit base on the CPU, for Apple's GPU, for which bitsandbytes has few kernels."""
+    if settings.expand_4bit is False:
+        raise ConfigError(
+            "model.expand_4bit is false, but Apple's GPU (MPS) keeps no weights in 4 bits; set it "
+            "to null, or use --trainer.accelerator cpu"
+        )
+    expanded, cpu = replace(settings, expand_4bit=True), torch.device("cpu")
+    with cpu:  # or Lightning's default device would be between the file and the CPU
+        return load_base(expanded, device=cpu, compute_dtype=compute_dtype)
+
+
 def _read_weights(
     settings: BaseSettings, device: torch.device, compute_dtype: torch.dtype, *, quantise: bool
 ) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
+    if settings.load_in_4bit:
+        nf4.check_installed()
     source = resolve_base_model(settings.base_model)
     config = AutoConfig.from_pretrained(source)
     prequantised = getattr(config, "quantization_config", None) is not None

@@ -1,5 +1,7 @@
 """NF4 layers: quantise linear layers, expand them to ordinary ones, keep them in parts."""
 
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,12 +14,25 @@ class ExpandedLinear(nn.Linear):
     """A linear layer with the weights that an NF4 layer stood for."""
 
 
+def check_installed() -> None:
+    """Demand what holds weights in 4 bits.
+
+    Raises:
+        ConfigError: It is not there.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "model.load_in_4bit is true, but bitsandbytes, which holds weights in 4 bits, is not "
+            "installed; run pip install bitsandbytes, or set model.load_in_4bit: false and name an "
+            "unquantised base"
+        )
+
+
 def count_4bit(network: nn.Module) -> tuple[int, int]:
     """Number of 4-bit linear layers: those held as NF4, and those expanded once."""
-    import bitsandbytes as bnb
-
-    kept = sum(isinstance(module, bnb.nn.Linear4bit) for module in network.modules())
-    return kept, sum(isinstance(module, ExpandedLinear) for module in network.modules())
+    bnb: Any = sys.modules.get("bitsandbytes")  # who made such a layer has imported it
+    kept = [module for module in network.modules() if bnb and isinstance(module, bnb.nn.Linear4bit)]
+    return len(kept), sum(isinstance(module, ExpandedLinear) for module in network.modules())
 
 
 def expand_4bit(model: nn.Module, dtype: torch.dtype) -> None:

@@ -107,17 +107,18 @@ class PeerWatchdog(threading.Thread):
             cls().start()
 
     def __init__(self) -> None:
-        """Have signals written to a pipe that this thread reads."""
+        """Have signals written to a socket that this thread reads."""
         super().__init__(daemon=True, name="peer-watchdog")
-        self._signals, write_end = os.pipe()
-        os.set_blocking(write_end, False)
-        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        # Windows can wait for sockets only.
+        self._signals, self._write_end = socket.socketpair()
+        self._write_end.setblocking(False)
+        signal.set_wakeup_fd(self._write_end.fileno(), warn_on_full_buffer=False)
 
     def run(self) -> None:
         """Look for signals and lost processes until the program ends."""
         while True:
             readable, _, _ = select.select([self._signals], [], [], _POLL_SECONDS)
-            if readable and signal.SIGTERM in os.read(self._signals, 1024):
+            if readable and signal.SIGTERM in self._signals.recv(1024):
                 time.sleep(_GRACE_SECONDS)
                 os._exit(_EXIT_TERMINATED)
             if why := nccl_error():

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import Path as ConfigPath
 
 from fitbot.errors import ConfigError
+from fitbot.platforms import open_utf8
+
+# It opens configs in the encoding of the country, which on Windows garbles a system prompt.
+vars(sys.modules[ConfigPath.__module__])["open"] = open_utf8
 
 
 class SuggestingParser(ArgumentParser):
@@ -55,9 +60,8 @@ def check_at_least(options: Any, **least: int) -> None:
 
 
 def say(text: str) -> None:
-    """Print; a terminal that is not UTF-8 gets question marks, never an error."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # noqa: T201
+    """Print."""
+    print(text)  # noqa: T201
 
 
 def write_file(path: Path, text: str) -> None:

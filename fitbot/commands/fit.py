@@ -16,12 +16,14 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from fitbot.base_model.gpu import what_failed
 from fitbot.base_model.settings import AnswerSettings, ServeSettings
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
+from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import Bar, LossScale, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
@@ -41,7 +43,7 @@ from fitbot.dpo.run import (
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.start_checks import precision_for
-from fitbot.errors import ConfigError, LostError, NoMemoryError
+from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError
 from fitbot.export.adapter import export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
 
@@ -110,9 +112,14 @@ def run_command(
         raise ConfigError(str(error)) from error
     except NoMemoryError as error:
         why = str(error)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         if is_lost(error):
             raise lost(error) from error
+        if "MPS" in str(error) and not isinstance(error, FitbotError):
+            raise ConfigError(
+                f"Apple's GPU (MPS) cannot run this: {what_failed(error)}; use "
+                "--trainer.accelerator cpu or, if memory ran out, a lower data.max_tokens_per_pass"
+            ) from error
         raise
     if why:  # anew: the frames of the old one hold all that was on the device, for a notebook, too
         raise NoMemoryError(why)
@@ -277,6 +284,8 @@ class FitbotCLI(LightningCLI):
                 "leave it out"
             )
         kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
+        model: DPOModule = self._get(self.config_init, "model")
+        kwargs["accelerator"] = choose_accelerator({**config, **kwargs}, model.hparams)
         if not any(isinstance(callback, Checkpoint) for callback in callbacks):
             # Lightning would save every epoch's end into the folder of a logger.
             kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
@@ -305,7 +314,7 @@ class FitbotCLI(LightningCLI):
             return
         report = RunReport(self.folder, self.trainer, self.model, self.step_log, self.saturation)
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
         report.draw()
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}

@@ -161,7 +161,7 @@ def _try(config: dict[str, Any], *, options: list[str], root: str, metric: str) 
     drawn = [word for key, value in config.items() for word in (f"--{key}", str(value))]
     _run_fit([*options, *drawn, "--run.root", root, "--run.name", name], placed={})
     run = Path(root) / name
-    figures = json.loads((run / "summary.json").read_text())
+    figures = json.loads((run / "summary.json").read_text("utf-8"))
     if figures.get(metric) is None:
         raise ConfigError(
             f"{run}/summary.json has no {metric}; name another --metric, or set data.val_path"

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from huggingface_hub import constants
 
 from fitbot.base_model.gpu import gpu_of, has_bfloat16
 from fitbot.doctor.block import Fact
+from fitbot.platforms import cores
 
 _GIB = 2**30
 _HUB_SECONDS = 3.0
@@ -30,7 +30,7 @@ def machine() -> Iterator[Fact]:
     int8 = [one for one in features if features[one] is True and ("int8" in one or "vnni" in one)]
     yield (
         "CPU",
-        f"{name}, {_usable_cores()} of {os.cpu_count()} cores usable, {torch.get_num_threads()} "
+        f"{name}, {cores()} of {os.cpu_count()} cores usable, {torch.get_num_threads()} "
         f"threads, {torch.backends.cpu.get_cpu_capability()}",
     )
     yield "int8", ", ".join(sorted(int8)) or "no instructions for it are known"
@@ -45,10 +45,6 @@ def _cpu_features() -> dict[str, object]:
     capabilities = getattr(torch.cpu, "get_capabilities", dict)
     found: dict[str, object] = capabilities()
     return found
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> Iterator[Fact]:
@@ -123,14 +119,3 @@ def reach(url: str, *, seconds: float) -> str:
     asking.start()
     asking.join(seconds)
     return answer[-1]
-
-
-def peak_memory() -> int:
-    """Return the most bytes of the host's memory that this process has had so far."""
-    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
-    if on_windows is not None:
-        return int(on_windows)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, but for macOS

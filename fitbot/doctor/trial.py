@@ -14,20 +14,22 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
-from fitbot.base_model.gpu import compute_dtype_on, why_no_kernels
+from fitbot.base_model.gpu import why_no_kernels
+from fitbot.cluster.launchers import devices_of
 from fitbot.doctor.block import FAILED, Fact, failed
-from fitbot.doctor.machine import peak_memory
 from fitbot.doctor.software import version_of
+from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import quieten
-from fitbot.dpo.start_checks import COMPUTE_DTYPES
+from fitbot.dpo.start_checks import precision_for
 from fitbot.errors import AdapterError, EngineError
 from fitbot.evaluation.scoring import hush_libraries
 from fitbot.export.adapter import export_adapter
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.formats import Message
+from fitbot.platforms import peak_memory
 from fitbot.policy.engine_choice import COMPILED_FROM_STEPS, why_not_compiled
 from fitbot.serving.engines import open_local
 
@@ -153,12 +155,11 @@ class TimedFit(Callback):
 
     def run(self) -> None:
         """Train."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        names = {dtype: name for name, dtype in COMPUTE_DTYPES.items()}
+        asked: dict[str, Any] = {"accelerator": "auto", "devices": 1, "strategy": "auto"}
+        asked["precision"] = precision_for(devices_of(asked)[0])
+        asked["accelerator"] = choose_accelerator(asked, self.module.hparams)
         trainer = Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=names[compute_dtype_on(device)],  # type: ignore[arg-type]
+            **asked,
             max_epochs=1,
             logger=False,
             callbacks=[self, self.step_log],
@@ -204,8 +205,12 @@ class TimedFit(Callback):
         kernels = f"; kernels: {compiled.engine.compile_seconds:.1f} s" if compiled else ""
         yield "engine", module.policy.engine_name
         yield "start", f"{ready - self.started:.1f} s from loading to the first step{kernels}"
-        tokens = f"{_PAIRS} pairs of {memory.mean_tokens:.0f} tokens"
-        yield "steps", f"{STEPS}, each of {tokens}; the first took {first - ready:.3g} s"
+        tokens = memory.lengths.step
+        yield (
+            "steps",
+            f"{STEPS}, each of {_PAIRS} pairs of {tokens // _PAIRS} tokens; the first took "
+            f"{first - ready:.3g} s",
+        )
         a_step = (last - before) / _TIMED
         yield (
             "a step",
@@ -217,7 +222,7 @@ class TimedFit(Callback):
         text = f"{first_loss:.6f} in the first step, {loss:.6f} on average in the others"
         yield "loss", text if fell else f"{FAILED}it did not fall: {text}"
         if module.device.type == "cuda":
-            yield "expected", memory.text(round(_PAIRS * memory.mean_tokens)).partition(": ")[2]
+            yield "expected", memory.text(tokens).partition(": ")[2]
 
     def export(self) -> Path:
         """Write the adapter."""

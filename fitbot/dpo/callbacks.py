@@ -197,6 +197,7 @@ class RandomState(Callback):
         own = {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
             "python": random.getstate(),
         }
         return {"processes": gather(own)}
@@ -227,6 +228,9 @@ class RandomState(Callback):
         cuda: Tensor | None = self._restored["cuda"]
         if torch.cuda.is_available() and cuda is not None:
             torch.cuda.set_rng_state(cuda.cpu())
+        mps: Tensor | None = self._restored.get("mps")  # fitbot 0.1.0 wrote none
+        if torch.backends.mps.is_available() and mps is not None:
+            torch.mps.set_rng_state(mps.cpu())
         version, internal, gauss = self._restored["python"]
         random.setstate((version, tuple(internal), gauss))
         self._restored = None

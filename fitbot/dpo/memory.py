@@ -142,8 +142,11 @@ def measure_memory(
             _parabola([one.tokens for one in passes], [one[column] for one in passes])
             for column in (1, 2, 3)
         )
-        logits_of_both = _head_bytes(policy, training=True), _head_bytes(policy, training=False)
+        # As many as a pass scores at once: of a small vocabulary a whole tile would take far more.
+        scored = max(1, int(min(tile, lengths.scored * passes[-1].tokens)))
+        training, without = (_head_bytes(policy, scored, training=way) for way in (True, False))
     weights = torch.cuda.memory_allocated(policy.device)
+    logits_of_both = training, without
     return Memory(weights, optimizer, kept, backward, measuring, tile, logits_of_both, lengths)
 
 
@@ -229,12 +232,11 @@ def _measured_pass(policy: Policy, batch: PairBatch) -> _Measured:
     return _Measured(batch.input_ids.numel(), held - before, highest - held, measuring)
 
 
-def _head_bytes(policy: Policy, *, training: bool) -> float:
-    """Measure what the head takes for one scored token, where it holds as many as it ever does."""
+def _head_bytes(policy: Policy, scored: int, *, training: bool) -> float:
+    """Measure what the head takes for one scored token, where it holds so many at once."""
     weight = policy.eager.head.weight
-    rows = max(1, policy.tile_elements // int(weight.shape[0]))
-    hidden = torch.zeros(rows, weight.shape[1], dtype=weight.dtype, device=weight.device)
-    targets = torch.zeros(rows, dtype=torch.int64, device=weight.device)
+    hidden = torch.zeros(scored, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    targets = torch.zeros(scored, dtype=torch.int64, device=weight.device)
     with torch.no_grad():
         peak = _peak(
             policy.device,
@@ -246,7 +248,7 @@ def _head_bytes(policy: Policy, *, training: bool) -> float:
                 tile_elements=policy.tile_elements,
             ),
         )
-    return peak / rows
+    return peak / scored
 
 
 def _peak(device: torch.device, run: Callable[[], object]) -> int:

@@ -4,11 +4,15 @@ What is measured of a pair is said once, in `pair_figures`: fit, validate, test 
 means of these figures and no others.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
 from fitbot.dpo.losses import DPOTerms, dpo_loss
+from fitbot.platforms import as_float64, is_apple
 
 # Spelt as TRL and the original implementation spell them, so that any DPO reader knows the plots.
 NAMES = (
@@ -30,7 +34,8 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         policy_logps: (B, 2) nats: chosen, rejected.
 
     Returns:
-        (len(NAMES), B) float64 without gradient, in the order of NAMES.
+        (len(NAMES), B) float64 without gradient, in the order of NAMES; on the terms' device, or
+        the host where that has no float64.
     """
     margins = terms.chosen_rewards - terms.rejected_rewards
     figures = (
@@ -42,7 +47,7 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         policy_logps[:, 0],
         policy_logps[:, 1],
     )
-    return torch.stack(figures).detach().double()
+    return as_float64(torch.stack(figures).detach())
 
 
 def prediction_rows(
@@ -87,6 +92,12 @@ class PairMeans(Metric):
         self.add_state(
             "sums", torch.zeros(len(NAMES) + 1, dtype=torch.float64), dist_reduce_fx="sum"
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        """Move to another device, unless that has no float64."""
+        if is_apple(fn(torch.zeros(1)).device):
+            return self
+        return super()._apply(fn, exclude_state)
 
     def update(self, terms: DPOTerms, policy_logps: Tensor) -> None:
         """Add B pairs: the objective's terms, and the policy's (B, 2) log-probs in nats."""

@@ -74,8 +74,6 @@ class DPOModule(LightningModule):
         max_grad_norm: L2 norm that gradients are clipped to.
     """
 
-    train_total: Tensor
-
     def __init__(
         self,
         base_model: str = "embedded",
@@ -121,7 +119,7 @@ class DPOModule(LightningModule):
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
         self.train_window = PairMeans()  # since the last log point
         # Sums of the windows before it: of the whole run, once the last one is closed.
-        self.register_buffer("train_total", torch.zeros_like(self.train_window.sums), False)
+        self.train_total = torch.zeros_like(self.train_window.sums)
         self.val_means, self.test_means = PairMeans(), PairMeans()
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
@@ -217,7 +215,7 @@ class DPOModule(LightningModule):
         sums = sum_over_processes(self.train_window.sums)
         means = {name: mean.item() for name, mean in means_of(sums).items()}
         num_pairs = int(sums[-1].item())
-        self.train_total += sums
+        self.train_total = self.train_total.to(sums.device) + sums
         self.train_window.reset()
         return means, num_pairs
 
@@ -303,7 +301,7 @@ class DPOModule(LightningModule):
         window, total = checkpoint["train_sums"]
         if rank() == 0:  # the sums are over all processes
             self.train_window.sums = window.to(self.train_window.sums.device)
-        self.train_total = total.to(self.train_total.device)
+        self.train_total = total
         self.first_loss = checkpoint["first_loss"]
 
     def _terms(self, batch: PairBatch) -> tuple[DPOTerms, Tensor]:

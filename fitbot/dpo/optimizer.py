@@ -3,8 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-import bitsandbytes as bnb
 import torch
+
+from fitbot.errors import ConfigError
+
+try:
+    import bitsandbytes as bnb
+except ModuleNotFoundError as error:
+    raise ConfigError(
+        "model.optimizer adamw_8bit needs bitsandbytes, which is not installed; run pip install "
+        "bitsandbytes, or set it to adamw"
+    ) from error
 
 
 class AdamW8bit(bnb.optim.AdamW8bit):  # type: ignore[misc]

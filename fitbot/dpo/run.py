@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from tqdm import tqdm
 
 from fitbot.errors import AdapterError, ConfigError
+from fitbot.platforms import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class LastCheckpoint(Callback):
         partial = self.path.with_suffix(".partial")
         trainer.save_checkpoint(partial, weights_only=False)
         if trainer.is_global_zero:
-            partial.replace(self.path)
+            replace_file(partial, self.path)
 
 
 def best_checkpoint(folder: Path) -> ModelCheckpoint:
@@ -230,8 +231,9 @@ def _never_ask_for_a_key() -> None:
     """Log offline when there is no key: wandb would otherwise stop the run to ask for one."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE"):
         return
-    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    if file.is_file() and netrc(file).authenticators("api.wandb.ai"):
-        return
+    named = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
+    for file in (Path(name).expanduser() for name in named):  # the second one is Windows'
+        if file.is_file() and netrc(file).authenticators("api.wandb.ai"):
+            return
     os.environ["WANDB_MODE"] = "offline"
     logger.info("wandb: no key found, logging offline; `wandb sync` uploads the run later")

@@ -16,9 +16,10 @@ from torch import Tensor
 from fitbot.evaluation.answering import GREEDY, PLAIN, SAMPLED, LineupEngine, ModelAnswer
 from fitbot.evaluation.intervals import Estimate, estimate_mean
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.evaluation.scoring import Positions, Scorer
+from fitbot.evaluation.scoring import Positions, Scorer, scoring_device
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
+from fitbot.platforms import is_apple
 
 KINDS = (GREEDY, SAMPLED, PLAIN)
 # Plain texts that have nothing to do with fitness, to measure what a model forgets. They were
@@ -73,9 +74,9 @@ def measure(
     Returns:
         What was found, one a model, and what computed it.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = scoring_device()
     prompts = [pairs[i].prompt for i in asked.where]
-    answers, precision = _ask_all(lineup, chat, prompts, asked, device)
+    answers, precision = _ask_all(lineup, chat, prompts, asked, answering_device(device))
     texts = [chat.encode_text(text) for text in neutral_texts()]
     found = []
     for model, own in zip(lineup.models, answers, strict=True):
@@ -150,6 +151,11 @@ def neutral_texts() -> list[str]:
 def lengths_of(pairs: Sequence[EncodedPair]) -> NDArray[np.int64]:
     """Count the scored tokens of both answers: (N, 2)."""
     return np.array([(len(pair.chosen), len(pair.rejected)) for pair in pairs])
+
+
+def answering_device(device: torch.device) -> torch.device:
+    """Return where models answer that are scored on a device: no decoder is for Apple's GPU."""
+    return torch.device("cpu") if is_apple(device) else device
 
 
 def _ask_all(

@@ -20,11 +20,13 @@ from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
+from fitbot.dpo.accelerator import why_not_mps
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.evaluation.models import Lineup, Model
 from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
+from fitbot.platforms import choose_device
 from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
 
@@ -34,6 +36,11 @@ class Positions(NamedTuple):
 
     divergence: list[float]  # nats, KL(policy || reference) over the whole vocabulary
     entropy: list[float]  # nats, of the policy
+
+
+def scoring_device() -> torch.device:
+    """Choose where log-probs are computed; of Apple's GPU a trial says whether it can."""
+    return choose_device(lambda device: why_not_mps(device, compute_dtype=compute_dtype_on(device)))
 
 
 def hush_libraries() -> None:
@@ -82,7 +89,7 @@ class Scorer:
         for indices, batch in self._batches(pairs, "pairs"):
             ours = self.policy.logps_without_gradient(batch)
             theirs = ours if self.is_base else self.policy.reference_logps(batch)
-            found[:, indices] = torch.stack([ours, theirs]).double().cpu()
+            found[:, indices] = torch.stack([ours, theirs]).cpu().double()
         if not found.isfinite().all():
             raise AdapterError(
                 f"{self.name}: some log-probs are no finite numbers, computed in "
@@ -113,7 +120,7 @@ class Scorer:
         """
         found = torch.empty(len(texts), dtype=torch.float64)
         for indices, batch in self._batches([_single(ids[:1], ids[1:]) for ids in texts], "text"):
-            found[indices] = self.policy.logps_without_gradient(batch)[:, 0].double().cpu()
+            found[indices] = self.policy.logps_without_gradient(batch)[:, 0].cpu().double()
         return found
 
     def positions(
@@ -133,7 +140,7 @@ class Scorer:
         """Measure two things of every scored token; → of each pair (2, C) and (2, R)."""
         found: dict[int, tuple[Tensor, Tensor]] = {}
         for indices, batch in self._batches(pairs, what):
-            owners, both = batch.score_owner.cpu(), torch.stack(measure(batch)).double().cpu()
+            owners, both = batch.score_owner.cpu(), torch.stack(measure(batch)).cpu().double()
             for place, index in enumerate(indices):
                 found[index] = both[:, owners == 2 * place], both[:, owners == 2 * place + 1]
         return [found[index] for index in range(len(pairs))]

@@ -7,6 +7,7 @@ adapter was made from.
 
 import json
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,18 @@ def export_adapter(
     provenance = {
         "base_model": base_model,
         "settings": hyper_parameters,
-        "versions": {"fitbot": __version__} | {name: version(name) for name in _PACKAGES},
+        "versions": {"fitbot": __version__} | {name: version(name) for name in _installed()},
         "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         **training,
     }
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_model_card(provenance), "utf-8")
     return folder
+
+
+def _installed() -> list[str]:
+    """List the packages whose versions matter; without 4 bits, bitsandbytes may be missing."""
+    return [name for name in _PACKAGES if find_spec(name)]
 
 
 def copy_mode(folder: Path) -> None:

@@ -18,6 +18,7 @@ from fitbot.generation.merging import WORTH_MERGING
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.preferences import load_pairs
+from fitbot.platforms import choose_device
 from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,8 @@ def _load_policy(settings: dict[str, Any], state_dict: dict[str, Tensor]) -> Pol
     base_model, in_4bit = settings["base_model"], settings["load_in_4bit"]
     base = BaseSettings(base_model, in_4bit, expand_4bit=in_4bit)
     base.max_seq_length = settings["max_seq_length"]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = load_policy_network(
-        base, LoraSettings(**settings["lora"]), device=device, compute_dtype=torch.bfloat16
+        base, LoraSettings(**settings["lora"]), device=choose_device(), compute_dtype=torch.bfloat16
     )
     policy = Policy(network, compute_dtype=torch.bfloat16).eval()
     weights = {name.removeprefix("policy."): value for name, value in state_dict.items()}

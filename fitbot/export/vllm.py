@@ -42,13 +42,15 @@ def write_deployment(adapter: Path, target: str) -> Path:
         raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")
     file = adapter / TARGETS[target]
     write = _vllm if target == "vllm" else _ray
-    file.write_text(write(base_model, adapter.resolve(), rank), encoding="utf-8")
+    # With slashes, which Windows takes too: in a script a backslash is an escape.
+    text = write(base_model, adapter.resolve().as_posix(), rank)
+    file.write_text(text, encoding="utf-8", newline="\n")
     return file
 
 
-def _vllm(base_model: str, adapter: Path, rank: int) -> str:
+def _vllm(base_model: str, adapter: str, rank: int) -> str:
     # The tokenizer has the chat template of training; defaults of requests are not the base's.
-    folder = shlex.quote(str(adapter))
+    folder = shlex.quote(adapter)
     return f"""\
 #!/bin/sh
 # Then, on this machine or another that reaches it:
@@ -67,7 +69,7 @@ exec vllm serve {shlex.quote(base_model)} \\
 """
 
 
-def _ray(base_model: str, adapter: Path, rank: int) -> str:
+def _ray(base_model: str, adapter: str, rank: int) -> str:
     return f'''"""Serve with Ray: `serve run serve_ray:app`.
 
 Every replica holds the base and takes adapters from ADAPTERS, a bucket (s3:// or gs://) that holds

@@ -23,6 +23,7 @@ from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.generation.token_budget import BudgetRule
 from fitbot.pairs.chat import Chat, load_tokenizer
+from fitbot.platforms import choose_device
 
 _LONE_RANK = 16  # largest of adapters that an engine without one of its own may add
 _LLAMA_SLOTS = 8
@@ -65,7 +66,7 @@ def open_engine(
     provenance = provenance_of(adapter)
     chat = chat_of(provenance)
     weights = None if adapter is None else read_adapter(adapter)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()  # no decoder is for Apple's GPU
 
     def load() -> Any:
         dtype = compute_dtype_on(device)

@@ -37,6 +37,7 @@ from fitbot.pairs.preferences import (
     parse_records,
 )
 from fitbot.pairs.sources import fingerprint
+from fitbot.platforms import replace_file, workers
 
 logger = logging.getLogger(__name__)
 
@@ -288,7 +289,7 @@ def _in_shards(records: Iterator[NumberedRecord]) -> Generator[list[NumberedReco
 def _build(job: _Job, folder: Path, limit: int | None) -> None:
     """Encode all shards that are not there yet, one process a core."""
     logger.info("encoding pairs into %s; safe to interrupt, and to delete later", folder)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = workers()
     facts: list[ShardFacts] = []
     waiting: deque[Future[ShardFacts]] = deque()
     bar = tqdm(desc="encoding pairs", unit=" pairs", unit_scale=True, disable=None)
@@ -299,7 +300,7 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
 
     # Spawned, not forked: this process may hold a GPU and threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (job, folder)) as pool, bar:
+    with ProcessPoolExecutor(processes, context, _start_worker, (job, folder)) as pool, bar:
         try:
             for number, records in enumerate(_in_shards(number_records(job.source, limit))):
                 file = _shard_file(folder, number).with_suffix(".json")
@@ -310,7 +311,7 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
                 else:
                     waiting.append(pool.submit(_write_shard, number, records))
                 # No more than the workers need lies in memory.
-                if len(waiting) > 2 * (workers or 1):
+                if len(waiting) > 2 * processes:
                     collect()
             while waiting:
                 collect()
@@ -339,7 +340,7 @@ def _write_shard(number: int, records: list[NumberedRecord]) -> ShardFacts:
     partial = file.with_suffix(".partial")
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    partial.replace(file)
+    replace_file(partial, file)
     _write(file.with_suffix(".json"), json.dumps(facts))
     return facts
 
@@ -347,7 +348,7 @@ def _write_shard(number: int, records: list[NumberedRecord]) -> ShardFacts:
 def _write(file: Path, text: str) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    replace_file(partial, file)
 
 
 def _facts_from(values: list[Any]) -> ShardFacts:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers.utils.import_utils import is_triton_available
 
+from fitbot.platforms import as_float64
 from fitbot.policy.compiled.launch import launch
 
 # Elements of one float32 tile of logits: 16 M = 64 MiB, 110 tokens of Qwen3's vocabulary. Every
@@ -136,9 +137,10 @@ def sum_by_owner(token_logps: Tensor, owner: Tensor, num_pairs: int) -> Tensor:
     A sum, not a mean: DPO compares whole completions. Slot 2B collects the padding and is dropped.
     It is added up in float64: one after the other in float32, a long completion loses 5e-4 nats.
     """
-    sums = torch.zeros(2 * num_pairs + 1, dtype=torch.float64, device=token_logps.device)
-    sums = sums.index_add(0, owner, token_logps.double())
-    return sums[:-1].view(num_pairs, 2).float()
+    exact = as_float64(token_logps)
+    sums = torch.zeros(2 * num_pairs + 1, dtype=torch.float64, device=exact.device)
+    sums = sums.index_add(0, owner.to(exact.device), exact)
+    return sums[:-1].view(num_pairs, 2).float().to(token_logps.device)
 
 
 class _FrozenHead(torch.autograd.Function):

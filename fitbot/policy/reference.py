@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -38,6 +38,7 @@ from fitbot.cluster.processes import (
 )
 from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
 from fitbot.pairs.store import KEY_BYTES, PairStore
+from fitbot.platforms import replace_file
 from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
@@ -75,12 +76,12 @@ class ReferenceCache(NamedTuple):
         os.close(handle)
         as_bytes = torch.from_numpy(merged.view(np.uint8).reshape(len(merged), KEY_BYTES))
         save_file({"keys": as_bytes, "logps": values}, partial)
-        Path(partial).replace(self.file)
+        replace_file(Path(partial), self.file)
 
     def _read(self) -> tuple[NDArray[np.uint64], Tensor]:
         if not self.file.exists():
             return np.empty((0, 2), dtype=np.uint64), torch.empty(0, 2)
-        content = load_file(self.file)
+        content = load(self.file.read_bytes())  # mapped, Windows would not let it be replaced
         return content["keys"].numpy().view(np.uint64), content["logps"]
 
 

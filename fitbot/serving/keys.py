@@ -3,11 +3,11 @@
 import hashlib
 import hmac
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from fitbot.errors import ConfigError
+from fitbot.platforms import mode_for_others
 
 ENVIRONMENT = "FITBOT_API_KEYS"
 ADMIN_ENVIRONMENT = "FITBOT_ADMIN_KEYS"  # of those who may change what is served
@@ -68,12 +68,12 @@ def load_keys(keys_file: Path | None, *, admin: bool = False) -> list[str]:
         return keys
     option = f"--{'admin_' if admin else ''}keys_file {keys_file}"
     try:
-        mode = stat.S_IMODE(keys_file.stat().st_mode)
+        others = mode_for_others(keys_file)
         lines = keys_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{option}: cannot be read: {error}") from error
-    if mode & 0o077:
-        raise ConfigError(f"{option}: others may use it (mode {mode:04o}); chmod 600 it")
+    if others:
+        raise ConfigError(f"{option}: others may use it (mode {others}); chmod 600 it")
     in_file = [line.strip() for line in lines if line.strip()]
     if not in_file:
         raise ConfigError(f"{option}: there is no key in it")

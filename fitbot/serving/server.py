@@ -6,8 +6,11 @@ It runs in the process called main; see the package's docstring for the others.
 import asyncio
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -21,11 +24,12 @@ from fastapi import FastAPI
 from litserve.utils import WorkerSetupStatus
 
 from fitbot.errors import ConfigError, EngineError
+from fitbot.platforms import ENDING_SIGNALS, can_fork, die_with_parent, start_method
 from fitbot.serving.jobs import Dispatcher
 from fitbot.serving.logs import set_up_logging
 from fitbot.serving.middleware import TimedProtocol
 from fitbot.serving.settings import RequestLimits
-from fitbot.serving.shared_state import CLOSING, DRAINING, SIGNALS, SharedState, die_with_parent
+from fitbot.serving.shared_state import CLOSING, DRAINING, SharedState
 from fitbot.serving.transport import BundlingTransport
 from fitbot.serving.worker import POLL_SECONDS, EngineAPI
 
@@ -77,13 +81,15 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             EngineError: The engine did not start.
         """
         set_up_logging()
-        for number in SIGNALS:
+        for number in ENDING_SIGNALS:
             signal.signal(number, self._count_signal)
+        warnings.filterwarnings("ignore", "Windows does not support forking")  # see ApiThread
         try:
             self.run(
                 host=host,
                 port=port,
                 num_api_servers=1,
+                api_server_worker_type="process" if can_fork() else "thread",
                 generate_client_file=False,
                 log_level="warning",
                 log_config=None,
@@ -122,6 +128,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
 
     def _ignore_signals_until_closing(self) -> None:
         """Let signals to the whole group pass: main gets them too, and says when it is time."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # it is a thread of main, see ApiThread
         for number in (signal.SIGTERM, signal.SIGINT):
             uvicorns: Any = signal.getsignal(number)
 
@@ -133,8 +141,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
 
     def _init_manager(self, num_api_servers: int) -> SyncManager:
         set_up_logging()  # run has just set up LitServe's own
-        manager = SyncManager(ctx=multiprocessing.get_context("fork"))
-        manager.start(die_with_parent, (SIGNALS,))
+        manager = SyncManager(ctx=multiprocessing.get_context(start_method()))
+        manager.start(die_with_parent, (ENDING_SIGNALS,))
         self._manager = manager
         self._manager_process: Any = manager._process  # type: ignore[attr-defined]
         self.transport_config.manager = manager
@@ -148,6 +156,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
 
     def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
         processes: dict[int, Any] = super()._start_server(*args, **kwargs)
+        if not can_fork():
+            processes = {number: ApiThread(one) for number, one in processes.items()}
         self._api_processes = processes
         return processes
 
@@ -173,7 +183,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         manager = self._manager_process
         while not (self._signals or self._failed):
             worker, api = self.inference_workers[0], self._api_processes[0]
-            wait([worker.sentinel, api.sentinel, manager.sentinel], timeout=_TICK_SECONDS)
+            ends = [one.sentinel for one in (worker, api, manager) if one.sentinel is not None]
+            wait(ends, timeout=_TICK_SECONDS)
             if not (api.is_alive() and manager.is_alive()):
                 log.error("the API process or the manager died")
                 self._failed = True
@@ -226,6 +237,26 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             worker.join(3)
         worker.kill()
         super()._perform_graceful_shutdown(manager, *args, **kwargs)
+
+
+class ApiThread:
+    """The API as a thread of main, where processes cannot be copied; it looks like a process."""
+
+    sentinel = None
+
+    def __init__(self, thread: Any):
+        """Take LitServe's thread, which runs a server of uvicorn."""
+        self._server = thread._target.__self__
+        self.name, self.pid = thread.name, os.getpid()
+        self.is_alive, self.join = thread.is_alive, thread.join
+
+    def terminate(self) -> None:
+        """Let it end."""
+        self._server.should_exit = True
+
+    def kill(self) -> None:
+        """Have it end now."""
+        self._server.should_exit = self._server.force_exit = True
 
 
 def _wait_while(condition: Callable[[], object], seconds: float) -> None:

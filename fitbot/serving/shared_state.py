@@ -3,11 +3,7 @@
 Each has one writer, so there are no locks that a killed process could leave locked.
 """
 
-import ctypes
 import json
-import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -17,11 +13,9 @@ from typing import Any, Generic, TypeVar
 from fitbot.generation.messages import Stats
 
 SERVING, DRAINING, CLOSING = range(3)  # phases; DRAINING lets answers finish, CLOSING does not
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # that ask main to end the server
 
 _FRESH_SECONDS = 5.0  # a worker that has not moved for longer is not ready
 _JSON_BYTES = 65_536
-_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
 
 Value = TypeVar("Value")
 
@@ -122,17 +116,3 @@ class SharedJson:
             text = self._pages[flips % 2].value
             if flips == int(self._flips.value):  # or it may have been written twice meanwhile
                 return json.loads(text)
-
-
-def die_with_parent(ignored: Sequence[int] = ()) -> None:
-    """Have the kernel kill this process when the thread that started it ends, however it ends.
-
-    Args:
-        ignored: Signals that do not end it: main ends it, and they come to its whole group.
-    """
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid != os.getppid():
-        os._exit(1)  # it had ended already

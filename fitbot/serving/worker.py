@@ -19,11 +19,12 @@ from litserve.specs.base import LitSpec
 from fitbot.errors import BusyError, EngineError, FitbotError, RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Chunk
+from fitbot.platforms import ENDING_SIGNALS, die_with_parent
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.jobs import GRACE_SECONDS, AdapterChange, Cancel, GenerationTask, Job, Result
 from fitbot.serving.logs import describe, set_up_logging
-from fitbot.serving.shared_state import SIGNALS, SharedState, die_with_parent
+from fitbot.serving.shared_state import SharedState
 
 POLL_SECONDS = 0.25  # a dead worker's last read of the queue can swallow a job for so long
 
@@ -55,7 +56,7 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
 
     def setup(self, device: str) -> None:
         """Open the engine."""
-        die_with_parent(SIGNALS)
+        die_with_parent(ENDING_SIGNALS)
         set_up_logging()
         self._streams: dict[str, Stream] = {}
         self._cancelled: deque[str] = deque(maxlen=1000)  # before they had a stream

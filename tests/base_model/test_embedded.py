@@ -6,7 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT, embedded_model
+from fitbot.base_model.embedded import (
+    EMBEDDED_SYSTEM_PROMPT,
+    embedded_model,
+    resolve_base_model,
+)
+from fitbot.errors import ConfigError
 from fitbot.pairs.chat import Chat, LengthLimits
 from fitbot.pairs.preferences import load_pairs
 from tests.conftest import ROOT
@@ -112,3 +117,16 @@ def test_it_speaks_the_domain_and_prefers_neither_answer(
     right = sum(one > other for one, other in zip(chosen, rejected, strict=True))
     assert 0.4 < right / len(pairs) < 0.6
     assert sum(chosen) / len(pairs) > -1.0  # nats a token: an untrained model has -8
+
+
+@pytest.mark.parametrize(
+    "path", ["./base", "../base", "/models/base", "~/base", r"C:\models\base", "C:/base", r"a\base"]
+)
+def test_what_is_written_like_a_path_must_be_a_folder(path: str) -> None:
+    with pytest.raises(ConfigError, match="no config.json there"):
+        resolve_base_model(path)
+
+
+def test_a_hub_id_is_left_to_transformers() -> None:
+    for name in ("gpt2", "Qwen/Qwen3-0.6B", "unsloth/Qwen3-0.6B-unsloth-bnb-4bit"):
+        assert resolve_base_model(name) == name

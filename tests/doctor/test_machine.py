@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from fitbot.base_model import gpu
 from fitbot.doctor import machine
 from fitbot.doctor.software import software
+from fitbot.platforms import peak_memory
 
 NO_CUDA = not torch.cuda.is_available()
 
@@ -92,4 +93,4 @@ def test_offline_asks_nobody_and_a_token_is_never_shown(monkeypatch: pytest.Monk
 def test_peak_memory_is_at_least_what_this_process_has_now() -> None:
     now = psutil.Process().memory_info().rss
 
-    assert 0.99 * now < machine.peak_memory() < psutil.virtual_memory().total
+    assert 0.99 * now < peak_memory() < psutil.virtual_memory().total

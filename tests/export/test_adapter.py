@@ -3,7 +3,7 @@
 import json
 import shlex
 import subprocess
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from fitbot.__main__ import main
 from fitbot.dpo.run import LastCheckpoint
 from fitbot.errors import ConfigError
+from fitbot.export import vllm
 from fitbot.export.vllm import write_deployment
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
@@ -172,3 +173,10 @@ def test_the_embedded_model_cannot_be_served_elsewhere(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="no other engine knows"):
         write_deployment(tmp_path, "vllm")
+
+
+def test_scripts_can_name_a_folder_of_windows() -> None:
+    folder = PureWindowsPath(r"C:\Users\new\run 1\adapter").as_posix()
+
+    compile(vllm._ray("owner/base", folder, 16), "serve_ray.py", "exec")  # "\U" would be an escape
+    assert "'fitbot=C:/Users/new/run 1/adapter'" in vllm._vllm("owner/base", folder, 16)

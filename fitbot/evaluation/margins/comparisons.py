@@ -9,6 +9,7 @@ from fitbot.evaluation.answering import GREEDY, LineupEngine, ModelAnswer
 from fitbot.evaluation.cases import Case, first_of_each_question
 from fitbot.evaluation.margins.contributions import Fragment
 from fitbot.evaluation.margins.margins import Margins, Subject
+from fitbot.evaluation.measure import answering_device
 from fitbot.generation.messages import BASE, Sampling
 from fitbot.report.page import render
 
@@ -50,8 +51,9 @@ def ask_both(
         EngineError: An answer failed.
     """
     prompts = [found.encoded[i].prompt for i in where]
+    device = answering_device(subject.device)
     with LineupEngine(
-        subject.lineup, subject.chat, device=subject.device, max_new_tokens=max_new_tokens
+        subject.lineup, subject.chat, device=device, max_new_tokens=max_new_tokens
     ) as engine:
         base, tuned = (
             engine.ask(name, GREEDY, prompts, Sampling(), seed=0)

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -19,7 +18,7 @@ from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
 from fitbot.evaluation.models import Overrides, resolve_models
 from fitbot.evaluation.preference import PairFigures
-from fitbot.evaluation.scoring import Scorer, hush_libraries
+from fitbot.evaluation.scoring import Scorer, hush_libraries, scoring_device
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 
 
@@ -68,7 +67,7 @@ class Subject:
         self.chat = Chat(
             load_tokenizer(self.lineup.base_model), system_prompt=self.lineup.system_prompt
         )
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = scoring_device()
         self.scorer = Scorer(self.lineup, self.model, device=self.device)
         assert self.model.objective is not None  # only the base has none
         self.objective = self.model.objective

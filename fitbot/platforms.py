@@ -1,0 +1,198 @@
+"""What Linux, macOS and Windows do differently. Nothing else in fitbot asks which of them it is on.
+
+fitbot is made and measured on Linux. The other two were imitated only: docs/platforms.md.
+"""
+
+import ctypes
+import io
+import logging
+import os
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_LINUX, _WINDOWS = sys.platform == "linux", sys.platform == "win32"
+
+# -- processes -------------------------------------------------------------------------------------
+
+# That ask a program to end, as far as there are such: a closed terminal sends SIGHUP, a closed
+# window of Windows SIGBREAK.
+ENDING_SIGNALS = tuple(
+    int(getattr(signal, name))
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+)
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in <linux/prctl.h>
+_MOST_WORKERS = 61  # that Windows can wait for at once
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers() -> int:
+    """Return how many processes to start for work that takes every core."""
+    return min(cores(), _MOST_WORKERS) if _WINDOWS else cores()
+
+
+def peak_memory() -> int:
+    """Return the most bytes of the host's memory that this process has had so far."""
+    import psutil
+
+    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    if on_windows is not None:
+        return int(on_windows)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * 1024 if _LINUX else peak  # kilobytes; on macOS bytes
+
+
+def start_method() -> Literal["fork", "spawn"]:
+    """Return how to start a helper process: a fork is quicker, but safe on Linux only."""
+    return "fork" if _LINUX else "spawn"
+
+
+def can_fork() -> bool:
+    """Say whether a process can be copied at all; Windows cannot."""
+    return not _WINDOWS
+
+
+def die_with_parent(ignored: Sequence[int] = ()) -> None:
+    """End this process as soon as the one that started it has ended, however that ended.
+
+    On Linux the kernel does it. Elsewhere a thread waits for the parent, so this process ends only
+    when Python lets that thread run.
+
+    Args:
+        ignored: Signals that do not end it: the parent ends it, and they come to its whole group.
+    """
+    import multiprocessing
+
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        if parent is not None and parent.pid != os.getppid():
+            os._exit(1)  # it had ended already
+    elif parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+# -- files and terminals ---------------------------------------------------------------------------
+
+_REPLACE_SECONDS = 5.0
+
+
+def replace_file(new: Path, old: Path) -> None:
+    """Put a file in another one's place, in one step.
+
+    Windows refuses while any process has the old one open, such as another run that reads it, or a
+    virus scanner; then this tries again for some seconds.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    until = time.monotonic() + _REPLACE_SECONDS
+    while True:
+        try:
+            new.replace(old)
+            return
+        except PermissionError:
+            if not _WINDOWS or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def link_file(link: Path, file: Path) -> None:
+    """Let a file be found by another path too, without copying it where that is possible.
+
+    Windows lets only administrators and developers make symbolic links, and hard links only within
+    one drive; then it is a copy.
+    """
+    for make in (link.symlink_to, link.hardlink_to):
+        try:
+            make(file.resolve())
+            return
+        except OSError:
+            if not _WINDOWS:
+                raise
+    shutil.copyfile(file, link)
+
+
+def mode_for_others(file: Path) -> str:
+    """Return a file's mode if others than its owner may use it, such as "0644"; "" if not.
+
+    On Windows it is "": there a mode says nothing about others.
+    """
+    mode = stat.S_IMODE(file.stat().st_mode)
+    return f"{mode:04o}" if mode & 0o077 and not _WINDOWS else ""
+
+
+def replace_unprintable() -> None:
+    """Print question marks for what stdout cannot take: a pipe on Windows knows few characters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def open_utf8(file: str, mode: str = "r", **options: Any) -> IO[Any]:
+    """Open a file as `open` does, but a text as UTF-8 and not in the encoding of the country."""
+    if "b" not in mode:
+        options.setdefault("encoding", "utf-8")
+    return open(file, mode, **options)  # noqa: PTH123
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+APPLE = "mps"  # torch's name for Apple's GPU
+
+
+def choose_device(
+    why_not_mps: "Callable[[torch.device], str | None] | None" = None,
+) -> "torch.device":
+    """Return the GPU if there is one that can be used, or else the CPU.
+
+    Args:
+        why_not_mps: Tries on Apple's GPU (MPS) what is going to be computed, and says why that does
+            not work, None if it does. Without it Apple's GPU is never taken.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if why_not_mps is None or not torch.backends.mps.is_available():
+        return torch.device("cpu")
+    device = torch.device("mps", 0)
+    if reason := why_not_mps(device):
+        logger.warning("device: cpu, because Apple's GPU (MPS) cannot be used: %s", reason)
+        return torch.device("cpu")
+    logger.info("device: mps, where a trial gave what it gives on the CPU")
+    return device
+
+
+def as_float64(tensor: "torch.Tensor") -> "torch.Tensor":
+    """Return the same numbers in float64; in the host's memory where the device has none (MPS)."""
+    return (tensor.cpu() if is_apple(tensor.device) else tensor).double()
+
+
+def is_apple(device: "torch.device") -> bool:
+    """Say whether it is Apple's GPU, which has no float64."""
+    return device.type == APPLE
