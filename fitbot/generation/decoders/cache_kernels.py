@@ -33,16 +33,6 @@ class Cache(NamedTuple):
 
 
 @triton.jit
-def _find_places(Table, Slots, Positions, Places, rows, W, PAGE: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    real = row < rows
-    position = tl.load(Positions + row, mask=real, other=0)
-    slot = tl.load(Slots + row, mask=real, other=0)
-    page = tl.load(Table + slot * W + position // PAGE, mask=real, other=0).to(tl.int64)
-    tl.store(Places + row, page * PAGE + position % PAGE, mask=real)
-
-
-@triton.jit
 def _attend_block(
     q, positions, start, stop, Pages, head, peak, total, out, Keys, Values, scale,
     KEY_HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
@@ -156,15 +146,6 @@ def _attend_prompt(
             Keys, Values, scale, KEY_HEADS, D, BLOCK, PAGE,
         )  # fmt: skip
     tl.store(Out + at, (out / total[:, None]).to(Out.dtype.element_ty), mask=real[:, None])
-
-
-def find_places(table: Tensor, slots: Tensor, positions: Tensor) -> Tensor:
-    """Return where in the cache tokens are, (N,) int64, given their slots and positions, (N,)."""
-    places = torch.empty_like(positions)
-    _find_places[(triton.cdiv(len(slots), 128),)](
-        table, slots, positions, places, len(slots), table.shape[1], PAGE=PAGE, BLOCK=128
-    )
-    return places
 
 
 def attend(queries: Tensor, cache: Cache, positions: Tensor, chunks: int, out: Tensor) -> None:

@@ -11,7 +11,7 @@ the CPU names the slots, launches the graph, and can read the tokens while the n
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from fitbot.generation.decoders.cache_kernels import CHUNK, Cache
 from fitbot.generation.decoders.choice_kernel import choose_rows
 from fitbot.generation.decoders.decoder import Drawing, Part
 from fitbot.generation.decoders.linear import StackedProduct
+from fitbot.generation.decoders.pass_kernels import Pass, close_pass, open_pass
 from fitbot.generation.decoders.step_kernels import Adapted, Ranks
 from fitbot.generation.decoders.torch_decoder import SPARE_BYTES, TorchDecoder, joined
 from fitbot.generation.pages import pages_for
-from fitbot.generation.random_numbers import STEP
 from fitbot.generation.sampling import Draw, Pending, draw, numbers_of, state_of
 
 _FEW = 8  # requests for which there is a graph with prompts, beside the one for all slots
@@ -282,51 +282,46 @@ class CudaGraphDecoder(TorchDecoder):
 
     def _pass(self, static: Graph, size: Size) -> None:
         """Compute a pass: first the tokens of B requests, then P of prompts."""
-        few = size.slots
-        lengths = [few, *[size.tokens] * 3, *[len(static.found) - few] * 2]
-        inputs = Inputs(*torch.split(static.inputs, lengths))
-        last, stored, starts, counts, states = self._of_slots.index_select(1, inputs.slots)
-        tokens, slots, positions, ranks = last, inputs.slots, stored, Ranks(starts, counts)
-        if size.tokens:
-            tokens = torch.cat([last, inputs.tokens])
-            slots = torch.cat([slots, inputs.of_slots])
-            positions = torch.cat([stored, inputs.positions])
-            ranks = Ranks(*self._of_slots[2:4].index_select(1, slots))
-
-        table = self._table.index_select(0, inputs.slots)
+        few, ends = size.slots, len(static.found) - size.slots
+        one = open_pass(
+            self._of_slots,
+            self._numbers,
+            self._table,
+            self.embedding,
+            static.inputs,
+            few=few,
+            tokens=size.tokens,
+            ends=ends,
+        )
 
         def attend(cache: Cache, queries: Tensor, out: Tensor) -> None:
-            own = cache._replace(table=table)
+            own = cache._replace(table=one.table)
+            stored = one.positions[:few]
             cache_kernels.attend(queries[:few], own, stored, size.chunks, out[:few])
             if size.tokens:
                 cache_kernels.attend_prompts(
-                    queries[few:], cache, inputs.of_slots, inputs.positions, out[few:]
+                    queries[few:], cache, one.slots[few:], one.positions[few:], out[few:]
                 )
 
-        places = cache_kernels.find_places(self._table, slots, positions)
-        x, added = self._layers(tokens, places, positions, ranks, attend, few)
-        drawing = inputs.slots
-        if size.tokens:
-            drawing = torch.cat([inputs.slots, inputs.ending])
+        added, ranks, x = self._layers(one, attend, few), one.ranks, one.x
+        if ends:
+            lengths = [few, *[size.tokens] * 3, ends, ends]
+            inputs = Inputs(*torch.split(static.inputs, lengths))
             rows = torch.cat([torch.arange(few, device=self.device), inputs.ends])
             x, y = x.index_select(0, rows), added.y.index_select(1, rows)
             added, ranks = Adapted(y, added.b), Ranks(*(one.index_select(0, rows) for one in ranks))
-            states = self._of_slots[4].index_select(0, drawing)
-        self._choose(static, x, added, ranks, drawing, states)
-        self._of_slots[1].index_add_(0, inputs.slots, (inputs.slots != self.spare).long())
+        normal = self._empty(*x.shape)
+        step_kernels.add_norm(x, added, ranks, self.norm, self.eps, normal)
+        head: Any = self.head
+        step_kernels.multiply(normal, head.stacked, 1, static.logits[None])
+        choose_rows(static.logits, one.numbers, one.states, static.found)
+        close_pass(self._of_slots, one, static.found, few)
 
     def _layers(
-        self,
-        tokens: Tensor,
-        places: Tensor,
-        positions: Tensor,
-        ranks: Ranks,
-        attend: Callable[[Cache, Tensor, Tensor], None],
-        few: int,
-    ) -> tuple[Tensor, Adapted]:
-        """Run all layers for N tokens; returns (N, H), and what is still to be added to it."""
-        multiply = partial(self._multiply_rows, few)
-        x = self.embedding[tokens].float()
+        self, one: Pass, attend: Callable[[Cache, Tensor, Tensor], None], few: int
+    ) -> Adapted:
+        """Run all layers; returns what is still to be added to x."""
+        multiply, (x, ranks) = partial(self._multiply_rows, few), (one.x, one.ranks)
         normal, inner = self._empty(len(x), x.shape[1]), self._empty(len(x), self.inner_size)
         queries = self._empty(len(x), self.heads, self.head_size)
         attended = self._empty(len(x), self.heads * self.head_size)
@@ -344,8 +339,8 @@ class CudaGraphDecoder(TorchDecoder):
                 layer.head_norms,
                 rotary,
                 *cache[:2],
-                places,
-                positions,
+                one.places,
+                one.positions,
                 self.eps,
                 queries,
             )
@@ -354,26 +349,7 @@ class CudaGraphDecoder(TorchDecoder):
             step_kernels.add_norm(x, added, ranks, layer.before_mlp, self.eps, normal)
             step_kernels.swiglu(multiply(gate_up, normal), ranks, inner)
             added = multiply(down, inner)
-        return x, added
-
-    def _choose(
-        self,
-        static: Graph,
-        x: Tensor,
-        added: Adapted,
-        ranks: Ranks,
-        slots: Tensor,
-        states: Tensor,
-    ) -> None:
-        """Draw each row's token, and have its slot go on with it."""
-        normal = self._empty(*x.shape)
-        step_kernels.add_norm(x, added, ranks, self.norm, self.eps, normal)
-        head: Any = self.head
-        step_kernels.multiply(normal, head.stacked, 1, static.logits[None])
-        numbers = self._numbers.index_select(0, slots)
-        choose_rows(static.logits, numbers, states, static.found)
-        self._of_slots[0].index_copy_(0, slots, static.found)
-        self._of_slots[4].index_copy_(0, slots, states + STEP)
+        return cast(Adapted, added)
 
     def _multiply_rows(self, few: int, product: StackedProduct, x: Tensor) -> Adapted:
         weight = product.stacked

@@ -236,7 +236,7 @@ def place_heads(
         rotary: (M, D) cosine and sine, the sine's first half negated.
         keys: (M, key heads, D), written to.
         values: (M, key heads, D), written to.
-        places: (N,) int64: where in the cache each token is, see `cache_kernels.find_places`.
+        places: (N,) int64: where in the cache each token is, see `pass_kernels.Pass`.
         positions: (N,) integers: each token's.
         eps: Of the norms.
         queries: (N, heads, D), written to.
