@@ -33,14 +33,20 @@ class Cache(NamedTuple):
 
 
 @triton.jit
+def _pages_from(start, Pages, W, BLOCK: tl.constexpr, PAGE: tl.constexpr):
+    """Look up the pages of keys, before they are needed: what is computed waits for keys alone."""
+    number = (start + tl.arange(0, BLOCK)) // PAGE
+    return tl.load(Pages + number, mask=number < W, other=0)
+
+
+@triton.jit
 def _attend_block(
-    q, positions, start, stop, Pages, head, peak, total, out, Keys, Values, scale,
+    q, positions, start, stop, page, head, peak, total, out, Keys, Values, scale,
     KEY_HEADS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PAGE: tl.constexpr,
 ):  # fmt: skip
     """Let rows of queries see the keys from `start`, before `stop`, up to their own positions."""
     k, d = start + tl.arange(0, BLOCK), tl.arange(0, D)
     exists = k < stop
-    page = tl.load(Pages + k // PAGE, mask=exists, other=0)
     where = ((page * PAGE + k % PAGE) * KEY_HEADS + head)[:, None] * D + d
     keys = tl.load(Keys + where, mask=exists[:, None], other=0.0)
     values = tl.load(Values + where, mask=exists[:, None], other=0.0)  # while keys are on the way
@@ -61,6 +67,8 @@ def _attend_chunk(
 ):  # fmt: skip
     row, head, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     chunks = tl.num_programs(2)
+    Pages = Table + row * W
+    page = _pages_from(chunk * CHUNK, Pages, W, BLOCK, PAGE)
     position = tl.load(Positions + row).to(tl.int32)  # wider numbers are slower
     if chunk * CHUNK <= position:
         g, d = tl.arange(0, PADDED), tl.arange(0, D)
@@ -73,9 +81,10 @@ def _attend_chunk(
         stop = tl.minimum((chunk + 1) * CHUNK, position + 1)
         for start in range(chunk * CHUNK, stop, BLOCK):
             peak, total, out = _attend_block(
-                q, position, start, stop, Table + row * W, head, peak, total, out, Keys, Values,
+                q, position, start, stop, page, head, peak, total, out, Keys, Values,
                 scale, KEY_HEADS, D, BLOCK, PAGE,
             )  # fmt: skip
+            page = _pages_from(start + BLOCK, Pages, W, BLOCK, PAGE)
         target = place * chunks + chunk
         tl.store(Sums + target[:, None] * D + d, out, mask=real[:, None])
         tl.store(Stats + target * 2, peak, mask=real)
@@ -132,7 +141,8 @@ def _attend_prompt(
     m, d = tl.arange(0, PADDED), tl.arange(0, D)
     real = m < TOKENS * GROUP
     token = (first + m // GROUP).to(tl.int64)
-    slot = tl.load(Slots + first).to(tl.int64)
+    Pages = Table + tl.load(Slots + first).to(tl.int64) * W
+    page = _pages_from(0, Pages, W, BLOCK, PAGE)
     positions = tl.load(Positions + token, mask=real, other=0).to(tl.int32)
     at = ((token * KEY_HEADS + head) * GROUP + m % GROUP)[:, None] * D + d
     q = tl.load(Queries + at, mask=real[:, None], other=0.0)
@@ -142,9 +152,10 @@ def _attend_prompt(
     stop = tl.max(positions) + 1
     for start in range(0, stop, BLOCK):
         peak, total, out = _attend_block(
-            q, positions[:, None], start, stop, Table + slot * W, head, peak, total, out,
+            q, positions[:, None], start, stop, page, head, peak, total, out,
             Keys, Values, scale, KEY_HEADS, D, BLOCK, PAGE,
         )  # fmt: skip
+        page = _pages_from(start + BLOCK, Pages, W, BLOCK, PAGE)
     tl.store(Out + at, (out / total[:, None]).to(Out.dtype.element_ty), mask=real[:, None])
 
 

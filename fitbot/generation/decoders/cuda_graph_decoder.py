@@ -76,15 +76,12 @@ class CudaGraphDecoder(TorchDecoder):
         self.capture, self.spare = capture, slots  # the spare slot is padding's
         self.inner_size: int = model.config.intermediate_size
         super().__init__(model, slots=slots, **size)
-        # Where Triton cannot multiply by tensor cores, cuBLAS reads prompts. It takes another order
-        # of sums for another number of rows: so there is one number.
         has_cores = has_tensor_cores(gpu_of(self.device), self.dtype)
         self.multiplies = has_cores or self.dtype == torch.float32
-        self._token_sizes = _sizes(512, 64) if self.multiplies else [256]
-        self.pass_tokens = self._token_sizes[-1]
         self.pass_block = cache_kernels.prompt_block(
             self.device, self.dtype, self.heads // self.key_heads
         )
+        self.pass_tokens = self._token_sizes(1)[-1]
         # Of each slot: newest token, which is not in the cache yet; tokens in the cache; start and
         # count of its adapter's ranks; state of its random numbers.
         self._of_slots = self._integers(5, slots + 1)
@@ -112,8 +109,8 @@ class CudaGraphDecoder(TorchDecoder):
             with torch.inference_mode():
                 for slots in _sizes(self.slots, 1):
                     self._graph(Size(slots, 0, self._chunks(0)))
-                for tokens in self._token_sizes:
-                    for slots in self._few_or_all:
+                for slots in self._few_or_all:
+                    for tokens in self._token_sizes(slots):
                         self._graph(Size(slots, tokens, self._chunks(0)))
 
     def _fit(self) -> None:
@@ -125,7 +122,8 @@ class CudaGraphDecoder(TorchDecoder):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
-        size = Size(self.slots, self.pass_tokens, self._chunks(context - 1))
+        tokens = self._token_sizes(self.slots)[-1]
+        size = Size(self.slots, tokens, self._chunks(context - 1))
         with torch.inference_mode():
             self._pass(self._new_graph(size), size)
         torch.cuda.synchronize(self.device)
@@ -140,6 +138,16 @@ class CudaGraphDecoder(TorchDecoder):
     @property
     def _few_or_all(self) -> list[int]:
         return sorted({min(_FEW, self.slots), self.slots})
+
+    def _token_sizes(self, slots: int) -> list[int]:
+        """Return for how many tokens of prompts there are graphs, beside so many requests."""
+        # Where Triton cannot multiply by tensor cores, cuBLAS reads prompts. It takes another order
+        # of sums for another number of rows: so there is one number.
+        if not self.multiplies:
+            return [256]
+        # Products are computed in tiles of so many rows: a few requests more are no tile more.
+        beside = -(-slots // self.pass_block) * self.pass_block if slots <= _FEW else 0
+        return [rows - beside for rows in _sizes(512, 64)]
 
     def _chunks(self, position: int) -> int:
         """Return for how many chunks there is a graph that holds a position."""
@@ -201,11 +209,9 @@ class CudaGraphDecoder(TorchDecoder):
             graph.run()
             return graph, list(range(len(slots)))
         number = sum(-(-len(part.ids) // self.pass_block) * self.pass_block for part in parts)
-        size = Size(
-            next(few for few in self._few_or_all if few >= len(slots)),
-            next(most for most in self._token_sizes if most >= number) if self.capture else number,
-            self._chunks(longest),
-        )
+        few = next(few for few in self._few_or_all if few >= len(slots))
+        tokens = next(most for most in self._token_sizes(few) if most >= number)
+        size = Size(few, tokens if self.capture else number, self._chunks(longest))
         graph = self._graph(size)
         _send(graph.inputs, self._inputs_of(parts, slots, size))
         graph.run()
