@@ -82,8 +82,12 @@ class AnswerText:
 
     def add(self, token: int) -> str:
         """Add a token; returns the text that is certain now and was not before."""
+        text = self._characters.decode(self._bytes[token])
+        if not (self._stop or self._held) and self._thoughts.leaves(text):  # nearly every token
+            self.in_thought = False
+            return text
         was_in_thought = self._thoughts.inside
-        shown = self._show(*self._thoughts.feed(self._characters.decode(self._bytes[token])))
+        shown = self._show(*self._thoughts.feed(text))
         self.in_thought = was_in_thought or self._thoughts.inside
         return shown
 
@@ -120,6 +124,10 @@ class Thoughts:
         self.inside = inside
         self._fresh = inside  # whether there was no text since the last mark
         self._held = ""
+
+    def leaves(self, text: str) -> bool:
+        """Say whether `feed` would return a piece of text as it is, and would change nothing."""
+        return not (self.inside or self._fresh or self._held or THINKING[0] in text)
 
     def feed(self, text: str) -> tuple[str, str]:
         """Add a piece of text; returns its parts outside and inside of thoughts."""
