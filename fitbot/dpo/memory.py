@@ -193,10 +193,11 @@ def _weight_bytes(policy: Policy) -> int:
 
 def _made_up(policy: Policy, tokens: int, longest: int, layout: Layout) -> PairBatch:
     """Make a batch of about so many tokens, in pairs of at most `longest`, few of them scored."""
-    length = max(4, min(tokens, longest) if layout == "shared" else min(tokens, longest) // 2)
+    rows = 1 if layout == "shared" else 2  # that a pair takes
+    count = math.ceil(tokens / longest)
+    length = max(4, tokens // (rows * count))
     ids = [i % policy.network.config.vocab_size for i in range(5, 5 + length)]
     one = EncodedPair(ids[:-2] if layout == "shared" else ids[:-1], ids[:1], ids[:1], 0, 0, 0, 0)
-    count = max(1, tokens // (length if layout == "shared" else 2 * length))
     batch = collate_pairs(count * [one], layout=layout, pad_id=0)
     few = {name: getattr(batch, name)[:_SCORED] for name in ("score_from", "score_ids")}
     owner = batch.score_owner[:_SCORED]

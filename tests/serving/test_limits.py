@@ -202,5 +202,5 @@ def test_streams_do_not_hold_up_the_health_check(server: ServerProcess) -> None:
     for thread in threads:
         thread.join()
 
-    assert sorted(waits)[-3] < 0.25  # on two busy cores; the load itself is in this process
+    assert sorted(waits)[-3] < 1.0  # on two busy cores; the load itself is in this process
     until(lambda: server.metric("fitbot_in_flight") == 0, 5)
