@@ -22,7 +22,7 @@ from fitbot.policy.logps import score_tokens
 from fitbot.policy.policy import Policy, to_device
 
 _MIB = 2**20
-_MEASURED_TOKENS = 2048  # of the largest measured pass; beyond it a parabola must do
+_MEASURED_TOKENS = 8192  # of the largest measured pass; beyond it a parabola must do
 _SCORED = 8  # tokens that a measured pass scores: what the head takes is measured by itself
 # Of the free memory; the rest is for what the allocator cannot use and for kernels' own code.
 _USABLE = 0.9
@@ -108,6 +108,7 @@ def measure_memory(
     *,
     layout: Layout,
     bytes_a_moment: int,
+    most: int = MOST_TOKENS,
 ) -> Memory:
     """Weigh what lies on the policy's device, and what passes add; no random number is drawn.
 
@@ -119,6 +120,7 @@ def measure_memory(
         typical: One of them of the usual length.
         layout: Of the batches.
         bytes_a_moment: Of each of AdamW's two moments, a weight.
+        most: Tokens of a pass, if all fit.
 
     Raises:
         torch.OutOfMemoryError: Memory does not even suffice for the smallest pass.
@@ -133,7 +135,7 @@ def measure_memory(
     if policy.is_sharded:
         sizes = [padded_size(typical.num_tokens)]
     else:
-        largest = min(_MEASURED_TOKENS, padded_size(lengths.step))
+        largest = min(_MEASURED_TOKENS, padded_size(min(most, lengths.step)))
         sizes = [largest // 4, largest // 2, largest]
     with torch.random.fork_rng([policy.device]):
         batches = [_made_up(policy, size, lengths.pair, layout) for size in sizes]

@@ -13,7 +13,7 @@ from fitbot.dpo.memory import Memory, measure_memory
 from fitbot.dpo.out_of_memory import no_memory, what_was_chosen
 from fitbot.errors import NoMemoryError
 from fitbot.pairs.batch import PairBatch
-from fitbot.pairs.budget import free_bytes
+from fitbot.pairs.budget import MOST_TOKENS, free_bytes
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import Lengths, PreferenceDataModule, Split
 from fitbot.policy.policy import Policy, to_device
@@ -145,10 +145,14 @@ class PassRunner:
         self, lengths: Lengths, typical: EncodedPair, bytes_a_moment: int
     ) -> Memory | None:
         """Measure; None if memory ran out and activations may be recomputed instead."""
-        layout = self.data.layout
         try:
             return measure_memory(
-                self.policy, lengths, typical, layout=layout, bytes_a_moment=bytes_a_moment
+                self.policy,
+                lengths,
+                typical,
+                layout=self.data.layout,
+                bytes_a_moment=bytes_a_moment,
+                most=max(lengths.pair, self.data.budget.fixed or MOST_TOKENS),
             )
         except torch.cuda.OutOfMemoryError:
             pass  # only after this is what the failed pass held free again

@@ -50,10 +50,10 @@ class StartReport(Callback):
             logger.info("audit: it looked at %s training pairs; fitbot audit takes all", looked)
         logger.info("%s", _describe_model(pl_module))
         assert (memory := pl_module.memory) is not None
-        measured = data.largest_pass(data.lengths("val")[0]) if "val" in data.pairs else 0
+        measured = data.largest_pass("val") if "val" in data.pairs else 0
         on_gpu = pl_module.device.type == "cuda"
         so_far = torch.cuda.max_memory_allocated(pl_module.device) if on_gpu else 0
-        logger.info("%s", memory.text(data.largest_pass(memory.lengths), measured, so_far))
+        logger.info("%s", memory.text(data.largest_pass("train"), measured, so_far))
         logger.info(
             "%s steps of %d pairs, at most %s tokens a forward pass (%s layout)",
             f"{int(trainer.estimated_stepping_batches):,}",

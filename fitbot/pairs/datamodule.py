@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -203,23 +204,33 @@ class PreferenceDataModule(LightningDataModule):
     def lengths(self, split: Split) -> tuple[Lengths, EncodedPair]:
         """Look at a split's pairs, at some of very many; returns one of the usual length, too."""
         some = some_of(self.pairs[split], _WEIGHED)
-        sizes = np.array([tokens_in_pass(pair, self.layout) for pair in some])
+        sizes, batches = self._batches(split)
         typical = some[int(np.abs(sizes - sizes.mean()).argmin())]
-        step = self.pairs_per_step if split == "train" else PAIRS_MEASURED_AT_ONCE
-        orders = (
-            [self._order(epoch, len(sizes)) for epoch in range(_ORDERS)]
-            if split == "train"
-            else [torch.arange(len(sizes))]
-        )
-        starts = range(0, len(sizes), step)
-        largest = max(np.add.reduceat(sizes[order.numpy()], starts).max() for order in orders)
+        largest = max(int(sizes[batch].sum()) for batch in batches)
         scored = sum(len(pair.chosen) + len(pair.rejected) for pair in some) / sizes.sum()
-        share = max(int(sizes.max()), -(-int(largest) // num_processes()))
+        share = max(int(sizes.max()), -(-largest // num_processes()))
         return Lengths(int(sizes.max()), share, float(scored)), typical
 
-    def largest_pass(self, lengths: Lengths) -> int:
-        """Return the tokens of the largest pass over a split whose pairs are so long."""
-        return max(lengths.pair, min(self.token_budget, lengths.step))
+    def largest_pass(self, split: Split) -> int:
+        """Return the tokens of the largest pass over a split, as far as its pairs are looked at."""
+        sizes, batches = self._batches(split)
+        largest = max(
+            sizes[batch[group]].sum()
+            for batch in batches
+            for group in pack_by_tokens(sizes[batch].tolist(), self.token_budget)
+        )
+        return min(int(largest), self.lengths(split)[0].step)
+
+    def _batches(self, split: Split) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Return tokens of a split's pairs, of some of very many, and batches of them by index."""
+        some = some_of(self.pairs[split], _WEIGHED)
+        sizes = np.array([tokens_in_pass(pair, self.layout) for pair in some])
+        step, orders = PAIRS_MEASURED_AT_ONCE, [np.arange(len(sizes))]
+        if split == "train":
+            step = self.pairs_per_step
+            orders = [self._order(epoch, len(sizes)).numpy() for epoch in range(_ORDERS)]
+        starts = range(0, len(sizes), step)
+        return sizes, [order[start : start + step] for order in orders for start in starts]
 
     def pairs_in_step(self) -> int:
         """Count the pairs of the optimizer step that is under way, those of all processes."""

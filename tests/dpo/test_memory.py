@@ -12,7 +12,7 @@ from fitbot.dpo import memory as memory_module
 from fitbot.dpo.memory import Memory, activation_bytes, measure_memory
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.pairs import budget
-from fitbot.pairs.budget import rounded_budget
+from fitbot.pairs.budget import PassBudget, rounded_budget
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import Lengths, PreferenceDataModule
 from fitbot.policy.policy import Policy
@@ -99,10 +99,13 @@ def test_the_longest_pair_and_the_largest_step_are_those_of_the_run(
     assert 0 < lengths.scored < 1
     assert abs(typical.num_tokens - sizes.mean()) == abs(sizes - sizes.mean()).min()
     assert data.lengths("val")[0].step == sizes.sum()
-    assert data.largest_pass(lengths) == lengths.step  # a CPU's budget holds it
+    assert data.largest_pass("train") == lengths.step  # a CPU's budget holds it
     data.pairs["train"] = store_of([typical._replace(chosen=typical.chosen * 400)])
     longest = data.lengths("train")[0]
-    assert data.largest_pass(longest) == longest.pair > data.token_budget
+    assert data.largest_pass("train") == longest.pair > data.token_budget
+    data.pairs["train"] = store_of(9 * [typical])
+    data.budget = PassBudget(int(2.5 * typical.num_tokens))
+    assert data.largest_pass("train") == 2 * typical.num_tokens  # of three in a step
 
 
 # -- a GPU's allocator, imitated -------------------------------------------------------------------
