@@ -17,7 +17,13 @@ from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Sampling
-from fitbot.health.layer import AnswerFilter, HealthVerdict, check_messages
+from fitbot.health.layer import (
+    ENCODER_HELP,
+    AnswerFilter,
+    HealthLayer,
+    HealthVerdict,
+    open_layer,
+)
 from fitbot.pairs.formats import Message
 from fitbot.serving.engines import open_local
 
@@ -41,10 +47,12 @@ def main(args: list[str]) -> int:
     wanted = {name: options[name] for name in ("max_new_tokens", "temperature", "seed")}
     given = {name: value for name, value in wanted.items() if value is not None}
     sampling = replace(Sampling.from_settings(answer_settings(adapter)), **given)
+    health = None if options.raw else open_layer(options.health_texts, options.health_encoder)
+    sys.stderr.write(f"health layer: {health.described if health else 'off'}\n")
     with closing(open_local(options.backend, adapter, {"slots": 2})) as engine:
         tuned, base = engine.models[0], engine.models[-1]
         models = [base, tuned] if options.compare else [base if options.base else tuned]
-        conversation = Conversation(engine, sampling, models, raw=options.raw)
+        conversation = Conversation(engine, sampling, models, health)
         if options.ask is not None:
             conversation.ask(options.ask)
             return 0
@@ -66,6 +74,8 @@ def _parser() -> SuggestingParser:
     add("--temperature", type=float, help="0 takes the likeliest; default: the run's")
     add("--seed", type=int, default=42, help="of the sampling")
     add("--raw", action="store_true", help="without the health layer, see docs/health.md")
+    add("--health_texts", type=Path, help="its texts and numbers, where they are your own")
+    add("--health_encoder", default="auto", help=ENCODER_HELP)
     return parser
 
 
@@ -76,7 +86,7 @@ class Conversation:
     engine: Engine
     sampling: Sampling
     models: list[str]
-    raw: bool  # without the health layer
+    health: HealthLayer | None
     system: list[Message] = field(default_factory=list)
     turns: list[Message] = field(default_factory=list)
 
@@ -102,7 +112,7 @@ class Conversation:
         The last model's answer goes into the conversation.
         """
         self.turns.append(Message("user", question))
-        verdict = HealthVerdict("ok") if self.raw else check_messages(self.turns)
+        verdict = self.health.check(self.turns) if self.health else HealthVerdict("ok")
         answer = verdict.message
         if not verdict.model_answers:
             _write(f"{answer}\n")
@@ -110,7 +120,7 @@ class Conversation:
             for model in self.models:
                 if len(self.models) > 1:
                     _write(f"{model}: ")
-                health = None if self.raw else AnswerFilter(verdict)
+                health = AnswerFilter(self.health, verdict) if self.health else None
                 answer = self._show(self._submit(model), health)
         self.turns.append(Message("assistant", answer))
 

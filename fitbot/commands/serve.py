@@ -17,6 +17,7 @@ from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling
+from fitbot.health.layer import ENCODER_HELP, open_layer
 from fitbot.serving.engines import add_local, open_local, open_remote
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys
 from fitbot.serving.settings import AddAdapter, AdminSettings, RequestLimits, ServerSettings
@@ -105,12 +106,14 @@ def main(
     admin = None
     if options.adapters:
         admin = AdminSettings(admin_keys, options.adapters, add_adapter)
+    health = open_layer(options.health_texts, options.health_encoder) if health_layer else None
+    _print(f"health layer: {health.described if health else 'off'}")
     settings = ServerSettings(
         open_engine or _opener(options, adapter),
         limits,
         keys,
         sampling=_sampling(adapter, limits),
-        health_layer=health_layer,
+        health=health,
         admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
     )
@@ -138,6 +141,12 @@ def _parser() -> SuggestingParser:
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
     )
+    parser.add_argument(
+        "--health_texts",
+        type=Path,
+        help="the health layer's texts and numbers, where they are your own",
+    )
+    parser.add_argument("--health_encoder", default="auto", help=ENCODER_HELP)
     parser.add_class_arguments(RequestLimits, skip={"max_request_length"})
     return parser
 

@@ -1,43 +1,68 @@
 """A conversation → a verdict before the model is asked; its answer → the text that may be shown.
 
-    verdict = check_messages(messages)
+    layer = open_layer()
+    verdict = layer.check(messages)
     if not verdict.model_answers:  # emergency, refuse, support
         return verdict.message
-    answer = AnswerFilter(verdict)
+    answer = AnswerFilter(layer, verdict)
     for chunk in chunks:
         show(answer.feed(chunk))
     show(answer.finish())  # answer.intervened says what was cut, or None
 
-Under `refer` the filter puts the verdict's sentence of care in front by itself. The rules, concepts
-and fixed texts are data: rules.json. They find words near each other; they understand nothing, see
-docs/health.md for how far that goes.
+Under `refer` the filter puts the verdict's sentence of care in front by itself. Two readers look at
+every message, and the graver of their findings counts: rules (rules.json) and a classifier. The
+fixed texts are data: texts.json. Neither understands anything, see docs/health.md for how far that
+goes.
 """
 
-import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from fitbot.health.match import STOPS, Span, Vocabulary, covered, together, within
+from fitbot.health.classifier import LANGUAGES, about, conversation, harmful
+from fitbot.health.encoder import Encoder, find_encoder
+from fitbot.health.languages import language_of
+from fitbot.health.rules import Found, Kind, Rule, findings, load_rules
+from fitbot.health.texts import Texts, load_texts
 from fitbot.pairs.formats import Message
 
-Kind = Literal["ok", "refer", "refuse", "support", "emergency"]
-Found = Mapping[str, Sequence[Span]]  # where concepts stand in a text
-
 DISCLAIMER = "General fitness information, not medical advice."
+ENCODER_HELP = "folder or hub id of all-MiniLM-L6-v2; auto: if it is on this machine; none"
 
 _GRAVITY: tuple[Kind, ...] = ("ok", "refer", "refuse", "support", "emergency")  # the gravest wins
-_NEGATION_REACH = 9  # tokens after "no": no chest pain, dizziness or shortness of breath
-_MENTION_REACH = 7  # tokens after "signs of"
-_PAST_REACH = 10  # tokens before "two years ago"
-_UNLESS_REACH = 9  # tokens around a finding in which an exception may stand
-_OR = frozenset(("or", "nor", "no", "oder", "o", "ou", "ni"))  # no pain, dizziness or fainting
 _SHORT_FOLLOW_UP = 14  # words of a last turn that may lean on the one before it
 _SEGMENT = 400  # characters held back at most while a sentence has not ended
 _CONTEXT = 60  # tokens of text already shown that a sentence is read together with
-_SENTENCE_END = re.compile(r"(?:[.!?\u2026][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
+_SENTENCE_END = re.compile(r"(?:[.!?\u2026\u0964][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
+
+# What the classifier's finding means, by what a message is about.
+_MEANS: dict[str, Kind] = {
+    "self-harm": "support",
+    "eating disorder": "support",
+    "emergency": "emergency",
+    "drugs": "refuse",
+}
+_IN_DOUBT = {"support": "eating disorder", "emergency": "emergency"}  # whose line is for it
+
+
+class Levels(NamedTuple):
+    """How likely something must be; chosen on the messages of two authors that were not learned."""
+
+    sure: float  # that a message is about a risk, for the fixed text instead of an answer
+    unsure: float  # that it is about any, for a line of care in front of the answer
+    calm: float  # it is less likely than that: then a rule that fires is in doubt
+    alone: float  # that an answer's first sentence must not be shown
+    harmful: float  # a later one, with those before it
+
+
+_BY_WORDS = Levels(sure=0.99, unsure=0.97, calm=0.0, alone=0.98, harmful=0.95)
+_BY_MEANING = Levels(sure=0.93, unsure=0.6, calm=0.03, alone=0.8, harmful=0.3)  # and words
+_OTHER_THAN_ENGLISH = Levels(sure=0.9, unsure=0.8, calm=0.0, alone=0.98, harmful=0.95)
+_FEW_WORDS = 4  # have little meaning: words alone judge fewer
+_DOUBT = 0.1  # of a sentence by its words, for which the encoder is asked
 
 
 class HealthVerdict(NamedTuple):
@@ -50,6 +75,8 @@ class HealthVerdict(NamedTuple):
     kind: Kind
     sign: str | None = None  # what was found, such as "chest pain"; None when ok
     message: str = ""  # for the user; empty when ok
+    by: str | None = None  # who found it: "rules", "classifier" or "language"; None when ok
+    language: str = "en"  # of the question
 
     @property
     def model_answers(self) -> bool:
@@ -57,153 +84,182 @@ class HealthVerdict(NamedTuple):
         return self.kind in ("ok", "refer")
 
 
-class Rule(NamedTuple):
-    """Concepts that mean something when they stand near each other."""
+class _Finding(NamedTuple):
+    """What was found in a conversation so far."""
 
-    kind: Kind  # of a question's verdict
-    sign: str
-    all: Sequence[str]
-    window: int = 8  # tokens that the concepts span at most
-    unless: Sequence[str] = ()  # concepts near it that make it harmless,
-    but: Sequence[str] = ()  # unless one of these is near as well
+    kind: Kind
+    sign: str | None = None
+    by: str | None = None
+    texts: tuple[str, ...] = ()  # names of its text, the best one first
 
-
-class Rules(NamedTuple):
-    """rules.json, ready for use."""
-
-    vocabulary: Vocabulary
-    questions: Sequence[Rule]
-    answers: Sequence[Rule]
-    messages: Mapping[str, str]
-    care: Mapping[str, str]
+    @property
+    def gravity(self) -> int:
+        return _GRAVITY.index(self.kind)
 
 
-def check_messages(messages: Sequence[Message]) -> HealthVerdict:
-    """Say what is to happen with the last user turn, earlier user turns in mind.
+class HealthLayer:
+    """Rules, classifier and texts; safe to use from several threads."""
 
-    Emergencies, support and referral stay for the conversation. An emergency is lifted, to a
-    referral, when the last turn says that a doctor has looked at it. A refused wish is refused
-    again when the last turn is short and presses on ("how many mg then?").
+    def __init__(self, texts: Texts, encoder: Encoder | None = None):
+        """Take the texts, and load all else, so that the first question does not wait for it.
+
+        Args:
+            texts: That are shown.
+            encoder: Reads English, too; None where there is none.
+        """
+        self.texts, self.rules, self._encoder = texts, load_rules(), encoder
+        self.check([Message("user", "hello")])
+        self.is_harmful("hello")
+
+    @property
+    def described(self) -> str:
+        """Who judges, and with whose texts."""
+        meaning = " and meaning" if self._encoder else ""
+        own = f"; texts of {self.texts.source}" if self.texts.source else ""
+        return f"rules, a classifier of words{meaning}{own}"
+
+    def check(self, messages: Sequence[Message]) -> HealthVerdict:
+        """Say what is to happen with the last user turn, all that was said before in mind.
+
+        Emergencies, support and what rules refer stay for the conversation, until the user says in
+        words that a doctor has looked at it, or that it is not so. A refused wish is refused again
+        when the next turn is short and presses on ("how many mg then?").
+
+        Args:
+            messages: The conversation. None at all is ok.
+        """
+        finding, said, languages = _Finding("ok"), list[tuple[str, str]](), list[str]()
+        for message in messages:
+            text = message.content.encode("utf-8", "replace").decode()  # half a character is none
+            if message.role in ("user", "assistant"):
+                said.append((message.role, text))
+            if message.role == "user":
+                finding = self._after(finding, said)
+                languages.append(language_of(text))
+        if not languages:
+            return HealthVerdict("ok")
+        return self._worded(finding, languages)
+
+    def _worded(self, finding: _Finding, languages: Sequence[str]) -> HealthVerdict:
+        """Put a finding into the last turn's language; to a new one we do not know, say so."""
+        *earlier, language = languages
+        line = ""
+        if language not in LANGUAGES and language not in earlier:
+            lines = self.texts.first_lines
+            line = lines.get(language, lines["en"])
+        if finding.kind == "ok":
+            if not line:
+                return HealthVerdict("ok", language=language)
+            return HealthVerdict("refer", "other language", line, "language", language)
+        text = self.texts.get(language, *finding.texts)
+        message = f"{line}\n\n{text}" if line else text
+        return HealthVerdict(finding.kind, finding.sign, message, finding.by, language)
+
+    def _after(self, before: _Finding, said: Sequence[tuple[str, str]]) -> _Finding:
+        """Return what is found once one user turn more was said, the last of `said`."""
+        tokens = self.rules.vocabulary.tokens(said[-1][1])
+        found = self.rules.vocabulary.find(tokens)
+        likely, levels = self._about(said[-1][1])
+        own = max(
+            self._by_rules(tokens, found, calm=1 - likely["harmless"] < levels.calm),
+            self._classify(said),
+            key=lambda one: one.gravity,
+        )
+        if own.gravity < before.gravity:
+            if before.kind == "emergency" and "cleared" in found:
+                return _Finding("refer", before.sign, "rules", ("cleared",))
+            if before.kind == "support" and "takes it back" in found:
+                return _Finding("refer", before.sign, "rules", ("taken back",))
+        presses_on = "presses on" in found and "food" not in found
+        if before.kind == "refuse" and not (presses_on and len(tokens) <= _SHORT_FOLLOW_UP):
+            return own
+        if before.kind == "refer" and before.by == "classifier":
+            return own  # it has read the conversation, too
+        return max(own, before, key=lambda one: one.gravity)
+
+    def _by_rules(self, tokens: Sequence[str], found: Found, *, calm: bool) -> _Finding:
+        fired = findings(tokens, found, self.rules.questions)
+        return max(
+            (_finding_of(rule, mentioned, calm) for rule, mentioned in fired),
+            key=lambda one: one.gravity,
+            default=_Finding("ok"),
+        )
+
+    def _classify(self, said: Sequence[tuple[str, str]]) -> _Finding:
+        """Judge the last turn by itself, and with what was said before."""
+        likely, levels = self._about(said[-1][1])
+        if len(said) > 1:
+            in_context, _ = self._about(conversation(said))
+            likely = max(likely, in_context, key=lambda one: -one["harmless"])
+        sign = max(_MEANS, key=lambda name: likely[name])
+        risk = 1 - likely["harmless"]
+        if risk >= levels.sure and likely[sign] >= levels.unsure:
+            return _Finding(_MEANS[sign], sign, "classifier", (sign,))
+        if risk >= levels.unsure:
+            return _Finding("refer", sign, "classifier", (f"{sign}?",))
+        return _Finding("ok")
+
+    def _about(self, text: str) -> tuple[dict[str, float], Levels]:
+        """Return how likely a text is about what: by words, and if it is English by meaning."""
+        by_words = about(text)
+        if language_of(text) != "en":
+            return by_words, _OTHER_THAN_ENGLISH
+        if self._encoder is None or text.count(" ") < _FEW_WORDS - 1:
+            return by_words, _BY_WORDS
+        by_meaning, _ = self._encoder.read(text)
+        both = [math.sqrt(a * b) for a, b in zip(by_words.values(), by_meaning, strict=True)]
+        return {
+            name: one / sum(both) for name, one in zip(by_words, both, strict=True)
+        }, _BY_MEANING
+
+    def is_harmful(self, text: str, *, alone: bool = False) -> bool:
+        """Say whether a sentence of an answer must not be shown.
+
+        The encoder takes ten milliseconds, so it is asked only where words leave a doubt.
+
+        Args:
+            text: The sentence, with those before it.
+            alone: Whether there are none: it may mean anything then.
+        """
+        likely, levels = harmful(text), _BY_WORDS
+        if self._encoder is not None and likely > _DOUBT and language_of(text) == "en":
+            likely, levels = self._encoder.read(text)[1][1], _BY_MEANING
+        return likely >= (levels.alone if alone else levels.harmful)
+
+
+def _finding_of(rule: Rule, mentioned: bool, calm: bool) -> _Finding:
+    """Say what a rule's finding means, and which text is for it.
 
     Args:
-        messages: The conversation; only user turns are read. None at all is ok.
+        rule: That has fired.
+        mentioned: Whether the message only speaks of it.
+        calm: Whether the classifier takes the message for harmless.
     """
-    turns = [message.content for message in messages if message.role == "user"]
-    if not turns:
-        return HealthVerdict("ok")
-    rules = load_rules()
-    read = [rules.vocabulary.tokens(turn) for turn in turns]
-    found = [rules.vocabulary.find(tokens) for tokens in read]
-    *earlier, last = [_check_turn(*turn, rules) for turn in zip(read, found, strict=True)]
-    presses_on = "presses on" in found[-1] and "food" not in found[-1]
-    if earlier and not (presses_on and len(read[-1]) <= _SHORT_FOLLOW_UP):
-        earlier.append(HealthVerdict("ok"))  # so that no refusal is the last one
-    stays = [verdict for verdict in earlier[:-1] if verdict.kind != "refuse"] + earlier[-1:]
-    gravest = max([last, *stays], key=_gravity)
-    if gravest.kind == "emergency" and last.kind != "emergency" and "cleared" in found[-1]:
-        return HealthVerdict("refer", gravest.sign, rules.care["cleared"])
-    return gravest
-
-
-def _gravity(verdict: HealthVerdict) -> int:
-    return _GRAVITY.index(verdict.kind)
-
-
-def _check_turn(tokens: Sequence[str], found: Found, rules: Rules) -> HealthVerdict:
-    findings = _findings(tokens, found, rules.questions)
-    verdicts = (_verdict_of(rule, mentioned, rules) for rule, mentioned in findings)
-    return max(verdicts, key=_gravity, default=HealthVerdict("ok"))
-
-
-def _verdict_of(rule: Rule, mentioned: bool, rules: Rules) -> HealthVerdict:
+    if calm and mentioned:
+        return _Finding("ok")
     if mentioned and rule.kind == "emergency":
-        return HealthVerdict("refer", rule.sign, rules.care["mentioned"])
-    texts, default = rules.messages, str(rule.kind)
-    if rule.kind == "refer":
-        texts, default = rules.care, "default"
-    return HealthVerdict(rule.kind, rule.sign, texts.get(rule.sign, texts[default]))
+        return _Finding("refer", rule.sign, "rules", ("mentioned",))
+    if calm and rule.kind in _IN_DOUBT:
+        sign = "self-harm" if rule.sign == "self-harm" else _IN_DOUBT[rule.kind]
+        return _Finding("refer", rule.sign, "rules", (f"{sign}?",))
+    default = {"refer": "default", "support": "eating disorder"}.get(rule.kind, rule.kind)
+    return _Finding(rule.kind, rule.sign, "rules", (rule.sign, default))
 
 
-def _findings(
-    tokens: Sequence[str], found: Found, rules: Sequence[Rule], since: int = 0
-) -> Iterator[tuple[Rule, bool]]:
-    """Yield each rule that fires on a text's tokens, and does not end before token `since`.
+@cache
+def open_layer(own_texts: Path | None = None, encoder: str = "auto") -> HealthLayer:
+    """Make the layer; every later call with the same arguments returns the same one.
 
-    With it, whether the text only speaks about it: signs of a heart attack.
+    Args:
+        own_texts: An operator's file, see `texts`.
+        encoder: Hub id or folder of all-MiniLM-L6-v2; "auto": if it is on this machine; "none".
+
+    Raises:
+        ConfigError: The operator's file is wrong, or the encoder is not there.
     """
-    harmless = covered(found.get("harmless", ()))
-    denied, spoken_of = _denied(tokens, found), _spoken_of(tokens, found)
-    for rule in rules:
-        if not all(concept in found for concept in rule.all):
-            continue
-        lists = [_meant(found[concept], tokens, harmless, denied) for concept in rule.all]
-        spots = [
-            spot
-            for spot in together(lists, rule.window)
-            if spot.end > since and _counts(spot, rule, found)
-        ]
-        if spots:
-            yield rule, all(spot.end - 1 in spoken_of for spot in spots)
-
-
-def _counts(spot: Span, rule: Rule, found: Found) -> bool:
-    def near(concepts: Sequence[str]) -> bool:
-        start, end = spot.start - _UNLESS_REACH, spot.end + _UNLESS_REACH
-        return any(within(found.get(concept, ()), start, end) for concept in concepts)
-
-    return not near(rule.unless) or near(rule.but)
-
-
-def _meant(
-    spans: Sequence[Span], tokens: Sequence[str], harmless: Set[int], denied: Set[int]
-) -> list[Span]:
-    """Leave out what is part of an idiom, or denied without a "not" of its own: can not breathe."""
-    return [
-        span
-        for span in spans
-        if harmless.isdisjoint(range(*span))
-        and (span.start not in denied or "not" in tokens[span.start : span.end])
-    ]
-
-
-def _denied(tokens: Sequence[str], found: Found) -> set[int]:
-    """Collect the tokens that a "no" or "without" before them denies."""
-    denied: set[int] = set()
-    turns = {span.start for span in found.get("new clause", ())}
-    excused = covered(found.get("no denial", ()))
-    for concept, reach in (("denies a list", _NEGATION_REACH), ("denies one", 2)):
-        for span in found.get(concept, ()):
-            # "No idea why" denies nothing, and neither does "no, my chest hurts".
-            if span.start in excused or tokens[span.end : span.end + 1] == [","]:
-                continue
-            end = _clause_end(tokens, span.end, reach, turns)
-            if not within(found.get("takes denial back", ()), span.end, end + 3):
-                denied.update(range(span.end, end))
-    return denied
-
-
-def _spoken_of(tokens: Sequence[str], found: Found) -> set[int]:
-    """Collect the tokens after "signs of" and before "two years ago"."""
-    marked: set[int] = set()
-    turns = {span.start for span in found.get("new clause", ())}
-    for span in found.get("speaks of", ()):
-        end = _clause_end(tokens, span.end, _MENTION_REACH, turns)
-        if not within(found.get("happens now", ()), span.start - 3, end + _MENTION_REACH):
-            marked.update(range(span.end, end))
-    for span in found.get("past", ()):
-        start = max(0, span.start - _PAST_REACH)
-        if not within(found.get("present", ()), start, span.end + _PAST_REACH):
-            marked.update(range(start, span.start))
-    return marked
-
-
-def _clause_end(tokens: Sequence[str], start: int, reach: int, turns: Set[int]) -> int:
-    """Return where what a word governs ends: at a full stop, a "but", or a new subject."""
-    for index in range(start, min(start + reach, len(tokens))):
-        ends_list = tokens[index] == "," and _OR.isdisjoint(tokens[index : index + 6])
-        if tokens[index] in STOPS or index in turns or ends_list:
-            return index
-    return min(start + reach, len(tokens))
+    source = find_encoder() if encoder == "auto" else encoder
+    found = None if source in (None, "none") else Encoder(str(source))
+    return HealthLayer(load_texts(own_texts), found)
 
 
 class AnswerFilter:
@@ -213,15 +269,19 @@ class AnswerFilter:
     the next one begins, a longer stretch for 400 characters.
 
     Args:
+        layer: Judges.
         verdict: Of the question. If it leaves nothing to the model, its message is the output.
     """
 
-    def __init__(self, verdict: HealthVerdict) -> None:
+    def __init__(self, layer: HealthLayer, verdict: HealthVerdict) -> None:
         """Begin an answer."""
-        # Why the answer was cut, such as "drug dose".
+        # Why the answer was cut, such as "drug dose", and by whom.
         self.intervened: str | None = None if verdict.model_answers else verdict.kind
-        self._rules = load_rules()
+        self.by = "rules"
+        self._layer, self._rules, self._texts = layer, layer.rules, layer.texts
+        self._language = verdict.language
         self._held = ""  # not yet checked
+        self._before = ""  # the end of what was let through
         self._context: list[str] = []  # the last tokens that were let through
         self._has_shown = False
         self._message = verdict.message
@@ -260,25 +320,21 @@ class AnswerFilter:
         rules = self._rules
         tokens = self._context + rules.vocabulary.tokens(segment)
         found = rules.vocabulary.find(tokens)
-        findings = _findings(tokens, found, rules.answers, len(self._context))
-        self.intervened = next((rule.sign for rule, mentioned in findings if not mentioned), None)
+        fired = findings(tokens, found, rules.answers, len(self._context))
+        self.intervened = next((rule.sign for rule, mentioned in fired if not mentioned), None)
+        if not self.intervened and self._is_harmful(segment):
+            self.intervened, self.by = "harmful", "classifier"
         if self.intervened:
             self._held = ""
-            message = rules.messages.get(self.intervened, rules.messages["answer"])
+            message = self._texts.get(self._language, self.intervened, "answer")
             return ("\n\n" if self._has_shown else "") + message
         self._context = tokens[-_CONTEXT:]
+        self._before = f"{self._before} {segment}"[-_SEGMENT:]
         self._has_shown = self._has_shown or bool(segment.strip())
         return segment
 
-
-@cache
-def load_rules() -> Rules:
-    """Read rules.json; every later call returns the same object."""
-    data = json.loads(files(__package__).joinpath("rules.json").read_text(encoding="utf-8"))
-    return Rules(
-        Vocabulary(data["concepts"], data["not_typing_errors"]),
-        [Rule(**entry) for entry in data["questions"]],
-        [Rule(**entry) for entry in data["answers"]],
-        data["messages"],
-        data["care"],
-    )
+    def _is_harmful(self, segment: str) -> bool:
+        if not segment.strip():
+            return False
+        text = f"{self._before} {segment}".strip()
+        return self._layer.is_harmful(text, alone=not self._before.strip())

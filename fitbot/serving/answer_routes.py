@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fitbot.generation.messages import Chunk, Sampling, TokenLogprob, Usage
-from fitbot.health.layer import DISCLAIMER, AnswerFilter, HealthVerdict, check_messages
+from fitbot.health.layer import DISCLAIMER, AnswerFilter, HealthLayer, HealthVerdict
 from fitbot.pairs.formats import Message
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.jobs import AdapterChange, Dispatcher, GenerationTask, PendingJob
@@ -67,7 +67,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self._metrics = metrics
         self._limits = settings.limits
         self._sampling = settings.sampling
-        self._health_layer = settings.health_layer
+        self._health = settings.health
         self._rates = RateLimiter(settings.limits.rate_per_minute)
         self._admission = Admission(settings.limits)
         self.by_path = dict.fromkeys(("/predict/", "/predict"), self.predict)
@@ -161,17 +161,17 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         state = request.state
         state.cleanup.enter_context(self._admission.admit(state.client))
         headers: dict[str, str] = {}
-        verdict = None
-        if self._health_layer:
-            verdict = await asyncio.to_thread(check_messages, messages)
+        health = None
+        if self._health:
+            verdict = await asyncio.to_thread(self._health.check, messages)
             if verdict.kind != "ok":
-                self._metrics.interventions[verdict.kind] += 1
+                self._metrics.interventions[verdict.kind, verdict.by or ""] += 1
                 headers[VERDICT_HEADER] = verdict.kind
             if not verdict.model_answers:
                 return fixed_answer(verdict.message), headers
+            health = ChunkFilter(self._health, verdict)
         task = GenerationTask(tuple(messages), sampling, model)
         job = self._dispatcher.send(task, self._limits.request_seconds, state.cleanup)
-        health = ChunkFilter(verdict) if verdict else None
         return measured_answer(job, health, self._metrics, state.log_fields, state.cleanup), headers
 
 
@@ -194,11 +194,11 @@ async def fixed_answer(text: str) -> AsyncIterator[Chunk | None]:
 class ChunkFilter:
     """The health layer's filters of an answer's chunks: one for its text, one for thoughts."""
 
-    def __init__(self, verdict: HealthVerdict):
+    def __init__(self, layer: HealthLayer, verdict: HealthVerdict):
         """Begin an answer to a question with this verdict."""
-        self.text = AnswerFilter(verdict)
+        self.text = AnswerFilter(layer, verdict)
         # What a verdict puts in front of an answer does not belong in front of a thought.
-        self.reasoning = AnswerFilter(HealthVerdict("ok"))
+        self.reasoning = AnswerFilter(layer, HealthVerdict("ok", language=verdict.language))
         self._is_thinking = False
         self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
 
@@ -214,10 +214,10 @@ class ChunkFilter:
         return replace(chunk, text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
 
     @property
-    def interventions(self) -> list[str]:
-        """What was cut: the "answer", its "reasoning"."""
+    def interventions(self) -> list[tuple[str, str]]:
+        """What was cut, the "answer" or its "reasoning", and by whom."""
         filters = {"answer": self.text, "reasoning": self.reasoning}
-        return [kind for kind, one in filters.items() if one.intervened]
+        return [(kind, one.by) for kind, one in filters.items() if one.intervened]
 
     def _reasoning_of(self, chunk: Chunk) -> str:
         """Return what of a thought may be shown; its last sentence before the answer begins."""

@@ -16,7 +16,6 @@ A request's way through it:
 11. The route sends JSON, or server-sent events. If the client leaves, the job is cancelled.
 """
 
-from fitbot.health.layer import load_rules
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.answer_routes import AnswerRoutes
 from fitbot.serving.jobs import Dispatcher
@@ -32,8 +31,6 @@ from fitbot.serving.worker import EngineAPI
 def make_server(settings: ServerSettings) -> FitbotServer:
     """Put a server together; nothing runs yet. Its `serve` runs it, its `app` is FastAPI's."""
     limits, admin = settings.limits, settings.admin
-    if settings.health_layer:
-        load_rules()  # once, before the API process is forked
 
     # What the processes know of each other, and what the API process counts.
     shared = SharedState()

@@ -45,7 +45,9 @@ class Metrics:
         self.tokens_in = 0
         self.tokens_out = 0
         self.cancelled = 0
-        self.interventions: Counter[str] = Counter()  # by the health layer's kind
+        self.interventions: Counter[tuple[str, str]] = (
+            Counter()
+        )  # of the health layer: what, by whom
         self.seconds = Histogram("request", "Until the last byte was sent.")
         self.first_chunk = Histogram("first_chunk", "From admission to the answer's first piece.")
         self.between_chunks = Histogram(
@@ -57,7 +59,8 @@ class Metrics:
         stats = self._shared.stats
         requests = {f'{{route="{r}",code="{c}"}}': n for (r, c), n in sorted(self.requests.items())}
         rejected = {f'{{reason="{r}"}}': n for r, n in sorted(self.rejected.items())}
-        kinds = {f'{{kind="{kind}"}}': n for kind, n in sorted(self.interventions.items())}
+        interventions = sorted(self.interventions.items())
+        kinds = {f'{{kind="{kind}",by="{by}"}}': n for (kind, by), n in interventions}
         ready = int(not self._shared.why_not_ready())
         used = stats.kv_tokens_used / stats.kv_tokens if stats.kv_tokens else 0.0
         families: list[tuple[str, str, Mapping[str, float] | float]] = [

@@ -9,6 +9,7 @@ from fitbot.base_model.settings import ServeSettings
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling
+from fitbot.health.layer import HealthLayer
 from fitbot.serving.keys import KeyRing
 
 
@@ -84,7 +85,7 @@ class ServerSettings:
         limits: Of requests.
         keys: Who may ask; if there are none, everybody may.
         sampling: How answers are drawn unless a request says otherwise.
-        health_layer: Check questions and filter answers, see docs/health.md.
+        health: Checks questions and filters answers, see docs/health.md; None: nothing does.
         admin: Who may add adapters; None if nobody may.
         only_local_names: Refuse hosts other than this machine's own names: a web page that has its
             own name resolve to 127.0.0.1 cannot ask a server that needs no key.
@@ -94,6 +95,6 @@ class ServerSettings:
     limits: RequestLimits
     keys: KeyRing
     sampling: Sampling
-    health_layer: bool
+    health: HealthLayer | None
     admin: AdminSettings | None
     only_local_names: bool

@@ -5,6 +5,7 @@ import tomllib
 import httpx
 
 from fitbot.generation.messages import Sampling
+from fitbot.health.layer import open_layer
 from fitbot.serving.app import make_server
 from fitbot.serving.keys import KeyRing
 from fitbot.serving.settings import RequestLimits, ServerSettings
@@ -21,7 +22,7 @@ def test_every_request_is_logged_then_authorised_then_read() -> None:
         RequestLimits(),
         KeyRing([]),
         sampling=Sampling(),
-        health_layer=True,
+        health=open_layer(),
         admin=None,
         only_local_names=True,
     )

