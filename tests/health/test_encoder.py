@@ -1,0 +1,165 @@
+"""The encoder, of random weights and the real shape; and what the layer makes of what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from fitbot.errors import ConfigError
+from fitbot.health import layer as layer_module
+from fitbot.health.classifier import ABOUT
+from fitbot.health.encoder import Encoder, find_encoder, mean_of
+from fitbot.health.layer import AnswerFilter, HealthLayer, HealthVerdict, open_layer
+from fitbot.health.texts import load_texts
+from fitbot.pairs.formats import Message
+
+QUESTION = "How many sets should I do for my legs?"
+ANSWER = "Do three sets for your legs. Rest for two minutes between them. Then walk home."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """all-MiniLM-L6-v2's shape, but for a vocabulary of a few words."""
+    path = tmp_path_factory.mktemp("encoder")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "how", "many", "sets", "legs", "?"]
+    (path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+    )
+    BertModel(config).save_pretrained(path)
+    return path
+
+
+def test_a_text_has_probabilities_of_both_kinds(folder: Path) -> None:
+    encoder = Encoder(str(folder))
+
+    about, answers = encoder.read(QUESTION)
+
+    assert len(about) == len(ABOUT)
+    assert sum(about) == pytest.approx(1, abs=1e-5)
+    assert sum(answers) == pytest.approx(1, abs=1e-5)
+    assert encoder.read("legs legs legs")[0] != about
+    assert encoder.read("how many " * 2000)  # far more than it reads
+
+
+def test_padding_counts_for_nothing() -> None:
+    states = torch.randn(2, 3, 4)
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+
+    means = mean_of(states, mask)
+
+    alone = mean_of(states[:1, :2], mask[:1, :2])
+    assert torch.allclose(means[:1], alone)
+    assert torch.allclose(means.norm(dim=1), torch.full((2,), 8.0))
+
+
+def test_a_folder_that_is_no_encoder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"encoder '{tmp_path}' cannot be read"):
+        Encoder(str(tmp_path))
+
+
+def test_the_layer_says_who_reads(folder: Path, tmp_path: Path) -> None:
+    assert open_layer(None, "none").described == "rules, a classifier of words"
+    assert open_layer(None, str(folder)).described == "rules, a classifier of words and meaning"
+    assert find_encoder() is None or Path(find_encoder() or "").name
+
+
+class Says:
+    """An encoder that is always of one opinion."""
+
+    def __init__(self, about: str, likely: float, bad: float = 0.0):
+        rest = (1 - likely) / (len(ABOUT) - 1)
+        self.about = [likely if name == about else rest for name in ABOUT]
+        self.bad = bad
+        self.asked: list[str] = []
+
+    def read(self, text: str) -> tuple[list[float], list[float]]:
+        self.asked.append(text)
+        return self.about, [1 - self.bad, self.bad]
+
+
+def of(encoder: Any, monkeypatch: pytest.MonkeyPatch, words: str, likely: float) -> HealthLayer:
+    """Make a layer whose words say one thing and whose encoder another."""
+    rest = (1 - likely) / (len(ABOUT) - 1)
+    by_words = {name: likely if name == words else rest for name in ABOUT}
+    monkeypatch.setattr(layer_module, "about", lambda text: by_words)
+    return HealthLayer(load_texts(), encoder)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "words", "kind"),
+    [
+        (("emergency", 0.999), ("emergency", 0.999), "emergency"),
+        (("self-harm", 0.999), ("self-harm", 0.999), "support"),
+        (("eating disorder", 0.999), ("eating disorder", 0.999), "support"),
+        (("drugs", 0.999), ("drugs", 0.999), "refuse"),
+        (("emergency", 0.4), ("emergency", 0.4), "refer"),
+        (("harmless", 0.99), ("harmless", 0.99), "ok"),
+        (("harmless", 0.9), ("emergency", 0.7), "ok"),
+        (("emergency", 0.95), ("harmless", 0.6), "refer"),
+    ],
+)
+def test_words_and_meaning_are_weighed_together(
+    monkeypatch: pytest.MonkeyPatch,
+    meaning: tuple[str, float],
+    words: tuple[str, float],
+    kind: str,
+) -> None:
+    layer = of(Says(*meaning), monkeypatch, *words)
+
+    verdict = layer.check([Message("user", QUESTION)])
+
+    assert verdict.kind == kind
+    assert verdict.by == (None if kind == "ok" else "classifier")
+
+
+def test_where_both_are_calm_a_rule_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = [Message("user", "I fainted in the sun on leg day, twice.")]
+
+    calm = of(Says("harmless", 0.999), monkeypatch, "harmless", 0.999).check(question)
+    afraid = of(Says("emergency", 0.4), monkeypatch, "emergency", 0.4).check(question)
+
+    assert (calm.kind, calm.by) == ("refer", "rules")
+    assert (afraid.kind, afraid.by) == ("emergency", "rules")
+
+
+def test_the_encoder_is_asked_for_english_and_more_than_a_few_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = Says("harmless", 0.99)
+    layer = of(encoder, monkeypatch, "harmless", 0.99)
+    encoder.asked.clear()
+
+    layer.check([Message("user", "¿Cuántas series hago para las piernas esta semana?")])
+    layer.check([Message("user", "leg day")])
+    assert encoder.asked == []
+    layer.check([Message("user", QUESTION)])
+    assert set(encoder.asked) == {QUESTION}
+
+
+@pytest.mark.parametrize(
+    ("by_words", "bad", "is_cut"),
+    [(0.9, 0.9, True), (0.9, 0.1, False), (0.05, 0.9, False), (0.9, 0.5, True)],
+)
+def test_an_answer_is_judged_by_meaning_where_words_leave_a_doubt(
+    monkeypatch: pytest.MonkeyPatch, by_words: float, bad: float, is_cut: bool
+) -> None:
+    monkeypatch.setattr(layer_module, "harmful", lambda text: by_words)
+    layer = of(Says("harmless", 0.99, bad), monkeypatch, "harmless", 0.99)
+    answer = AnswerFilter(layer, HealthVerdict("ok"))
+
+    text = answer.feed(ANSWER) + answer.finish()
+
+    assert (answer.intervened == "harmful") is is_cut
+    assert answer.by == ("classifier" if is_cut else "rules")
+    assert (text == ANSWER) is not is_cut
+    if bad == 0.5:  # not enough for a first sentence, which may mean anything
+        assert text.startswith("Do three sets for your legs.")
