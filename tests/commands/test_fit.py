@@ -320,7 +320,7 @@ def test_chat_does_not_ask_the_model_about_an_emergency(
     question = "I have crushing chest pain. Which exercise next?"
 
     assert main([*ask, "--ask", question]) == 0
-    assert capsys.readouterr().out.startswith("Stop exercising now. Call your local emergency")
+    assert capsys.readouterr().out.startswith("Stop exercising now")
     assert main([*ask, "--raw", "--ask", question]) == 0
     assert "emergency number" not in capsys.readouterr().out
 

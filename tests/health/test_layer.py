@@ -217,7 +217,7 @@ def test_support_texts_name_no_amounts_but_phone_numbers() -> None:
 def test_no_text_breaks_it() -> None:
     rng = random.Random(3)
     phrases = [phrase for phrases in DATA["concepts"].values() for phrase in phrases]
-    for _ in range(2_000):
+    for _ in range(500):
         words = " ".join(rng.choices(phrases, k=3)).split()
         given = verdict(" ".join(words[: rng.randint(1, len(words))]))  # phrases cut short
         assert given.kind == "ok" or given.message
