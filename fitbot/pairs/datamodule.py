@@ -206,10 +206,8 @@ class PreferenceDataModule(LightningDataModule):
         some = some_of(self.pairs[split], _WEIGHED)
         sizes, batches = self._batches(split)
         typical = some[int(np.abs(sizes - sizes.mean()).argmin())]
-        largest = max(int(sizes[batch].sum()) for batch in batches)
         scored = sum(len(pair.chosen) + len(pair.rejected) for pair in some) / sizes.sum()
-        share = max(int(sizes.max()), -(-largest // num_processes()))
-        return Lengths(int(sizes.max()), share, float(scored)), typical
+        return Lengths(int(sizes.max()), _largest_share(sizes, batches), float(scored)), typical
 
     def largest_pass(self, split: Split) -> int:
         """Return the tokens of the largest pass over a split, as far as its pairs are looked at."""
@@ -219,7 +217,7 @@ class PreferenceDataModule(LightningDataModule):
             for batch in batches
             for group in pack_by_tokens(sizes[batch].tolist(), self.token_budget)
         )
-        return min(int(largest), self.lengths(split)[0].step)
+        return min(int(largest), _largest_share(sizes, batches))
 
     def _batches(self, split: Split) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
         """Return tokens of a split's pairs, of some of very many, and batches of them by index."""
@@ -350,3 +348,9 @@ class PreferenceDataModule(LightningDataModule):
         if self.trainer.num_training_batches not in (0, float("inf")):
             per_epoch = min(per_epoch, int(self.trainer.num_training_batches))
         return divmod(self.trainer.global_step, per_epoch)
+
+
+def _largest_share(sizes: NDArray[np.int64], batches: list[NDArray[np.int64]]) -> int:
+    """Return a process's tokens of the largest batch; at least those of the longest pair."""
+    largest = max(int(sizes[batch].sum()) for batch in batches)
+    return max(int(sizes.max()), -(-largest // num_processes()))
