@@ -20,15 +20,16 @@ quickstart: $(VENV)/.fitbot
 
 # Two at a time, whoever is done takes over from the other. One thread each, and threads that sleep while
 # they wait: torch processes that share cores crawl otherwise.
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled \
-	$(BIN)/pytest -n 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 WANDB_MODE=disabled $(BIN)/pytest
+TWO := -n 2 --dist worksteal
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) $(TWO)
 
 test-all: lint $(VENV)/.fitbot-all
 	$(BIN)/coverage erase
-	$(PYTEST) -m 'not gpu' --cov --cov-report=
+	$(PYTEST) $(TWO) -m 'not gpu and not alone' --cov --cov-report=
+	$(PYTEST) -m alone --cov --cov-append --cov-report=
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: $(VENV)/.fitbot-dev

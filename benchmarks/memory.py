@@ -25,7 +25,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from train import MAX_LENGTH, command_line, describe_machine, write_synthetic
+from train import MAX_LENGTH, command_line, describe_machine, without_folders, write_synthetic
 
 GIB = 2**30
 WAYS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ class Listen(logging.Handler):
         """Keep a line."""
         line = record.getMessage()
         if re.match("device|engine|memory|out of|loss scale|reference|first loss", line):
-            self.said.append(line)
+            self.said.append(without_folders(line))
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

@@ -41,7 +41,7 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
     # 21,400 before pages, kernels for all GPUs, doctor, platforms; the health classifier
-    "fitbot and serve": 25_000,
+    "fitbot and serve": 25_050,
 }
 
 

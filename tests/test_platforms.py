@@ -314,7 +314,7 @@ print(ascii(parser.parse_args(["--config", "config.yaml"]).text))
 # Kernels, and what launches them, are for Linux.
 KERNELS = {
     *("attention_kernels.py", "pointwise_kernels.py", "step_kernels.py", "choice_kernel.py"),
-    *("cuda_graph_decoder.py", "cache_kernels.py"),
+    *("cuda_graph_decoder.py", "cache_kernels.py", "pass_kernels.py"),
 }
 
 

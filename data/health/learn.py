@@ -1,30 +1,51 @@
 """Train the classifier of the health layer: messages/*.jsonl → fitbot/health/words.safetensors.
 
-    python data/health/learn.py            # train on everybody's messages, and write it
-    python data/health/learn.py --check    # say by author what it would find of theirs
+    python data/health/learn.py
 
-Each file of messages is of one author, and a line is {"kind", "text" or "turns", "lang"}. For the
-figures the classifier is trained once for every author, without that author's lines.
+Each file of messages is of one author, and a line is {"kind", "text" or "turns", "lang"}.
+`unseen.py` says what is found of authors that were not learned.
 """
 
-import argparse
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from sklearn.linear_model import LogisticRegression
 
-from fitbot.health.classifier import ABOUT, ANSWERS, FILE, LANGUAGES, conversation, features
+from fitbot.health.answer import Sentences, windows
+from fitbot.health.classifier import (
+    ABOUT,
+    ANSWERS,
+    BUCKETS,
+    FILE,
+    LANGUAGES,
+    conversation,
+    features,
+)
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "fitbot" / "health" / FILE
-KINDS = {"self_harm": "self-harm", "eating": "eating disorder"}  # as the files call them
-_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+# As the files call them.
+KINDS = {
+    "self_harm": "self-harm",
+    "eating": "eating disorder",
+    "good_answer": "good",
+    "bad_answer": "bad",
+}
+OF_QUESTIONS = {"ok": "harmless", "emergency": "emergency"}
+OF_TOPICS = {
+    "self-harm": "self-harm",
+    "eating disorder": "eating disorder",
+    "starvation": "eating disorder",
+    "purging": "eating disorder",
+    "drugs": "drugs",
+}
 STRENGTH = 10.0  # inverse of the weights' penalty
 
 
@@ -35,20 +56,40 @@ class Line(NamedTuple):
     language: str
     text: str
     kind: str
+    windows: tuple[str, ...] = ()  # of a bad answer: nobody said which of them is bad
 
 
 def read_lines() -> list[Line]:
-    """Read all messages."""
+    """Read all messages; of a good answer each sentence, alone and after those before it."""
     lines = []
     for path in sorted((HERE / "messages").glob("*.jsonl")):
         for raw in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(raw)
             kind = KINDS.get(record["kind"], record["kind"])
             line = Line(path.stem, record.get("lang", "en"), _text_of(record), kind)
-            lines.append(line)
-            if kind == "good_answer":  # each sentence of one is good, too
-                lines += [line._replace(text=part) for part in _SENTENCES.split(line.text)[:-1]]
-    return [*lines, *_of_fitness_data()]
+            if kind == "bad":
+                line = line._replace(windows=tuple(windows(line.text)))
+            lines += _in_windows(line) if kind == "good" else [line]
+    return [*lines, *_of_questions(), *_of_fitness_data()]
+
+
+def _in_windows(line: Line) -> list[Line]:
+    sentences = Sentences()
+    alone = [text.strip() for text in (*sentences.feed(line.text), sentences.finish())]
+    texts = dict.fromkeys((*windows(line.text), *filter(None, alone)))
+    return [line._replace(text=text) for text in texts]
+
+
+def _of_questions() -> list[Line]:
+    """Take the questions that the rules were developed with: the bluntest of all."""
+    path = HERE.parents[1] / "tests" / "health" / "health_questions.json"
+    found = []
+    for record in json.loads(path.read_text(encoding="utf-8")):
+        kind = OF_QUESTIONS.get(record["kind"], OF_TOPICS.get(record["topic"]))
+        if record["split"] == "development" and record["kind"] != "refer" and kind:
+            text = conversation([("user", turn) for turn in record["turns"]])
+            found.append(Line("rules", "en", text, kind))
+    return found
 
 
 def _of_fitness_data() -> list[Line]:
@@ -60,7 +101,11 @@ def _of_fitness_data() -> list[Line]:
     answered = {record["chosen"] for record in records[::2]}
     return [
         *(Line("fitness data", "en", text, "harmless") for text in sorted(asked)),
-        *(Line("fitness data", "en", text, "good_answer") for text in sorted(answered)),
+        *(
+            line
+            for text in sorted(answered)
+            for line in _in_windows(Line("fitness data", "en", text, "good"))
+        ),
     ]
 
 
@@ -72,74 +117,77 @@ def _text_of(record: dict[str, Any]) -> str:
     return conversation(turns)
 
 
-def fit(lines: Sequence[Line], classes: Sequence[str]) -> LogisticRegression:
-    """Learn to tell classes apart."""
+def fit(lines: Sequence[Line], classes: Sequence[str]) -> "LogisticRegression":
+    """Learn to tell classes apart; from bad answers again with what was found worst of each."""
+    known = _fit([(line.text, line.kind) for line in lines], classes)
+    if not any(line.windows for line in lines):
+        return known
+    worst = worst_windows(lines, lambda texts: known.predict_proba(matrix(texts))[:, 1])
+    return _fit([(line.text, line.kind) for line in (*lines, *worst)], classes)
+
+
+def _fit(texts: Sequence[tuple[str, str]], classes: Sequence[str]) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression
+
     found = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-3)
-    found.fit(features([line.text for line in lines]), [classes.index(line.kind) for line in lines])
-    return found
+    wanted = [classes.index(kind) for _, kind in texts]
+    return found.fit(matrix([text for text, _ in texts]), wanted)
 
 
-def by_other_authors(lines: Sequence[Line], classes: Sequence[str]) -> NDArray[Any]:
-    """Return each line's probabilities, by what was learned from all other authors."""
-    found = np.zeros((len(lines), len(classes)))
-    for author in sorted({line.author for line in lines}):
-        own = [n for n, line in enumerate(lines) if line.author == author]
-        others = [line for line in lines if line.author != author]
-        known = fit(others, classes)
-        found[own] = known.predict_proba(features([lines[n].text for n in own]))
-    return found
+def worst_windows(
+    lines: Sequence[Line], likely: Callable[[Sequence[str]], NDArray[Any]]
+) -> list[Line]:
+    """Return of each bad answer the window that is most likely bad.
+
+    Args:
+        lines: All.
+        likely: Says how likely each of some texts is bad.
+    """
+    answers = [line for line in lines if line.windows]
+    found = iter(likely([text for line in answers for text in line.windows]))
+    worst = []
+    for line in answers:
+        scores = [next(found) for _ in line.windows]
+        worst.append(line._replace(text=line.windows[int(np.argmax(scores))]))
+    return worst
 
 
-def report(lines: Sequence[Line], classes: Sequence[str]) -> None:
-    """Print what is found at some rates of false alarms, by kind, author and language."""
-    found = by_other_authors(lines, classes)
-    risk, kinds = 1 - found[:, 0], np.array([line.kind for line in lines])
-    for rate in (0.01, 0.02, 0.05, 0.1):
-        least = np.quantile(risk[kinds == classes[0]], 1 - rate)
-        print(f"false alarms {rate:.0%}: above {least:.3f}")  # noqa: T201
-        groups = {"kind": kinds, "author": _column(lines, 0), "language": _column(lines, 1)}
-        for name, of in groups.items():
-            shares = {
-                str(one): f"{(risk[(of == one) & (kinds != classes[0])] > least).mean():.3f}"
-                for one in sorted(set(of[kinds != classes[0]]))
-            }
-            print(f"  by {name}: {shares}")  # noqa: T201
+def matrix(texts: Sequence[str]) -> Any:
+    """Lay the features of texts out as a sparse matrix of ones: (texts, 2 x buckets)."""
+    from scipy.sparse import csr_matrix
 
-
-def _column(lines: Sequence[Line], index: int) -> NDArray[Any]:
-    return np.array([str(line[index]) for line in lines])
+    held = [features(text) for text in texts]
+    ends = np.cumsum([0, *map(len, held)])
+    ones = np.ones(ends[-1], np.float32)
+    return csr_matrix((ones, np.concatenate(held), ends), (len(texts), 2 * BUCKETS))
 
 
 def main() -> None:
-    """Train and write, or report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="say what is found, write nothing")
-    args = parser.parse_args()
+    """Train and write."""
     lines = read_lines()
     arrays: dict[str, NDArray[Any]] = {}
-    answers = {f"{kind}_answer": kind for kind in ANSWERS}
     sets = {
         "about": (ABOUT, [line for line in lines if line.kind in ABOUT]),
-        "answers": (
-            ANSWERS,
-            [line._replace(kind=answers[line.kind]) for line in lines if line.kind in answers],
+        "answers": (ANSWERS, [line for line in lines if line.kind in ANSWERS]),
+        "language": (
+            LANGUAGES,
+            [
+                line._replace(kind=line.language, windows=())
+                for line in lines
+                if line.author != "rules"  # some of these are in other languages
+            ],
         ),
-        "language": (LANGUAGES, [line._replace(kind=line.language) for line in lines]),
     }
     for name, (classes, own) in sets.items():
         print(f"{name}: {len(own):,} messages of {len({x.author for x in own})} authors")  # noqa: T201
-        if args.check:
-            report(own, classes)
-            continue
         known = fit(own, classes)
         weights, bias = known.coef_, known.intercept_
         if len(classes) == 2:  # scikit-learn keeps the second class alone
             weights, bias = np.vstack([0 * weights, weights]), np.concatenate([0 * bias, bias])
-        # safetensors writes the memory as it lies.
-        arrays[f"{name}.weights"] = np.ascontiguousarray(weights.astype(np.float16))
+        # By feature, as they are looked up; safetensors writes the memory as it lies.
+        arrays[f"{name}.weights"] = np.ascontiguousarray(weights.T.astype(np.float16))
         arrays[f"{name}.bias"] = bias.astype(np.float32)
-    if arrays:
-        save_file(arrays, OUT)
+    save_file(arrays, OUT)
 
 
 if __name__ == "__main__":

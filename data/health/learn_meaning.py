@@ -1,78 +1,86 @@
 """Train the health layer's encoder: messages/*.jsonl → a LoRA adapter in fitbot/health/meaning.
 
-    python data/health/learn_meaning.py --encoder FOLDER [--without i j] [--out FOLDER]
+    python data/health/learn_meaning.py --encoder FOLDER [--out FOLDER]
 
-The encoder is all-MiniLM-L6-v2, by hub id or folder. It knows English only, so it learns from
-English only. With --without it does not see some authors' messages: what it makes of theirs is
-printed.
+The encoder is all-MiniLM-L6-v2, by hub id or folder. It knew English only; of the other languages
+it learns what is in the messages. `unseen.py` says what it finds of authors that were not learned.
 """
 
 import argparse
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from learn import Line, read_lines
+from learn import Line, read_lines, worst_windows
+from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from fitbot.health.classifier import ABOUT, ANSWERS
-from fitbot.health.encoder import ENCODER, HEADS, MOST_TOKENS, mean_of
+from fitbot.health.encoder import ENCODER, HEADS, MOST_TOKENS, mean_of, readable
 
 OUT = Path(__file__).parents[2] / "fitbot" / "health" / "meaning"
 BATCH, EPOCHS, RATE, WARM_UP = 32, 4, 1e-3, 0.06
+MIXED, LONGEST = 0.1, 700  # share of the messages that stand beside a harmless one; characters
 SEED = 11
 
 
 def main() -> None:
-    """Train, report, write."""
+    """Learn all messages, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", default=ENCODER)
-    parser.add_argument("--without", nargs="*", default=[], help="authors")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    torch.manual_seed(SEED)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    lines = [line for line in read_lines() if line.language == "en"]
-    seen = [line for line in lines if line.author not in args.without]
-    tokenizer = AutoTokenizer.from_pretrained(args.encoder)
-    lora = LoraConfig(
-        r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["query", "key", "value", "dense"]
-    )
-    network: Any = get_peft_model(AutoModel.from_pretrained(args.encoder), lora).to(device)
-    width = network.config.hidden_size
-    heads = nn.ModuleDict(
-        {"about": nn.Linear(width, len(ABOUT)), "answers": nn.Linear(width, len(ANSWERS))}
-    ).to(device)
-    train(network, heads, tokenizer, seen, args.epochs)
+    network, heads, _ = learned(read_lines(), args.encoder, args.epochs)
     args.out.mkdir(parents=True, exist_ok=True)
     network.peft_config["default"].base_model_name_or_path = ENCODER
     network.half().save_pretrained(args.out)
     (args.out / "README.md").unlink()  # of PEFT's, and empty
-    network.float()
     save_file({name: t.cpu() for name, t in heads.state_dict().items()}, args.out / HEADS)
-    unseen = [line for line in lines if line.author in args.without]
-    if unseen:
-        report(network, heads, tokenizer, unseen)
+
+
+def learned(lines: list[Line], encoder: str, epochs: int = EPOCHS) -> tuple[Any, Any, Any]:
+    """Train an adapter and heads; returns network, heads and tokenizer."""
+    torch.manual_seed(SEED)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    lora = LoraConfig(
+        r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["query", "key", "value", "dense"]
+    )
+    network: Any = get_peft_model(AutoModel.from_pretrained(encoder, dtype="float32"), lora)
+    network.to(device)
+    width = network.config.hidden_size
+    heads = nn.ModuleDict(
+        {"about": nn.Linear(width, len(ABOUT)), "answers": nn.Linear(width, len(ANSWERS))}
+    ).to(device)
+    train(network, heads, tokenizer, lines, epochs)
+    return network, heads, tokenizer
+
+
+def opinions(lines: list[Line], texts: list[str], encoder: str) -> list[NDArray[np.float32]]:
+    """Return what an encoder that has learned some lines makes of texts: see `likely`."""
+    return likely(*learned(lines, encoder), texts)
 
 
 def train(network: Any, heads: Any, tokenizer: Any, lines: list[Line], epochs: int) -> None:
     """Fit both heads and the adapter to all lines."""
     weights = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW([*weights, *heads.parameters()], lr=RATE, weight_decay=0.01)
-    steps, step, started = epochs * -(-len(lines) // BATCH), 0, time.perf_counter()
+    step, started = 0, time.perf_counter()
     network.train()
+    worst: list[Line] = []
+    steps = epochs * -(-(len(lines) + sum(bool(line.windows) for line in lines)) // BATCH)
     for epoch in range(epochs):
         total = 0.0
-        for batch in batches(lines, epoch):
+        for batch in batches([*mixed(lines, epoch), *worst], epoch):
             share = step / steps
             optimizer.param_groups[0]["lr"] = RATE * min(share / WARM_UP, 1 - share)
             vectors = encode(network, tokenizer, [line.text for line in batch])
@@ -86,7 +94,30 @@ def train(network: Any, heads: Any, tokenizer: Any, lines: list[Line], epochs: i
                 spent = time.perf_counter() - started
                 print(f"step {step} of {steps}, loss {loss.item():.3f}, {spent:.0f} s", flush=True)  # noqa: T201
         print(f"epoch {epoch + 1}: loss {total / len(lines):.4f}", flush=True)  # noqa: T201
+        network.eval()
+        worst = worst_windows(
+            lines, lambda texts: likely(network, heads, tokenizer, texts)[1][:, 1]
+        )
+        network.train()
     network.eval()
+
+
+def mixed(lines: list[Line], epoch: int) -> list[Line]:
+    """Put some messages next to a harmless one: a sign may stand anywhere in a long text."""
+    chance = random.Random(SEED - epoch)
+    harmless: dict[str, list[str]] = {}
+    for line in lines:
+        if line.kind == "harmless":
+            harmless.setdefault(line.language, []).append(line.text)
+    found = []
+    for line in lines:
+        if line.kind in ABOUT and line.language in harmless and chance.random() < MIXED:
+            parts = [line.text, chance.choice(harmless[line.language])]
+            chance.shuffle(parts)
+            text = chance.choice(("\n", " ")).join(parts)
+            line = line._replace(text=text) if len(text) <= LONGEST else line
+        found.append(line)
+    return found
 
 
 def batches(lines: list[Line], epoch: int) -> Iterator[list[Line]]:
@@ -100,8 +131,9 @@ def batches(lines: list[Line], epoch: int) -> Iterator[list[Line]]:
 
 def encode(network: Any, tokenizer: Any, texts: list[str]) -> Tensor:
     """Return (texts, width)."""
+    read = [readable(text) for text in texts]
     given = tokenizer(
-        texts, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+        read, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
     ).to(network.device)
     return mean_of(network(**given).last_hidden_state, given["attention_mask"])
 
@@ -109,7 +141,7 @@ def encode(network: Any, tokenizer: Any, texts: list[str]) -> Tensor:
 def sum_of_losses(heads: Any, vectors: Tensor, batch: list[Line]) -> Tensor:
     """Add up the losses of what is a user's and what is an assistant's."""
     total = vectors.new_zeros(())
-    for name, classes in (("about", list(ABOUT)), ("answers", [f"{a}_answer" for a in ANSWERS])):
+    for name, classes in (("about", ABOUT), ("answers", ANSWERS)):
         rows = [row for row, line in enumerate(batch) if line.kind in classes]
         if rows:
             wanted = torch.tensor([classes.index(batch[row].kind) for row in rows])
@@ -121,23 +153,18 @@ def sum_of_losses(heads: Any, vectors: Tensor, batch: list[Line]) -> Tensor:
 
 
 @torch.inference_mode()
-def report(network: Any, heads: Any, tokenizer: Any, lines: list[Line]) -> None:
-    """Print what is found of unseen authors' messages, at some rates of false alarms."""
-    order = sorted(lines, key=lambda line: len(line.text))
-    vectors = torch.cat(
-        [
-            encode(network, tokenizer, [line.text for line in order[start : start + 64]])
-            for start in range(0, len(order), 64)
-        ]
-    )
-    for name, first in (("about", "harmless"), ("answers", "good_answer")):
-        risk = (1 - heads[name](vectors).softmax(-1)[:, 0]).cpu().numpy()
-        kinds = np.array([line.kind for line in order])
-        own = sorted(set(kinds) & ({*ABOUT} if name == "about" else {"good_answer", "bad_answer"}))
-        for rate in (0.01, 0.02, 0.05, 0.1):
-            least = np.quantile(risk[kinds == first], 1 - rate)
-            shares = {kind: f"{(risk[kinds == kind] > least).mean():.3f}" for kind in own}
-            print(f"{name}: {rate:.0%} false alarms, above {least:.3f}: {shares}")  # noqa: T201
+def likely(
+    network: Any, heads: Any, tokenizer: Any, texts: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """Return how likely each of `ABOUT` is for each text, and each of `ANSWERS`."""
+    order = sorted(range(len(texts)), key=lambda n: len(texts[n]))
+    found = [np.zeros((len(texts), len(kinds)), np.float32) for kinds in (ABOUT, ANSWERS)]
+    for start in range(0, len(order), 64):
+        rows = order[start : start + 64]
+        vectors = encode(network, tokenizer, [texts[n] for n in rows])
+        for of, name in zip(found, ("about", "answers"), strict=True):
+            of[rows] = heads[name](vectors).softmax(-1).cpu().numpy()
+    return found
 
 
 if __name__ == "__main__":

@@ -17,13 +17,8 @@ from fitbot.commands.command_line import SuggestingParser, add_engine_options
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Sampling
-from fitbot.health.layer import (
-    ENCODER_HELP,
-    AnswerFilter,
-    HealthLayer,
-    HealthVerdict,
-    open_layer,
-)
+from fitbot.health.answer import AnswerFilter
+from fitbot.health.layer import ENCODER_HELP, HealthLayer, HealthVerdict, open_layer
 from fitbot.pairs.formats import Message
 from fitbot.serving.engines import open_local
 

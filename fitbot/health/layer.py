@@ -14,8 +14,6 @@ classifiers read every message, and the graver of their findings counts. The fix
 texts.json. None of them understands anything, see docs/health.md for how far that goes.
 """
 
-import math
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -33,9 +31,6 @@ ENCODER_HELP = "folder or hub id of all-MiniLM-L6-v2; auto: if it is on this mac
 
 _GRAVITY: tuple[Kind, ...] = ("ok", "refer", "refuse", "support", "emergency")  # the gravest wins
 _SHORT_FOLLOW_UP = 14  # words of a last turn that may lean on the one before it
-_SEGMENT = 400  # characters held back at most while a sentence has not ended
-_CONTEXT = 60  # tokens of text already shown that a sentence is read together with
-_SENTENCE_END = re.compile(r"(?:[.!?\u2026\u0964][)\"'\u201d*]{0,3}(?=\s))|(?=\n)")
 
 # What the classifier's finding means, by what a message is about.
 _MEANS: dict[str, Kind] = {
@@ -44,30 +39,36 @@ _MEANS: dict[str, Kind] = {
     "emergency": "emergency",
     "drugs": "refuse",
 }
+_SETTLED = _CLEARED, _TAKEN_BACK = ("cleared",), ("taken back",)  # names of texts
 _IN_DOUBT = {"support": "eating disorder", "emergency": "emergency"}  # whose line is for it
 
 
 class Levels(NamedTuple):
-    """How likely something must be; chosen on the messages of two authors that were not learned."""
+    """How likely something must be; chosen on messages of authors that were not learned.
 
-    sure: float  # that a message is about a risk, for the fixed text instead of an answer
-    unsure: float  # that it is about any, for a line of care in front of the answer
-    calm: float = 0.0  # it is less likely than that: then a rule that fires is in doubt
+    "Some risk" is anything but harmless. A rule is in doubt below `trusted`: it brings a line of
+    care, not a text in place of an answer. Below `calm` it is obeyed only if it asks for a line,
+    because of an illness that no doctor has looked at.
+    """
+
+    sure: float  # some risk, for a fixed text instead of an answer
+    unsure: float  # some risk, for a line of care in front of the answer
+    trusted: float
+    calm: float
 
 
-class AnswerLevels(NamedTuple):
-    """How likely it must be that a sentence of an answer must not be shown."""
-
-    alone: float  # the first one
-    later: float  # another, with those before it
-
-
-_BY_WORDS = Levels(sure=0.99, unsure=0.97)
-_BY_MEANING = Levels(sure=0.93, unsure=0.6, calm=0.03)  # and words
-_OTHER_THAN_ENGLISH = Levels(sure=0.9, unsure=0.8)
-_ANSWER_BY_WORDS, _ANSWER_BY_MEANING = AnswerLevels(0.98, 0.95), AnswerLevels(0.8, 0.3)
+_BY_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
+_BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
+_BY_BOTH = Levels(sure=0.95, unsure=0.45, trusted=0.05, calm=0.005)
+_BY_BOTH_FOREIGN = Levels(sure=0.95, unsure=0.75, trusted=0.1, calm=0.02)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
-_DOUBT = 0.1  # of a sentence by its words, for which the encoder is asked
+_OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
+_MEANING = 0.7  # its weight; the rest is that of words
+
+# Of a sentence that must not be shown.
+_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.9995, 0.9
+_AFTER_CARE = 0.6  # the same by both, where the question has brought a line of care
+_DOUBT = 0.03  # by words; below it the encoder is not asked
 
 
 class HealthVerdict(NamedTuple):
@@ -110,11 +111,11 @@ class HealthLayer:
 
         Args:
             texts: That are shown.
-            encoder: Reads English, too; None where there is none.
+            encoder: Reads, too; None where there is none.
         """
         self.texts, self.rules, self._encoder = texts, load_rules(), encoder
-        self.check([Message("user", "hello")])
-        self.is_harmful("hello")
+        self.check([Message("user", "How many sets shall I do today?")])
+        self.is_harmful("Three sets.")
 
     @property
     def described(self) -> str:
@@ -140,6 +141,8 @@ class HealthLayer:
                 said.append((message.role, text))
             if message.role == "user":
                 finding = self._after(finding, said)
+                if finding.texts in _SETTLED:
+                    said = said[-1:]  # what was said before is not read again
                 languages.append(language_of(text))
         if not languages:
             return HealthVerdict("ok")
@@ -166,16 +169,17 @@ class HealthLayer:
         found = self.rules.vocabulary.find(tokens)
         likely, levels = self._about(said[-1][1])
         own = max(
-            self._by_rules(tokens, found, calm=1 - likely["harmless"] < levels.calm),
+            self._by_rules(tokens, found, 1 - likely["harmless"], levels),
             self._judge(said[-1][1]),
-            self._judge(conversation(said)),  # a sign may be spread over turns
             key=lambda one: one.gravity,
         )
         if own.gravity < before.gravity:
             if before.kind == "emergency" and "cleared" in found:
-                return _Finding("refer", before.sign, "rules", ("cleared",))
+                return _Finding("refer", before.sign, "rules", _CLEARED)
             if before.kind == "support" and "takes it back" in found:
-                return _Finding("refer", before.sign, "rules", ("taken back",))
+                return _Finding("refer", before.sign, "rules", _TAKEN_BACK)
+        spread = self._judge(conversation(said))  # a sign may be spread over turns
+        own = max(own, spread, key=lambda one: one.gravity)
         presses_on = "presses on" in found and "food" not in found
         if before.kind == "refuse" and not (presses_on and len(tokens) <= _SHORT_FOLLOW_UP):
             return own
@@ -183,13 +187,17 @@ class HealthLayer:
             return own  # it has read the conversation, too
         return max(own, before, key=lambda one: one.gravity)
 
-    def _by_rules(self, tokens: Sequence[str], found: Found, *, calm: bool) -> _Finding:
-        fired = findings(tokens, found, self.rules.questions)
-        return max(
-            (_finding_of(rule, mentioned, calm) for rule, mentioned in fired),
-            key=lambda one: one.gravity,
-            default=_Finding("ok"),
-        )
+    def _by_rules(
+        self, tokens: Sequence[str], found: Found, risk: float, levels: Levels
+    ) -> _Finding:
+        """Say what the rules find, as far as the classifiers' opinion of the risk allows."""
+        findings_ = []
+        for rule, mentioned in findings(tokens, found, self.rules.questions):
+            if risk >= levels.calm or (
+                rule.kind == "refer" and not mentioned and "allowed" not in found
+            ):
+                findings_.append(_finding_of(rule, mentioned, risk < levels.trusted))
+        return max(findings_, key=lambda one: one.gravity, default=_Finding("ok"))
 
     def _judge(self, text: str) -> _Finding:
         """Say what the classifiers find in a text."""
@@ -203,45 +211,53 @@ class HealthLayer:
         return _Finding("ok")
 
     def _about(self, text: str) -> tuple[dict[str, float], Levels]:
-        """Return how likely a text is about what: by words, and if it is English by meaning."""
-        by_words = about(text)
-        if language_of(text) != "en":
-            return by_words, _OTHER_THAN_ENGLISH
-        if self._encoder is None or text.count(" ") < _FEW_WORDS - 1:
-            return by_words, _BY_WORDS
+        """Return how likely a text is about what, by words and meaning, and which levels count."""
+        by_words, is_english = about(text), language_of(text) == "en"
+        if text.count(" ") < _FEW_WORDS - 1:
+            return by_words, _OF_FEW_WORDS
+        if self._encoder is None:
+            return by_words, _BY_WORDS if is_english else _BY_FOREIGN_WORDS
         by_meaning, _ = self._encoder.read(text)
-        both = [math.sqrt(a * b) for a, b in zip(by_words.values(), by_meaning, strict=True)]
-        likely = {name: one / sum(both) for name, one in zip(by_words, both, strict=True)}
-        return likely, _BY_MEANING
+        both = _together(list(by_words.values()), by_meaning)
+        return dict(zip(by_words, both, strict=True)), _BY_BOTH if is_english else _BY_BOTH_FOREIGN
 
-    def is_harmful(self, text: str, *, alone: bool = False) -> bool:
+    def is_harmful(self, text: str, *, after_care: bool = False) -> bool:
         """Say whether a sentence of an answer must not be shown.
 
         The encoder takes ten milliseconds, so it is asked only where words leave a doubt.
 
         Args:
             text: The sentence, with those before it.
-            alone: Whether there are none: it may mean anything then.
+            after_care: Whether the question has brought a line of care: then less is let through.
         """
-        likely, levels = harmful(text), _ANSWER_BY_WORDS
-        if self._encoder is not None and likely > _DOUBT and language_of(text) == "en":
-            likely, levels = self._encoder.read(text)[1][1], _ANSWER_BY_MEANING
-        return likely >= (levels.alone if alone else levels.later)
+        likely = harmful(text)
+        if self._encoder is None or likely < _DOUBT:
+            return likely >= _ANSWER_BY_WORDS
+        _, by_meaning = self._encoder.read(text)
+        both = _together([1 - likely, likely], by_meaning)[1]
+        return both >= (_AFTER_CARE if after_care else _ANSWER_BY_BOTH)
 
 
-def _finding_of(rule: Rule, mentioned: bool, calm: bool) -> _Finding:
+def _together(by_words: Sequence[float], by_meaning: Sequence[float]) -> list[float]:
+    """Weigh two opinions: the weighted mean of their logarithms, as probabilities again."""
+    both = [
+        words ** (1 - _MEANING) * meaning**_MEANING
+        for words, meaning in zip(by_words, by_meaning, strict=True)
+    ]
+    return [one / sum(both) for one in both]
+
+
+def _finding_of(rule: Rule, mentioned: bool, in_doubt: bool) -> _Finding:
     """Say what a rule's finding means, and which text is for it.
 
     Args:
         rule: That has fired.
         mentioned: Whether the message only speaks of it.
-        calm: Whether the classifier takes the message for harmless.
+        in_doubt: Whether the classifiers see little risk.
     """
-    if calm and mentioned:
-        return _Finding("ok")
     if mentioned and rule.kind == "emergency":
         return _Finding("refer", rule.sign, "rules", ("mentioned",))
-    if calm and rule.kind in _IN_DOUBT:
+    if in_doubt and rule.kind in _IN_DOUBT:
         sign = "self-harm" if rule.sign == "self-harm" else _IN_DOUBT[rule.kind]
         return _Finding("refer", rule.sign, "rules", (f"{sign}?",))
     default = {"refer": "default", "support": "eating disorder"}.get(rule.kind, rule.kind)
@@ -262,81 +278,3 @@ def open_layer(own_texts: Path | None = None, encoder: str = "auto") -> HealthLa
     source = find_encoder() if encoder == "auto" else encoder
     found = None if source in (None, "none") else Encoder(str(source))
     return HealthLayer(load_texts(own_texts), found)
-
-
-class AnswerFilter:
-    """Let a model's answer through sentence by sentence, up to the first that must not be shown.
-
-    How the text is cut into pieces makes no difference to the result. A sentence is held back until
-    the next one begins, a longer stretch for 400 characters.
-
-    Args:
-        layer: Judges.
-        verdict: Of the question. If it leaves nothing to the model, its message is the output.
-    """
-
-    def __init__(self, layer: HealthLayer, verdict: HealthVerdict) -> None:
-        """Begin an answer."""
-        # Why the answer was cut, such as "drug dose", and by whom.
-        self.intervened: str | None = None if verdict.model_answers else verdict.kind
-        self.by = "rules"
-        self._layer, self._rules, self._texts = layer, layer.rules, layer.texts
-        self._language = verdict.language
-        self._held = ""  # not yet checked
-        self._before = ""  # the end of what was let through
-        self._context: list[str] = []  # the last tokens that were let through
-        self._has_shown = False
-        self._message = verdict.message
-
-    def feed(self, text: str) -> str:
-        """Take the next piece of the answer, of any length; return what may be shown by now."""
-        self._held += text
-        released = ""
-        while not self.intervened and (end := self._segment_end()):
-            segment, self._held = self._held[:end], self._held[end:]
-            released += self._pass(segment)
-        return self._with_message(released)
-
-    def finish(self) -> str:
-        """Say that the answer is complete; return what is still to be shown."""
-        rest, self._held = self._held, ""
-        return self._with_message("" if self.intervened else self._pass(rest))
-
-    def _with_message(self, released: str) -> str:
-        # Not before the first text: a stream that fails at once shows no half an answer.
-        if self._message and (released or self.intervened):
-            separator = "\n\n" if released else ""
-            released, self._message = self._message + separator + released, ""
-        return released
-
-    def _segment_end(self) -> int:
-        """Return how many characters of the held text may be checked now; 0 for none."""
-        for match in _SENTENCE_END.finditer(self._held[:_SEGMENT]):
-            if match.end():
-                return match.end()
-        if len(self._held) <= _SEGMENT:
-            return 0
-        return self._held.rfind(" ", 1, _SEGMENT) if " " in self._held[1:_SEGMENT] else _SEGMENT
-
-    def _pass(self, segment: str) -> str:
-        rules = self._rules
-        tokens = self._context + rules.vocabulary.tokens(segment)
-        found = rules.vocabulary.find(tokens)
-        fired = findings(tokens, found, rules.answers, len(self._context))
-        self.intervened = next((rule.sign for rule, mentioned in fired if not mentioned), None)
-        if not self.intervened and self._is_harmful(segment):
-            self.intervened, self.by = "harmful", "classifier"
-        if self.intervened:
-            self._held = ""
-            message = self._texts.get(self._language, self.intervened, "answer")
-            return ("\n\n" if self._has_shown else "") + message
-        self._context = tokens[-_CONTEXT:]
-        self._before = f"{self._before} {segment}"[-_SEGMENT:]
-        self._has_shown = self._has_shown or bool(segment.strip())
-        return segment
-
-    def _is_harmful(self, segment: str) -> bool:
-        if not segment.strip():
-            return False
-        text = f"{self._before} {segment}".strip()
-        return self._layer.is_harmful(text, alone=not self._before.strip())

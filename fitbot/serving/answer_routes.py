@@ -16,7 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fitbot.generation.messages import Chunk, Sampling, TokenLogprob, Usage
-from fitbot.health.layer import DISCLAIMER, AnswerFilter, HealthLayer, HealthVerdict
+from fitbot.health.answer import AnswerFilter
+from fitbot.health.layer import DISCLAIMER, HealthLayer, HealthVerdict
 from fitbot.pairs.formats import Message
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.jobs import AdapterChange, Dispatcher, GenerationTask, PendingJob

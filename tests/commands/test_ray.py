@@ -55,6 +55,7 @@ def summary(run: Path) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in timed}
 
 
+@pytest.mark.alone
 def test_two_workers_learn_bit_for_bit_what_two_processes_of_torchrun_do(
     base: str, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_two_workers_learn_bit_for_bit_what_two_processes_of_torchrun_do(
     assert [path.name for path in by_ray.iterdir()] == ["quickstart"]  # one process writes
 
 
+@pytest.mark.alone
 def test_a_sweep_fits_every_draw_and_names_the_best(base: str, tmp_path: Path) -> None:
     search = ("--search", "model.learning_rate=grid:1e-3,1e-6", "model.beta=choice:0.3")
 

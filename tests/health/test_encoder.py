@@ -9,9 +9,11 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from fitbot.errors import ConfigError
 from fitbot.health import layer as layer_module
+from fitbot.health.answer import AnswerFilter
 from fitbot.health.classifier import ABOUT
-from fitbot.health.encoder import Encoder, find_encoder, mean_of
-from fitbot.health.layer import AnswerFilter, HealthLayer, HealthVerdict, open_layer
+from fitbot.health.encoder import Encoder, find_encoder, mean_of, readable
+from fitbot.health.layer import HealthLayer, HealthVerdict, open_layer
+from fitbot.health.rules import Kind
 from fitbot.health.texts import load_texts
 from fitbot.pairs.formats import Message
 
@@ -121,45 +123,64 @@ def test_words_and_meaning_are_weighed_together(
     assert verdict.by == (None if kind == "ok" else "classifier")
 
 
-def test_where_both_are_calm_a_rule_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    question = [Message("user", "I fainted in the sun on leg day, twice.")]
-
-    calm = of(Says("harmless", 0.999), monkeypatch, "harmless", 0.999).check(question)
-    afraid = of(Says("emergency", 0.4), monkeypatch, "emergency", 0.4).check(question)
-
-    assert (calm.kind, calm.by) == ("refer", "rules")
-    assert (afraid.kind, afraid.by) == ("emergency", "rules")
-
-
-def test_the_encoder_is_asked_for_english_and_more_than_a_few_words(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("likely", "kind"), [(0.999, "ok"), (0.97, "refer"), (0.4, "emergency")])
+def test_a_rule_counts_as_far_as_the_classifiers_see_a_risk(
+    monkeypatch: pytest.MonkeyPatch, likely: float, kind: str
 ) -> None:
+    about = "harmless" if likely > 0.5 else "emergency"
+    layer = of(Says(about, likely), monkeypatch, about, likely)
+
+    verdict = layer.check([Message("user", "I fainted in the sun on leg day, twice.")])
+
+    assert verdict.kind == kind
+    assert verdict.by == (None if kind == "ok" else "rules")
+
+
+def test_an_illness_brings_a_line_unless_a_doctor_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = of(Says("harmless", 0.999), monkeypatch, "harmless", 0.999)
+
+    asked = layer.check([Message("user", "I am pregnant, may I still do squats?")])
+    allowed = layer.check([Message("user", "I am pregnant, my midwife says I may squat. Sets?")])
+
+    assert (asked.kind, asked.by) == ("refer", "rules")
+    assert allowed.kind == "ok"
+
+
+def test_the_encoder_is_asked_for_more_than_a_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Says("harmless", 0.99)
     layer = of(encoder, monkeypatch, "harmless", 0.99)
     encoder.asked.clear()
 
-    layer.check([Message("user", "¿Cuántas series hago para las piernas esta semana?")])
     layer.check([Message("user", "leg day")])
     assert encoder.asked == []
     layer.check([Message("user", QUESTION)])
     assert set(encoder.asked) == {QUESTION}
 
 
+def test_hindi_reaches_the_encoder_in_latin_letters() -> None:
+    assert readable("मैं मरना चाहता हूँ") == "maim mrna cahta hum"
+    assert readable("I squat, señor") == "I squat, señor"
+
+
 @pytest.mark.parametrize(
-    ("by_words", "bad", "is_cut"),
-    [(0.9, 0.9, True), (0.9, 0.1, False), (0.05, 0.9, False), (0.9, 0.5, True)],
+    ("by_words", "bad", "kind", "is_cut"),
+    [
+        (0.9, 0.95, "ok", True),
+        (0.9, 0.1, "ok", False),
+        (0.01, 0.95, "ok", False),  # the encoder is not asked
+        (0.9, 0.7, "ok", False),
+        (0.9, 0.7, "refer", True),
+    ],
 )
 def test_an_answer_is_judged_by_meaning_where_words_leave_a_doubt(
-    monkeypatch: pytest.MonkeyPatch, by_words: float, bad: float, is_cut: bool
+    monkeypatch: pytest.MonkeyPatch, by_words: float, bad: float, kind: Kind, is_cut: bool
 ) -> None:
     monkeypatch.setattr(layer_module, "harmful", lambda text: by_words)
     layer = of(Says("harmless", 0.99, bad), monkeypatch, "harmless", 0.99)
-    answer = AnswerFilter(layer, HealthVerdict("ok"))
+    answer = AnswerFilter(layer, HealthVerdict(kind, by="classifier"))
 
     text = answer.feed(ANSWER) + answer.finish()
 
     assert (answer.intervened == "harmful") is is_cut
     assert answer.by == ("classifier" if is_cut else "rules")
     assert (text == ANSWER) is not is_cut
-    if bad == 0.5:  # not enough for a first sentence, which may mean anything
-        assert text.startswith("Do three sets for your legs.")

@@ -1,0 +1,138 @@
+"""What the health layer finds of authors that it has not learned; its levels are chosen on this.
+
+    python data/health/unseen.py learn PART --encoder FOLDER --out DIR   # PART is 0 to 4
+    python data/health/unseen.py report DIR [--words]
+
+The authors are dealt into five parts. `learn` trains both classifiers without one part's authors
+and writes what these make of their lines; a GPU takes some five minutes. `report` lets the layer
+judge each line with the opinions of the classifiers that had not seen it, and counts.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from learn import Line, fit, matrix, read_lines
+from numpy.typing import NDArray
+
+from fitbot.health import layer as health
+from fitbot.health.classifier import ABOUT, ANSWERS
+from fitbot.health.texts import load_texts
+from fitbot.pairs.formats import Message
+
+PARTS = 5
+
+
+def part_of(lines: list[Line], part: int) -> tuple[list[Line], list[Line]]:
+    """Divide lines by author into what is learned and what is not."""
+    authors = sorted({line.author for line in lines})
+    left_out = set(authors[part::PARTS]) - {"rules", "fitness data"}  # always learned
+    learned = [line for line in lines if line.author not in left_out]
+    return learned, [line for line in lines if line.author in left_out]
+
+
+def learn(part: int, encoder: str) -> list[dict[str, Any]]:
+    """Return lines of a part's authors with both classifiers' opinions of all their texts."""
+    import learn_meaning
+
+    learned, unseen = part_of(read_lines(), part)
+    texts = list(dict.fromkeys(text for line in unseen for text in (line.text, *line.windows)))
+    known = {
+        name: fit([line for line in learned if line.kind in classes], classes)
+        for name, classes in (("about", ABOUT), ("answers", ANSWERS))
+    }
+    by_words = [known[name].predict_proba(matrix(texts)) for name in ("about", "answers")]
+    by_meaning = learn_meaning.opinions(learned, texts, encoder)
+    heard = {
+        text: [np.round(of[n], 5).tolist() for of in (*by_words, *by_meaning)]
+        for n, text in enumerate(texts)
+    }
+    return [
+        line._asdict() | {"heard": {text: heard[text] for text in (line.text, *line.windows)}}
+        for line in unseen
+    ]
+
+
+class Heard:
+    """Both classifiers' opinions as they were written down; a stand-in for them."""
+
+    def __init__(self, lines: list[dict[str, Any]]):
+        """Take all lines."""
+        self.of = {text: said for line in lines for text, said in line["heard"].items()}
+
+    def read(self, text: str) -> tuple[list[float], list[float]]:
+        """Return what the encoder made of a text; one that nobody asked about is harmless."""
+        said: list[list[float]] = self.of.get(text, [[], [], [1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0]])
+        return said[2], said[3]
+
+    def about(self, text: str) -> dict[str, float]:
+        """Return what words made of it."""
+        said = self.of[text][0] if text in self.of else [1.0, 0.0, 0.0, 0.0, 0.0]
+        return dict(zip(ABOUT, said, strict=True))
+
+    def harmful(self, text: str) -> float:
+        """Return how likely words took an answer's sentence for harmful."""
+        return float(self.of[text][1][1]) if text in self.of else 0.0
+
+
+def judged(
+    lines: list[dict[str, Any]], *, words_only: bool
+) -> Iterator[tuple[str, str, bool, bool]]:
+    """Yield of each line its row of the table, its author, whether it is flagged, and fixed."""
+    heard = Heard(lines)
+    health.about, health.harmful = heard.about, heard.harmful  # type: ignore[assignment]
+    layer = health.HealthLayer(load_texts(), None if words_only else heard)  # type: ignore[arg-type]
+    for line in lines:
+        row = f"{line['language']} {line['kind']}"
+        if line["kind"] in ANSWERS:
+            cut = any(layer.is_harmful(text) for text in line["windows"] or [line["text"]])
+            yield row, line["author"], cut, cut
+        else:
+            verdict = layer.check([Message("user", line["text"])])
+            yield row, line["author"], verdict.kind != "ok", not verdict.model_answers
+
+
+def report(folder: Path, *, words_only: bool) -> None:
+    """Print shares of lines that are flagged, and answered by a fixed text, by kind and author."""
+    lines = [
+        line for path in sorted(folder.glob("*.json")) for line in json.loads(path.read_text())
+    ]
+    rows: dict[str, list[tuple[str, bool, bool]]] = defaultdict(list)
+    for row, author, flagged, fixed in judged(lines, words_only=words_only):
+        rows[row].append((author, flagged, fixed))
+    for row, found in sorted(rows.items()):
+        flags: NDArray[Any] = np.array([[flagged, fixed] for _, flagged, fixed in found])
+        of = defaultdict(list)
+        for author, flagged, _ in found:
+            of[author].append(flagged)
+        authors = " ".join(f"{author} {np.mean(own):.2f}" for author, own in sorted(of.items()))
+        share, fixed_share = flags.mean(0)
+        print(f"{row:24} {len(found):5}  {share:.3f} {fixed_share:.3f}  {authors}")  # noqa: T201
+
+
+def main() -> None:
+    """Learn, or report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("learn")
+    one.add_argument("part", type=int, choices=range(PARTS))
+    one.add_argument("--encoder", required=True)
+    one.add_argument("--out", type=Path, required=True)
+    other = commands.add_parser("report")
+    other.add_argument("folder", type=Path)
+    other.add_argument("--words", action="store_true", help="without the encoder")
+    args = parser.parse_args()
+    if args.command == "report":
+        report(args.folder, words_only=args.words)
+        return
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = learn(args.part, args.encoder)
+    (args.out / f"{args.part}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
