@@ -10,7 +10,8 @@ from fitbot.version import __version__
 # command → (module of fitbot.commands with main(args), what it does)
 COMMANDS = {
     "audit": ("audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
-    "fit": ("fit", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
+    "fit": ("fit", "train an adapter with DPO: fitbot fit --config dpo"),
+    "presets": ("presets", "list the settings that come with fitbot, for --config, or print them"),
     "ray": ("ray", "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2"),
     "validate": ("measure", "measure a checkpoint on the validation pairs"),
     "test": ("measure", "measure a checkpoint on the test pairs"),

@@ -23,6 +23,7 @@ from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.presets import PresetOrFile
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import Bar, LossScale, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
@@ -129,7 +130,14 @@ def run_command(
 
 
 class FitbotParser(SuggestingParser, LightningArgumentParser):
-    """Lightning's parser, with suggestions."""
+    """Lightning's parser, with suggestions and presets."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Add an argument; --config takes presets, too."""
+        if "--config" in args:
+            kwargs["action"] = PresetOrFile
+            kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"
+        return super().add_argument(*args, **kwargs)
 
     def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
         """Build what a config names; Lightning asks for it by a name that is deprecated."""
@@ -179,7 +187,7 @@ class FitbotCLI(LightningCLI):
 
     def _run(self, args: list[str], exits: bool) -> None:
         of_commands = {
-            name: {"usage": f"fitbot {name} --config FILE [options]", "exit_on_error": exits}
+            name: {"usage": f"fitbot {name} --config CONFIG [options]", "exit_on_error": exits}
             for name in ("fit", "validate", "test", "predict")
         }
         super().__init__(

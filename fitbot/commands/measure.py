@@ -16,14 +16,15 @@ _VERBOSE = """\
                         print the result; default: true
 """
 _HELP = """\
-usage: fitbot {name} --config FILE --ckpt_path CHECKPOINT [options of fitbot fit]
+usage: fitbot {name} --config CONFIG --ckpt_path CHECKPOINT [options of fitbot fit]
 
 {what}
 
 options:
   -h, --help            show this help
-  -c FILE, --config FILE
-                        settings of the fit: its YAML file, or config.yaml in its run's folder
+  -c CONFIG, --config CONFIG
+                        settings of the fit: a preset's name, a YAML file, or config.yaml in its
+                        run's folder
   --ckpt_path CHECKPOINT
                         a .ckpt file; `last` or `best` of the latest run called run.name;
                         default: model.adapter, or else the base alone
@@ -34,7 +35,7 @@ options:
 All other options are fit's: `fitbot fit --help`.
 
 example:
-  fitbot {name} --config configs/dpo.yaml --ckpt_path best --data.{pairs}_path PAIRS
+  fitbot {name} --config dpo --ckpt_path best --data.{pairs}_path PAIRS
 """
 
 

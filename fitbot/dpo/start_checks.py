@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.gpu import has_bfloat16
-from fitbot.dpo.losses import dpo_loss
+from fitbot.dpo.losses import LOSSES, dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
@@ -38,7 +38,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
 
 
 def check_ranges(settings: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that are out of range.
+    """Refuse hyper-parameters that are out of range, or contradict each other.
 
     Raises:
         ConfigError: With the setting's name and its range.
@@ -47,6 +47,11 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
     for name, (legal, fits) in _RANGES.items():
         if not fits(values[name]):
             raise ConfigError(f"model.{name} must be {legal}, got {values[name]}")
+    if settings["loss"] not in LOSSES and settings["label_smoothing"]:
+        raise ConfigError(
+            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for an own loss "
+            f"such as {settings['loss']} does not get it"
+        )
 
 
 def compute_dtype_of(precision: str, device: torch.device) -> torch.dtype:

@@ -55,6 +55,9 @@ class Lengths(NamedTuple):
 class PreferenceDataModule(LightningDataModule):
     """Preference pairs from files or a hub data set, tokenised within both limits.
 
+    A trainer of your own takes it together with a DPOModule, see dpo/module.py; then base_model has
+    to be the module's.
+
     Args:
         train_path: JSON, JSONL, CSV or Parquet file, also as s3:// or another URL, or a hub
             data set as "owner/name:split".
