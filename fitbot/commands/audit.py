@@ -36,7 +36,6 @@ def _parser() -> SuggestingParser:
     parser = SuggestingParser(
         prog="fitbot audit",
         usage="fitbot audit TRAIN [VAL ...] [options]",
-        allow_abbrev=False,
         description="Say what is wrong with preference pairs before a run learns it.",
         epilog=f"kinds of findings:{kinds}",
         formatter_class=_LineKeeping,

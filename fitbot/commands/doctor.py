@@ -10,7 +10,7 @@ def main(args: list[str]) -> int:
     """Run `fitbot doctor`; the status is 1 if something failed that should work here."""
     parser = SuggestingParser(
         prog="fitbot doctor",
-        allow_abbrev=False,
+        usage="fitbot doctor [options]",
         description="Say what this machine is and which engine each command takes here, and why; "
         "really train ten steps and answer a question. Prints one block of text to paste into an "
         "issue, without secrets and user names, in under a minute. Status 1: something failed.",

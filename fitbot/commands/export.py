@@ -20,7 +20,7 @@ def main(args: list[str]) -> int:
     """Write a checkpoint's adapter, or merged weights."""
     parser = SuggestingParser(
         prog="fitbot export",
-        allow_abbrev=False,
+        usage="fitbot export CHECKPOINT [options]",
         description="Write a checkpoint's adapter as PEFT folder.",
     )
     add = parser.add_argument
