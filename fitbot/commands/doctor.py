@@ -3,7 +3,7 @@
 import sys
 
 from fitbot.base_model.embedded import EMBEDDED
-from fitbot.commands.command_line import SuggestingParser, say
+from fitbot.commands.command_line import SuggestingParser, announce, say
 
 
 def main(args: list[str]) -> int:
@@ -21,6 +21,7 @@ def main(args: list[str]) -> int:
         help="what to train and ask: a hub id or a folder; default: the embedded model",
     )
     options = parser.parse_args(args[1:])
+    announce("fitbot doctor: loading PyTorch")
     from fitbot.doctor.examine import examine
 
     def show(text: str) -> None:

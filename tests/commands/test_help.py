@@ -1,6 +1,7 @@
 """Help of every command comes at once, because it loads nothing that a command's work needs."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -56,6 +57,39 @@ def test_help_is_there_at_once(words: list[str]) -> None:
     assert text.startswith(f"usage: {' '.join(['fitbot', *words[:1]])}")
     assert heavy == ""
     assert min(seconds for _, _, seconds in tries) < SECONDS
+
+
+FIRST = f"""
+import os, sys
+from fitbot.__main__ import main
+class Stderr:
+    def write(self, text):
+        print(text, [name for name in {HEAVY!r} if name in sys.modules], flush=True)
+        os._exit(0)
+sys.stderr = Stderr()
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fit --config nowhere.yaml",
+        "validate --config nowhere.yaml",
+        "evaluate --pairs nowhere.json",
+        "audit nowhere.json",
+        "export nowhere.ckpt",
+        "chat --adapter nowhere",
+        "serve --adapter nowhere",
+        "doctor",
+    ],
+)
+def test_something_is_said_before_anything_heavy_is_loaded(words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST, *words.split()], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert re.fullmatch(rf"fitbot {words.split()[0]}: (loading|reading).* \[\]\n", done.stdout)
 
 
 def test_help_names_every_command_and_loads_none() -> None:
