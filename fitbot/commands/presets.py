@@ -16,7 +16,7 @@ def main(args: list[str]) -> int:
     """List the presets, or print the file of one."""
     parser = SuggestingParser(
         prog="fitbot presets",
-        allow_abbrev=False,
+        usage="fitbot presets [NAME]",
         description="List the settings that come with fitbot, or print those of one preset, as a "
         "file to edit: fitbot presets dpo_v2 > mine.yaml. All commands that take --config take a "
         "preset's name there.",

@@ -1,4 +1,4 @@
-"""What happens around the steps of a fit: metrics at log points, random state, the progress bar."""
+"""What happens around the steps of a fit: metrics at log points, random state."""
 
 import logging
 import random
@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -177,25 +176,6 @@ def log_callbacks(present: Sequence[Callback]) -> list[Callback]:
         return [StepLog(scale)]
     scale = LossScale()
     return [scale, StepLog(scale)]
-
-
-class Bar(TQDMProgressBar):
-    """A progress bar that shows the latest log point: loss, accuracy, margin, pairs a second."""
-
-    def __init__(self, step_log: StepLog):
-        """Take the values from `step_log`, so that drawing never waits for the device."""
-        super().__init__(refresh_rate=10)
-        self._step_log = step_log
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        last = self._step_log.last
-        shown = {
-            "loss": ("train/loss", "{:.4f}"),
-            "acc": ("train/rewards/accuracies", "{:.3f}"),
-            "margin": ("train/rewards/margins", "{:.3f}"),
-            "pairs/s": ("train/pairs_per_second", "{:.1f}"),
-        }
-        return {name: form.format(last[key]) for name, (key, form) in shown.items() if key in last}
 
 
 class RandomState(Callback):

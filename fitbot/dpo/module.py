@@ -19,6 +19,7 @@ It does not know how log-probs are made fast, nor how a pair is laid out: `Polic
 several forward passes: each pass is weighted by its pairs, so the split changes no result.
 """
 
+import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +48,7 @@ from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should
 from fitbot.dpo.start_checks import (
     check_checkpoint,
     check_first_loss,
-    check_ranges,
+    check_module,
     compute_dtype_of,
 )
 from fitbot.errors import ConfigError
@@ -56,6 +57,8 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.agreement import check_layout
 from fitbot.policy.engine_choice import EngineSetting, use_engine
 from fitbot.policy.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 
 class DPOModule(LightningModule):
@@ -79,14 +82,14 @@ class DPOModule(LightningModule):
         reference_cache: Folder of the cached log-probs; runs share it.
         beta: Pull towards the reference, > 0; lower lets the policy go further.
         label_smoothing: Assumed share of flipped preferences, in [0, 0.5).
-        loss: sigmoid is DPO; ipo stops pulling where a pair is told apart; or an own loss, by its
-            import path, such as my_losses.hinge: see examples/own_loss.py.
+        loss: sigmoid, ipo, or an own loss's import path: sigmoid is DPO; ipo stops pulling where a
+            pair is told apart; a path is such as my_losses.hinge, see examples/own_loss.py.
         nll_weight: Of the chosen answers' negative log-likelihood a token, added to the loss;
             keeps them likely. 0: none of it.
         learning_rate: Peak, reached after the warm-up.
         optimizer: adamw, or adamw_8bit (bitsandbytes: optimizer state in 8 bits).
         weight_decay: Of AdamW.
-        lr_schedule: After the warm-up: linear or cosine to 0, or constant.
+        lr_schedule: linear or cosine to 0, or constant; after the warm-up.
         warmup_ratio: Share of the steps in which the learning rate rises from 0.
         max_grad_norm: L2 norm that gradients are clipped to.
     """
@@ -142,7 +145,7 @@ class DPOModule(LightningModule):
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
-        check_ranges(self.hparams)
+        check_module(self.hparams)
 
     def configure_callbacks(self) -> list[Callback]:
         """Log the steps, with any trainer."""
@@ -153,6 +156,7 @@ class DPOModule(LightningModule):
         if self.policy is not None:
             return
         strategy = self.trainer.strategy if self._trainer else None
+        logger.info("loading base %s", self.base.base_model)
         network = load_policy_network(
             self.base,
             self.lora,

@@ -35,7 +35,7 @@ def fingerprint(source: str) -> str:
 
             system, path = fsspec.core.url_to_fs(source)
             return f"{source} {system.ukey(path)}"
-    if _is_on_hub(source):  # its own library keeps it
+    if is_on_hub(source):  # its own library keeps it
         return f"{source} {_load_hub(source)._fingerprint}"
     path = Path(source)
     status = path.stat()
@@ -54,7 +54,7 @@ def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
     if own := shipped_pairs(source):
         logger.info("%s is not in this folder: taken from fitbot's own, %s", source, own)
         source = own
-    if _is_on_hub(source):
+    if is_on_hub(source):
         return ((None, record) for record in _load_hub(str(source)))
     return _READERS[Path(source).suffix.lower()](str(source))
 
@@ -64,7 +64,7 @@ def is_remote(source: str | Path) -> bool:
     return "://" in str(source)
 
 
-def _is_on_hub(source: str | Path) -> bool:
+def is_on_hub(source: str | Path) -> bool:
     """Say whether a source is a hub data set and no file.
 
     Raises:

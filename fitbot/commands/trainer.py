@@ -1,10 +1,16 @@
-"""`fitbot validate`, `test` and `predict`: a checkpoint is measured with the settings of its fit.
+"""`fitbot fit`, `validate`, `test` and `predict` before Lightning is loaded, which takes seconds.
 
-The options are those of `fitbot fit`; listing them takes seconds, so help here is a page by hand.
+Here are their help and their first line. All take the options of `fitbot fit`; the last three
+measure a checkpoint with the settings of its fit.
 """
 
-from fitbot.commands.command_line import say
+import os
 
+from fitbot.commands.command_line import announce, say
+from fitbot.commands.fit_help import help_of_fit
+
+# Variables in which torchrun, srun and Lightning number the processes of a fit.
+_NUMBERS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 _MEASURE = """\
 Measure a checkpoint on the pairs of data.{pairs}_path, and print loss, accuracy and margin:
 exact averages over all pairs."""
@@ -32,7 +38,7 @@ options:
                         read nothing but tensors from the file; default: Lightning's choice
 {verbose}  --print_config        print all settings and exit
 
-All other options are fit's: `fitbot fit --help`.
+All other options are fit's: `fitbot fit --help-all`.
 
 example:
   fitbot {name} --config dpo --ckpt_path best --data.{pairs}_path PAIRS
@@ -40,14 +46,20 @@ example:
 
 
 def main(args: list[str]) -> int:
-    """Run one of the three as `fitbot.commands.fit.main` does, or show its help."""
+    """Run one of the four as `fitbot.commands.fit.main` does, or show its help."""
     name = args[0]
     if {"-h", "--help"} & set(args):
-        what, verbose = (_PREDICT, "") if name == "predict" else (_MEASURE, _VERBOSE)
-        pairs = "val" if name == "validate" else "test"
-        what = what.format(pairs=pairs)
-        say(_HELP.format(name=name, what=what, verbose=verbose, pairs=pairs).rstrip())
+        say(help_of_fit() if name == "fit" else _help_of_measuring(name))
         return 0
+    if all(os.environ.get(variable, "0") == "0" for variable in _NUMBERS):
+        announce(f"fitbot {name}: loading PyTorch and Lightning")
     from fitbot.commands import fit
 
-    return fit.main(args)
+    return fit.main([name, "--help"] if "--help-all" in args else args)
+
+
+def _help_of_measuring(name: str) -> str:
+    what, verbose = (_PREDICT, "") if name == "predict" else (_MEASURE, _VERBOSE)
+    pairs = "val" if name == "validate" else "test"
+    what = what.format(pairs=pairs)
+    return _HELP.format(name=name, what=what, verbose=verbose, pairs=pairs).rstrip()
