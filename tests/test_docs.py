@@ -152,8 +152,8 @@ def test_options_are_those_of_the_command(page: Path) -> None:
 
 
 def test_settings_of_the_reference_are_those_of_fit() -> None:
-    source = (ROOT / "fitbot/commands/fit.py").read_text(encoding="utf-8")
-    groups = re.findall(r'add_class_arguments\((\w+), "(\w+)"', source)
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("fitbot/commands/*.py")]
+    groups = re.findall(r'add_class_arguments\((\w+), "(\w+)"', "".join(sources))
 
     assert set(groups) == {
         (name, group)
