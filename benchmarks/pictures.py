@@ -1,4 +1,4 @@
-"""Draw every picture of docs/pictures but screenshots, from benchmarks/results, in one style.
+"""Draw every picture of docs/pictures from benchmarks/results, in one style.
 
 python benchmarks/pictures.py            # all
 python benchmarks/pictures.py speed      # some

@@ -8,7 +8,7 @@ from typing import Any
 from fitbot.version import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))
-import reference_pages  # noqa: E402
+import reference_pages
 
 reference_pages.write_pages()
 
