@@ -185,6 +185,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     for file in DOCS.glob("how-to/*.csv"):
         shutil.copy(file, page)
     command = "fitbot fit --config configs/quickstart.yaml --trainer.max_steps 4"
+    command += " --data.train_limit 64 --data.val_limit 40"
     subprocess.run(command.split(), cwd=page, env=environment, check=True)
     return page, environment
 
