@@ -5,7 +5,7 @@
 A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, then `fitbot evaluate`.
 `search` and `refine`, which goes on where the search ended, judge on validation pairs; `final`
 takes the recipes in configs/, three seeds each, on both data sets, and judges on test pairs.
-benchmarks/recipe_plot.py draws the results.
+benchmarks/recipe_tables.py prints the results, benchmarks/pictures.py draws them.
 """
 
 import argparse

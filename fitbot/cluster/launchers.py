@@ -74,7 +74,7 @@ def placement(config: dict[str, Any]) -> dict[str, int]:
     elif num_nodes > 1:
         raise ConfigError(
             f"trainer.num_nodes is {num_nodes}, but nothing has started processes on other hosts; "
-            "use torchrun, srun or fitbot ray (docs/clusters.md)"
+            "use torchrun, srun or fitbot ray (docs/how-to/clusters.md)"
         )
     else:
         return {}

@@ -47,7 +47,7 @@ class ServeOptions:
         remote_model: Its model; default: all that it has.
         slots: Answers written at once; default: the engine's.
         context: Tokens of prompt and answer; default: the engine's.
-        policy: How many tokens an answer may have, see docs/serving.md; default: room.
+        policy: How many tokens an answer may have, see docs/explanation/serving.md; default: room.
         max_request_length: Characters of one question to /predict/; default: the run's, 1024.
     """
 
@@ -138,7 +138,7 @@ def _parser() -> SuggestingParser:
         "--merged",
         action="store_true",
         help="add the adapter to the weights and answer with nothing else; refused where rounding "
-        "them would lose it, see docs/serving.md",
+        "them would lose it, see docs/explanation/serving.md",
     )
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"

@@ -10,7 +10,7 @@
 #SBATCH --output=fitbot-%j.log
 #SBATCH --signal=B:USR1@180          # tell this script, and nobody else, 3 minutes before the end
 #
-#   sbatch docs/slurm.sh --config configs/dpo.yaml --run.root /shared/runs
+#   sbatch docs/how-to/slurm.sh --config dpo --run.root /shared/runs
 #
 # Any end that is not the fit's own is followed by another start from last.ckpt, three at most.
 set -uo pipefail

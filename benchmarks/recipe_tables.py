@@ -1,23 +1,19 @@
-"""Draw what benchmarks/recipe.py found, and print its tables as Markdown.
+"""Print what benchmarks/recipe.py found as the tables of docs/explanation/recipe.md.
 
-python benchmarks/recipe_plot.py SEARCH.json REFINE.json --final FINAL.json --out docs/recipe.png
+python benchmarks/recipe_tables.py SEARCH.json REFINE.json --final FINAL.json
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from recipe import RECIPES, figures
 
 Run = dict[str, Any]
 
 KEPT = 0.05  # of perplexity: who has forgotten no more may be chosen
-COLOURS = {"base": "#999999", "published": "#c44e52", "v1.1": "#dd8452", "v2": "#4c72b0"}
 
 
 def read(path: Path) -> list[Run]:
@@ -38,58 +34,6 @@ def score(run: Run) -> float:
 def choose(runs: list[Run]) -> Run:
     """Choose among the runs that have not forgotten how to write."""
     return max((run for run in runs if figures(run)["perplexity"] <= KEPT), key=score)
-
-
-def forgetting(axes: Axes, runs: list[Run]) -> None:
-    """Draw reward accuracy against what it cost."""
-    found = [figures(run) for run in runs]
-    dots = axes.scatter(
-        [100 * one["perplexity"] for one in found],
-        [one["all"] for one in found],
-        c=[one["greedy pass"] for one in found],
-        cmap="viridis",
-        s=45,
-        edgecolors="white",
-    )
-    axes.figure.colorbar(dots, ax=axes, label="greedy answers that pass their check")
-    chosen = figures(choose(runs))
-    axes.annotate(
-        "v2",
-        (100 * chosen["perplexity"], chosen["all"]),
-        (-30, 18),
-        textcoords="offset points",
-        arrowprops={"arrowstyle": "->"},
-        weight="bold",
-    )
-    axes.axvline(100 * KEPT, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xscale("symlog", linthresh=10)
-    ticks = [-10, 0, 10, 100, 1000]
-    axes.set_xticks(ticks, [f"{tick:+,} %" if tick else "0" for tick in ticks])
-    axes.set(
-        title=f"{len(runs)} runs on fitbot's pairs, validation",
-        xlabel="perplexity of neutral text against the base",
-        ylabel="reward accuracy",
-        ylim=(0.45, 0.92),
-    )
-
-
-def curves(metric: str, data: str, title: str) -> Callable[[Axes, list[Run]], None]:
-    """Make a panel that draws a metric over the steps, a line a recipe and seed."""
-
-    def panel(axes: Axes, runs: list[Run]) -> None:
-        for run in runs:
-            if run["data"] != data:
-                continue
-            rows = [(row["step"], row[metric]) for row in run["curves"] if metric in row]
-            label = run["recipe"] if run["seed"] == 42 else None
-            axes.plot(*zip(*rows, strict=True), color=COLOURS[run["recipe"]], label=label)
-            at = run["summary"]["saturated_at"]
-            if at:
-                axes.plot(at, dict(rows)[at], "o", color=COLOURS[run["recipe"]])
-        axes.set(title=title, xlabel="optimizer step", ylabel=metric)
-        axes.legend()
-
-    return panel
 
 
 def estimates(run: Run, group: str, evaluation: str = "evaluation") -> dict[str, float]:
@@ -133,53 +77,6 @@ def rows_of(runs: list[Run]) -> dict[str, dict[str, tuple[float, float, float] |
     }
     nothing: dict[str, tuple[float, float, float] | None] = dict.fromkeys(rows["v2"])
     return {"base": nothing | base} | rows
-
-
-def bars(axes: Axes, runs: list[Run]) -> None:
-    """Draw that table."""
-    rows = rows_of(runs)
-    columns = list(rows["v2"])
-    for number, (name, row) in enumerate(rows.items()):
-        for place, column in enumerate(columns):
-            one = row[column]
-            if one is None:
-                continue
-            mean, low, high = one
-            axes.bar(
-                place + 0.2 * number - 0.3,
-                mean,
-                0.19,
-                yerr=[[mean - low], [high - mean]],
-                color=COLOURS[name],
-                label=name if column == "greedy pass" else None,
-                error_kw={"linewidth": 0.8},
-            )
-    axes.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xticks(range(len(columns)), [name.replace(" ", "\n") for name in columns])
-    axes.set(title="test pairs of fitbot, three seeds", ylim=(0, 1))
-    axes.legend(loc="upper right")
-
-
-def draw(searched: list[Run], final: list[Run], path: Path) -> None:
-    """Draw all panels."""
-    figure = Figure(figsize=(15, 8.5), layout="constrained")
-    grid = figure.subplots(2, 3)
-    forgetting(grid[0, 0], searched)
-    bars(grid[0, 1], final)
-    panels = (
-        (grid[0, 2], curves("val/rewards/accuracies", "fitness", "fitbot's pairs")),
-        (grid[1, 0], curves("train/loss", "published", "published pairs; dot: saturated")),
-        (grid[1, 1], curves("train/rewards/margins", "published", "published pairs")),
-        (grid[1, 2], curves("train/grad_norm", "published", "published pairs")),
-    )
-    for axes, panel in panels:
-        panel(axes, final)
-    for axes in grid[1, ::2]:
-        axes.set_yscale("log")
-    for axes in grid.flat:
-        axes.grid(alpha=0.3)
-        axes.set_axisbelow(True)
-    figure.savefig(path, dpi=90)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -248,19 +145,17 @@ def tables(searched: list[Run], final: list[Run]) -> str:
 
 
 def main() -> None:
-    """Read, print, draw."""
+    """Read and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("searched", nargs="+", type=Path)
     parser.add_argument("--final", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     searched = [run for path in args.searched for run in read(path)]
     final = read(args.final)
     print(tables(searched, final))  # noqa: T201
     print(f"chosen: {choose(searched)['name']}")  # noqa: T201
-    draw(searched, final, args.out)
 
 
 if __name__ == "__main__":
