@@ -129,9 +129,10 @@ def commands_page() -> str:
         if command == "fit":
             parts.append(
                 "| option | meaning |\n|---|---|\n"
-                "| `--config FILE` | Settings; may be given several times. |\n"
+                "| `--config NAME` or `FILE` | A [preset](presets.md) or YAML; the last wins. |\n"
                 "| `--ckpt_path` | Go on from `last`, `best` or a file. |\n"
                 "| `--print_config` | Print all settings and exit. |\n"
+                "| `--help-all` | List all options, also Lightning's. |\n"
                 "| any setting | See [settings](settings.md). |"
             )
         else:

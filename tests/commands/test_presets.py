@@ -79,7 +79,8 @@ def test_a_name_that_is_neither_file_nor_preset_is_refused_with_the_nearest(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, "--config", "quickstar"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(
         "fitbot: quickstar: there is no such file and no such preset; did you mean 'quickstart'?"
     )
 
