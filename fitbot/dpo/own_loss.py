@@ -1,5 +1,6 @@
 """The import path of a function → the loss that a run minimises instead of DPO's."""
 
+import difflib
 import importlib
 import sys
 from pathlib import Path
@@ -58,9 +59,10 @@ def import_loss(path: str, *, beta: float) -> OwnLoss | None:
 def _import(path: str) -> OwnLoss:
     module, _, name = path.rpartition(".")
     if not module:
+        near = difflib.get_close_matches(path, LOSSES, n=1)
         raise ConfigError(
             f"model.loss {path!r}: must be one of {', '.join(LOSSES)}, or the import path of a "
-            "function, such as my_losses.hinge"
+            "function, such as my_losses.hinge" + (f"; did you mean {near[0]!r}?" if near else "")
         )
     here = str(Path.cwd())  # where the word `fitbot` does not look by itself
     if here not in sys.path:

@@ -68,7 +68,10 @@ def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("fit --model.loss ipp", "model.loss ipp: must be sigmoid or ipo\ndid you mean 'ipo'?"),
+        (
+            "fit --model.lr_schedule cosin",
+            "model.lr_schedule cosin: must be linear, cosine or constant\ndid you mean 'cosine'?",
+        ),
         ("fit --run.log_level all", "run.log_level all: must be DEBUG, INFO, WARNING or ERROR"),
         ("fit --model.learning_rate much", "model.learning_rate much: must be a number"),
         ("fit --data.train_limit x", "data.train_limit x: must be a whole number or null"),

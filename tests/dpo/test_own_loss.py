@@ -64,7 +64,7 @@ def test_it_takes_the_place_of_the_losses_and_the_rewards_stay() -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("sigmoidd", "must be one of sigmoid, ipo, or the import path of a function"),
+        ("ipp", "must be one of sigmoid, ipo, or the import path .*; did you mean 'ipo'"),
         ("nowhere.hinge", "cannot be imported: ModuleNotFoundError"),
         (f"{OWN}.hinge", "cannot be imported: AttributeError"),
         (f"{OWN}.mean", r"returned a tensor of shape \(\) for two pairs"),
