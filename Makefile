@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-all lint notebook clean
+.PHONY: quickstart test test-all lint docs notebook clean
 
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
@@ -37,6 +37,10 @@ lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.fitbot-docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q docs build/docs
+	@echo open build/docs/index.html
+
 notebook: $(VENV)/.fitbot-dev
 	FITBOT_RUN=checkpoints/quickstart $(BIN)/python notebooks/execute.py
 
@@ -56,5 +60,9 @@ $(VENV)/.fitbot-dev: $(VENV)/.fitbot
 	touch $@
 
 $(VENV)/.fitbot-all: $(VENV)/.fitbot-dev
-	$(INSTALL) -e '.[dev,llama,ray,tensorboard,notebook]'
+	$(INSTALL) -e '.[dev,llama,ray,tensorboard,notebook,docs]'
+	touch $@
+
+$(VENV)/.fitbot-docs: $(VENV)/.fitbot
+	$(INSTALL) -e '.[docs]'
 	touch $@

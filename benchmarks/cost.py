@@ -1,7 +1,7 @@
 """A formula for time and memory, fitted to measured steps, tried on others, and then believed.
 
-    python benchmarks/cost.py                     # the tables of docs/scaling.md
-    python benchmarks/cost.py --write             # put them there, and draw docs/scaling.png
+    python benchmarks/cost.py                     # the tables of docs/explanation/scaling.md
+    python benchmarks/cost.py --write             # put them there
 
 A step takes so many seconds for each pass through a layer, for each FLOP of matrix products, for
 each FLOP of attention, and for each number that other kernels read and write. The four constants
@@ -15,7 +15,7 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ FOLDER = ROOT / "benchmarks/results"
 SHARES = FOLDER / "shares_2026-11-28.json"
 SHARDED = FOLDER / "sharded_h200_2026-11-28.json"
 WAYS = FOLDER / "ways_h200_2026-11-28.json"
-DOCUMENT, PICTURE = ROOT / "docs/scaling.md", ROOT / "docs/scaling.png"
+DOCUMENT = ROOT / "docs/explanation/scaling.md"
 GIB = 2**30
 # The formula may look at these; all else is held out. An H100's constants are an H200's, by both
 # data sheets.
@@ -367,7 +367,7 @@ def gpu_table(seconds: NDArray[np.float64], memory: NDArray[np.float64]) -> str:
 
 
 # From the shell's prompt to the first step, and from the last to the prompt, of a first run on a
-# machine (docs/speed.md, "The whole run").
+# machine (docs/explanation/speed.md, "The whole run").
 START_SECONDS = 25
 # Of a step: forward without backward is half of the products.
 REFERENCE_SHARE = 0.5
@@ -529,76 +529,16 @@ def fill(text: str, made: dict[str, str]) -> str:
     return text
 
 
-def draw(path: Path) -> None:
-    """Draw tokens a second by base, and memory by the size of a pass: formula and measurement."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    points = [p for p in read_points("H200") if p.is_synthetic and p.processes == 1]
-    known = fitted("H200", points)
-    seconds, memory = fit_time(known), fit_memory(known)
-    figure, (speed, room) = plt.subplots(1, 2, figsize=(11.5, 4.8), constrained_layout=True)
-    order = sorted(sizes().items(), key=lambda item: item[1].weights)[:-1]
-    billions = [shape.weights / 1e9 for _, shape in order]
-    for colour, (name, pair), lengths in zip(
-        ("tab:blue", "tab:green"), LENGTHS.items(), ("50x25x25", "200x150x150"), strict=False
-    ):
-        for pairs, style, marker in ((8, ":", "s"), (32, "-", "o")):
-            rates = [
-                pairs * pair.tokens / seconds_a_step(shape, pair, pairs, seconds, PASS_TOKENS) / 1e3
-                for _, shape in order
-            ]
-            label = f"{name} tokens a pair, {pairs} a step"
-            speed.plot(billions, rates, style, color=colour, label=label)
-            for point in points:
-                if (point.pairs_of, point.pairs) == (lengths, pairs):
-                    _mark(
-                        speed,
-                        point.shape.weights / 1e9,
-                        point.pairs * point.pair.tokens / point.seconds / 1e3,
-                        colour,
-                        marker,
-                        hollow=point not in known,
-                    )
-    speed.set(xscale="log", yscale="log", title="one H200", xlabel="base, billion weights")
-    speed.set_xticks(billions, [name for name, _ in order])
-    speed.minorticks_off()
-    speed.set_ylabel("thousand tokens a second")
-    speed.legend(frameon=False, fontsize=8)
-    for number, (name, shape) in enumerate(order):
-        colour = f"C{number}"
-        tokens = np.linspace(0, PASS_TOKENS, 50)
-        gib = [(base_bytes(shape) + memory_terms(shape, t) @ memory) / GIB for t in tokens]
-        room.plot(tokens, gib, color=colour, label=name)
-        for point in points:
-            if point.size == name and point.peak_gib:
-                hollow = point not in known
-                _mark(room, pass_tokens(point), point.peak_gib, colour, "o", hollow=hollow)
-    room.axhline(GPUS["H200"].gib, color="0.7", linewidth=1)
-    room.set(title="peak memory", xlabel="tokens of the largest pass", ylabel="GiB", ylim=(0, 150))
-    room.legend(frameon=False, fontsize=8)
-    figure.suptitle("lines: the formula; filled: fitted to; hollow: held out", fontsize=10)
-    figure.savefig(path, dpi=110)
-
-
-def _mark(axis: Any, x: float, y: float, colour: str, marker: str, *, hollow: bool) -> None:
-    face = "white" if hollow else colour
-    axis.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=6, zorder=5)
-
-
 def main() -> None:
     """Print the tables, or write them where they belong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--write", action="store_true", help="docs/scaling.md and docs/scaling.png")
+    parser.add_argument("--write", action="store_true", help="to docs/explanation/scaling.md")
     args = parser.parse_args()
     made = tables()
     if args.write:
         DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8"), made), encoding="utf-8")
-        draw(PICTURE)
         return
     for name, table in made.items():
         sys.stdout.write(f"{name}\n\n{table}\n\n")

@@ -2,9 +2,9 @@
 
     python benchmarks/exactness.py --model DIR --data dpo_train.json --out benchmarks/results/NAME
 
-Writes NAME.json and NAME.png. All train the same adapter from the same start over the same
-unquantised base, dropout off, AdamW in float32, 8 pairs a step; three of them compute in bfloat16.
-Every run is a process of its own. The first loss must be ln 2 in all of them.
+Writes NAME.json, which pictures.py draws. All train the same adapter from the same start over the
+same unquantised base, dropout off, AdamW in float32, 8 pairs a step; three of them compute in
+bfloat16. Every run is a process of its own. The first loss must be ln 2 in all of them.
 """
 
 import argparse
@@ -141,33 +141,6 @@ def run_trl(args: argparse.Namespace, order: list[int]) -> dict[str, Any]:
     }
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the curves above, and how far each is from float32's below."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(8, 7), sharex=True, layout="constrained", height_ratios=[3, 2]
-    )
-    exact = results["float32"]["losses"]
-    for i, (name, run) in enumerate(results.items()):
-        steps, colour = range(1, len(run["losses"]) + 1), f"C{i}"
-        width = 3 if name == "float32" else 1.2
-        above.plot(steps, run["losses"], colour, label=name, linewidth=width)
-        apart = [abs(a - b) for a, b in zip(run["losses"], exact, strict=False)]
-        if name != "float32":
-            below.plot(steps, apart, colour, label=name, linewidth=1.2)
-    above.set(ylabel="loss (nats)", title="Same pairs, same order, same start: loss a step")
-    below.set(
-        ylabel="away from float32 (nats)", xlabel="optimizer step", yscale="log", ylim=(1e-4, None)
-    )
-    above.legend()
-    below.legend()
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     """Run all, the one in float32 first: its order of pairs is everybody's."""
     parser = argparse.ArgumentParser(
@@ -208,7 +181,7 @@ def main() -> None:
 
 
 def write(results: dict[str, Any], out: Path) -> None:
-    """Compare every run with the one in float32, write, draw and print."""
+    """Compare every run with the one in float32, write and print."""
     exact = results["float32"]["losses"]
     away = {
         name: math.sqrt(
@@ -219,7 +192,6 @@ def write(results: dict[str, Any], out: Path) -> None:
     command = command_line("exactness.py")
     report = {"command": command, "rms_away_from_float32_nats": away, "runs": results}
     out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    draw(results, out.with_suffix(".png"))
     print(json.dumps(away, indent=1), flush=True)  # noqa: T201
 
 

@@ -5,7 +5,7 @@
 A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, then `fitbot evaluate`.
 `search` and `refine`, which goes on where the search ended, judge on validation pairs; `final`
 takes the recipes in configs/, three seeds each, on both data sets, and judges on test pairs.
-benchmarks/recipe_plot.py draws the results.
+benchmarks/recipe_tables.py prints the results, benchmarks/pictures.py draws them.
 """
 
 import argparse
@@ -101,12 +101,7 @@ def refine() -> dict[str, Settings]:
     return runs
 
 
-# Files in configs/, each on top of the ones before it.
-RECIPES = {
-    "published": ["dpo.yaml"],
-    "v1.1": ["dpo.yaml", "dpo_v1_1.yaml"],
-    "v2": ["dpo.yaml", "dpo_v2.yaml"],
-}
+RECIPES = {"published": "dpo", "v1.1": "dpo_v1_1", "v2": "dpo_v2"}  # names of presets
 SEEDS = (42, 43, 44)
 # Records. The published log is of so many of the published ones.
 LIMITS = {"fitness": {"train": 5600, "val": 654}, "published": {"train": 4200, "val": 500}}
@@ -165,9 +160,7 @@ def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> dic
         "data.val_limit": LIMITS[run["data"]]["val"],
         **run["settings"],
     }
-    fit = [*fitbot, "fit"]
-    for config in RECIPES[run["recipe"]]:
-        fit += ["--config", str(ROOT / "configs" / config)]
+    fit = [*fitbot, "fit", "--config", RECIPES[run["recipe"]]]
     fit += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
 
     def judge(data: str, name: str) -> list[str]:

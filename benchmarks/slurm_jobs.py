@@ -27,7 +27,7 @@ def main() -> None:
             **(compared(args.folder / "runs" / file.stem, whole) if state == "COMPLETED" else {}),
         }
     result = {
-        "what": "docs/slurm.sh on two nodes that are one machine; see benchmarks/slurm_jobs.sh",
+        "what": "docs/how-to/slurm.sh on two nodes that are one machine; see slurm_jobs.sh",
         "slurm": subprocess.check_output(["sinfo", "--version"], text=True).strip(),
         **where(),
         "unbroken": outcome(whole),

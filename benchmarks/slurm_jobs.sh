@@ -1,5 +1,5 @@
 #!/bin/bash
-# Jobs of docs/slurm.sh that are broken in mid-run: how they end, and whether the fit that SLURM then
+# Jobs of docs/how-to/slurm.sh, broken in mid-run: how they end, and whether the fit that SLURM then
 # starts again is the unbroken one, bit for bit.
 #
 #   benchmarks/slurm_jobs.sh OUT.json [FOLDER]      # two nodes n1, n2; rights of SLURM's administrator
@@ -17,7 +17,7 @@ job() {
     local name=$1 id
     shift
     id=$(sbatch --parsable --nodes=2 --ntasks-per-node=1 --gpus-per-node=0 --cpus-per-task=1 \
-        --output="$folder/$name.log" docs/slurm.sh --config configs/quickstart.yaml \
+        --output="$folder/$name.log" docs/how-to/slurm.sh --config configs/quickstart.yaml \
         --run.root "$folder/runs" --run.save_every_n_steps 5 --run.sample_every_n_steps null \
         --data.train_limit 240 --data.val_limit 32 --data.accumulate_batches 1 \
         --trainer.log_every_n_steps 5 --trainer.enable_progress_bar false)

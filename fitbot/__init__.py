@@ -1,9 +1,10 @@
 """fitbot: direct preference optimisation of a LoRA adapter, measured honestly.
 
-audit = fitbot.audit_pairs("train.json", "held_out.json")
-run = fitbot.fit("configs/quickstart.yaml", {"data.train_path": "train.json"})
-evaluation = fitbot.evaluate([run.adapter], pairs="held_out.json")
-engine = fitbot.load(run.adapter)
+audit = fitbot.audit_pairs(["train.csv", "held_out.csv"])
+run = fitbot.fit("dpo_v2", {"data.train_path": "train.csv", "data.val_path": "held_out.csv"})
+bot = fitbot.load(run.adapter)
+print(bot.answer("How much protein do I need?"))
+evaluation = fitbot.evaluate([run.adapter], pairs="held_out.csv")
 """
 
 from typing import TYPE_CHECKING, Any

@@ -10,12 +10,13 @@ from fitbot.version import __version__
 # command → (module of fitbot.commands with main(args), what it does)
 COMMANDS = {
     "audit": ("audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
-    "fit": ("fit", "train an adapter with DPO: fitbot fit --config configs/dpo.yaml"),
+    "fit": ("trainer", "train an adapter with DPO: fitbot fit --config dpo"),
+    "presets": ("presets", "list the settings that come with fitbot, for --config, or print them"),
     "ray": ("ray", "fit on a Ray cluster, or search settings: fitbot ray fit --workers 2"),
-    "validate": ("measure", "measure a checkpoint on the validation pairs"),
-    "test": ("measure", "measure a checkpoint on the test pairs"),
+    "validate": ("trainer", "measure a checkpoint on the validation pairs"),
+    "test": ("trainer", "measure a checkpoint on the test pairs"),
     "evaluate": ("evaluate", "say what adapters are worth, and what they say"),
-    "predict": ("measure", "write log-probs, rewards and margin of every test pair"),
+    "predict": ("trainer", "write log-probs, rewards and margin of every test pair"),
     "chat": ("chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
     "export": ("export", "write a checkpoint's adapter, or merged weights"),

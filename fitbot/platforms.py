@@ -1,6 +1,6 @@
 """What Linux, macOS and Windows do differently. Nothing else in fitbot asks which of them it is on.
 
-fitbot is made and measured on Linux. The other two were imitated only: docs/platforms.md.
+fitbot is made and measured on Linux. The other two were imitated only: docs/reference/platforms.md.
 """
 
 import ctypes

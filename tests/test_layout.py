@@ -25,6 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # From the bottom up: a room imports rooms of lower floors, and its own files without a circle.
 FLOORS = (
     "errors version",
+    "shipped",
     "platforms report",
     "base_model cluster",
     "pairs",
@@ -41,7 +42,8 @@ FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.s
 MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
     # 21,400 before pages, kernels for all GPUs, doctor, platforms; the health classifier
-    "fitbot and serve": 25_050,
+    # 25,000 before presets, answers in Python, own losses; progress, plain refusals, help of fit
+    "fitbot and serve": 26_150,
 }
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from fitbot.errors import ConfigError
+from fitbot.shipped import shipped
 
 EMBEDDED = "embedded"  # its name in the base_model setting
 EMBEDDED_SYSTEM_PROMPT = "You are a helpful AI fitness assistant for gym-goers and vegetarians."
@@ -35,6 +36,4 @@ def resolve_base_model(base_model: str) -> str:
 
 def embedded_model() -> Path:
     """Return the folder of the embedded model."""
-    package = Path(__file__).parents[1]
-    installed, in_checkout = package / "tiny", package.parent / "checkpoints" / "fitbot-tiny"
-    return installed if installed.is_dir() else in_checkout
+    return shipped("tiny")

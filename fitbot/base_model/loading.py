@@ -21,6 +21,7 @@ from fitbot.base_model.sharding import shard_base
 from fitbot.base_model.unsloth import load_unsloth
 from fitbot.errors import ConfigError
 from fitbot.platforms import is_apple
+from fitbot.report.progress import can_draw
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def _read_weights(
     settings: BaseSettings, device: torch.device, compute_dtype: torch.dtype, *, quantise: bool
 ) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils.logging import disable_progress_bar
 
     if settings.load_in_4bit:
         nf4.check_installed()
@@ -115,6 +117,8 @@ def _read_weights(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute_dtype,
         )
+    if not can_draw():
+        disable_progress_bar()  # it would be one line after the other
     model = AutoModelForCausalLM.from_pretrained(
         source,
         dtype=compute_dtype,

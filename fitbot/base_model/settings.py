@@ -3,16 +3,47 @@
 Nothing here imports torch: commands read these for their --help.
 """
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from fitbot.base_model.architecture import PROJECTIONS
 from fitbot.base_model.embedded import EMBEDDED
+from fitbot.errors import ConfigError
 
 # How long, in turns of a loop, a thread of llama.cpp's waits for another before it sleeps: about 10
 # microseconds. A token has a thousand such waits: sleeping at once makes it take 1.5 times as long,
 # and spinning for long takes cores from whoever else is there.
 LLAMA_SPINS = "1000"
+PORTS = "in [1024, 65535]"  # LitServe takes no others
+
+
+def check_ranges(section: str, values: Mapping[str, Any], legal: Mapping[str, str]) -> None:
+    """Refuse numbers that are out of range, infinite or NaN; None is no number.
+
+    Args:
+        section: Of the settings.
+        values: By the setting's name.
+        legal: Ranges such as "> 0", ">= 1" or "in [0, 0.5)", likewise.
+
+    Raises:
+        ConfigError: With the setting's name and its range.
+    """
+    for name, text in legal.items():
+        value = values[name]
+        if value is not None and not (math.isfinite(value) and _is_in(value, text)):
+            raise ConfigError(f"{section}.{name} must be {text}, got {value}")
+
+
+def _is_in(value: float, text: str) -> bool:
+    if match := re.fullmatch(r"in ([\[(])(\S+), (\S+)([\])])", text):
+        first, low, high, last = match.groups()
+        above = value >= float(low) if first == "[" else value > float(low)
+        return above and (value <= float(high) if last == "]" else value < float(high))
+    sign, least = text.split()
+    return value > float(least) if sign == ">" else value >= float(least)
 
 
 @dataclass
@@ -26,6 +57,9 @@ class AnswerSettings:
         max_new_tokens: Tokens of one answer at most.
         adaptive_below_gib: With less free GPU memory than this, answers get half of
             max_new_tokens, but at least 512.
+
+    Raises:
+        ConfigError: A number is out of range.
     """
 
     temperature: float = 0.7
@@ -33,6 +67,11 @@ class AnswerSettings:
     do_sample: bool = True
     max_new_tokens: int = 1024
     adaptive_below_gib: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        legal = {"temperature": "in [0, 2]", "top_p": "in (0, 1]", "max_new_tokens": ">= 1"}
+        check_ranges("answers", vars(self), legal)
 
 
 @dataclass
@@ -44,12 +83,19 @@ class ServeSettings:
         port: TCP port.
         endpoint: Path of the plain question-and-answer endpoint.
         max_request_length: Characters of one question at most.
+
+    Raises:
+        ConfigError: A number is out of range.
     """
 
     host: str = "0.0.0.0"
     port: int = 8000
     endpoint: str = "/predict/"
     max_request_length: int = 1024
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_ranges("serve", vars(self), {"port": PORTS, "max_request_length": ">= 1"})
 
 
 Backend = Literal["transformers", "unsloth"]

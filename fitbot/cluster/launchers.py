@@ -35,6 +35,12 @@ def devices_of(config: dict[str, Any]) -> list[torch.device]:
         ConfigError: They ask for what is not there.
     """
     accelerator, devices = config["accelerator"], config["devices"]
+    on_apple = accelerator == "gpu" and torch.backends.mps.is_available()
+    if accelerator in ("gpu", "cuda") and not (torch.cuda.is_available() or on_apple):
+        raise ConfigError(
+            f"the trainer's settings cannot be used here: trainer.accelerator is {accelerator}, "
+            "but torch finds no GPU; set it to auto or cpu"
+        )
     try:
         if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
             count = CUDAAccelerator.auto_device_count() if devices == "auto" else devices
@@ -68,7 +74,7 @@ def placement(config: dict[str, Any]) -> dict[str, int]:
     elif num_nodes > 1:
         raise ConfigError(
             f"trainer.num_nodes is {num_nodes}, but nothing has started processes on other hosts; "
-            "use torchrun, srun or fitbot ray (docs/clusters.md)"
+            "use torchrun, srun or fitbot ray (docs/how-to/clusters.md)"
         )
     else:
         return {}

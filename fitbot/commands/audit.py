@@ -7,7 +7,13 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 from fitbot.audit.kinds import KINDS
-from fitbot.commands.command_line import SuggestingParser, check_at_least, say, write_file
+from fitbot.commands.command_line import (
+    SuggestingParser,
+    announce,
+    check_at_least,
+    say,
+    write_file,
+)
 from fitbot.errors import ConfigError
 
 
@@ -36,7 +42,6 @@ def _parser() -> SuggestingParser:
     parser = SuggestingParser(
         prog="fitbot audit",
         usage="fitbot audit TRAIN [VAL ...] [options]",
-        allow_abbrev=False,
         description="Say what is wrong with preference pairs before a run learns it.",
         epilog=f"kinds of findings:{kinds}",
         formatter_class=_LineKeeping,
@@ -77,6 +82,7 @@ class _LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 
 
 def _run(options: Any, fail_on: set[str]) -> int:
+    announce(f"fitbot audit: reading {options.train}")
     from fitbot.audit.page import html_page
     from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit

@@ -8,12 +8,12 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter
-from fitbot.commands.command_line import SuggestingParser, add_engine_options
+from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import RequestError
 from fitbot.generation.engine import Engine, Stream
 from fitbot.generation.messages import Sampling
@@ -27,12 +27,14 @@ _HELP = """\
 /system TEXT    answer by another system prompt, and forget the conversation
 /compare        let base and tuned model answer side by side, or no more
 /help           this; an empty line or Ctrl-D ends, Ctrl-C stops an answer
+Arrow keys edit the line and bring back earlier ones; nothing is kept on disk.
 """
 
 
 def main(args: list[str]) -> int:
     """Run `fitbot chat`."""
     options = _parser().parse_args(args[1:])
+    announce("fitbot chat: loading")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     adapter = options.adapter or latest_adapter(Path("checkpoints"))
     if options.adapter is None:
@@ -52,6 +54,7 @@ def main(args: list[str]) -> int:
             conversation.ask(options.ask)
             return 0
         _write("Ask something; /help lists what else there is, an empty line ends.\n")
+        edit_lines()
         while line := _read():
             if not conversation.run_command(line):
                 conversation.ask(line)
@@ -59,7 +62,9 @@ def main(args: list[str]) -> int:
 
 
 def _parser() -> SuggestingParser:
-    parser = SuggestingParser(prog="fitbot chat", description=__doc__, allow_abbrev=False)
+    parser = SuggestingParser(
+        prog="fitbot chat", usage="fitbot chat [options]", description=__doc__
+    )
     add_engine_options(parser)
     add = parser.add_argument
     add("--ask", help="one question; its answer is all that is printed")
@@ -166,9 +171,19 @@ def _cancelling_on_ctrl_c(stream: Stream) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def edit_lines() -> None:
+    """Have `input` take arrow keys, to edit a line and to bring back an earlier one."""
+    with suppress(ImportError):  # on Windows the console does it
+        import readline  # noqa: F401
+
+
 def _read() -> str:
-    _write("> ")
-    return sys.stdin.readline().strip()
+    """Read a line; none where the input has ended, or Ctrl-C was typed."""
+    try:
+        return input("> ").strip()
+    except (EOFError, KeyboardInterrupt):
+        _write("\n")
+        return ""
 
 
 def _write(text: str) -> None:

@@ -3,10 +3,14 @@
 import difflib
 import re
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser
+from jsonargparse._typehints import ActionTypeHint
 from jsonargparse.typing import Path as ConfigPath
 
 from fitbot.errors import ConfigError
@@ -17,16 +21,17 @@ vars(sys.modules[ConfigPath.__module__])["open"] = open_utf8
 
 
 class SuggestingParser(ArgumentParser):
-    """A parser that names the nearest known option to one that it refuses."""
+    """A parser that takes no abbreviations, and says what could be meant by what it refuses."""
+
+    def __init__(self, *args: Any, **options: Any):
+        """Take what jsonargparse's parser takes."""
+        super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print usage and message and exit with status 2."""
-        unknown = re.search(r"(?:option|arguments?:|key) ['\"]?-*([\w.]+)", message)
-        if unknown:
-            # "Subcommand 'fit' does not accept option 'data.nn'": the options are the subcommand's.
-            known = [action.dest for parser in _parsers(self) for action in parser._actions]
-            near = difflib.get_close_matches(unknown[1], known, n=1)
-            message += f"\ndid you mean {near[0]!r}?" if near else ""
+        # "Subcommand 'fit' does not accept option 'data.nn'": the options are the subcommand's.
+        actions = {action.dest: action for parser in _parsers(self) for action in parser._actions}
+        message = _plain(message, {name: _type_of(action) for name, action in actions.items()})
         super().error(message, ex)
         raise AssertionError  # the parser has exited
 
@@ -64,6 +69,12 @@ def say(text: str) -> None:
     print(text)  # noqa: T201
 
 
+def announce(text: str) -> None:
+    """Say on stderr what happens now."""
+    with suppress(OSError):  # a full disk is no reason to stop
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file, its folder made if missing, and say so.
 
@@ -83,3 +94,57 @@ def write_file(path: Path, text: str) -> None:
 def _parsers(parser: Any) -> list[Any]:
     children = (action for action in parser._actions if isinstance(action.choices, dict))
     return [parser, *(child for action in children for child in action.choices.values())]
+
+
+def _type_of(action: Any) -> Any:
+    return action._typehint if isinstance(action, ActionTypeHint) else action.type
+
+
+def _plain(message: str, types: dict[str, Any]) -> str:
+    """Say in one line what jsonargparse says of types, and what could be meant.
+
+    Args:
+        message: Its own.
+        types: Of all options, by name.
+    """
+    for name, kind in list(types.items()):  # such as model.lora.r
+        for one in (kind, *get_args(kind)):
+            if is_dataclass(one):
+                types |= {f"{name}.{field.name}": field.type for field in fields(one)}
+    within = re.search(r"Problem with given class_path .*:\n +(.*(?:\n  .*)?)\n +- Exp", message)
+    unknown = re.search(r"(?:[Oo]ption|arguments?:) ['\"]?-*([\w.]+)", message)
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    name = ".".join(re.findall(r'Parser key "([\w.]+)":', message))
+    if unknown:
+        wanted = f"{name}.{unknown[1]}" if name else unknown[1]
+        message = f"{name} has no {unknown[1]!r}" if name else message
+        return message + _nearest(wanted, set(types) - {wanted})
+    if within:  # it is the message of a parser of the class
+        return f"{name}.{within[1].removeprefix('--')}"
+    legal, shown = _legal(types.get(name)), name if "." in name else f"--{name}"
+    if value is None or not legal:
+        return re.sub(r'^Parser key "[\w.]+":', f"{shown}:", message)
+    legal = legal if "." in name else [word for word in legal if word != "null"]
+    words = [*legal[:-2], " or ".join(legal[-2:])]
+    return f"{shown} {value[1]}: must be {', '.join(words)}{_nearest(value[1], legal)}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"\ndid you mean {near[0]!r}?" if near else ""
+
+
+def _legal(kind: Any) -> list[str]:
+    """List what values of a type may be, in words; nothing for a type that is not simple."""
+    simple = {bool: ["true", "false"], int: ["a whole number"], float: ["a number"]}
+    simple |= {str: ["a text"], Path: ["a path"]}
+    if get_origin(kind) is list:
+        return ["a list"]
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    if kind is type(None):
+        return ["null"]
+    if get_args(kind):
+        parts = [_legal(one) for one in get_args(kind)]
+        return [word for part in parts for word in part] if all(parts) else []
+    return simple.get(kind, [])

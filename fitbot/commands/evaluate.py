@@ -3,7 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from fitbot.commands.command_line import SuggestingParser, check_at_least, say, write_file
+from fitbot.commands.command_line import (
+    SuggestingParser,
+    announce,
+    check_at_least,
+    say,
+    write_file,
+)
 from fitbot.errors import ConfigError
 
 _OUT = "evaluation"  # folder
@@ -14,7 +20,6 @@ def main(args: list[str]) -> int:
     parser = SuggestingParser(
         prog="fitbot evaluate",
         usage="fitbot evaluate [ADAPTER ...] --pairs FILE [options]",
-        allow_abbrev=False,
         description="Say what adapters are worth: what they prefer, what they changed, what they "
         "say; beside their base, and beside rules that never read the question.",
     )
@@ -46,11 +51,14 @@ def main(args: list[str]) -> int:
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
     check_at_least(options, limit=1, questions=0, max_new_tokens=1)
+    announce("fitbot evaluate: loading PyTorch")
+    from fitbot.dpo.run import start_logging
     from fitbot.evaluation.models import Overrides
     from fitbot.evaluation.page import html_page
     from fitbot.evaluation.run import evaluate, read_inputs
     from fitbot.evaluation.terminal import show_evaluation
 
+    start_logging("INFO")
     overrides = {name: options[name] for name in Overrides.__dataclass_fields__}
     inputs = read_inputs(
         options.adapters,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fitbot.base_model.embedded import EMBEDDED
 from fitbot.base_model.provenance import PROVENANCE_FILE
-from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.command_line import SuggestingParser, announce
 from fitbot.errors import ConfigError
 from fitbot.export.vllm import TARGETS, write_deployment
 
@@ -20,7 +20,7 @@ def main(args: list[str]) -> int:
     """Write a checkpoint's adapter, or merged weights."""
     parser = SuggestingParser(
         prog="fitbot export",
-        allow_abbrev=False,
+        usage="fitbot export CHECKPOINT [options]",
         description="Write a checkpoint's adapter as PEFT folder.",
     )
     add = parser.add_argument
@@ -49,6 +49,7 @@ def main(args: list[str]) -> int:
     wants_unmerged = options.target or options.gguf
     if options.merge and wants_unmerged:
         raise ConfigError("--merge: --target and --gguf want the adapter unmerged; leave one out")
+    announce(f"fitbot export: loading {options.checkpoint}")
     alone = bool(options.gguf) and str(options.checkpoint) == EMBEDDED
     if alone:
         out = options.out or Path(f"{EMBEDDED}-gguf")

@@ -10,32 +10,35 @@ from typing import Any, Literal
 
 import torch
 from lightning import Callback, Trainer
-from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.gpu import what_failed
-from fitbot.base_model.settings import AnswerSettings, ServeSettings
+from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.presets import PresetOrFile
 from fitbot.dpo.accelerator import choose_accelerator
-from fitbot.dpo.callbacks import Bar, LossScale, RandomState, StepLog
+from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
+from fitbot.dpo.progress_bar import Bar
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.run import (
-    CONFIG_FILE,
     NOWHERE,
     LastCheckpoint,
+    RunFolder,
     RunSettings,
     best_checkpoint,
     folder_of,
     new_run_folder,
+    remove_if_empty,
     resolve_checkpoint,
     run_loggers,
     start_logging,
@@ -129,7 +132,14 @@ def run_command(
 
 
 class FitbotParser(SuggestingParser, LightningArgumentParser):
-    """Lightning's parser, with suggestions."""
+    """Lightning's parser, with suggestions and presets."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Add an argument; --config takes presets, too."""
+        if "--config" in args:
+            kwargs["action"] = PresetOrFile
+            kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"
+        return super().add_argument(*args, **kwargs)
 
     def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
         """Build what a config names; Lightning asks for it by a name that is deprecated."""
@@ -145,7 +155,10 @@ class FitTrainer(Trainer):
     """
 
     def __init__(
-        self, *, precision: Literal["auto"] | _PRECISION_INPUT | None = None, **settings: Any
+        self,
+        *,
+        precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None = None,
+        **settings: Any,
     ):
         """Take settings; `auto` was resolved before, so that the saved config says what it was."""
         assert precision != "auto"
@@ -167,6 +180,8 @@ class FitbotCLI(LightningCLI):
         self.placed, self.alone = placed, alone
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
+        self.settings = ""  # content of its config.yaml
+        self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
         try:
             self._run(args, exits)
@@ -176,10 +191,12 @@ class FitbotCLI(LightningCLI):
             if not is_out_of_memory(error) or getattr(self, "trainer", None) is None:
                 raise
             raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
+        finally:
+            remove_if_empty(self.folder or NOWHERE)
 
     def _run(self, args: list[str], exits: bool) -> None:
         of_commands = {
-            name: {"usage": f"fitbot {name} --config FILE [options]", "exit_on_error": exits}
+            name: {"usage": f"fitbot {name} --config CONFIG [options]", "exit_on_error": exits}
             for name in ("fit", "validate", "test", "predict")
         }
         super().__init__(
@@ -200,7 +217,7 @@ class FitbotCLI(LightningCLI):
                 "num_sanity_val_steps": 0,
                 "log_every_n_steps": 50,
             },
-            parser_kwargs={"exit_on_error": exits, **of_commands},
+            parser_kwargs={"prog": "fitbot", "exit_on_error": exits, **of_commands},
         )
 
     def _no_memory(self) -> NoMemoryError:
@@ -231,62 +248,42 @@ class FitbotCLI(LightningCLI):
         """Let config and command line win over a checkpoint's own settings, not the reverse."""
 
     def before_instantiate_classes(self) -> None:
-        """Find or make the run's folder, and start to log."""
+        """Refuse what can be refused at once, settle what is left to the device, start to log."""
         config = self.config[self.subcommand]
         run = RunSettings(**config.run)
-        asked, checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
+        asked, self.checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
         _check_contradictions(config)
         devices = devices_of(config.trainer)
         if self.alone and len(devices) > 1 and not placement(config.trainer):
             raise SeveralDevicesError
         if config.trainer.precision == "auto":
             config.trainer.precision = precision_for(devices[0])
-        config.ckpt_path = checkpoint and str(checkpoint)
-        process = launched_as()
-        if self.subcommand == "fit" and process == 0:
-            self.folder = (checkpoint and folder_of(checkpoint)) or new_run_folder(run)
-            saved = self._parser("fit").dump(config, skip_unset=False)
-            (self.folder / CONFIG_FILE).write_text(saved, encoding="utf-8")
-        elif self.subcommand == "fit":
-            self.folder = NOWHERE
-        start_logging(run.log_level, self.folder and self.folder / "fit.log", process)
-        if checkpoint:
-            logger.info("from checkpoint %s", checkpoint)
+        config.ckpt_path = self.checkpoint and str(self.checkpoint)
+        is_fit, process = self.subcommand == "fit", launched_as()
+        if is_fit:
+            self.settings = self._parser("fit").dump(config, skip_unset=False)
+        start_logging(run.log_level, process, keep=is_fit and process == 0)
+        if self.checkpoint:
+            logger.info("from checkpoint %s", self.checkpoint)
         elif asked:
             logger.info("--ckpt_path last: run %r has no checkpoint yet, starting it", run.name)
-        if self.folder:
-            logger.info("run folder %s", self.folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add the run's loggers and callbacks to those that the config names."""
+        """Find or make the run's folder; add its loggers and callbacks to those of the config."""
         config = self._get(self.config_init, "trainer")
-        run: RunSettings = self._get(self.config_init, "run")
-        callbacks: list[Callback] = list(config.get("callbacks") or [])
-        named = config.get("logger")
-        named = named if isinstance(named, list) else [named]
-        loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
-        if self.folder:
-            validates = self._get(self.config_init, "data").paths["val"] is not None
-            loggers = [*run_loggers(self.folder, run), *loggers]
-            self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
-            callbacks += [self.step_log.loss_scale, self.step_log, self.saturation]
-            callbacks += [StartReport(), RandomState()]
-            if run.sample_every_n_steps:
-                callbacks.append(Samples(self.folder, run.sample_every_n_steps))
-            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
-            callbacks += [best_checkpoint(self.folder)] if validates else []
-        if config.get("enable_progress_bar") is not False:
-            callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
+        model: DPOModule = self._get(self.config_init, "model")
+        resolve_base_model(model.base.base_model)
+        self._get(self.config_init, "data").check_files(self.subcommand)
         placed = placement(config) if self.placed is None else self.placed
         if "strategy" in placed and config["strategy"] not in ("auto", "ddp"):
             raise ConfigError(
                 f"trainer.strategy is {config['strategy']}, but the launcher has one of its own; "
                 "leave it out"
             )
-        kwargs = {"logger": loggers, "callbacks": callbacks, **placed, **kwargs}
-        model: DPOModule = self._get(self.config_init, "model")
+        kwargs = {**placed, **kwargs}
         kwargs["accelerator"] = choose_accelerator({**config, **kwargs}, model.hparams)
-        if not any(isinstance(callback, Checkpoint) for callback in callbacks):
+        kwargs["logger"], kwargs["callbacks"] = self._loggers_and_callbacks(config)
+        if not any(isinstance(callback, Checkpoint) for callback in kwargs["callbacks"]):
             # Lightning would save every epoch's end into the folder of a logger.
             kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
         try:
@@ -295,6 +292,32 @@ class FitbotCLI(LightningCLI):
             raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
         end_on_sigterm(trainer)
         return trainer
+
+    def _loggers_and_callbacks(self, config: Any) -> tuple[list[Logger], list[Callback]]:
+        run: RunSettings = self._get(self.config_init, "run")
+        callbacks: list[Callback] = list(config.get("callbacks") or [])
+        named = config.get("logger")
+        named = named if isinstance(named, list) else [named]
+        loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
+        if self.subcommand == "fit":
+            self.folder = NOWHERE
+            if launched_as() == 0:
+                own = self.checkpoint and folder_of(self.checkpoint)
+                self.folder = own or new_run_folder(run)
+            logger.info("run folder %s", self.folder)
+            validates = self._get(self.config_init, "data").paths["val"] is not None
+            loggers = [*run_loggers(self.folder, run), *loggers]
+            self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
+            callbacks.append(RunFolder(self.folder, self.settings))
+            callbacks += [self.step_log.loss_scale, self.step_log, self.saturation]
+            callbacks += [StartReport(), RandomState()]
+            if run.sample_every_n_steps:
+                callbacks.append(Samples(self.folder, run.sample_every_n_steps))
+            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
+            callbacks += [best_checkpoint(self.folder)] if validates else []
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
+        return loggers, callbacks
 
     def before_fit(self) -> None:
         """Have the checkpoints carry how the adapter is to be asked and served."""
@@ -354,6 +377,7 @@ def _check_contradictions(config: Any) -> None:
             f"{model.max_seq_length}; raise the latter or lower the former"
         )
     check_strategy_name(trainer.strategy)
+    check_ranges("trainer", trainer, {"log_every_n_steps": ">= 1", "max_epochs": ">= -1"})
     if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
         raise ConfigError(
             "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "

@@ -4,16 +4,16 @@ import ipaddress
 import json
 import os
 import secrets
-import sys
+import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
-from fitbot.commands.command_line import SuggestingParser, add_engine_options
+from fitbot.base_model.settings import PORTS, check_ranges
+from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling
@@ -47,7 +47,7 @@ class ServeOptions:
         remote_model: Its model; default: all that it has.
         slots: Answers written at once; default: the engine's.
         context: Tokens of prompt and answer; default: the engine's.
-        policy: How many tokens an answer may have, see docs/serving.md; default: room.
+        policy: How many tokens an answer may have, see docs/explanation/serving.md; default: room.
         max_request_length: Characters of one question to /predict/; default: the run's, 1024.
     """
 
@@ -89,16 +89,18 @@ def main(
         FitbotError: An option is wrong, or the engine did not start.
     """
     options = _parser().parse_args(args[1:])
+    announce("fitbot serve: loading")
     adapter = options.adapter
     if open_engine is None and adapter is None:
         adapter = latest_adapter(Path("checkpoints"))
-        _print(f"no --adapter named: {adapter or 'the embedded model'} answers")
+        announce(f"no --adapter named: {adapter or 'the embedded model'} answers")
     recipe = serve_settings(adapter)
     host, port = options.host or recipe.host, options.port or recipe.port
     if recipe.endpoint not in ("/predict/", "/predict"):
         raise ConfigError(f"serve.endpoint {recipe.endpoint!r}: questions are taken at /predict/")
     if options.max_request_length is None:
         options.max_request_length = recipe.max_request_length
+    _check_port(host, port)
     limits = RequestLimits(**{field.name: options[field.name] for field in fields(RequestLimits)})
     keys = _keys(host, options.keys_file, insecure=options.insecure)
     admin_keys = KeyRing(load_keys(options.admin_keys_file, admin=True), "admin_key")
@@ -107,7 +109,7 @@ def main(
     if options.adapters:
         admin = AdminSettings(admin_keys, options.adapters, add_adapter)
     health = open_layer(options.health_texts, options.health_encoder) if health_layer else None
-    _print(f"health layer: {health.described if health else 'off'}")
+    announce(f"health layer: {health.described if health else 'off'}")
     settings = ServerSettings(
         open_engine or _opener(options, adapter),
         limits,
@@ -123,20 +125,20 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from fitbot.serving.app import make_server  # not before: LitServe is slow to load
 
-    server = make_server(settings)
-    _print(f"fitbot serves http://{host}:{port}/ (chat), /predict/ and /v1/ (API)")
-    return server.serve(host, port)
+    return make_server(settings).serve(host, port, on_ready=partial(_announce_url, host, port))
 
 
 def _parser() -> SuggestingParser:
-    parser = SuggestingParser(prog="fitbot serve", description=__doc__, allow_abbrev=False)
+    parser = SuggestingParser(
+        prog="fitbot serve", usage="fitbot serve [options]", description=__doc__
+    )
     add_engine_options(parser)
     parser.add_class_arguments(ServeOptions)
     parser.add_argument(
         "--merged",
         action="store_true",
         help="add the adapter to the weights and answer with nothing else; refused where rounding "
-        "them would lose it, see docs/serving.md",
+        "them would lose it, see docs/explanation/serving.md",
     )
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
@@ -156,7 +158,7 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
     keys = load_keys(keys_file)
     if not keys and not insecure and not _is_local(host):
         keys = [secrets.token_urlsafe(24)]
-        _print(
+        announce(
             f"API key, shown only once: {keys[0]}\n"
             f"({host} can be reached from outside. Set ${ENVIRONMENT} or --keys_file for keys that "
             "last, or --host 127.0.0.1; --insecure asks for none.)"
@@ -197,6 +199,23 @@ def _refuse_contradictions(
             raise ConfigError(message)
 
 
+def _announce_url(host: str, port: int) -> None:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # what a browser takes
+    announce(f"fitbot serves http://{shown}:{port}/ (chat), /predict/ and /v1/ (API)")
+
+
+def _check_port(host: str, port: int) -> None:
+    check_ranges("serve", {"port": port}, {"port": PORTS})
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise ConfigError(
+                f"--port {port}: cannot listen there on {host}: {error.strerror}; take another"
+            ) from error
+
+
 def _is_local(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
@@ -228,8 +247,3 @@ def _json_object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"--remote_fields {text}: it must be a JSON object")
     return found
-
-
-def _print(text: str) -> None:
-    with suppress(OSError):  # a full disk must not keep the server from starting
-        print(text, file=sys.stderr, flush=True)  # noqa: T201

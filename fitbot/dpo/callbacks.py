@@ -1,18 +1,17 @@
-"""What happens around the steps of a fit: metrics at log points, random state, the progress bar."""
+"""What happens around the steps of a fit: metrics at log points, random state."""
 
 import logging
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.cluster.processes import gather, num_processes, rank
-from fitbot.dpo.module import DPOModule
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,8 @@ class StepLog(Callback):
     """Logs exact means over all pairs since the last log point, and how fast it goes.
 
     Log points are the first step, every log_every_n_steps, and the last step; between them the host
-    never waits for the device.
+    never waits for the device. All loggers get them, and trainer.callback_metrics, under train/.
+    The module is a DPOModule, which brings this callback along where the trainer has none.
     """
 
     def __init__(self, loss_scale: LossScale | None = None) -> None:
@@ -108,7 +108,6 @@ class StepLog(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Log if this is a log point; once the first steps are done, say how long it will take."""
-        assert isinstance(pl_module, DPOModule)
         step, total = trainer.global_step, int(trainer.estimated_stepping_batches)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if step in (1, total) or step % every == 0:
@@ -117,7 +116,9 @@ class StepLog(Callback):
             self._estimate(step - self.first_step, total - step, pl_module.device)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Read the peak memory of the steps, and of what came between them."""
+        """Log the steps since the last log point, if the fit was ended between two; peak memory."""
+        if self.last_step != trainer.global_step > self.first_step:
+            self._log(trainer, pl_module, trainer.global_step)
         if pl_module.device.type == "cuda":
             self.peak_memory_gib = torch.cuda.max_memory_allocated(pl_module.device) / 2**30
 
@@ -141,7 +142,7 @@ class StepLog(Callback):
             )
         self._estimate_started = now
 
-    def _log(self, trainer: Trainer, module: DPOModule, step: int) -> None:
+    def _log(self, trainer: Trainer, module: Any, step: int) -> None:
         values, num_pairs = module.close_window()
         now = time.perf_counter()
         scheduler = module.lr_schedulers()
@@ -150,8 +151,7 @@ class StepLog(Callback):
             "grad_norm": module.grad_norm.item(),
             "learning_rate": float(scheduler.get_last_lr()[0]),
             "pairs_per_second": num_pairs / (now - self._window_started),
-            "epoch": trainer.current_epoch
-            + (trainer.fit_loop.batch_idx + 1) / trainer.num_training_batches,
+            "epoch": step / trainer.num_training_batches,  # a batch is a step
         }
         if self.loss_scale.skipped is not None:
             values["skipped_steps"] = float(self.loss_scale.skipped)
@@ -161,26 +161,21 @@ class StepLog(Callback):
             module.first_loss = values["loss"]
         for sink in trainer.loggers:
             sink.log_metrics(self.last, step=step)
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in self.last.items()}
+        )
         self._window_started = now
 
 
-class Bar(TQDMProgressBar):
-    """A progress bar that shows the latest log point: loss, accuracy, margin, pairs a second."""
-
-    def __init__(self, step_log: StepLog):
-        """Take the values from `step_log`, so that drawing never waits for the device."""
-        super().__init__(refresh_rate=10)
-        self._step_log = step_log
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        last = self._step_log.last
-        shown = {
-            "loss": ("train/loss", "{:.4f}"),
-            "acc": ("train/rewards/accuracies", "{:.3f}"),
-            "margin": ("train/rewards/margins", "{:.3f}"),
-            "pairs/s": ("train/pairs_per_second", "{:.1f}"),
-        }
-        return {name: form.format(last[key]) for name, (key, form) in shown.items() if key in last}
+def log_callbacks(present: Sequence[Callback]) -> list[Callback]:
+    """Return the callbacks that log a fit, as far as they are not there."""
+    if any(isinstance(callback, StepLog) for callback in present):
+        return []
+    scale = next((callback for callback in present if isinstance(callback, LossScale)), None)
+    if scale:
+        return [StepLog(scale)]
+    scale = LossScale()
+    return [scale, StepLog(scale)]
 
 
 class RandomState(Callback):

@@ -5,14 +5,18 @@ Nothing here knows about Lightning, devices, files or models. Notation follows R
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Loss = Literal["sigmoid", "ipo"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+# A user's: (policy_logps, reference_logps, beta=beta) as of `dpo_loss`, to (B,) losses.
+OwnLoss = Callable[..., Tensor]
 
 
 class DPOTerms(NamedTuple):
@@ -63,8 +67,9 @@ class Objective:
 
     beta: float
     label_smoothing: float
-    loss: Loss
+    loss: str  # one of LOSSES, or the import path of `own`
     nll_weight: float
+    own: OwnLoss | None = None  # takes the place of DPO's losses; the rewards stay DPO's
 
     def terms(self, policy_logps: Tensor, reference_logps: Tensor, score_owner: Tensor) -> DPOTerms:
         """Compute the objective of B pairs.
@@ -79,19 +84,21 @@ class Objective:
             reference_logps,
             beta=self.beta,
             label_smoothing=self.label_smoothing,
-            loss=self.loss,
+            loss="ipo" if self.loss == "ipo" else "sigmoid",
         )
+        if self.own:
+            terms = terms._replace(losses=self.own(policy_logps, reference_logps, beta=self.beta))
         if not self.nll_weight:
             return terms
         nll = self.nll_weight * chosen_nll(policy_logps, score_owner)
         return terms._replace(losses=terms.losses + nll)
 
 
-def margin_sought(loss: Loss, label_smoothing: float) -> float:
+def margin_sought(loss: str, label_smoothing: float) -> float:
     """Return the margin at which a pair stops pulling: infinite for plain DPO.
 
     Args:
-        loss: As of `dpo_loss`; IPO stops at beta / (2 beta).
+        loss: As of `Objective`; IPO stops at beta / (2 beta), an own loss nowhere that is known.
         label_smoothing: Likewise; where a share s is taken for flipped, s = sigmoid(-margin) is all
             that a pair can say.
     """

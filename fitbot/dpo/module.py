@@ -1,17 +1,32 @@
 """DPO as a LightningModule: forward policy, forward reference, objective, step.
 
+`fitbot fit` builds module, data and trainer from settings. In Python any Lightning trainer will do:
+
+    data = PreferenceDataModule("data/fitness_train.json", "data/fitness_val.json")
+    module = DPOModule(learning_rate=2e-4, optimizer="adamw")
+    trainer = lightning.Trainer(
+        max_epochs=3, callbacks=[EarlyStopping("val/loss")], logger=CSVLogger("logs")
+    )
+    trainer.fit(module, data)
+    print(trainer.callback_metrics["val/rewards/accuracies"])
+    trainer.save_checkpoint("mine.ckpt")  # then: fitbot export mine.ckpt --out mine
+
+trainer.callback_metrics and the loggers have the means of `metrics.NAMES` as train/… at log points
+(see `StepLog`) and as val/… after each validation.
+
 It does not know how log-probs are made fast, nor how a pair is laid out: `Policy.logps` and
 `PairBatch` do. Optimisation is manual because one batch is one optimizer step whose pairs may need
 several forward passes: each pass is weighted by its pairs, so the split changes no result.
 """
 
+import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -23,15 +38,17 @@ from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
 from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
-from fitbot.dpo.losses import DPOTerms, Loss, Objective
+from fitbot.dpo.callbacks import log_callbacks
+from fitbot.dpo.losses import DPOTerms, Objective
 from fitbot.dpo.memory import Memory
 from fitbot.dpo.metrics import PairMeans, means_of, prediction_rows
+from fitbot.dpo.own_loss import import_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
 from fitbot.dpo.start_checks import (
     check_checkpoint,
     check_first_loss,
-    check_ranges,
+    check_module,
     compute_dtype_of,
 )
 from fitbot.errors import ConfigError
@@ -40,6 +57,8 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.agreement import check_layout
 from fitbot.policy.engine_choice import EngineSetting, use_engine
 from fitbot.policy.policy import Policy
+
+logger = logging.getLogger(__name__)
 
 
 class DPOModule(LightningModule):
@@ -63,13 +82,14 @@ class DPOModule(LightningModule):
         reference_cache: Folder of the cached log-probs; runs share it.
         beta: Pull towards the reference, > 0; lower lets the policy go further.
         label_smoothing: Assumed share of flipped preferences, in [0, 0.5).
-        loss: sigmoid is DPO; ipo stops pulling where a pair is told apart.
+        loss: sigmoid, ipo, or an own loss's import path: sigmoid is DPO; ipo stops pulling where a
+            pair is told apart; a path is such as my_losses.hinge, see examples/own_loss.py.
         nll_weight: Of the chosen answers' negative log-likelihood a token, added to the loss;
             keeps them likely. 0: none of it.
         learning_rate: Peak, reached after the warm-up.
         optimizer: adamw, or adamw_8bit (bitsandbytes: optimizer state in 8 bits).
         weight_decay: Of AdamW.
-        lr_schedule: After the warm-up: linear or cosine to 0, or constant.
+        lr_schedule: linear or cosine to 0, or constant; after the warm-up.
         warmup_ratio: Share of the steps in which the learning rate rises from 0.
         max_grad_norm: L2 norm that gradients are clipped to.
     """
@@ -89,7 +109,7 @@ class DPOModule(LightningModule):
         reference_cache: str = "checkpoints/reference",
         beta: float = 0.1,
         label_smoothing: float = 0.0,
-        loss: Loss = "sigmoid",
+        loss: str = "sigmoid",
         nll_weight: float = 0.0,
         learning_rate: float = 5e-6,
         optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit",
@@ -111,7 +131,8 @@ class DPOModule(LightningModule):
         )
         self.lora, self.adapter, self.engine = lora, adapter, engine
         self.reference, self.reference_cache = reference, Path(reference_cache)
-        self.objective = Objective(beta, label_smoothing, loss, nll_weight)
+        own_loss = import_loss(loss, beta=beta)
+        self.objective = Objective(beta, label_smoothing, loss, nll_weight, own_loss)
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
@@ -124,13 +145,18 @@ class DPOModule(LightningModule):
         self.grad_norm = torch.tensor(math.nan)
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
-        check_ranges(self.hparams)
+        check_module(self.hparams)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Log the steps, with any trainer."""
+        return log_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""
         if self.policy is not None:
             return
         strategy = self.trainer.strategy if self._trainer else None
+        logger.info("loading base %s", self.base.base_model)
         network = load_policy_network(
             self.base,
             self.lora,

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +26,11 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
 
+# metric, axis, the level of a model that has learned nothing
 _PANELS = (
-    ("loss", "loss (nats)"),
-    ("rewards/accuracies", "reward accuracy"),
-    ("rewards/margins", "reward margin"),
+    ("loss", "loss (nats)", (math.log(2), "ln 2")),
+    ("rewards/accuracies", "reward accuracy", (0.5, "chance")),
+    ("rewards/margins", "reward margin", (0.0, "")),
 )
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 
@@ -215,7 +217,10 @@ def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
 
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     figure.suptitle(title)
-    for axes, (name, label) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+    for axes, (name, label, (level, called)) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+        axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
+        beside = axes.get_yaxis_transform()
+        axes.text(1, level, called, transform=beside, ha="right", va="bottom")
         for stage, style in (("train", "-"), ("val", "o-")):
             curve = curves.get(f"{stage}/{name}", [])
             if curve:
@@ -223,7 +228,7 @@ def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
         axes.set_xlabel("optimizer step")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-        if axes.lines:
+        if axes.get_legend_handles_labels()[0]:
             axes.legend()
         if name == "rewards/accuracies":
             axes.set_ylim(-0.03, 1.03)

@@ -1,10 +1,12 @@
 """A run's folder: where it is, what is logged there, which checkpoint `last` and `best` mean."""
 
 import logging
+import logging.handlers
 import os
 import re
-import sys
+import shutil
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from netrc import netrc
 from pathlib import Path
@@ -13,16 +15,18 @@ from typing import Any, Literal
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from tqdm import tqdm
 
+from fitbot.base_model.settings import check_ranges
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.platforms import replace_file
+from fitbot.report.progress import AboveTheBar
 
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 # The run folder of all processes but the first, which alone writes: it is never made.
 NOWHERE = Path("/nonexistent")
+_KEPT = 10_000  # log lines before a run has a file for them
 
 
 @dataclass
@@ -37,8 +41,11 @@ class RunSettings:
         tensorboard: Log to TensorBoard as well (needs `pip install 'fitbot[tensorboard]'`).
         log_level: How much is said on the terminal and in the log file.
         stop_when_saturated: End the fit where the pairs have nothing left to teach.
-        sample_every_n_steps: Optimizer steps between two times that the policy answers a few fixed
-            questions, into samples.txt and to the loggers; null for never.
+        sample_every_n_steps: Optimizer steps between answers to a few fixed questions, into
+            samples.txt and to the loggers; null for never.
+
+    Raises:
+        ConfigError: A number is out of range.
     """
 
     name: str = "fitbot"
@@ -50,9 +57,18 @@ class RunSettings:
     stop_when_saturated: bool = False
     sample_every_n_steps: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        counts = ("save_every_n_steps", "sample_every_n_steps")
+        check_ranges("run", vars(self), dict.fromkeys(counts, ">= 1"))
+
 
 def new_run_folder(run: RunSettings) -> Path:
-    """Make the next free folder of the run's name: name, name-2, name-3 …"""
+    """Make the next free folder of the run's name: name, name-2, name-3 …
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
     number = 1
     while True:
         folder = Path(run.root) / (run.name if number == 1 else f"{run.name}-{number}")
@@ -61,6 +77,17 @@ def new_run_folder(run: RunSettings) -> Path:
             return folder
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise ConfigError(
+                f"run.root {run.root}: {folder} cannot be made: {error.strerror}; name another"
+            ) from error
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a run that was refused, and its root, as far as they have no files."""
+    for path in [*sorted(folder.rglob("*"), reverse=True), folder, folder.parent]:
+        with suppress(OSError):  # a file, or a folder with files
+            path.rmdir()
 
 
 def resolve_checkpoint(run: RunSettings, ckpt_path: str | None) -> Path | None:
@@ -123,6 +150,46 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
     return loggers
 
 
+class RunFolder(Callback):
+    """Writes settings and log into the run's folder, once nothing can refuse the run any more.
+
+    Args:
+        folder: Of the run.
+        settings: Content of config.yaml.
+    """
+
+    def __init__(self, folder: Path, settings: str):
+        self.folder, self.settings = folder, settings
+        self._has_begun = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a disk that has no room for the checkpoints."""
+        if not trainer.is_global_zero:
+            return
+        trained = sum(weight.numel() for weight in pl_module.parameters() if weight.requires_grad)
+        moment = 1 if pl_module.hparams["optimizer"] == "adamw_8bit" else 4  # bytes
+        # last.ckpt and its successor, best.ckpt, and the exported adapter.
+        needed = trained * (3 * (4 + 2 * moment) + 4)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise ConfigError(
+                f"run.root {self.folder.parent}: the run's checkpoints take {needed / 2**30:.2f} "
+                f"GiB, and {free / 2**30:.2f} are free there; free some, or name another folder"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer)  # a run that was finished before has no training
+
+    def _begin(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and not self._has_begun:
+            (self.folder / CONFIG_FILE).write_text(self.settings, encoding="utf-8")
+            _write_log(self.folder / "fit.log")
+        self._has_begun = True
+
+
 class LastCheckpoint(Callback):
     """Writes last.ckpt every so many optimizer steps, after the last one and after validations.
 
@@ -164,10 +231,13 @@ def best_checkpoint(folder: Path) -> ModelCheckpoint:
     )
 
 
-def start_logging(level: str, log_file: Path | None, process: int = 0) -> None:
-    """Say things on the terminal and, in full, in the run's log file.
+def start_logging(level: str, process: int = 0, *, keep: bool = False) -> None:
+    """Say things on the terminal; processes but the first only what went wrong, and which they are.
 
-    Processes but the first say only what went wrong, and which they are.
+    Args:
+        level: How much is said.
+        process: Number of this one.
+        keep: Keep it for a log file, which `RunFolder` begins.
     """
     quieten()
     ours = logging.getLogger("fitbot")
@@ -176,22 +246,26 @@ def start_logging(level: str, log_file: Path | None, process: int = 0) -> None:
     for handler in ours.handlers[:]:
         ours.removeHandler(handler)
         handler.close()
-    terminal = _AboveTheBar()
+    terminal = AboveTheBar()
     terminal.setFormatter(logging.Formatter(f"process {process}: " * (process > 0) + "%(message)s"))
     if process > 0:
         terminal.setLevel(logging.WARNING)
     ours.addHandler(terminal)
-    if log_file is not None and process == 0:
-        file = logging.FileHandler(log_file, encoding="utf-8")
-        file.setFormatter(_WithoutColours("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        ours.addHandler(file)
+    if keep:
+        ours.addHandler(logging.handlers.MemoryHandler(_KEPT, flushOnClose=False))
 
 
-class _AboveTheBar(logging.Handler):
-    """Writes to the terminal without breaking a progress bar in two."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+def _write_log(path: Path) -> None:
+    """Write what was kept, and what follows, to a file."""
+    ours = logging.getLogger("fitbot")
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(_WithoutColours("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for kept in [one for one in ours.handlers if type(one) is logging.handlers.MemoryHandler]:
+        kept.setTarget(file)
+        kept.flush()
+        ours.removeHandler(kept)
+        kept.close()
+    ours.addHandler(file)
 
 
 class _WithoutColours(logging.Formatter):

@@ -5,7 +5,7 @@ If something does not, the run stops here and says why.
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.gpu import has_bfloat16
-from fitbot.dpo.losses import dpo_loss
+from fitbot.base_model.settings import check_ranges
+from fitbot.dpo.losses import LOSSES, dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import PairBatch
@@ -28,25 +29,34 @@ COMPUTE_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mi
 # nat in a completion.
 FIRST_LOSS_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
 
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "beta": ("> 0", lambda value: value > 0),
-    "label_smoothing": ("in [0, 0.5)", lambda value: 0 <= value < 0.5),
-    "nll_weight": (">= 0", lambda value: value >= 0),
-    "warmup_ratio": ("in [0, 1]", lambda value: 0 <= value <= 1),
-    "lora.dropout": ("in [0, 1)", lambda value: 0 <= value < 1),
+_RANGES = {
+    "max_seq_length": ">= 1",
+    "beta": "> 0",
+    "label_smoothing": "in [0, 0.5)",
+    "nll_weight": ">= 0",
+    "learning_rate": "> 0",
+    "weight_decay": ">= 0",
+    "warmup_ratio": "in [0, 1]",
+    "max_grad_norm": "> 0",
+    "lora.r": ">= 1",
+    "lora.alpha": "> 0",
+    "lora.dropout": "in [0, 1)",
 }
 
 
-def check_ranges(settings: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that are out of range.
+def check_module(settings: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters of the module that are out of range, or contradict each other.
 
     Raises:
         ConfigError: With the setting's name and its range.
     """
-    values = {**settings, "lora.dropout": settings["lora"]["dropout"]}
-    for name, (legal, fits) in _RANGES.items():
-        if not fits(values[name]):
-            raise ConfigError(f"model.{name} must be {legal}, got {values[name]}")
+    lora = {f"lora.{name}": value for name, value in settings["lora"].items()}
+    check_ranges("model", {**settings, **lora}, _RANGES)
+    if settings["loss"] not in LOSSES and settings["label_smoothing"]:
+        raise ConfigError(
+            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for an own loss "
+            f"such as {settings['loss']} does not get it"
+        )
 
 
 def compute_dtype_of(precision: str, device: torch.device) -> torch.dtype:
@@ -98,6 +108,12 @@ def check_checkpoint(
         raise AdapterError(
             f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
             f"differ, such as {odd[0]!r}; use the settings it was trained with"
+        )
+    theirs, ours = checkpoint["hyper_parameters"]["lora"]["r"], settings["lora"]["r"]
+    if theirs != ours:
+        raise AdapterError(
+            f"the checkpoint was trained with model.lora.r {theirs}, this run has {ours}; use the "
+            "settings it was trained with"
         )
     for key in ("base_model", "load_in_4bit", "adapter"):
         theirs, ours = checkpoint["hyper_parameters"].get(key), settings[key]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import rank_of, read_adapter
@@ -29,6 +28,7 @@ from fitbot.generation.loading import add_adapter
 from fitbot.generation.messages import BASE, Sampling
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat
+from fitbot.report.progress import Progress
 
 GREEDY, SAMPLED, PLAIN = "greedy", "sampled", "plain"
 
@@ -120,8 +120,12 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
             self.engine.submit(prompt, replace(settings, seed=seed + i), model=self._names[name])
             for i, prompt in enumerate(prompts)
         ]
-        streams_shown = tqdm(streams, f"{name}: {kind}", disable=None, leave=False)
-        return [_read(stream) for stream in streams_shown]
+        answers = []
+        with Progress(f"{name}, {kind} answers", len(streams)) as progress:
+            for stream in streams:
+                answers.append(_read(stream))
+                progress.update()
+        return answers
 
 
 def _read(stream: Stream) -> ModelAnswer:

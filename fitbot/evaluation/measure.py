@@ -3,6 +3,7 @@
 First all models answer, by one engine; then each is loaded by itself and scored.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from fitbot.evaluation.scoring import Positions, Scorer, scoring_device
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair
 from fitbot.platforms import is_apple
+
+logger = logging.getLogger(__name__)
 
 KINDS = (GREEDY, SAMPLED, PLAIN)
 # Plain texts that have nothing to do with fitness, to measure what a model forgets. They were
@@ -80,6 +83,7 @@ def measure(
     texts = [chat.encode_text(text) for text in neutral_texts()]
     found = []
     for model, own in zip(lineup.models, answers, strict=True):
+        logger.info("%s: log-probs of %d pairs", model.name, len(pairs))
         scorer = Scorer(lineup, model, device=device)
         plain = [encode_answer(answer, chat) for answer in own.get(PLAIN, [])]
         found.append(
@@ -168,12 +172,15 @@ def _ask_all(
     """Ask all models; apart from `measure`, so that the engine's memory is free afterwards."""
     if not prompts:
         return [{} for _ in lineup.models], None
+    logger.info("loading base %s and its adapters (%d)", lineup.base_model, len(lineup.adapters))
     with LineupEngine(lineup, chat, device=device, max_new_tokens=asked.max_new_tokens) as engine:
-        answers = [
-            {
-                kind: engine.ask(model.name, kind, prompts, asked.sampling, seed=asked.seed)
-                for kind in KINDS
-            }
-            for model in lineup.models
-        ]
+        answers = []
+        for model in lineup.models:
+            logger.info("%s answers %d questions, in %d ways", model.name, len(prompts), len(KINDS))
+            answers.append(
+                {
+                    kind: engine.ask(model.name, kind, prompts, asked.sampling, seed=asked.seed)
+                    for kind in KINDS
+                }
+            )
         return answers, engine.precision

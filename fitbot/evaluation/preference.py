@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fitbot.audit.rules import RulePreferences, RuleScore
 from fitbot.audit.shortcuts import score_rules
+from fitbot.dpo.losses import LOSSES
 from fitbot.dpo.metrics import NAMES, pair_figures
 from fitbot.evaluation.cases import Case, groups_of
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_mean, estimate_rate
@@ -82,6 +83,8 @@ class PairFigures:
             owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
             terms = model.objective.terms(logps, reference, owner)
             self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
+            if model.objective.loss not in LOSSES:
+                del self.columns["loss"]  # an own loss is a program, which no adapter may start
             change: Floats = (logps - reference).numpy()
             self.columns[CHOSEN_CHANGE], self.columns[REJECTED_CHANGE] = change.T
             self.columns[ACCURACY_PER_TOKEN] = _is_higher(change / lengths)

@@ -3,6 +3,7 @@
 Everything is read before a model is loaded.
 """
 
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from fitbot.evaluation.cases import (
     load_cases,
 )
 from fitbot.evaluation.intervals import Comparison, compare
-from fitbot.evaluation.measure import QuestionSettings, drift_of, lengths_of, measure
+from fitbot.evaluation.measure import Measurements, QuestionSettings, drift_of, lengths_of, measure
 from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.preference import (
     ACCURACY,
@@ -44,6 +45,8 @@ from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, r
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import load_pairs
 from fitbot.version import __version__
+
+logger = logging.getLogger(__name__)
 
 Judged = Mapping[str, Mapping[str, Sequence[AnswerReport]]]  # model → kind → one a question
 
@@ -97,6 +100,7 @@ def read_inputs(
     """
     started = time.perf_counter()
     lineup = resolve_models(adapters, overrides)
+    logger.info("reading pairs of %s", path)
     cases = load_cases(path, limit=limit)
     train = load_pairs(train_path).pairs if train_path else None
     hush_libraries()
@@ -134,23 +138,21 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     """
     cases, asked = inputs.cases, inputs.questions
     pairs = [case.pair for case in cases]
+    logger.info(
+        "rules that never read the question learn from %d pairs", len(inputs.train or pairs)
+    )
     preferences, unmeasured = rule_preferences(inputs.train, pairs)
     read = time.perf_counter()
     found, machine = measure(inputs.lineup, inputs.chat, inputs.pairs, asked)
     measured = time.perf_counter()
+    logger.info("intervals and tests")
     seconds = {"reading": round(read - inputs.started, 1), "measuring": round(measured - read, 1)}
     group_ids, lengths = dependent_groups(pairs), lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
     groups = measure_groups(cases, group_ids, figures, preferences)
     questions = [cases[i] for i in asked.where]
     question_ids = [group_ids[i] for i in asked.where]
-    judged = {
-        x.model.name: {
-            kind: [judge(*both) for both in zip(x.answers[kind], questions, strict=True)]
-            for kind in (RATED if questions else ())
-        }
-        for x in found
-    }
+    judged = _judge(found, questions)
     models = [
         ModelReport(
             model=x.model,
@@ -184,6 +186,16 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         exchanges=_exchanges(judged, questions),
         seconds=seconds,
     )
+
+
+def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
+    return {
+        x.model.name: {
+            kind: [judge(*both) for both in zip(x.answers[kind], questions, strict=True)]
+            for kind in (RATED if questions else ())
+        }
+        for x in found
+    }
 
 
 def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsReport:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 from transformers.utils import logging
 
 from fitbot.base_model.adapter_files import lora_settings_of
@@ -29,6 +28,7 @@ from fitbot.pairs.chat import EncodedPair
 from fitbot.platforms import choose_device
 from fitbot.policy.agreement import check_layout
 from fitbot.policy.policy import Policy, to_device
+from fitbot.report.progress import Progress
 
 
 class Positions(NamedTuple):
@@ -86,7 +86,7 @@ class Scorer:
             AdapterError: The model gives no finite log-probs.
         """
         found = torch.empty(2, len(pairs), 2, dtype=torch.float64)
-        for indices, batch in self._batches(pairs, "pairs"):
+        for indices, batch in self._batches(pairs, "log-probs of pairs"):
             ours = self.policy.logps_without_gradient(batch)
             theirs = ours if self.is_base else self.policy.reference_logps(batch)
             found[:, indices] = torch.stack([ours, theirs]).cpu().double()
@@ -110,7 +110,7 @@ class Scorer:
             with self.policy.as_reference():
                 return ours, self.policy.token_logps(batch)
 
-        return self._by_token(pairs, "tokens", both_logps)
+        return self._by_token(pairs, "log-probs of tokens", both_logps)
 
     def text_logps(self, texts: Sequence[list[int]]) -> Tensor:
         """Score plain texts, N times two token ids or more, each token after those before it.
@@ -119,7 +119,9 @@ class Scorer:
             (N,) float64 nats; the first token has nothing before it and is not scored.
         """
         found = torch.empty(len(texts), dtype=torch.float64)
-        for indices, batch in self._batches([_single(ids[:1], ids[1:]) for ids in texts], "text"):
+        for indices, batch in self._batches(
+            [_single(ids[:1], ids[1:]) for ids in texts], "neutral texts"
+        ):
             found[indices] = self.policy.logps_without_gradient(batch)[:, 0].cpu().double()
         return found
 
@@ -128,7 +130,7 @@ class Scorer:
     ) -> list[Positions]:
         """Compare the model with its reference at every position of N answers."""
         pairs = [_single(*both) for both in zip(prompts, answers, strict=True)]
-        found = self._by_token(pairs, "drift", self.policy.divergence)
+        found = self._by_token(pairs, "drift in answers", self.policy.divergence)
         return [Positions(*values.tolist()) for values, _ in found]
 
     def _by_token(
@@ -153,11 +155,13 @@ class Scorer:
         order = sorted(range(len(pairs)), key=lambda index: pairs[index].num_tokens)
         sizes = [tokens_in_pass(pairs[index], self.layout) for index in order]
         groups = pack_by_tokens(sizes, default_token_budget(device))
-        hidden = len(groups) < 10 or None
-        for group in tqdm(groups, f"{self.name}: {what}", disable=hidden, leave=False):
-            indices = [order[place] for place in group]
-            batch = collate_pairs([pairs[index] for index in indices], layout=self.layout, pad_id=0)
-            yield indices, to_device(batch, device)
+        with Progress(f"{self.name}, {what}", len(pairs)) as progress:
+            for group in groups:
+                indices = [order[place] for place in group]
+                own = [pairs[index] for index in indices]
+                batch = collate_pairs(own, layout=self.layout, pad_id=0)
+                yield indices, to_device(batch, device)
+                progress.update(len(indices))
 
 
 def _single(prompt: list[int], completion: list[int]) -> EncodedPair:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fitbot.base_model.settings import check_ranges
 from fitbot.cluster.processes import balanced_shares, num_processes, rank
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import (
@@ -31,7 +32,9 @@ from fitbot.pairs.budget import PassBudget
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.sampler import EpochSampler
+from fitbot.pairs.sources import is_on_hub
 from fitbot.pairs.store import PairStore, open_pairs, some_of
+from fitbot.shipped import shipped_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,10 @@ PAIRS_MEASURED_AT_ONCE = 256
 LOOKED_AT = 20_000  # texts that a fit's own audit looks at, a split
 _WEIGHED = 10_000  # pairs whose lengths are looked at before a fit
 _ORDERS = 5  # epochs whose steps are
+_COUNTS = (
+    *("train_limit", "val_limit", "test_limit", "max_prompt_length"),
+    *("batch_size", "accumulate_batches", "max_tokens_per_pass"),
+)
 
 
 class Lengths(NamedTuple):
@@ -54,6 +61,9 @@ class Lengths(NamedTuple):
 
 class PreferenceDataModule(LightningDataModule):
     """Preference pairs from files or a hub data set, tokenised within both limits.
+
+    A trainer of your own takes it together with a DPOModule, see dpo/module.py; then base_model has
+    to be the module's.
 
     Args:
         train_path: JSON, JSONL, CSV or Parquet file, also as s3:// or another URL, or a hub
@@ -69,8 +79,8 @@ class PreferenceDataModule(LightningDataModule):
         system_prompt: First turn of every conversation that brings none of its own.
         max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
         max_length: Tokens of prompt + completion; longer completions lose their end.
-        batch_size: Pairs; batch_size x accumulate_batches pairs make one optimizer step.
-        accumulate_batches: See batch_size. Only the product matters: how a step's pairs are
+        batch_size: Pairs of a batch; batch_size x accumulate_batches make one optimizer step.
+        accumulate_batches: Batches of a step. Only the product matters: how a step's pairs are
             split into forward passes follows from max_tokens_per_pass and changes no result.
         layout: shared (prompt once, packed row) or rows (two rows a pair, any backend).
         max_tokens_per_pass: Tokens of one forward pass; null: by the memory there is, and
@@ -111,9 +121,7 @@ class PreferenceDataModule(LightningDataModule):
         self.seed = seed
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
-        for name in ("max_prompt_length", "batch_size", "accumulate_batches"):
-            if self.hparams[name] < 1:
-                raise ConfigError(f"data.{name} must be at least 1, got {self.hparams[name]}")
+        check_ranges("data", self.hparams, dict.fromkeys(_COUNTS, ">= 1"))
         if max_length <= max_prompt_length:
             raise ConfigError(
                 f"data.max_length {max_length} must exceed data.max_prompt_length "
@@ -151,15 +159,20 @@ class PreferenceDataModule(LightningDataModule):
             ConfigError: The stage needs a file that no setting names.
             DataError: A file or record cannot be used.
         """
-        needed: dict[str, list[Split]] = {
-            "fit": ["train", "val"] if self.paths["val"] else ["train"],
-            "validate": ["val"],
-            "test": ["test"],
-            "predict": ["test"],
-        }
-        for split in needed[stage]:
+        for split in self._needed(stage):
             if split not in self.pairs:
                 self.pairs[split] = self._read(split)
+
+    def check_files(self, stage: str) -> None:
+        """Refuse files that the stage needs and that are not there, without reading any.
+
+        Raises:
+            ConfigError: The stage needs a file that no setting names.
+            DataError: A file is not there, or of an unknown type.
+        """
+        for split in self._needed(stage):
+            path = self._path(split)
+            is_on_hub(shipped_pairs(path) or path)
 
     def train_dataloader(self) -> DataLoader[list[PairBatch]]:
         """One item per optimizer step; every epoch another order, the same for the same seed."""
@@ -285,10 +298,20 @@ class PreferenceDataModule(LightningDataModule):
         """Return a split's texts, from all over it if they are many; none without such a file."""
         return some_of(self.pairs[split].texts, LOOKED_AT) if split in self.pairs else []
 
-    def _read(self, split: Split) -> PairStore:
+    def _needed(self, stage: str) -> list[Split]:
+        fit: list[Split] = ["train", "val"] if self.paths["val"] else ["train"]
+        needed: dict[str, list[Split]] = {"fit": fit, "validate": ["val"]}
+        return needed.get(stage, ["test"])
+
+    def _path(self, split: Split) -> str:
         path = self.paths[split]
         if path is None:
             raise ConfigError(f"data.{split}_path is not set; name a file with preference pairs")
+        return path
+
+    def _read(self, split: Split) -> PairStore:
+        path = self._path(split)
+        logger.info("reading pairs of %s", path)
         pairs = open_pairs(
             path,
             self.chat,

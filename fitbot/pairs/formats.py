@@ -63,6 +63,18 @@ rejected='No.', record=7)
     return PreferencePair(prompt, chosen, rejected, index)
 
 
+def parse_question(value: object) -> tuple[Message, ...]:
+    """Turn a question, or a conversation that ends in one, into messages.
+
+    >>> parse_question("Is rice ok?")
+    (Message(role='user', content='Is rice ok?'),)
+
+    Raises:
+        DataError: It is neither a text nor messages, or the last turn is not the user's.
+    """
+    return _parse_turns(value, "question", last="user")
+
+
 def _parse_answer(record: dict[str, Any], key: str) -> tuple[tuple[Message, ...], str]:
     """Return the messages before the answer, often none, and the answer's text."""
     if key not in record:

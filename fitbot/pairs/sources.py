@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from typing import Any, BinaryIO
 
 from fitbot.errors import DataError
 from fitbot.pairs.formats import shorten
+from fitbot.shipped import shipped_pairs
+
+logger = logging.getLogger(__name__)
 
 _Records = Iterator[tuple[int | None, object]]  # (line number, if the format has lines; record)
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(:(?P<split>\S+))?")
@@ -24,13 +28,14 @@ _JSON_FORMS = "A .json file holds one list of records, a .jsonl file one record 
 
 def fingerprint(source: str) -> str:
     """Name a state of a source, without reading it: where it is, its size, when it changed."""
+    source = str(shipped_pairs(source) or source)
     if is_remote(source):
         with _telling(source):
             import fsspec
 
             system, path = fsspec.core.url_to_fs(source)
             return f"{source} {system.ukey(path)}"
-    if _is_on_hub(source):  # its own library keeps it
+    if is_on_hub(source):  # its own library keeps it
         return f"{source} {_load_hub(source)._fingerprint}"
     path = Path(source)
     status = path.stat()
@@ -46,7 +51,10 @@ def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
     Raises:
         DataError: The source cannot be read or parsed.
     """
-    if _is_on_hub(source):
+    if own := shipped_pairs(source):
+        logger.info("%s is not in this folder: taken from fitbot's own, %s", source, own)
+        source = own
+    if is_on_hub(source):
         return ((None, record) for record in _load_hub(str(source)))
     return _READERS[Path(source).suffix.lower()](str(source))
 
@@ -56,7 +64,7 @@ def is_remote(source: str | Path) -> bool:
     return "://" in str(source)
 
 
-def _is_on_hub(source: str | Path) -> bool:
+def is_on_hub(source: str | Path) -> bool:
     """Say whether a source is a hub data set and no file.
 
     Raises:

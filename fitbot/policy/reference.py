@@ -25,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from fitbot.base_model.embedded import resolve_base_model
 from fitbot.base_model.settings import BaseSettings
@@ -40,6 +39,7 @@ from fitbot.pairs.batch import Layout, collate_pairs, pack_by_tokens
 from fitbot.pairs.store import KEY_BYTES, PairStore
 from fitbot.platforms import replace_file
 from fitbot.policy.policy import Policy, to_device
+from fitbot.report.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -198,13 +198,7 @@ def _compute_share(
     computed = torch.zeros(len(sizes), 2)
     unsaved: list[int] = []
     saved_at = time.perf_counter()
-    bar = tqdm(
-        total=len(share),
-        desc="reference log-probs",
-        disable=True if rank() else None,
-        leave=False,
-        delay=1,
-    )
+    progress = Progress("reference log-probs of pairs", len(share), shown=rank() == 0)
     while _are_left(policy, len(groups)):
         indices = groups.popleft() if groups else []
         try:
@@ -218,13 +212,13 @@ def _compute_share(
             groups = deque(_groups_of(left, sizes, smaller(int(sizes[share].max()))))
             continue
         computed[indices] = found[: len(indices)]
-        bar.update(len(indices))
+        progress.update(len(indices))
         # Now and then, so that a run that is cut off does not start from nothing again.
         unsaved += indices
         if time.perf_counter() - saved_at > _STORE_EVERY_SECONDS:
             save(unsaved, computed)
             unsaved, saved_at = [], time.perf_counter()
-    bar.close()
+    progress.close()
     return computed
 
 

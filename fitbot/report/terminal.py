@@ -1,5 +1,6 @@
 """Text for a terminal."""
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 
@@ -17,11 +18,11 @@ def sparkline(counts: Sequence[int]) -> str:
 
 
 def wrap(text: str, first: str, later: str) -> list[str]:
-    """Break a text into lines of the terminal's width, the first indented as `first` says."""
+    """Break a text into lines that fit the terminal, the first indented as `first` says."""
     # Spaces inside the text are columns.
     return textwrap.wrap(
         text,
-        WIDTH,
+        min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns),
         initial_indent=first,
         subsequent_indent=later,
         break_on_hyphens=False,

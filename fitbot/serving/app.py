@@ -1,4 +1,4 @@
-"""The server, put together: settings -> a LitServe application. Addresses: serve/README.md.
+"""The server, put together: settings -> a LitServe application (docs/reference/server.md).
 
 A request's way through it:
 

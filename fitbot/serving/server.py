@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -70,8 +71,13 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     def register_endpoints(self) -> None:
         """Do nothing: `fitbot.serving.routes.add_routes` adds all routes, with documentation."""
 
-    def serve(self, host: str, port: int) -> int:
+    def serve(self, host: str, port: int, on_ready: Callable[[], None] = lambda: None) -> int:
         """Serve until a signal says otherwise.
+
+        Args:
+            host: Address to bind.
+            port: From 1024.
+            on_ready: Called once the server answers.
 
         Returns:
             The exit status: 0, or 1 if the engine could not be kept alive.
@@ -81,6 +87,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             EngineError: The engine did not start.
         """
         set_up_logging()
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        self._address, self._on_ready = (here, port), on_ready
         for number in ENDING_SIGNALS:
             signal.signal(number, self._count_signal)
         warnings.filterwarnings("ignore", "Windows does not support forking")  # see ApiThread
@@ -180,11 +188,14 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
 
     def _supervise(self) -> None:
         """Keep a worker alive until a signal comes, then let running answers finish."""
-        manager = self._manager_process
+        manager, is_ready = self._manager_process, False
         while not (self._signals or self._failed):
             worker, api = self.inference_workers[0], self._api_processes[0]
             ends = [one.sentinel for one in (worker, api, manager) if one.sentinel is not None]
             wait(ends, timeout=_TICK_SECONDS)
+            if not is_ready and _answers(self._address):
+                is_ready = True
+                self._on_ready()
             if not (api.is_alive() and manager.is_alive()):
                 log.error("the API process or the manager died")
                 self._failed = True
@@ -257,6 +268,12 @@ class ApiThread:
     def kill(self) -> None:
         """Have it end now."""
         self._server.should_exit = self._server.force_exit = True
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    with suppress(OSError), socket.create_connection(address, timeout=_TICK_SECONDS):
+        return True
+    return False
 
 
 def _wait_while(condition: Callable[[], object], seconds: float) -> None:

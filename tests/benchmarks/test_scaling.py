@@ -1,4 +1,4 @@
-"""The formula of docs/scaling.md: its arithmetic, its fit, and the document's tables."""
+"""The formula of docs/explanation/scaling.md: its arithmetic, its fit, the document's tables."""
 
 import sys
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,36 @@ def pairs_path(runs: list[str]) -> str:
 def done(runs: list[str], pairs_path: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports of both adapters, and what the terminal showed."""
     out = tmp_path_factory.mktemp("out")
-    shown = io.StringIO()
-    with redirect_stdout(shown):
-        assert main(["evaluate", *runs, "--pairs", pairs_path, "--out", str(out), *FEW]) == 0
+    shown, progress = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fitbot.report.progress._LINE_SECONDS", 0.0)
+        patch.setattr("fitbot.report.progress._LINE_SHARE", 0.0)
+        with redirect_stdout(shown), redirect_stderr(progress):
+            assert main(["evaluate", *runs, "--pairs", pairs_path, "--out", str(out), *FEW]) == 0
     (out / "terminal.txt").write_text(shown.getvalue(), encoding="utf-8")
+    (out / "progress.txt").write_text(progress.getvalue(), encoding="utf-8")
     return out
+
+
+def test_every_stage_is_said_and_how_far_it_is(done: Path) -> None:
+    lines = (done / "progress.txt").read_text(encoding="utf-8").splitlines()
+
+    stages = [
+        "fitbot evaluate: loading PyTorch",
+        "reading pairs of ",
+        "rules that never read the question",
+        "loading ",
+        "base answers 4 questions, in 3 ways",
+        "base, greedy answers: 1 of 4",
+        "base, plain answers: 4 of 4",
+        "one answers 4 questions",
+        "base: log-probs of ",
+        "base, log-probs of pairs: ",
+        "one, drift in answers: ",
+        "intervals and tests",
+    ]
+    places = [next(i for i, line in enumerate(lines) if line.startswith(x)) for x in stages]
+    assert places == sorted(places)
 
 
 def told_by(folder: Path) -> dict[str, Any]:

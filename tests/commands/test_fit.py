@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from fitbot.errors import AdapterError
 from tests.conftest import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-OVERLAYS = {"t4.yaml": "dpo.yaml", "dpo_v1_1.yaml": "dpo.yaml", "dpo_v2.yaml": "dpo.yaml"}
 
 
 def quickstart(run_root: Path, *options: str) -> list[str]:
@@ -46,6 +46,9 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
     [
         (["fit", "--model.betta", "1"], "model.beta"),
         (["fit", "--data.trainpath", "x"], "data.train_path"),
+        (["fit", "--model.learning_rat", "1e-3"], "model.learning_rate"),  # no abbreviation
+        (["fit", "--model.lora.rr", "3"], "model.lora.r"),
+        (["validate", "--data.val_pat", "x"], "data.val_path"),
         (["export", "x.ckpt", "--merg"], "merge"),
         (["audit", "x.json", "--max_lenght", "9"], "max_length"),
     ],
@@ -62,6 +65,38 @@ def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
     assert lines[-1] == f"did you mean {meant!r}?"
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            "fit --model.lr_schedule cosin",
+            "model.lr_schedule cosin: must be linear, cosine or constant\ndid you mean 'cosine'?",
+        ),
+        ("fit --run.log_level all", "run.log_level all: must be DEBUG, INFO, WARNING or ERROR"),
+        ("fit --model.learning_rate much", "model.learning_rate much: must be a number"),
+        ("fit --data.train_limit x", "data.train_limit x: must be a whole number or null"),
+        ("fit --model.expand_4bit no-no", "model.expand_4bit no-no: must be true, false or null"),
+        ("fit --model.lora.r x", "model.lora.r x: must be a whole number"),
+        ("fit --model.lora.target_modules 3", "model.lora.target_modules 3: must be a list"),
+        (
+            "fit --trainer.precision 16-true",
+            "trainer.precision 16-true: must be auto, 32-true, bf16-mixed, 16-mixed or null"
+            "\ndid you mean '32-true'?",
+        ),
+        ("evaluate --pairs x --limit ten", "--limit ten: must be a whole number"),
+        ("serve --host evil", "--host evil: must be 0.0.0.0, 127.0.0.1 or ::"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_it_may_be(
+    args: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(args.split())
+
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(f"error: {message}")
+
+
 def test_an_unknown_key_in_a_config_is_refused_with_the_nearest_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,36 +111,77 @@ def test_an_unknown_key_in_a_config_is_refused_with_the_nearest_name(
 
 def test_there_are_configs() -> None:
     assert {path.name for path in CONFIGS} >= {
-        *("dpo.yaml", "dpo_v1_1.yaml", "quickstart.yaml", "t4.yaml", "debug.yaml", "overfit.yaml")
+        *("dpo.yaml", "dpo_v1_1.yaml", "dpo_v2.yaml", "smollm2.yaml", "quickstart.yaml"),
+        *("t4.yaml", "debug.yaml", "overfit.yaml"),
     }
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_every_config_parses(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    under = CONFIGS[0].parent / OVERLAYS.get(config.name, "quickstart.yaml")
-
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", str(under), "--config", str(config), "--print_config"])
+        main(["fit", "--config", str(config), "--print_config"])
 
     assert stop.value.code == 0
     assert "base_model" in capsys.readouterr().out
 
 
-def test_contradictions_between_sections_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_is_refused_before_anything_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("fitbot.commands.fit.new_run_folder", lambda run: 1 / 0)
     cases = {
         "--model.backend=unsloth": "set data.layout: rows",
         "--data.max_length=4000": "exceeds model.max_seq_length",
         "--trainer.accumulate_grad_batches=4": "data.accumulate_batches",
         "--data.max_prompt_length=1024": "must exceed data.max_prompt_length",
         "--data.train_path=nowhere.json": "nowhere.json",
+        "--data.val_path=nowhere": "nowhere: there is no such file",
+        "--model.base_model=./nowhere": "no config.json there",
+        "--model.adapter=./nowhere": "nowhere",
+        "--model.learning_rate=-1": "model.learning_rate must be > 0, got -1",
+        "--model.lora.r=0": "model.lora.r must be >= 1, got 0",
+        "--model.warmup_ratio=.nan": "model.warmup_ratio must be in [0, 1], got nan",
+        "--data.batch_size=0": "data.batch_size must be >= 1, got 0",
+        "--data.train_limit=0": "data.train_limit must be >= 1, got 0",
+        "--run.save_every_n_steps=0": "run.save_every_n_steps must be >= 1, got 0",
+        "--answers.top_p=0": "answers.top_p must be in (0, 1], got 0",
+        "--serve.port=80": "serve.port must be in [1024, 65535], got 80",
+        "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be >= 1, got 0",
+        "--ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such file",
         "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
         "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
     }
     for option, message in cases.items():
         assert main(["fit", *quickstart(tmp_path / "runs", *option.split())]) == 1, option
         assert message in capsys.readouterr().err, option
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_root_that_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+
+    assert main(["fit", *quickstart(tmp_path / "file")]) == 1
+
+    assert f"run.root {tmp_path / 'file'}: " in capsys.readouterr().err
+
+
+def test_a_fit_that_is_refused_late_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    online = ("--model.reference", "online")  # or there would be a cache
+    root = tmp_path / "runs"
+    full = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda folder: full)
+        assert main(["fit", *quickstart(root, *online)]) == 1
+        assert "GiB, and 0.00 are free there" in capsys.readouterr().err
+    monkeypatch.setattr("fitbot.dpo.start_checks.FIRST_LOSS_TOLERANCE", {torch.float32: -1.0})
+    assert main(["fit", *quickstart(root, *online, "--trainer.precision", "32-true")]) == 1
+
+    assert "must be ln 2" in capsys.readouterr().err
+    assert not root.exists()
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +219,18 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
 def test_auto_is_settled_before_the_config_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    saved = tmp_path / "config.yaml"
+
+    def stop(cli: FitbotCLI) -> None:
+        saved.write_text(cli.settings, encoding="utf-8")
+        raise KeyboardInterrupt
+
     monkeypatch.setattr("fitbot.commands.fit.precision_for", lambda device: "16-mixed")
-    monkeypatch.setattr(FitbotCLI, "instantiate_classes", lambda _: 1 / 0)
+    monkeypatch.setattr(FitbotCLI, "instantiate_classes", stop)
     settings = ["--trainer.precision", "auto", "--model.gradient_checkpointing", "null"]
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(KeyboardInterrupt):
         main(["fit", *quickstart(tmp_path, *settings)])
-    saved = tmp_path / "quickstart" / "config.yaml"
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(saved), "--print_config"])
 
@@ -220,6 +301,38 @@ def test_validate_and_predict_measure_the_checkpoint_alike(
     assert margin == pytest.approx(summary["val_margin"], abs=1e-3)
     assert f"{summary['val_margin']:.4f}"[:5] in shown
     assert "step" not in shown  # it is the checkpoint's, which measuring does not count
+
+
+def test_a_refused_resume_changes_no_file(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    before = content()
+
+    for option, message in (
+        ("--data.accumulate_batches=1", "cannot resume"),
+        ("--model.lora.r=2", "trained with model.lora.r 16, this run has 2"),
+        ("--model.learning_rate=-1", "model.learning_rate must be"),
+    ):
+        assert main(["fit", *quickstart(run.parent, "--ckpt_path", "last", option)]) == 1, option
+        assert message in capsys.readouterr().err
+
+    assert content() == before
+
+
+def test_progress_counts_the_steps_of_the_whole_run_and_measured_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitbot.report.progress._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("fitbot.report.progress._LINE_SHARE", 0.0)
+    options = ("--trainer.enable_progress_bar", "true", "--trainer.max_steps", "3")
+
+    assert main(["fit", *quickstart(tmp_path, *options)]) == 0
+
+    log = (tmp_path / "quickstart" / "fit.log").read_text()
+    steps = re.findall(r": fit: (\d) of 3, .*loss 0\.\d{3} acc .* margin .* pairs/s\n", log)
+    assert steps == ["1", "2", "3"]
+    assert log.count("val pairs: 4 of 4") == 2
 
 
 @pytest.mark.slow

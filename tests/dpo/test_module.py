@@ -499,7 +499,8 @@ def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
         )
         trainer = make_trainer(tmp_path, max_epochs=2)
         trainer.fit(module, make_data(base, pairs_file))
-        loss, val_loss = module.train_window.compute()["loss"], trainer.callback_metrics["val/loss"]
+        loss = means_of(module.train_total)["loss"]
+        val_loss = trainer.callback_metrics["val/loss"]
         results.append((adapter_of(module), [loss.item(), val_loss.item()], tried))
         monkeypatch.undo()
 
@@ -599,7 +600,7 @@ def test_however_little_memory_a_gpu_has_the_result_is_the_same(tmp_path: Path) 
         trainer = make_trainer(tmp_path, max_epochs=3, accelerator="gpu", devices=1)
         data = make_data(base, str(path), batch_size=14, accumulate_batches=1)
         trainer.fit(module, data)
-        means = module.train_window.compute() | trainer.callback_metrics
+        means = means_of(module.train_total) | trainer.callback_metrics
         figures = {
             name: means[name].item() for name in ("loss", "rewards/margins", "val/rewards/margins")
         }

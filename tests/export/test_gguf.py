@@ -565,7 +565,8 @@ def test_contradicting_options_are_refused_in_one_line(
     remote = ["serve", "--adapter", str(own), "--backend", "llama", "--remote", "http://127.0.0.1"]
     assert main([*remote, "--host", "127.0.0.1"]) == 1
 
-    lines = capsys.readouterr().err.splitlines()
+    err = capsys.readouterr().err
+    lines = [line for line in err.splitlines() if line.startswith("fitbot: ")]
     assert "--merge: --target and --gguf want the adapter unmerged" in lines[0]
     assert "--merged: not with --backend llama" in lines[1]
     assert "--backend: not with --remote" in lines[2]

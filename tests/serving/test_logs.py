@@ -67,9 +67,13 @@ def test_every_line_is_an_object_and_no_prompt_is_in_it(start: Start) -> None:
     assert "secret" not in text
     assert "private-path" not in text
     lines = [
-        line for line in text.splitlines() if not line.startswith(("fitbot serves", "health layer"))
+        line for line in text.splitlines() if not line.startswith(("fitbot serve", "health layer"))
     ]
     records = [json.loads(line) for line in lines]
+    ready = next(i for i, line in enumerate(text.splitlines()) if '"ready"' in line)
+    serves = next(i for i, line in enumerate(text.splitlines()) if f"serves {server.url}" in line)
+    assert text.splitlines()[0] == "fitbot serve: loading"
+    assert serves > ready  # it is said once it answers
     requests = [record for record in records if record["message"] == "request"]
     assert {"/predict/", "other"} <= {record["route"] for record in requests}
     assert all(record["request_id"] for record in requests)

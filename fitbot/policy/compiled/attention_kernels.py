@@ -2,8 +2,8 @@
 
 Each program holds one block of rows (queries, or keys) and walks over the blocks of the other side
 that it can see. T tokens, D head size; M rows of queries and N of keys are computed with at a time
-(the sizes are the fastest of a few tried on an H200, see docs/speed.md). Scores are kept in base 2:
-exp2 is what the hardware computes.
+(the sizes are the fastest of a few tried on an H200: docs/explanation/speed.md). Scores are kept in
+base 2: exp2 is what the hardware computes.
 """
 
 import triton

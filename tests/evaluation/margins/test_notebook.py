@@ -1,6 +1,6 @@
 """The notebook runs from top to bottom where there is nothing, and as committed it did.
 
-Executed in a folder that has fitbot's data and configs and no run, on a few pairs.
+Executed in an empty folder, on a few pairs.
 """
 
 import re
@@ -35,15 +35,12 @@ def outputs_of(notebook: Any) -> list[Any]:
 def test_it_runs_where_nothing_is_there_and_then_finds_the_run_it_made(
     committed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("data", "configs"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("FITBOT_PAIRS", str(PAIRS))
     monkeypatch.delenv("FITBOT_RUN", raising=False)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
 
-    execute(committed, tmp_path / "notebooks")  # raises where a cell does
+    execute(committed, tmp_path)  # raises where a cell does
 
     told = "".join(output.get("text", "") for output in outputs_of(committed))
     assert "looking at checkpoints/short" in told

@@ -1,0 +1,57 @@
+"""The prompt of `fitbot chat`: lines are edited, earlier ones come back, and it ends."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fitbot.commands import chat
+from tests.conftest import ROOT
+
+CODE = """
+from fitbot.commands import chat
+chat.edit_lines()
+print([chat._read() for _ in range(3)])
+"""
+
+
+def test_arrow_keys_edit_a_line_and_bring_back_an_earlier_one() -> None:
+    pty = pytest.importorskip("pty")
+    pytest.importorskip("readline")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    keys = ["one two\r", "\x1b[A\x1b[D\x1b[DX\r", "\x04"]  # up, left, left; Ctrl-D
+    written = b""
+    while True:
+        try:
+            written += os.read(ours, 4096)
+        except OSError:  # the terminal is closed
+            break
+        if keys and written.count(b"> ") == 4 - len(keys):
+            os.write(ours, keys.pop(0).encode())
+    os.close(ours)
+
+    assert process.wait() == 0, written
+    assert "['one two', 'one tXwo', '']" in written.decode()
+
+
+@pytest.mark.parametrize("end", [EOFError, KeyboardInterrupt])
+def test_the_end_of_the_input_and_ctrl_c_end_the_conversation(
+    end: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(prompt: str) -> str:
+        raise end
+
+    monkeypatch.setattr("builtins.input", stop)
+
+    assert chat._read() == ""
+    assert capsys.readouterr().out == "\n"
