@@ -183,8 +183,9 @@ class HealthLayer:
         presses_on = "presses on" in found and "food" not in found
         if before.kind == "refuse" and not (presses_on and len(tokens) <= _SHORT_FOLLOW_UP):
             return own
-        if before.kind == "refer" and before.by == "classifier":
-            return own  # it has read the conversation, too
+        # What the classifier was in doubt about it has just read again, with the conversation.
+        if before.kind == "refer" and (before.by == "classifier" or before.texts == _CLEARED):
+            return own
         return max(own, before, key=lambda one: one.gravity)
 
     def _by_rules(
