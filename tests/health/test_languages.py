@@ -37,11 +37,11 @@ def test_the_first_answer_in_another_language_begins_with_one_line_in_it(languag
     message = Message("user", OTHERS[language])
 
     assert language_of(message.content) == language
-    first = open_layer().check([message])
+    first = open_layer(None, "none").check([message])
     assert first.kind == "refer"
     assert first.by == "language"
-    assert first.message == open_layer().texts.first_lines[language]
-    again = open_layer().check([message, Message("assistant", "3"), message])
+    assert first.message == open_layer(None, "none").texts.first_lines[language]
+    again = open_layer(None, "none").check([message, Message("assistant", "3"), message])
     assert again.kind == "ok"
 
 

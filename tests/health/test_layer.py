@@ -34,7 +34,7 @@ OK = HealthVerdict("ok")
 
 
 def verdict(*turns: str) -> HealthVerdict:
-    return open_layer().check([Message("user", turn) for turn in turns])
+    return open_layer(None, "none").check([Message("user", turn) for turn in turns])
 
 
 def kinds(split: str, wanted: set[str]) -> list[tuple[str, str]]:
@@ -54,7 +54,7 @@ def shown(
     text: str, given: HealthVerdict = OK, cuts: tuple[int, ...] = ()
 ) -> tuple[str, str | None]:
     """Feed a text in pieces; return all that is shown and why it was cut."""
-    answer = AnswerFilter(open_layer(), given)
+    answer = AnswerFilter(open_layer(None, "none"), given)
     ends = [0, *cuts, len(text)]
     parts = [answer.feed(text[start:end]) for start, end in pairwise(ends)]
     return "".join(parts) + answer.finish(), answer.intervened
@@ -195,8 +195,8 @@ def test_only_user_turns_are_read() -> None:
         Message("user", "A plan, please"),
     ]
 
-    assert open_layer().check(turns) == OK
-    assert open_layer().check([]) == OK
+    assert open_layer(None, "none").check(turns) == OK
+    assert open_layer(None, "none").check([]) == OK
 
 
 def test_speaking_of_an_emergency_is_a_referral_having_it_is_not() -> None:
@@ -313,7 +313,7 @@ def test_any_split_gives_the_same_output() -> None:
 
 
 def test_a_sentence_is_shown_as_soon_as_the_next_begins() -> None:
-    answer = AnswerFilter(open_layer(), OK)
+    answer = AnswerFilter(open_layer(None, "none"), OK)
 
     assert answer.feed("Squat first. ") == "Squat first."
     assert answer.feed("Then row") == ""
