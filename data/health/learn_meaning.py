@@ -27,7 +27,7 @@ from fitbot.health.classifier import ABOUT, ANSWERS
 from fitbot.health.encoder import ENCODER, HEADS, MOST_TOKENS, mean_of, readable
 
 OUT = Path(__file__).parents[2] / "fitbot" / "health" / "meaning"
-BATCH, EPOCHS, RATE, WARM_UP = 32, 4, 1e-3, 0.06
+BATCH, EPOCHS, RATE, WARM_UP = 32, 7, 1e-3, 0.06
 MIXED, LONGEST = 0.1, 700  # share of the messages that stand beside a harmless one; characters
 SEED = 11
 
@@ -53,7 +53,7 @@ def learned(lines: list[Line], encoder: str, epochs: int = EPOCHS) -> tuple[Any,
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     lora = LoraConfig(
-        r=16, lora_alpha=32, lora_dropout=0.1, target_modules=["query", "key", "value", "dense"]
+        r=32, lora_alpha=64, lora_dropout=0.1, target_modules=["query", "key", "value", "dense"]
     )
     network: Any = get_peft_model(AutoModel.from_pretrained(encoder, dtype="float32"), lora)
     network.to(device)

@@ -59,8 +59,8 @@ class Levels(NamedTuple):
 
 _BY_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
-_BY_BOTH = Levels(sure=0.95, unsure=0.45, trusted=0.05, calm=0.005)
-_BY_BOTH_FOREIGN = Levels(sure=0.95, unsure=0.75, trusted=0.1, calm=0.02)
+_BY_BOTH = Levels(sure=0.95, unsure=0.4, trusted=0.35, calm=0.02)
+_BY_BOTH_FOREIGN = Levels(sure=0.95, unsure=0.6, trusted=0.5, calm=0.01)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
