@@ -82,7 +82,7 @@ def speed() -> Figure:
 
 def serving() -> Figure:
     """Draw tokens a second for several numbers of requests at once."""
-    found = load("serve_h200_2026-11-23.json")
+    found = load("serve_h200_2026-11-30.json")
     engine = {one["streams"]: one["tokens_per_second"] for one in found["engine"]}
     plain = {one["batch"]: one["tokens_per_second"] for one in found["generate"]}
     below = (
