@@ -41,7 +41,12 @@ docs: $(VENV)/.fitbot-docs
 	$(BIN)/python -m sphinx -E -W --keep-going -q docs build/docs
 	@echo open build/docs/index.html
 
-notebook: $(VENV)/.fitbot-dev
+RUN := checkpoints/quickstart/summary.json
+
+$(RUN): | $(VENV)/.fitbot
+	$(MAKE) quickstart
+
+notebook: $(VENV)/.fitbot-dev $(RUN)
 	FITBOT_RUN=checkpoints/quickstart $(BIN)/python notebooks/execute.py
 
 clean:

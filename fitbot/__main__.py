@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 
 from fitbot.platforms import replace_unprintable
@@ -50,10 +51,15 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         module = importlib.import_module(f"fitbot.commands.{COMMANDS[args[0]][0]}")
-        return int(module.main(args))
+        status = int(module.main(args))
+        sys.stdout.flush()
+        return status
     except FitbotError as error:
         print(f"fitbot: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except BrokenPipeError:  # who reads has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _help() -> str:

@@ -38,7 +38,8 @@ from fitbot.dpo.run import (
     best_checkpoint,
     folder_of,
     new_run_folder,
-    remove_if_empty,
+    quieten,
+    remove_if_refused,
     resolve_checkpoint,
     run_loggers,
     start_logging,
@@ -108,6 +109,7 @@ def run_command(
     # A saturated run's gradients underflow; a CPU takes a hundred times as long for such numbers.
     torch.set_flush_denormal(True)
     register_strategies()
+    quieten()  # before Lightning says which seed is set
     folder, why = None, ""
     try:
         folder = FitbotCLI(args, placed, exits=exits, alone=alone).folder
@@ -192,7 +194,7 @@ class FitbotCLI(LightningCLI):
                 raise
             raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
         finally:
-            remove_if_empty(self.folder or NOWHERE)
+            remove_if_refused(self.folder or NOWHERE)
 
     def _run(self, args: list[str], exits: bool) -> None:
         of_commands = {

@@ -43,7 +43,7 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         terms.chosen_rewards,
         terms.rejected_rewards,
         margins,
-        (margins > 0).to(margins.dtype),  # a tie is no preference and counts as wrong
+        (1 + margins.sign()) / 2,  # a tie, as of every pair at the first step, is a guess: one half
         policy_logps[:, 0],
         policy_logps[:, 1],
     )

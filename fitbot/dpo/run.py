@@ -5,6 +5,7 @@ import logging.handlers
 import os
 import re
 import shutil
+import sys
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fitbot.report.progress import AboveTheBar
 logger = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
+_LOGS = ("metrics", "wandb", "tensorboard")  # folders of loggers
 # The run folder of all processes but the first, which alone writes: it is never made.
 NOWHERE = Path("/nonexistent")
 _KEPT = 10_000  # log lines before a run has a file for them
@@ -83,8 +85,13 @@ def new_run_folder(run: RunSettings) -> Path:
             ) from error
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove the folder of a run that was refused, and its root, as far as they have no files."""
+def remove_if_refused(folder: Path) -> None:
+    """Remove the folder of a run that was refused before it began, and its root if it is empty."""
+    if not (folder / CONFIG_FILE).exists():
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish(exit_code=1)
+        for logs in _LOGS:
+            shutil.rmtree(folder / logs, ignore_errors=True)
     for path in [*sorted(folder.rglob("*"), reverse=True), folder, folder.parent]:
         with suppress(OSError):  # a file, or a folder with files
             path.rmdir()
@@ -136,6 +143,7 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
         import wandb
 
         silent = wandb.Settings(silent=True)
+        wandb.setup(silent)  # or it warns of a setting that Lightning makes
         loggers.append(
             WandbLogger(project=run.wandb_project, name=run.name, save_dir=folder, settings=silent)
         )
@@ -279,6 +287,8 @@ def quieten() -> None:
     """Keep what does not concern the user off the terminal; each line with its reason."""
     # A tip for another product, and "weights_only was not set", which is Lightning's own call.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    # "Seed set to 42" is a setting like any other, and those stand in config.yaml.
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     # bitsandbytes looks for an optional package of CPU kernels and works without it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")  # ours

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,11 +53,16 @@ def read_records(source: str | Path) -> Iterator[tuple[int | None, object]]:
         DataError: The source cannot be read or parsed.
     """
     if own := shipped_pairs(source):
-        logger.info("%s is not in this folder: taken from fitbot's own, %s", source, own)
+        _say_whose(str(source), own)
         source = own
     if is_on_hub(source):
         return ((None, record) for record in _load_hub(str(source)))
     return _READERS[Path(source).suffix.lower()](str(source))
+
+
+@cache  # a source may be read several times
+def _say_whose(source: str, own: Path) -> None:
+    logger.info("%s is not in this folder: taken from fitbot's own, %s", source, own)
 
 
 def is_remote(source: str | Path) -> bool:

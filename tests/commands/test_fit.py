@@ -184,6 +184,20 @@ def test_a_fit_that_is_refused_late_leaves_no_folder(
     assert not root.exists()
 
 
+def test_a_fit_whose_base_is_out_of_reach_leaves_no_folder_and_no_log_of_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    options = ("--model.base_model", "nobody/has-this", "--run.wandb_project", "fitbot")
+
+    assert main(["fit", *quickstart(tmp_path / "runs", *options)]) == 1
+
+    said = capsys.readouterr().err
+    assert "base_model 'nobody/has-this'" in said
+    assert "wandb: WARNING" not in said
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the quickstart."""
@@ -265,7 +279,7 @@ def test_curves_and_csv_agree(run: Path) -> None:
     with (run / "metrics" / "version_0" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
 
-    assert {row["step"] for row in rows if row["val/loss"]} == {"2", "4"}
+    assert {row["step"] for row in rows if row["val/loss"]} == {"1", "2", "3", "4"}
     assert {row["step"] for row in rows if row["train/loss"]} == {"1", "4"}
 
 
@@ -326,8 +340,9 @@ def test_progress_counts_the_steps_of_the_whole_run_and_measured_pairs(
     monkeypatch.setattr("fitbot.report.progress._LINE_SECONDS", 0.0)
     monkeypatch.setattr("fitbot.report.progress._LINE_SHARE", 0.0)
     options = ("--trainer.enable_progress_bar", "true", "--trainer.max_steps", "3")
+    every_epoch = ("--trainer.val_check_interval", "1.0")
 
-    assert main(["fit", *quickstart(tmp_path, *options)]) == 0
+    assert main(["fit", *quickstart(tmp_path, *options, *every_epoch)]) == 0
 
     log = (tmp_path / "quickstart" / "fit.log").read_text()
     steps = re.findall(r": fit: (\d) of 3, .*loss 0\.\d{3} acc .* margin .* pairs/s\n", log)

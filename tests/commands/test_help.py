@@ -92,6 +92,16 @@ def test_something_is_said_before_anything_heavy_is_loaded(words: str) -> None:
     assert re.fullmatch(rf"fitbot {words.split()[0]}: (loading|reading).* \[\]\n", done.stdout)
 
 
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "fitbot", "presets", "dpo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_help_names_every_command_and_loads_none() -> None:
     code = (
         "import sys; from fitbot.__main__ import main; main(['--help']); "

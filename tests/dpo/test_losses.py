@@ -120,7 +120,7 @@ def test_accuracy_and_margin_stay_apart_after_a_step_where_both_were_zero() -> N
     means.update(DPOTerms(torch.ones(4), torch.full((4,), 3.0), zero), torch.zeros(4, 2))
 
     result = means.compute()
-    assert result["rewards/accuracies"].item() == 0.5
+    assert result["rewards/accuracies"].item() == 0.75  # four ties, each one half
     assert result["rewards/margins"].item() == 1.5
 
 
