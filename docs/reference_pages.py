@@ -12,21 +12,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from docstring_parser import parse
-
 from fitbot.__main__ import COMMANDS
+from fitbot.commands.fit_help import SECTIONS, declared_in
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-# group of `fitbot fit`'s settings → file and class that declare them
-GROUPS = {
-    "run": ("fitbot/dpo/run.py", "RunSettings"),
-    "model": ("fitbot/dpo/module.py", "DPOModule"),
-    "model.lora": ("fitbot/base_model/settings.py", "LoraSettings"),
-    "data": ("fitbot/pairs/datamodule.py", "PreferenceDataModule"),
-    "answers": ("fitbot/base_model/settings.py", "AnswerSettings"),
-    "serve": ("fitbot/base_model/settings.py", "ServeSettings"),
-}
 # Their options are `fitbot fit`'s.
 FITS = ("fit", "validate", "test", "predict")
 
@@ -41,35 +31,16 @@ class Setting(NamedTuple):
 
 
 def settings_of(group: str) -> list[Setting]:
-    """Read a group's settings from the source of its class, without importing it."""
-    file, name = GROUPS[group]
-    source = (ROOT / file).read_text(encoding="utf-8")
-    declared = next(
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.ClassDef) and node.name == name
-    )
-    documented = parse(ast.get_docstring(declared) or "").params
-    meanings = {one.arg_name: " ".join((one.description or "").split()) for one in documented}
+    """Return a group's settings, one that is a group of its own left out."""
     return [
-        Setting(f"{group}.{field}", kind, default, meanings[field])
-        for field, kind, default in _fields(declared)
-        if f"{group}.{field}" not in GROUPS
-    ]
-
-
-def _fields(declared: ast.ClassDef) -> list[tuple[str, str, str]]:
-    """Return name, type and default of a dataclass's fields, or of the arguments of __init__."""
-    for node in declared.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            arguments = node.args.args[1:]
-            defaults = map(ast.unparse, node.args.defaults)
-            kinds = [ast.unparse(one.annotation) if one.annotation else "" for one in arguments]
-            return list(zip([one.arg for one in arguments], kinds, defaults, strict=True))
-    return [
-        (node.target.id, ast.unparse(node.annotation), ast.unparse(node.value))
-        for node in declared.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value
+        Setting(
+            f"{group}.{one.name}",
+            ast.unparse(one.type) if one.type else "",
+            ast.unparse(one.default),
+            one.meaning,
+        )
+        for one in declared_in(group)
+        if f"{group}.{one.name}" not in SECTIONS
     ]
 
 
@@ -81,7 +52,7 @@ def settings_page() -> str:
         "options win. `trainer.*` are Lightning's Trainer arguments, and `seed_everything` is the "
         "seed of all that is random. This page is made from the code.",
     ]
-    for group in GROUPS:
+    for group in SECTIONS:
         rows = [
             f"| `{one.name}` | `{_cell(_plain(one.type))}` | `{_cell(_plain(one.default))}` "
             f"| {_cell(one.meaning)} |"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from fitbot.__main__ import COMMANDS
+from fitbot.commands import fit_help
 from tests.conftest import ROOT
 
 sys.path.append(str(ROOT / "docs"))
@@ -124,7 +125,7 @@ def options_of(command: str) -> set[str]:
         return set(named)
     settings = {
         f"--{setting.name}"
-        for group in reference_pages.GROUPS
+        for group in fit_help.SECTIONS
         for setting in reference_pages.settings_of(group)
     }
     return {*named, *settings, *OTHER_OPTIONS}
@@ -156,10 +157,10 @@ def test_settings_of_the_reference_are_those_of_fit() -> None:
 
     assert set(groups) == {
         (name, group)
-        for group, (_, name) in reference_pages.GROUPS.items()
+        for group, (_, name, _) in fit_help.SECTIONS.items()
         if group not in ("model", "model.lora", "data")  # Lightning's own
     }
-    for group in reference_pages.GROUPS:
+    for group in fit_help.SECTIONS:
         assert all(setting.meaning for setting in reference_pages.settings_of(group))
 
 

@@ -10,12 +10,13 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from docstring_parser import parse
 
 _WIDTH, _COLUMN, _LONG = 80, 28, 56  # characters of a line, and of an option before its text
 # section → (file, class, arguments that are no options)
-_SECTIONS = {
+SECTIONS = {
     "data": ("pairs/datamodule.py", "PreferenceDataModule", {"base_model", "seed"}),
     "model": ("dpo/module.py", "DPOModule", {"lora"}),
     "model.lora": ("base_model/settings.py", "LoraSettings", set[str]()),
@@ -60,6 +61,15 @@ win over it: --model.beta 0.2 is "beta: 0.2" below "model:". [Default], or null.
 """
 
 
+class Declared(NamedTuple):
+    """A setting as its class declares it."""
+
+    name: str
+    type: ast.expr | None
+    default: ast.expr
+    meaning: str
+
+
 def help_of_fit() -> str:
     """Return the page, at most 120 lines of 80 characters."""
     lines = [_USAGE]
@@ -76,30 +86,36 @@ def settings_of(section: str) -> dict[str, tuple[str, str]]:
     """Read a section's settings from the source: name → default as YAML writes it, and summary."""
     if section == "trainer":
         return TRAINER
-    file, name, hidden = _SECTIONS[section]
+    hidden = SECTIONS[section][2]
+    return {
+        one.name: (_as_yaml(one.default), _summary(one.meaning))
+        for one in declared_in(section)
+        if one.name not in hidden
+    }
+
+
+def declared_in(section: str) -> list[Declared]:
+    """Read what a section's class declares from its source, without importing it."""
+    file, name, _ = SECTIONS[section]
     tree = ast.parse((Path(__file__).parents[1] / file).read_text(encoding="utf-8"))
     (found,) = (x for x in tree.body if isinstance(x, ast.ClassDef) and x.name == name)
-    texts = {
-        param.arg_name: param.description or ""
+    meanings = {
+        param.arg_name: " ".join((param.description or "").split())
         for param in parse(ast.get_docstring(found) or "").params
     }
-    return {
-        name: (default, _summary(texts[name]))
-        for name, default in _defaults(found)
-        if name not in hidden
-    }
+    return [Declared(arg, kind, value, meanings[arg]) for arg, kind, value in _fields(found)]
 
 
-def _defaults(found: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """Yield the arguments of a class, or the fields of a dataclass, with their defaults."""
+def _fields(found: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr]]:
+    """Yield a class's arguments, or a dataclass's fields: name, type and default."""
     for node in found.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             args = node.args.args[-len(node.args.defaults) :]
             for arg, value in zip(args, node.args.defaults, strict=True):
-                yield arg.arg, _as_yaml(value)
+                yield arg.arg, arg.annotation, value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             assert node.value is not None
-            yield node.target.id, _as_yaml(node.value)
+            yield node.target.id, node.annotation, node.value
 
 
 def _as_yaml(value: ast.expr) -> str:
@@ -110,7 +126,7 @@ def _as_yaml(value: ast.expr) -> str:
 
 def _summary(text: str) -> str:
     """Take the first sentence, of a long one its beginning; without brackets and addresses."""
-    text = re.sub(r" \([^)]*\)|, https:\S+", "", " ".join(text.split()))
+    text = re.sub(r" \([^)]*\)|, https:\S+", "", text)
     first = re.split(r"(?<=\.) +", text)[0]
     return first if len(first) <= _LONG else re.split("[:;] ", first)[0]
 

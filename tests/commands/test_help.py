@@ -168,7 +168,7 @@ def test_help_of_fit_has_all_its_own_settings_with_their_defaults(parser: Any) -
     } - {"model.lora", "data.base_model", "data.seed"}
     shown = {
         f"{section}.{name}": default
-        for section in (*fit_help._SECTIONS, "trainer")
+        for section in (*fit_help.SECTIONS, "trainer")
         for name, (default, _) in fit_help.settings_of(section).items()
     }
 
