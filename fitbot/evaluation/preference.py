@@ -224,5 +224,9 @@ def is_like_length(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _is_higher(both: Floats) -> Floats:
-    """Say where chosen beats rejected: (N, 2) → (N,) 1 or 0; a tie counts as wrong."""
-    return (both[:, 0] > both[:, 1]).astype(np.float64)
+    return wins(both[:, 0] - both[:, 1])
+
+
+def wins(differences: Floats) -> Floats:
+    """Say where chosen is ahead of rejected: 1, or 0; a tie is a guess and counts one half."""
+    return (1 + np.sign(differences)) / 2

@@ -122,7 +122,7 @@ def test_in_validation(
     monkeypatch.setattr(dpo_module.DPOModule, "validation_step", run_out)
     overrides = settings(base, pairs_file, tmp_path, **{"data.val_path": pairs_file})
 
-    with pytest.raises(ConfigError, match=r"^out of memory after step 2\. .* goes on from "):
+    with pytest.raises(ConfigError, match=r"^out of memory after step 1\. .* goes on from "):
         fitbot.fit(QUICKSTART, overrides)
 
 

@@ -45,14 +45,14 @@ def test_figures_by_hand() -> None:
     assert values["loss"] == pytest.approx(
         sum(math.log1p(math.exp(-margin)) for margin in (1.5, 0, -1, 0)) / 4
     )
-    assert values[ACCURACY] == 0.25  # ties are no preference
+    assert values[ACCURACY] == 0.5  # a tie is a guess
     # Changes a token: 0.2 over -0.1, 0 over 0, 0.1 over 0.075, 0.1 over 1 / 12.
-    assert values[ACCURACY_PER_TOKEN] == 0.75
-    assert values[ACCURACY_LIKE_LENGTH] == 0.5  # of the first two pairs
-    assert values[LIKELIER] == 0.5  # the first and the third
+    assert values[ACCURACY_PER_TOKEN] == 0.875
+    assert values[ACCURACY_LIKE_LENGTH] == 0.75  # of the first two pairs
+    assert values[LIKELIER] == 0.625  # the first, the third, and half of the second
     # Log-probs a token: -0.8 and -1.1, -0.5 and -0.45, -0.9 and -0.425, -0.4 and -0.25.
     assert values[LIKELIER_PER_TOKEN] == 0.25
-    assert values[LIKELIER_LIKE_LENGTH] == 0.5
+    assert values[LIKELIER_LIKE_LENGTH] == 0.75
     assert values["logps/chosen"] == -26 / 4
     assert values["logps/rejected"] == -36 / 4
     assert values[CHOSEN_CHANGE] == 1.0
@@ -84,7 +84,7 @@ def test_the_base_is_its_own_reference_and_has_no_rewards() -> None:
     found = figures(BASE).estimates(range(4), range(4))
 
     assert not [name for name in found if name.startswith(("rewards", "loss", "logratios"))]
-    assert found[LIKELIER].value == 0.5
+    assert found[LIKELIER].value == 0.625
     assert displacement_of(figures(BASE), range(4)) is None
 
 
@@ -92,7 +92,7 @@ def test_a_group_without_answers_of_like_length_has_no_such_figure() -> None:
     found = figures(TUNED).estimates(range(4), [2, 3])
 
     assert ACCURACY_LIKE_LENGTH not in found
-    assert found[ACCURACY].value == 0
+    assert found[ACCURACY].value == 0.25
 
 
 @pytest.mark.parametrize(

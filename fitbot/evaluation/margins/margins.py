@@ -17,7 +17,7 @@ from fitbot.evaluation.cases import Case, dependent_groups
 from fitbot.evaluation.intervals import Estimate, Floats, estimate_rate
 from fitbot.evaluation.measure import lengths_of
 from fitbot.evaluation.models import Overrides, resolve_models
-from fitbot.evaluation.preference import PairFigures
+from fitbot.evaluation.preference import PairFigures, wins
 from fitbot.evaluation.scoring import Scorer, hush_libraries, scoring_device
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
 
@@ -45,8 +45,8 @@ class Margins:
 
     @property
     def accuracy(self) -> Estimate:
-        """Estimate the share of pairs with a margin above 0; a tie counts as wrong."""
-        return estimate_rate(self.values > 0, self.groups)
+        """Estimate the share of pairs with a margin above 0; a tie counts one half."""
+        return estimate_rate(wins(self.values), self.groups)
 
 
 class Subject:
@@ -137,7 +137,7 @@ def calibration_bins(values: Floats, groups: Sequence[int], *, bins: int = 5) ->
     for number in range(bins):
         where = np.flatnonzero(place == number).tolist()
         if where:
-            right = estimate_rate(values[where] > 0, [groups[i] for i in where])
+            right = estimate_rate(wins(values[where]), [groups[i] for i in where])
             low, high = edges[number : number + 2].tolist()
             found.append(Bin(low, high, len(where), float(confidence[where].mean()), right))
     return found

@@ -60,10 +60,10 @@ def test_bins_by_hand() -> None:
     assert all(one.right.low is not None for one in found)
 
 
-def test_a_margin_of_0_is_half_sure_and_wrong_and_an_endless_one_is_in_the_last_bin() -> None:
+def test_a_margin_of_0_is_half_sure_and_half_right_and_an_endless_one_is_in_the_last_bin() -> None:
     none, endless = calibration_bins(np.array([0.0, 1000.0]), range(2), bins=2)
 
-    assert (none.low, none.confidence, none.right.value) == (0.5, 0.5, 0.0)
+    assert (none.low, none.confidence, none.right.value) == (0.5, 0.5, 0.5)
     assert (endless.high, endless.confidence, endless.right.value) == (1.0, 1.0, 1.0)
 
 
