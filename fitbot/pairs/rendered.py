@@ -1,0 +1,53 @@
+"""Texts that already went through a chat template: refused, for they would go through it twice.
+
+A control string that a text speaks of stays text: only what opens a turn at the start or end of a
+prompt is refused, and in an answer what opens or ends a turn.
+"""
+
+import re
+from collections.abc import Callable
+
+from transformers import PreTrainedTokenizerBase
+
+from fitbot.errors import DataError
+from fitbot.pairs.formats import PreferencePair, shorten
+
+# Of well-known templates; a text that was rendered for another base is no better.
+_FAMILIES = (
+    *("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>"),
+    *("<start_of_turn>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"),
+)
+_ROLE = r"(?:system|user|assistant|model|developer|tool)\b"
+_TAG = r"<[|｜](?i:system|user|assistant)[|｜]>"  # role and control string in one
+
+
+def rendered_check(tokenizer: PreTrainedTokenizerBase) -> Callable[[PreferencePair], None]:
+    """Return what raises a DataError for a pair with a text that a template was applied to.
+
+    Args:
+        tokenizer: The base model's, whose special tokens count besides well-known ones.
+    """
+    own = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    own |= set(map(str, tokenizer.all_special_tokens))
+    # A thought, or a call of a tool, is not the template's doing.
+    names = {name for name in (*own, *_FAMILIES) if not re.match("</?(?:think|tool)", name)}
+    control = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    opens = rf"(?:(?:{control})\s*{_ROLE}|{_TAG})"
+    at_start = rf"\A\s*(?:<s>|{control})?\s*(?:{opens}|\[INST\])"
+    prompt = re.compile(
+        rf"{at_start}|{opens}(?:<\|end_header_id\|>)?\s*\Z|\[/INST\]\s*\Z", re.IGNORECASE
+    )
+    answer = re.compile(rf"{at_start}|{opens}|(?:{control})\s*\Z")
+
+    def check(pair: PreferencePair) -> None:
+        texts = [(turn.role == "assistant", "the prompt", turn.content) for turn in pair.prompt]
+        texts += [(True, "'chosen'", pair.chosen), (True, "'rejected'", pair.rejected)]
+        for is_answer, name, text in texts:
+            if found := (answer if is_answer else prompt).search(text):
+                raise DataError(
+                    f"{name} holds control strings of a chat template, {shorten(found[0])} at "
+                    f"character {found.start()} of {shorten(text)}: the template would be applied "
+                    "twice. Give texts without them, or the conversation as messages."
+                )
+
+    return check
