@@ -8,7 +8,7 @@ A record is an object with these keys:
     conversations       one, as in ms-swift's files
     history             a list of [question, answer], turns before such a prompt
     system              a string that goes before the prompt; None and "" mean that there is none;
-                        `system_prompt` is the same
+                        `system_prompt` and `system_message` are the same
     chosen, rejected    one or more turns that end in an assistant turn, the answer. What stands
                         before it must equal the prompt (only a system message may come on top);
                         without a prompt key, it is the prompt. keys.py has their other names.
@@ -134,10 +134,11 @@ def _find_answers(record: dict[str, Any]) -> tuple[tuple[str, Any], tuple[str, A
         if isinstance(ranking, list) and len(ranking) == 2 and not has_scores(record):
             return ("output", ranking[0]), ("output", ranking[1])
         refuse_other_format(record)
-    if rejected is None:
-        raise DataError(f"'rejected' is missing. {_describe_keys(record, ['rejected'])}")
-    if chosen is None:
+    if chosen is None and rejected is not None:
         return _find_chosen_beside(record, rejected), (rejected, record[rejected])
+    if chosen is None or rejected is None:
+        missing = "chosen" if chosen is None else "rejected"
+        raise DataError(f"{missing!r} is missing. {_describe_keys(record, [missing])}")
     return (chosen, record[chosen]), (rejected, record[rejected])
 
 

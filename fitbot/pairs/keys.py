@@ -7,7 +7,7 @@ from fitbot.errors import DataError
 
 MESSAGES_KEYS = ("messages", "conversations")
 PROMPT_KEYS = ("question", "prompt", "query", "instruction", "input", *MESSAGES_KEYS)
-SYSTEM_KEYS = ("system", "system_prompt")
+SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 CHOSEN_KEYS = ("chosen", "preferred_output", "chosen_response")
 REJECTED_KEYS = ("rejected", "non_preferred_output", "rejected_messages", "rejected_response")
 TURN_KEYS = (*PROMPT_KEYS, *CHOSEN_KEYS, *REJECTED_KEYS)

@@ -5,7 +5,7 @@ prompt is refused, and in an answer what opens or ends a turn.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from transformers import PreTrainedTokenizerBase
 
@@ -31,13 +31,14 @@ def rendered_check(tokenizer: PreTrainedTokenizerBase) -> Callable[[PreferencePa
     own |= set(map(str, tokenizer.all_special_tokens))
     # A thought, or a call of a tool, is not the template's doing.
     names = {name for name in (*own, *_FAMILIES) if not re.match("</?(?:think|tool)", name)}
-    control = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    control = _any_of(names)
+    end = _any_of(name for name in names if not re.search("start|begin|bos|<s>", name))
     opens = rf"(?:(?:{control})\s*{_ROLE}|{_TAG})"
     at_start = rf"\A\s*(?:<s>|{control})?\s*(?:{opens}|\[INST\])"
     prompt = re.compile(
         rf"{at_start}|{opens}(?:<\|end_header_id\|>)?\s*\Z|\[/INST\]\s*\Z", re.IGNORECASE
     )
-    answer = re.compile(rf"{at_start}|{opens}|(?:{control})\s*\Z")
+    answer = re.compile(rf"{at_start}|{opens}|(?:{end})\s*\Z")
 
     def check(pair: PreferencePair) -> None:
         texts = [(turn.role == "assistant", "the prompt", turn.content) for turn in pair.prompt]
@@ -51,3 +52,7 @@ def rendered_check(tokenizer: PreTrainedTokenizerBase) -> Callable[[PreferencePa
                 )
 
     return check
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -59,6 +60,7 @@ def as_messages(text: str) -> list[dict[str, Any]] | None:
     value = read_literal(text)
     messages = [value] if isinstance(value, dict) else value
     if isinstance(messages, list) and messages and all(map(_is_message, messages)):
+        _refuse_repeated_keys(text)
         return messages
     if value is text and _MUST_BE_MESSAGES.match(text):
         raise DataError(
@@ -71,16 +73,24 @@ def as_messages(text: str) -> list[dict[str, Any]] | None:
 def read_literal(text: str) -> Any:
     """Read a JSON or Python value that stands in a table's cell; any other text as it stands."""
     try:
-        return json.loads(text, object_pairs_hook=unique_keys)
-    except RepeatedKeyError as error:
-        raise DataError(f"holds the key {str(error)!r} twice in one object") from error
+        return json.loads(text)
     except (ValueError, RecursionError):
         pass
     try:
         # numpy, from which pandas writes, puts line breaks for commas. Python's strings have none.
-        return ast.literal_eval(re.sub(r"\}\n\s*\{", "}, {", text.strip()))
+        with warnings.catch_warnings(action="ignore"):  # of backslashes
+            return ast.literal_eval(re.sub(r"\}\n\s*\{", "}, {", text.strip()))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return text
+
+
+def _refuse_repeated_keys(text: str) -> None:
+    try:
+        json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKeyError as error:
+        raise DataError(f"has the key {str(error)!r} twice in one message") from error
+    except ValueError:
+        pass  # Python's
 
 
 def _is_message(value: object) -> bool:
