@@ -17,6 +17,8 @@ _MUST_BE_MESSAGES = re.compile(
     r"""\s*(?:array\()?\[\s*\{(?=[\s\S]*['"](?:content|value)['"]\s*:)"""
     rf"""[\s\S]*?['"](?:role|from)['"]\s*:\s*['"](?:{"|".join(sorted(_SPEAKERS))})['"]"""
 )
+# Between dictionaries, as numpy writes them for pandas; a string is matched to be passed over.
+_WITHOUT_COMMA = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\}\s+\{""", re.DOTALL)
 _TRANSCRIPT = re.compile(r"\s*Human:(?=[\s\S]*\n\nAssistant:)")
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 _TRANSCRIPT_ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -77,11 +79,14 @@ def read_literal(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        # numpy, from which pandas writes, puts line breaks for commas. Python's strings have none.
         with warnings.catch_warnings(action="ignore"):  # of backslashes
-            return ast.literal_eval(re.sub(r"\}\n\s*\{", "}, {", text.strip()))
+            return ast.literal_eval(_WITHOUT_COMMA.sub(_with_comma, text.strip()))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return text
+
+
+def _with_comma(found: re.Match[str]) -> str:
+    return "}, {" if found[0].startswith("}") else found[0]
 
 
 def _refuse_repeated_keys(text: str) -> None:

@@ -228,7 +228,12 @@ def as_numpy(messages: list[Any]) -> str:
     return str(np.array(messages))
 
 
-@pytest.mark.parametrize("write_text", [str, json.dumps, as_numpy], ids=["str", "json", "numpy"])
+def as_short_numpy(messages: list[Any]) -> str:
+    """As numpy writes them where they fit into a line."""
+    return f"[{' '.join(map(repr, messages))}]"
+
+
+@pytest.mark.parametrize("write_text", [str, json.dumps, as_numpy, as_short_numpy])
 @pytest.mark.parametrize(
     "record",
     [
@@ -250,6 +255,16 @@ def test_messages_that_a_table_holds_as_text_are_messages(
     cells = {key: x if isinstance(x, str) else write_text(x) for key, x in record.items()}
 
     assert load_pairs(write_csv(tmp_path / "pairs.csv", cells)).pairs == [OATS]
+
+
+def test_what_stands_in_a_message_does_not_end_it() -> None:
+    texts = ["} {'role': 'user'", "it's } \n {", 'a "quote" \\']
+    answers = [as_short_numpy([USER, {**YES, "content": text}]) for text in texts]
+
+    pair = parse_pair({"chosen": answers[0], "rejected": answers[1]}, 0)
+
+    assert (pair.chosen, pair.rejected) == (texts[0], texts[1])
+    assert parse_pair({"chosen": answers[2], "rejected": answers[1]}, 0).chosen == texts[2]
 
 
 def test_openai_preferences_that_a_table_holds_as_text_are_read(tmp_path: Path) -> None:
