@@ -18,7 +18,7 @@ from fitbot.pairs.sources import SOURCES, read_records
 
 logger = logging.getLogger(__name__)
 
-Check = Callable[[PreferencePair], None]  # raises a DataError
+Check = Callable[[PreferencePair, object], None]  # takes the record, too; raises a DataError
 _NAMED = 20  # unused keys
 NumberedRecord = tuple[int, int | None, object]  # index in the source, and the same
 
@@ -92,7 +92,7 @@ def parse_records(
         source: What the records are of.
         records: As `number_records` gives them.
         skip_bad_records: As in `load_pairs`.
-        check: Looks at every pair; a pair for which it raises a DataError is a bad record.
+        check: Looks at every pair and its record, which is a bad one if a DataError is raised.
     """
     pairs: list[PreferencePair] = []
     skipped: list[str] = []
@@ -100,7 +100,7 @@ def parse_records(
         try:
             pair = parse_pair(record, index)
             if check is not None:
-                check(pair)
+                check(pair, record)
             pairs.append(pair)
         except DataError as error:
             place = f"record {index}" if line is None else f"record {index} (line {line})"

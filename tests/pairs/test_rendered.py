@@ -62,7 +62,7 @@ def test_a_text_that_a_template_was_applied_to_is_refused(
     check = rendered_check(tokenizer_of(base, "<turn>", "<stop>", "<bos>"))
 
     with pytest.raises(DataError, match=rf"{where}.* holds control strings .* Give texts without"):
-        check(pair_of(**texts))
+        check(pair_of(**texts), {})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_text_that_a_template_was_applied_to_is_refused(
 def test_a_text_that_speaks_of_control_strings_stays(base: str, texts: dict[str, str]) -> None:
     tokenizer = tokenizer_of(base, "<stop>", "<think>", "</think>")
 
-    rendered_check(tokenizer)(pair_of(**texts))
+    rendered_check(tokenizer)(pair_of(**texts), {})
 
 
 def test_an_answer_in_the_history_is_looked_at_as_an_answer(base: str) -> None:
@@ -88,7 +88,20 @@ def test_an_answer_in_the_history_is_looked_at_as_an_answer(base: str) -> None:
     pair = PreferencePair((*turns, Message("user", "Oats?")), "Yes.", "No.", 0)
 
     with pytest.raises(DataError, match="the prompt holds control strings"):
-        rendered_check(AutoTokenizer.from_pretrained(base))(pair)
+        rendered_check(AutoTokenizer.from_pretrained(base))(pair, {})
+
+
+@pytest.mark.parametrize("read", ["message.author", "message['author']", "message.get('author')"])
+def test_a_field_that_the_template_renders_is_refused(base: str, read: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    record = {"prompt": [{"role": "user", "content": "Oats?", "author": "Ann", "id": 3}]}
+
+    rendered_check(tokenizer)(pair_of(), record)
+    tokenizer.chat_template = f"{{% for message in messages %}}{{{{ {read} }}}}{{% endfor %}}"
+    with pytest.raises(
+        DataError, match=r"'prompt\.author' is rendered by the base's chat template"
+    ):
+        rendered_check(tokenizer)(pair_of(), record)
 
 
 def test_a_run_names_the_record_and_may_skip_it(chat: Chat, tmp_path: Path) -> None:
