@@ -66,6 +66,7 @@ _LINES = """
         if low < high:
             pairs.append({{**json.loads(head), "chosen": best, "rejected": worst}})
     json.dump(pairs, open("pairs.json", "w"))
+    print(len(pairs), "pairs")
 """
 
 
@@ -78,8 +79,8 @@ def ends_in_answer(value: object) -> bool:
 
 
 def has_scores(record: dict[str, Any]) -> bool:
-    """Say whether a record rates its answers."""
-    return any(not is_blank(record.get(key)) for key in (*_LABELS, *_SCORES))
+    """Say whether a record has a list of scores, for a list of answers."""
+    return any(isinstance(record.get(key), list) for key in _SCORES)
 
 
 def refuse_other_format(record: dict[str, Any]) -> None:
@@ -107,7 +108,7 @@ def refuse_other_format(record: dict[str, Any]) -> None:
         )
     head, value = _head(record), f'row["{answer}"]'
     if answer in MESSAGES_KEYS:
-        head, value = f'{{"prompt": {value}[:-1]}}', f"{value}[-1:]"
+        head, value = _head(record, f'"prompt": {value}[:-1]'), f"{value}[-1:]"
     score = f'str(row["{label}"]).lower() in ("true", "1", "1.0")'
     if label in _SCORES:
         score = _score(label, f'row["{label}"]')
@@ -141,16 +142,15 @@ def _score(name: str | None, value: str) -> str:
     return f"-float({value})" if name and name.startswith("rank") else f"float({value})"
 
 
-def _head(record: dict[str, Any]) -> str:
-    """Write an expression: a row → the keys of its prompt."""
-    keys = [
-        key
+def _head(record: dict[str, Any], *more: str) -> str:
+    """Write an expression: a row → the keys of its prompt, and more of them."""
+    items = [
+        f'"{key}": row.get("{key}")'
         for key in (*PROMPT_KEYS, *SYSTEM_KEYS, "history")
         if not is_blank(record.get(key)) and key not in MESSAGES_KEYS
     ]
-    if not keys:
-        return '{"prompt": row["NAME OF THE PROMPT KEY"]}'
-    return "{" + ", ".join(f'"{key}": row.get("{key}")' for key in keys) + "}"
+    items += more or ([] if items else ['"prompt": row["NAME OF THE PROMPT KEY"]'])
+    return "{" + ", ".join(items) + "}"
 
 
 def _refusal(name: str, head: str, answers: str) -> DataError:

@@ -93,6 +93,10 @@ READ = {
         OATS,
     ),
     "Alpaca's ranking": ({"instruction": "Oats?", "input": "", "output": ["Yes.", "No."]}, OATS),
+    "Alpaca's ranking with a score of the whole": (
+        {"instruction": "Oats?", "output": ["Yes.", "No."], "score": 3},
+        OATS,
+    ),
     "Alpaca's ranking in a cell": (
         {"instruction": "Oats?", "output": "['Yes.', 'No.']"},
         OATS,
@@ -390,6 +394,7 @@ def test_keys_that_mean_nothing_are_named_once_with_counts(
 
 def test_fitbots_own_keys_are_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, (record, _) in READ.items():
+        record = {key: value for key, value in record.items() if key != "score"}
         load_pairs(write(tmp_path / "pairs.json", [record]))
 
         assert not caplog.messages, name
@@ -412,8 +417,8 @@ RATED = {
         {"prompt": [SYSTEM], "completion": [NO], "label": False},
     ],
     "KTO's format, one answer and 'kto_tag'": [
-        {"messages": [USER, YES], "kto_tag": True},
-        {"messages": [USER, NO], "kto_tag": False},
+        {"messages": [USER, YES], "system": "Be brief.", "kto_tag": True},
+        {"messages": [USER, NO], "system": "Be brief.", "kto_tag": False},
     ],
     "single answers with 'score'": [
         {"instruction": "Oats?", "input": "", "output": "Yes.", "score": 4.5},
@@ -478,7 +483,7 @@ def test_rated_answers_are_refused_with_lines_that_pair_them(
     exec(textwrap.dedent(lines.replace("FILE", str(path))), {})
 
     assert name in message
-    assert load_pairs("pairs.json").pairs == [OATS]
+    assert load_pairs("pairs.json").pairs == [BRIEF_OATS if "system" in records[0] else OATS]
 
 
 @pytest.mark.parametrize(
