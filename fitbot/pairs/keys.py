@@ -28,9 +28,11 @@ _REFUSED_IN_MESSAGES = {
 }
 _NOTHING = ("", "[]", "{}", "none", "null", "nan")  # as the cells of tables say it
 # Values that ask for what fitbot does anyway.
-_AS_EVER = dict.fromkeys((*_WEIGHTS, "loss", "train"), ("1", "1.0", "true"))
+_AS_EVER: dict[str, tuple[str, ...]] = dict.fromkeys(
+    (*_WEIGHTS, "loss", "train"), ("1", "1.0", "true")
+)
 _AS_EVER |= dict.fromkeys(("mask", "prefix", "enable_thinking"), ("0", "0.0", "false"))
-_AS_EVER |= dict.fromkeys(("tool_choice", "function_call"), ("none", "auto"))
+_AS_EVER |= {"tool_choice": ("none", "auto"), "function_call": ("none", "auto")}
 
 
 def is_blank(value: object) -> bool:

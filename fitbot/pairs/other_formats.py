@@ -65,7 +65,8 @@ _LINES = """
         (low, worst), *_, (high, best) = sorted(answers * 2, key=lambda one: one[0])
         if low < high:
             pairs.append({{**json.loads(head), "chosen": best, "rejected": worst}})
-    json.dump(pairs, open("pairs.json", "w"))
+    with open("pairs.json", "w") as file:
+        json.dump(pairs, file)
     print(len(pairs), "pairs")
 """
 

@@ -43,7 +43,7 @@ def write_csv(path: Path, record: dict[str, Any]) -> Path:
     return path
 
 
-READ = {
+READ: dict[str, tuple[dict[str, Any], PreferencePair]] = {
     "OpenAI's preferences": (
         {
             "input": {"messages": [SYSTEM, USER], "tools": [], "parallel_tool_calls": True},
@@ -225,7 +225,7 @@ def test_a_question_with_a_name_is_refused_when_it_is_asked() -> None:
 
 # -- messages written as text ----------------------------------------------------------------------
 
-WHOLE = {"chosen": [USER, YES], "rejected": [USER, NO]}
+WHOLE: dict[str, Any] = {"chosen": [USER, YES], "rejected": [USER, NO]}
 
 
 def as_numpy(messages: list[Any]) -> str:
