@@ -36,6 +36,7 @@ from fitbot.pairs.preferences import (
     number_records,
     parse_records,
 )
+from fitbot.pairs.rendered import rendered_check
 from fitbot.pairs.sources import fingerprint
 from fitbot.platforms import replace_file, workers
 
@@ -47,7 +48,7 @@ SHARD = 20_000  # records; as many are held in memory
 MAPPED = 30_000  # shards at a time; Linux allows a process 65,530 mappings, its libraries' included
 KEY_BYTES = 16
 _PLACES = 50  # on disk that some_of reads
-_FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
+_FORMAT = 2  # raise it whenever the same pairs would be stored otherwise
 _DONE = "store.json"
 _IDS = ("prompt", "chosen", "rejected")
 _CUTS = ("prompt_cut", "chosen_cut", "rejected_cut")
@@ -243,7 +244,12 @@ def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBat
     Raises:
         DataError: One cannot be used.
     """
-    loaded = parse_records(job.source, records, skip_bad_records=job.skip_bad_records)
+    loaded = parse_records(
+        job.source,
+        records,
+        skip_bad_records=job.skip_bad_records,
+        check=rendered_check(job.chat.tokenizer),
+    )
     return as_shard(job.chat.encode_pairs(loaded.pairs, job.limits), loaded, len(records))
 
 
