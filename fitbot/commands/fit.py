@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.embedded import absolute_base, absolute_path, resolve_base_model
 from fitbot.base_model.gpu import what_failed
 from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
 from fitbot.cluster.launchers import devices_of, launched_as, placement
@@ -252,6 +252,9 @@ class FitbotCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what can be refused at once, settle what is left to the device, start to log."""
         config = self.config[self.subcommand]
+        # In config.yaml, too, so that it means the same in another working folder.
+        config.model.base_model = absolute_base(config.model.base_model)
+        config.model.adapter = config.model.adapter and absolute_path(config.model.adapter)
         run = RunSettings(**config.run)
         asked, self.checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
         _check_contradictions(config)
@@ -343,6 +346,7 @@ class FitbotCLI(LightningCLI):
         report.draw()
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}
+        training |= self.model.hashes
         adapter = export_adapter(
             self.folder / "adapter",
             self.model.state_dict(),

@@ -34,6 +34,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
 from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
@@ -50,6 +51,7 @@ from fitbot.dpo.start_checks import (
     check_first_loss,
     check_module,
     compute_dtype_of,
+    hashes_of,
 )
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch
@@ -120,6 +122,8 @@ class DPOModule(LightningModule):
     ):
         """Take the settings; weights load in `configure_model`."""
         super().__init__()
+        # Whatever comes from this run finds both again from another working folder.
+        base_model, adapter = absolute_base(base_model), adapter and absolute_path(adapter)
         # Plain values only: a checkpoint with dataclasses in it cannot be loaded weights_only.
         self.save_hyperparameters(ignore=["lora"])
         lora = LoraSettings(**lora) if isinstance(lora, dict) else lora or LoraSettings()
@@ -136,6 +140,7 @@ class DPOModule(LightningModule):
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
+        self.hashes: dict[str, str | None] = {}  # of base and reference, once they are loaded
         self.memory: Memory | None = None  # measured at the start of a fit
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
         self.train_window = PairMeans()  # since the last log point
@@ -166,6 +171,7 @@ class DPOModule(LightningModule):
             mesh=strategy.mesh if isinstance(strategy, Sharded) else None,
         )
         self.policy = Policy(network, compute_dtype=self.compute_dtype)
+        self.hashes = hashes_of(self.base.base_model, self.adapter)
 
     def cpu(self) -> Self:
         """Stay on the device: Lightning moves a module to the host's memory when a fit is over.
@@ -316,6 +322,7 @@ class DPOModule(LightningModule):
         checkpoint["train_sums"] = [window, self.train_total]
         checkpoint["first_loss"] = self.first_loss
         checkpoint["run_settings"] = self.run_settings
+        checkpoint.update(self.hashes)
         checkpoint["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -323,7 +330,7 @@ class DPOModule(LightningModule):
         self.configure_model()
         resumes = self._trainer and self.trainer.state.fn == "fit"
         precision = str(self.trainer.precision) if resumes else None
-        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision)
+        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision, self.hashes)
         window, total = checkpoint["train_sums"]
         if rank() == 0:  # the sums are over all processes
             self.train_window.sums = window.to(self.train_window.sums.device)

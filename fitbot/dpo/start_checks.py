@@ -7,13 +7,18 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fitbot.base_model.adapter_files import adapter_hash
+from fitbot.base_model.base_files import base_hash
+from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import has_bfloat16
 from fitbot.base_model.settings import check_ranges
+from fitbot.cluster.processes import from_first, rank
 from fitbot.dpo.losses import LOSSES, dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError
@@ -91,14 +96,24 @@ def precision_for(device: torch.device) -> str:
     return "bf16-mixed" if has_instructions else "32-true"
 
 
+def hashes_of(base_model: str, adapter: str | None) -> dict[str, str | None]:
+    """Hash what the reference is made of: the base, and the adapter that a run goes on from."""
+    return {
+        "base_sha256": from_first(base_hash(base_model) if rank() == 0 else ""),
+        "reference_sha256": adapter and adapter_hash(adapter),
+    }
+
+
 def check_checkpoint(
     checkpoint: Mapping[str, Any],
     weight_names: set[str],
     settings: Mapping[str, Any],
     precision: str | None,
+    hashes: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Demand that a checkpoint has this run's adapter weights, base and reference.
 
+    Base and reference are known by their hashes, or by their paths where the checkpoint has none.
     Another `trainer.precision` than a resumed run's is no error, but said.
 
     Raises:
@@ -115,12 +130,19 @@ def check_checkpoint(
             f"the checkpoint was trained with model.lora.r {theirs}, this run has {ours}; use the "
             "settings it was trained with"
         )
+    hashed = {"base_model": "base_sha256", "adapter": "reference_sha256"}
     for key in ("base_model", "load_in_4bit", "adapter"):
-        theirs, ours = checkpoint["hyper_parameters"].get(key), settings[key]
-        if theirs != ours:
+        theirs, ours = _absolute(key, checkpoint["hyper_parameters"].get(key)), settings[key]
+        before, now = (of.get(hashed.get(key, "")) for of in (checkpoint, hashes))
+        if theirs != ours and (before is None or before != now):
             raise AdapterError(
                 f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
                 f"{ours!r}; its reference would be another one"
+            )
+        if before is not None and before != now:
+            raise AdapterError(
+                f"model.{key} {ours!r} holds other weights or settings than when the checkpoint "
+                "was trained; put those back"
             )
     if precision and (before := checkpoint.get("precision", precision)) != precision:
         logger.warning(
@@ -129,6 +151,13 @@ def check_checkpoint(
             before,
             precision,
         )
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """Make a path absolute that a setting of an older checkpoint may hold."""
+    if key == "base_model":
+        return absolute_base(value)
+    return absolute_path(value) if key == "adapter" and value else value
 
 
 @torch.no_grad()

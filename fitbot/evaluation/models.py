@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
+from fitbot.base_model.adapter_files import adapter_hash, lora_settings_of, read_adapter
+from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.dpo.losses import Objective
@@ -117,7 +118,6 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     """Read what an export says of its training, and check that the export is complete."""
     metadata = provenance_of(folder)
     read_adapter(folder)
-    lora_settings_of(str(folder))
     for section, keys in _REQUIRED.items():
         missing = [key for key in keys if key not in metadata.get(section, {})]
         if missing:
@@ -125,6 +125,8 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
                 f"{folder}/{PROVENANCE_FILE}: {section} lacks {', '.join(missing)}; export the "
                 "adapter anew"
             )
+    base_model = metadata["settings"]["base_model"]
+    check_base(base_model, metadata.get("base_sha256"), str(folder))
     return metadata
 
 
@@ -189,6 +191,11 @@ def _model(name: str, folder: Path, metadata: dict[str, Any]) -> Model:
                 f"{folder} was trained from another adapter, its reference, which is not there any "
                 f"more: {error}"
             ) from error
+        if metadata.get("reference_sha256") not in (None, adapter_hash(reference)):
+            raise AdapterError(
+                f"{folder} was trained from another adapter, its reference, and {reference} holds "
+                "other weights now; put those back"
+            )
     # Runs from before there was a choice had this loss.
     loss, nll_weight = settings.get("loss", "sigmoid"), settings.get("nll_weight", 0.0)
     objective = Objective(settings["beta"], settings["label_smoothing"], loss, nll_weight)

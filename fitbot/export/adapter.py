@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import adapter_config
+from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
@@ -54,7 +55,7 @@ def export_adapter(
         for name, value in state_dict.items()
     }
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    base_model = hyper_parameters["base_model"]
+    base_model = absolute_base(hyper_parameters["base_model"])
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
     config.inference_mode = True
     config.save_pretrained(folder)
@@ -62,7 +63,7 @@ def export_adapter(
     copy_mode(folder)
     provenance = {
         "base_model": base_model,
-        "settings": hyper_parameters,
+        "settings": {**hyper_parameters, "base_model": base_model},
         "versions": {"fitbot": __version__} | {name: version(name) for name in _installed()},
         "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         **training,
@@ -102,6 +103,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return what fitbot.json records of a checkpoint's training: step, data, run settings."""
     return {
+        **{name: checkpoint.get(name) for name in ("base_sha256", "reference_sha256")},
         "step": checkpoint["global_step"],
         "data": checkpoint["PreferenceDataModule"]["provenance"],
         **checkpoint["run_settings"],
