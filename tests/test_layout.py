@@ -126,7 +126,7 @@ def test_what_stands_beside_the_package_serves_and_no_more() -> None:
     [
         ("LoraConfig", "base_model/adapter_files.py"),
         ("import bitsandbytes", "base_model/lora.py base_model/nf4.py dpo/optimizer.py"),
-        ("apply_chat_template", "pairs/chat.py"),
+        ("apply_chat_template", "pairs/template.py"),
     ],
 )
 def test_what_one_room_alone_may_name(word: str, only: str) -> None:

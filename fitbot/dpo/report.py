@@ -3,9 +3,11 @@
 import csv
 import logging
 import math
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,8 @@ class StartReport(Callback):
 def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -> str:
     """Decode one pair from its batch: prompt, scored tokens, and tokens that are not scored.
 
-    What is scored is read from the batch that the model gets, so that a wrong index shows.
+    What is scored is read from the batch that the model gets, so that a wrong index shows. What is
+    only spelled like a control token says that it is plain text.
     """
     batch = collate_pairs([pair], layout="shared", pad_id=data.pad_id)
     assert batch.part is not None
@@ -80,10 +83,24 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
         rest = ids[len(scored) :] if ids[: len(scored)] == scored else ids
         spans = [(_SCORED, ids[: len(ids) - len(rest)])]
         spans += [(_UNSCORED if part else _PROMPT, rest)]
-        texts = [(colour, data.chat.tokenizer.decode(span)) for colour, span in spans if span]
+        texts = [(colour, _spell(data.chat.tokenizer, span)) for colour, span in spans if span]
         text = "".join(f"{c}{t}{_PLAIN}" if colours else t for c, t in texts)
         lines.append(f"[{name}: {len(ids)} tokens, {len(ids) - len(rest)} scored] {text}")
     return "\n".join(lines)
+
+
+def _spell(tokenizer: Any, ids: list[int]) -> str:
+    controls = tokenizer.get_added_vocab()
+    named = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or "(?!)")
+    text = str(tokenizer.decode(ids))
+    if len(named.findall(text)) == sum(id in controls.values() for id in ids):
+        return text
+    runs = groupby(ids, key=set(controls.values()).__contains__)
+    spelled = [(is_control, str(tokenizer.decode(list(run)))) for is_control, run in runs]
+    return "".join(
+        text if is_control else named.sub(r"[plain text \g<0>]", text)
+        for is_control, text in spelled
+    )
 
 
 @dataclass
@@ -107,6 +124,7 @@ class RunReport:
         `mean_train_loss` that over the whole run.
         """
         skipped = self.step_log.loss_scale.skipped
+        equal = self.trainer.datamodule.pairs["train"].cut.equal  # type: ignore[attr-defined]
         return {
             "epochs": self.trainer.current_epoch,
             "steps": self.trainer.global_step,
@@ -126,6 +144,7 @@ class RunReport:
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
             **({} if skipped is None else {"skipped_steps": skipped}),
+            **({"equal_pairs": equal} if equal else {}),
         }
 
     def verdict(self) -> str:
@@ -143,6 +162,7 @@ class RunReport:
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
+                equal_pairs=data.pairs["train"].cut.equal,
             )
         )
 

@@ -26,6 +26,7 @@ class Figures:
     steps: int  # optimizer steps that were done
     # The best that does not read the question, on validation pairs (or else on training pairs).
     shortcut: RuleScore
+    equal_pairs: int = 0  # training pairs whose answers are the same tokens
 
 
 def verdict_on(figures: Figures) -> str:
@@ -35,6 +36,11 @@ def verdict_on(figures: Figures) -> str:
     if accuracy is None:
         reasons.append("there were no validation pairs, so this is of the training pairs only")
         accuracy = figures.train_accuracy
+    if figures.equal_pairs:
+        reasons.append(
+            f"in {figures.equal_pairs:,} training pairs both answers are the same tokens, from "
+            "which nothing is learned"
+        )
     margin = figures.train_margin if figures.val_margin is None else figures.val_margin
     low, high, summary = 0.0, 1.0, f"reward accuracy {accuracy:.3f}"
     if figures.num_val:

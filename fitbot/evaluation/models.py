@@ -51,6 +51,7 @@ class Lineup:
     max_prompt_length: int  # tokens
     max_length: int  # tokens
     models: list[Model]  # the base first
+    date: str | None = None  # day that a template which writes one is given
 
     @property
     def adapters(self) -> list[Model]:
@@ -98,7 +99,10 @@ def resolve_models(folders: Sequence[str], overrides: Overrides) -> Lineup:
         )
     models = [Model(BASE, None, None, None)]
     models += [_model(*entry) for entry in zip(_names(found), found, metadata, strict=True)]
-    return Lineup(base_model, load_in_4bit, **rendering, models=models)
+    # Adapters of different days are asked on one, or they could not be compared.
+    dates = [entry["data"].get("date") or "" for entry in metadata]
+    date = max(dates, default="") or None
+    return Lineup(base_model, load_in_4bit, **rendering, models=models, date=date)
 
 
 def _adapter_folder(folder: str) -> Path:

@@ -49,7 +49,11 @@ def export_merged(
     settings, data = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
     settings = {**settings, "base_model": absolute_base(settings["base_model"])}
     policy = _load_policy(settings, checkpoint["state_dict"])
-    chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
+    chat = Chat(
+        load_tokenizer(settings["base_model"]),
+        system_prompt=data["system_prompt"],
+        date=training_of(checkpoint)["data"].get("date"),
+    )
     pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
     encoded = chat.encode_pairs(pairs, LengthLimits(data["max_prompt_length"], data["max_length"]))
     batches = [

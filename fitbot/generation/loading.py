@@ -148,7 +148,8 @@ def load_trained(
 def chat_of(provenance: dict[str, Any]) -> Chat:
     """Load the tokenizer and how conversations were rendered in training."""
     tokenizer = load_tokenizer(provenance["base_model"])
-    return Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
+    data = provenance["data"]
+    return Chat(tokenizer, system_prompt=data["system_prompt"], date=data.get("date"))
 
 
 def _start(

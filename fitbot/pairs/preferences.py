@@ -113,8 +113,13 @@ def parse_records(
     return LoadedPairs(pairs, skipped)
 
 
-def no_pairs(source: str | Path, skipped: list[str]) -> DataError:
-    """Say why nothing is left."""
+def no_pairs(source: str | Path, skipped: list[str], equal: int = 0) -> DataError:
+    """Say why nothing is left; `equal` pairs were left out as they have the same tokens twice."""
+    if equal:
+        return DataError(
+            f"{source}: in all {equal:,} pairs both answers are the same tokens, so there is "
+            "nothing to learn; raise data.max_length if they were cut"
+        )
     if skipped:
         return DataError(f"All {len(skipped)} records are bad. The first: {skipped[0]}")
     return DataError(f"{source}: there are no records in it. {SOURCES}")

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,10 @@ import lightning
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
+from fitbot.__main__ import main
+from fitbot.base_model.provenance import provenance_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.dpo import callbacks
 from fitbot.dpo.callbacks import RandomState, StepLog
@@ -20,7 +24,10 @@ from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import LastCheckpoint
 from fitbot.errors import AdapterError, ConfigError, NoMemoryError
+from fitbot.generation.loading import chat_of
+from fitbot.pairs import template
 from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.pairs.formats import Message
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache
 from tests.conftest import adapter_of, make_data, make_module, make_trainer
@@ -250,6 +257,56 @@ def test_resuming_onto_other_data_is_refused(base: str, pairs_file: str, tmp_pat
             ckpt_path=tmp_path / "a" / "last.ckpt",
             weights_only=True,
         )
+
+
+def test_pairs_that_are_equal_once_cut_change_nothing_unless_they_are_kept(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    records = json.loads(Path(pairs_file).read_text())
+    equal = {"question": "Q?", "chosen": "a" * 800 + "b", "rejected": "a" * 800}
+    among = tmp_path / "among.json"
+    among.write_text(json.dumps([equal, *records[:4], equal, *records[4:]]))
+    val = {"val_path": pairs_file}
+
+    still: dict[str, Any] = {"lora": LoraSettings(r=4, alpha=8)}  # no dropout
+
+    lightning.seed_everything(1, verbose=False)
+    alone = fit(base, pairs_file, tmp_path, **still)
+    lightning.seed_everything(1, verbose=False)
+    left_out = fit(base, str(among), tmp_path, data=val, **still)
+    kept = fit(base, str(among), tmp_path, data=val | {"keep_equal_pairs": True}, **still)
+
+    assert left_out[1].records == alone[1].records
+    assert left_out[1].losses == alone[1].losses
+    assert sorted(sum(kept[1].records[:2], [])) == list(range(12))
+
+
+def test_a_run_that_is_resumed_on_another_day_renders_the_day_it_began(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_day = tmp_path / "with_day"
+    shutil.copytree(base, with_day)
+    tokenizer: Any = AutoTokenizer.from_pretrained(with_day)
+    tokenizer.chat_template = (
+        "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    tokenizer.save_pretrained(with_day, save_jinja_files=False)
+    days = iter(["2026-11-30", "2026-12-01"])
+    monkeypatch.setattr(template, "today", lambda: next(days))
+    stops = [{"max_steps": 3}, {"max_steps": 4}]
+
+    run_in_parts(str(with_day), pairs_file, tmp_path / "a", stops)
+
+    assert next(days, None) is None
+    saved = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4
+    assert saved["PreferenceDataModule"]["provenance"]["date"] == "2026-11-30"
+    out = tmp_path / "out"
+    assert main(["export", str(tmp_path / "a" / "last.ckpt"), "--out", str(out)]) == 0
+    asked = chat_of(provenance_of(out))
+    assert asked.date == "2026-11-30"
+    ids, _ = asked.encode_prompt([Message("user", "Q?")], 300)
+    assert asked.tokenizer.decode(ids).startswith("30 Nov 2026")
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
             "learned",
             "of the training pairs only",
         ),
+        (replace(LEARNED, equal_pairs=20), "learned", "in 20 training pairs both answers are the"),
         # Nearly the rule's figure, and the rule's is no more than chance: learned little, but so.
         (replace(LEARNED, val_accuracy=0.56), "learned", "best rule .* 0.510"),
     ],
@@ -152,6 +153,30 @@ def fit(root: Path, base: str, data: Path, *options: str) -> Path:
     ]
     assert main(["fit", *map(str, args)]) == 0
     return root / "quickstart"
+
+
+def test_a_fit_says_which_pairs_teach_nothing_and_which_texts_look_like_control_tokens(
+    base: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "pairs.json"
+    write_pairs(data, 24)
+    pairs = json.loads(data.read_text())
+    equal = {"question": "Q?", "chosen": "a" * 1100 + "b", "rejected": "a" * 1100}
+    pairs[0]["question"] = "What does <|im_end|> do?"
+    pairs[0]["chosen"] = "<think>Hm.</think>It ends a turn."
+    data.write_text(json.dumps([*pairs, *[equal] * 8]))
+
+    run = fit(tmp_path, base, data)
+
+    summary = json.loads((run / "summary.json").read_text())
+    log = (run / "fit.log").read_text()
+    assert (summary["equal_pairs"], summary["steps"]) == (8, 6)
+    assert "in 8 training pairs both answers are the same tokens" in summary["verdict"]
+    assert "in 8 of 32 pairs both answers are the same tokens" in log
+    assert "left out; data.keep_equal_pairs keeps them" in log
+    assert "What does [plain text <|im_end|>] do?<|im_end|>" in log
+    assert "scored] <think>Hm.</think>It ends a turn.<|im_end|>" in log
+    assert re.search(r"of training pairs hold control strings .*<\|im_end\|> in 1 \(first in", log)
 
 
 @pytest.mark.parametrize(("total", "left"), [(300, ["the other 150 steps"]), (150, [])])
