@@ -272,7 +272,8 @@ class PreferenceDataModule(LightningDataModule):
         """Refuse to go on with other data: the position would mean something else.
 
         Raises:
-            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's.
+            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's; or
+                validation pairs, by which best.ckpt is chosen.
         """
         here = self.identity()
         if "training pairs" not in here:
@@ -283,6 +284,13 @@ class PreferenceDataModule(LightningDataModule):
                     f"cannot resume: the checkpoint was written with {key} = {value}, this run has "
                     f"{here.get(key)}; use the same data settings, or start a new run"
                 )
+        before = state["provenance"].get("val")
+        if before and "val" in self.pairs and before["sha256"] != self.pairs["val"].sha256:
+            raise ConfigError(
+                f"cannot resume: data.val_path {self.paths['val']} has other pairs than the "
+                f"checkpoint's {before['path']}, by whose loss best.ckpt was chosen; use those, "
+                "set it to null, or start a new run"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Say what decides which pairs a step has."""
