@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import pickle
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +44,15 @@ def is_whole(path: Path) -> bool:
             return parts.testzip() is None and not parts.comment  # a cut checksum of ours
     except Exception:  # zipfile has another one for each field that may be wrong
         return False
+
+
+def is_of_fitbot(path: Path) -> bool:
+    """Say whether a whole checkpoint is one of fitbot's; its tensors are not read."""
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:  # with the state of a callback of the user's
+        return True
+    return isinstance(found, dict) and "base_model" in found.get("hyper_parameters", ())
 
 
 def whole_one_beside(path: Path) -> Path | None:

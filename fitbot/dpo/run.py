@@ -20,7 +20,12 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from fitbot.base_model.checkpoint_file import is_whole, save_with_checksum, whole_one_beside
+from fitbot.base_model.checkpoint_file import (
+    is_of_fitbot,
+    is_whole,
+    save_with_checksum,
+    whole_one_beside,
+)
 from fitbot.base_model.settings import check_ranges
 from fitbot.dpo.run_name import CONFIG_FILE, LOCK_FILE, check_name, folders_of, name_of
 from fitbot.errors import AdapterError, ConfigError
@@ -127,7 +132,7 @@ def resolve_checkpoint(run: RunSettings, ckpt_path: str | None) -> Path | None:
         the same command starts and resumes a job that may be cut off at any time.
 
     Raises:
-        AdapterError: There is no such file, or it is damaged.
+        AdapterError: There is no such file, or it is damaged, or not fitbot's.
         ConfigError: The runs of the name cannot be told from others.
     """
     if ckpt_path is None:
@@ -148,7 +153,11 @@ def resolve_checkpoint(run: RunSettings, ckpt_path: str | None) -> Path | None:
     if not is_whole(path):
         other = whole_one_beside(path)
         instead = f"go on from {other.name}: --ckpt_path {other}" if other else "start a new run"
-        raise AdapterError(f"{path} is damaged: it was cut or changed after writing; {instead}")
+        raise AdapterError(
+            f"{path} is damaged, or no checkpoint: its checksum does not fit; {instead}"
+        )
+    if not is_of_fitbot(path):
+        raise AdapterError(f"{path} is not a checkpoint of fitbot; give one that a fit has written")
     return path
 
 

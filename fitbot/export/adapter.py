@@ -97,7 +97,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not is_whole(path):
         other = whole_one_beside(path)
         raise AdapterError(
-            f"{path} is damaged: it was cut or changed after writing"
+            f"{path} is damaged, or no checkpoint: its checksum does not fit"
             + (f"; run fitbot export {other}" if other else "")
         )
     checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

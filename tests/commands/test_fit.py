@@ -349,11 +349,11 @@ def test_a_damaged_checkpoint_is_named_with_best_as_the_way_out(
         last.write_bytes(damaged)
         assert main(["fit", *quickstart(tmp_path, "--ckpt_path", "last")]) == 1
         assert capsys.readouterr().err.splitlines()[-1] == (
-            f"fitbot: {last} is damaged: it was cut or changed after writing; "
+            f"fitbot: {last} is damaged, or no checkpoint: its checksum does not fit; "
             f"go on from best.ckpt: --ckpt_path {best}"
         )
         assert main(["export", str(copy)]) == 1
-        assert f"changed after writing; run fitbot export {best}" in capsys.readouterr().err
+        assert f"checksum does not fit; run fitbot export {best}" in capsys.readouterr().err
 
 
 def test_a_second_process_on_a_run_is_refused_and_changes_nothing(

@@ -38,7 +38,7 @@ def die(*_):
 
 def die_at(place, count):
     if place == "clock":
-        seconds = count / 3
+        seconds = count / 4
         DPOModule.on_train_start = lambda self: threading.Timer(seconds, die).start()
         return
     owner, name = PLACES[place]
@@ -53,7 +53,9 @@ def die_at(place, count):
 kills, args = int(sys.argv[1]), sys.argv[2:]
 draw = random.Random(kills)
 for attempt in range(kills + 1):
-    place, count = [*PLACES, "clock"][attempt % 6], draw.randint(2, 6)
+    place = [*PLACES, "clock"][attempt % 6]
+    # Not before the first checkpoint, or the next attempt would be another run.
+    count = draw.randint(*{"train": (3, 6), "half a file": (2, 6)}.get(place, (1, 2)))
     child = os.fork()
     if child == 0:
         if attempt < kills:
@@ -66,7 +68,7 @@ for attempt in range(kills + 1):
         break
 """
 SETTINGS = [
-    *("--data.train_limit", "96", "--run.save_every_n_steps", "2", "--trainer.max_epochs", "2"),
+    *("--data.train_limit", "160", "--run.save_every_n_steps", "2", "--trainer.max_epochs", "2"),
     *("--trainer.val_check_interval", "5", "--trainer.log_every_n_steps", "3"),
     *("--trainer.precision", "32-true", "--ckpt_path", "last"),
 ]

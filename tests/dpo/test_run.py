@@ -31,7 +31,7 @@ def test_last_is_the_latest_run_of_exactly_that_name(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         of = "run" if name.startswith("run-2") else name
         (tmp_path / name / "config.yaml").write_text(f"run: {{name: {of}}}\n")
-        torch.save({}, tmp_path / name / "last.ckpt")
+        torch.save({"hyper_parameters": {"base_model": ""}}, tmp_path / name / "last.ckpt")
         os.utime(tmp_path / name / "last.ckpt", (1000 + age, 1000 + age))
 
     assert resolve_checkpoint(settings, "last") == tmp_path / "run-2" / "last.ckpt"
@@ -111,6 +111,14 @@ def test_the_best_checkpoint_is_of_a_validation_and_an_epoch_cut_short_has_none(
         found = [torch.load(path, weights_only=True) for path in tmp_path.glob("*.ckpt")]
         assert [checkpoint["global_step"] for checkpoint in found] == saved
     assert not [said for said in recwarn if "monitored key" in str(said.message)]
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"hyper_parameters": {}}, [1]])
+def test_a_checkpoint_of_somebody_else_is_an_error(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "x.ckpt")
+
+    with pytest.raises(AdapterError, match=r"x\.ckpt is not a checkpoint of fitbot"):
+        resolve_checkpoint(RunSettings(), str(tmp_path / "x.ckpt"))
 
 
 def test_a_checkpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def trained(root: Path, name: str) -> Path:
     """Make a run's folder with a checkpoint."""
     folder = new_run_folder(RunSettings(name=name, root=str(root)))
     (folder / CONFIG_FILE).write_text(f'run:\n  name: "{name}"\n', encoding="utf-8")
-    torch.save({}, folder / "last.ckpt")
+    torch.save({"hyper_parameters": {"base_model": ""}}, folder / "last.ckpt")
     return folder
 
 
