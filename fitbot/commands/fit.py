@@ -4,9 +4,10 @@ import json
 import logging
 import time
 from argparse import ArgumentError
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, Trainer
@@ -186,7 +187,7 @@ class FitbotCLI(LightningCLI):
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
         self.root = Path()  # that the folder lies in
-        self.lock: IO[bytes] | None = None  # open while this process writes the run
+        self.locks = ExitStack()  # held while this process writes the run
         self.settings = ""  # content of its config.yaml
         self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
@@ -199,8 +200,7 @@ class FitbotCLI(LightningCLI):
                 raise
             raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
         finally:
-            if self.lock is not None:
-                self.lock.close()
+            self.locks.close()
             remove_if_refused(self.folder or NOWHERE, self.root)
 
     def _run(self, args: list[str], exits: bool) -> None:
@@ -315,7 +315,7 @@ class FitbotCLI(LightningCLI):
             if launched_as() == 0:
                 own = self.checkpoint and folder_of(self.checkpoint, run)
                 folder = own or new_run_folder(run)
-                self.lock = lock_run(folder, run.name)
+                self.locks.enter_context(lock_run(folder, run.name))
                 self.folder = folder
             logger.info("run folder %s", self.folder)
             validates = self._get(self.config_init, "data").paths["val"] is not None

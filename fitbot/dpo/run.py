@@ -246,6 +246,7 @@ class _InOneStep(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with written_whole(Path(path)) as file:
             save_with_checksum(checkpoint, file)
 

@@ -64,12 +64,13 @@ def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint_whole(
 def test_a_run_resumed_after_a_validation_knows_the_best_loss_so_far(
     base: str, pairs_file: str, tmp_path: Path
 ) -> None:
-    callbacks = [best_checkpoint(tmp_path), LastCheckpoint(tmp_path, 1)]
+    folder = tmp_path / "run"
+    callbacks = [best_checkpoint(folder), LastCheckpoint(folder, 1)]
 
     trainer = make_trainer(tmp_path, callbacks=callbacks, max_epochs=1)
     trainer.fit(make_module(base, tmp_path), make_data(base, pairs_file))
 
-    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
     (state,) = (x for name, x in last["callbacks"].items() if name.startswith("ModelCheckpoint"))
     assert state["best_model_score"] == trainer.callback_metrics["val/loss"]
 

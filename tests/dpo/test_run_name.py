@@ -10,14 +10,13 @@ import torch
 
 from fitbot.dpo import run_name
 from fitbot.dpo.run import (
-    CONFIG_FILE,
     RunSettings,
     folder_of,
     new_run_folder,
     remove_if_refused,
     resolve_checkpoint,
 )
-from fitbot.dpo.run_name import LOCK_FILE, lock_run, name_of, refuse_running
+from fitbot.dpo.run_name import CONFIG_FILE, LOCK_FILE, lock_run, name_of, refuse_running
 from fitbot.errors import ConfigError
 
 
