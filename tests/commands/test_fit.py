@@ -327,7 +327,7 @@ def test_a_refused_resume_changes_no_file(run: Path, capsys: pytest.CaptureFixtu
     for option, message in (
         ("--data.accumulate_batches=1", "cannot resume"),
         ("--model.lora.r=2", "trained with model.lora.r 16, this run has 2"),
-        ("--model.optimizer=adamw", "model.optimizer adamw_8bit, this run has adamw"),
+        ("--model.optimizer=adamw_8bit", "model.optimizer adamw, this run has adamw_8bit"),
         ("--data.val_limit=3", "by whose loss best.ckpt was chosen"),
         ("--model.learning_rate=-1", "model.learning_rate must be"),
     ):
@@ -377,7 +377,8 @@ def test_metrics_are_in_the_file_at_every_log_point(
 
     def look(callback: LastCheckpoint, trainer: Any, *_: Any) -> None:
         (file,) = tmp_path.glob("quickstart/metrics/*/metrics.csv")
-        seen.append([row["step"] for row in csv.DictReader(file.open())])
+        with file.open() as lines:
+            seen.append([row["step"] for row in csv.DictReader(lines)])
 
     monkeypatch.setattr(LastCheckpoint, "on_train_batch_end", look)
 
