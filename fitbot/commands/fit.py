@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from argparse import ArgumentError
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
 from fitbot.dpo.progress_bar import Bar
 from fitbot.dpo.report import RunReport, StartReport
+from fitbot.dpo.resume import Resume
 from fitbot.dpo.run import (
     NOWHERE,
     LastCheckpoint,
@@ -44,12 +46,14 @@ from fitbot.dpo.run import (
     run_loggers,
     start_logging,
 )
+from fitbot.dpo.run_name import lock_run, refuse_running
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.start_checks import precision_for
 from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError
 from fitbot.export.adapter import export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.platforms import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -182,6 +186,8 @@ class FitbotCLI(LightningCLI):
         self.placed, self.alone = placed, alone
         self.started = time.perf_counter()
         self.folder: Path | None = None  # of the run; only fit has one
+        self.root = Path()  # that the folder lies in
+        self.locks = ExitStack()  # held while this process writes the run
         self.settings = ""  # content of its config.yaml
         self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
@@ -194,7 +200,8 @@ class FitbotCLI(LightningCLI):
                 raise
             raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
         finally:
-            remove_if_refused(self.folder or NOWHERE)
+            self.locks.close()
+            remove_if_refused(self.folder or NOWHERE, self.root)
 
     def _run(self, args: list[str], exits: bool) -> None:
         of_commands = {
@@ -265,6 +272,8 @@ class FitbotCLI(LightningCLI):
             config.trainer.precision = precision_for(devices[0])
         config.ckpt_path = self.checkpoint and str(self.checkpoint)
         is_fit, process = self.subcommand == "fit", launched_as()
+        if is_fit and process == 0 and asked == "last":
+            refuse_running(Path(run.root), run.name)
         if is_fit:
             self.settings = self._parser("fit").dump(config, skip_unset=False)
         start_logging(run.log_level, process, keep=is_fit and process == 0)
@@ -305,21 +314,23 @@ class FitbotCLI(LightningCLI):
         named = named if isinstance(named, list) else [named]
         loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
         if self.subcommand == "fit":
-            self.folder = NOWHERE
+            self.folder, self.root = NOWHERE, Path(run.root)
             if launched_as() == 0:
-                own = self.checkpoint and folder_of(self.checkpoint)
-                self.folder = own or new_run_folder(run)
+                own = self.checkpoint and folder_of(self.checkpoint, run)
+                folder = own or new_run_folder(run)
+                self.locks.enter_context(lock_run(folder, run.name))
+                self.folder = folder
             logger.info("run folder %s", self.folder)
             validates = self._get(self.config_init, "data").paths["val"] is not None
             loggers = [*run_loggers(self.folder, run), *loggers]
             self.saturation = Saturation(self.step_log, stop=run.stop_when_saturated)
             callbacks.append(RunFolder(self.folder, self.settings))
             callbacks += [self.step_log.loss_scale, self.step_log, self.saturation]
-            callbacks += [StartReport(), RandomState()]
+            callbacks += [StartReport(), RandomState(), Resume()]
             if run.sample_every_n_steps:
                 callbacks.append(Samples(self.folder, run.sample_every_n_steps))
-            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
             callbacks += [best_checkpoint(self.folder)] if validates else []
+            callbacks.append(LastCheckpoint(self.folder, run.save_every_n_steps))
         if config.get("enable_progress_bar") is not False:
             callbacks.append(Bar(self.step_log))  # last: it draws below what the others say
         return loggers, callbacks
@@ -342,7 +353,8 @@ class FitbotCLI(LightningCLI):
             return
         report = RunReport(self.folder, self.trainer, self.model, self.step_log, self.saturation)
         summary = report.summary(runtime_seconds=time.perf_counter() - self.started)
-        (self.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+        with written_whole(self.folder / "summary.json") as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
         report.draw()
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}

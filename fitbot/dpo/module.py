@@ -46,6 +46,7 @@ from fitbot.dpo.metrics import PairMeans, means_of, prediction_rows
 from fitbot.dpo.own_loss import import_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
+from fitbot.dpo.resume import Resume
 from fitbot.dpo.start_checks import (
     check_checkpoint,
     check_first_loss,
@@ -153,8 +154,10 @@ class DPOModule(LightningModule):
         check_module(self.hparams)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Log the steps, with any trainer."""
-        return log_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
+        """Log the steps, and compare a resumed fit with its checkpoint, with any trainer."""
+        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        compares = any(isinstance(callback, Resume) for callback in present)
+        return [*log_callbacks(present), *([] if compares else [Resume()])]
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""

@@ -221,9 +221,13 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
     files = (folder / "metrics").glob("version_*/metrics.csv")
     for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
         with file.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        first = min((int(row["step"]) for row in rows), default=0)
-        curves = {name: {s: x for s, x in old.items() if s < first} for name, old in curves.items()}
+            # A process that was killed may have left half a row.
+            rows = [row for row in csv.DictReader(lines) if None not in row.values()]
+        if not rows:
+            continue
+        # What was logged at that step itself may come from before the checkpoint.
+        first = min(int(row["step"]) for row in rows)
+        curves = {n: {s: x for s, x in old.items() if s <= first} for n, old in curves.items()}
         for row in rows:
             for name, text in row.items():
                 if text and name != "step":

@@ -122,14 +122,18 @@ def check_checkpoint(
     if odd := sorted(weight_names ^ set(checkpoint["state_dict"])):
         raise AdapterError(
             f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
-            f"differ, such as {odd[0]!r}; use the settings it was trained with"
+            f"differ, such as {odd[0]!r}; use the base and the model.lora.target_modules it was "
+            "trained with"
         )
-    theirs, ours = checkpoint["hyper_parameters"]["lora"]["r"], settings["lora"]["r"]
-    if theirs != ours:
-        raise AdapterError(
-            f"the checkpoint was trained with model.lora.r {theirs}, this run has {ours}; use the "
-            "settings it was trained with"
-        )
+    shape = checkpoint["hyper_parameters"]["lora"]
+    for key in ("r", "alpha", "use_rslora"):
+        ours = settings["lora"][key]
+        theirs = shape.get(key, ours)
+        if theirs != ours:
+            raise AdapterError(
+                f"the checkpoint was trained with model.lora.{key} {theirs}, this run has {ours}; "
+                "use the settings it was trained with"
+            )
     hashed = {"base_model": "base_sha256", "adapter": "reference_sha256"}
     for key in ("base_model", "load_in_4bit", "adapter"):
         theirs, ours = _absolute(key, checkpoint["hyper_parameters"].get(key)), settings[key]

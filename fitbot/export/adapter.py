@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import adapter_config
+from fitbot.base_model.checkpoint_file import is_whole, whole_one_beside
 from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
@@ -90,10 +91,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint of fitbot into the memory of the host.
 
     Raises:
-        AdapterError: There is no such file, or it is no checkpoint of fitbot.
+        AdapterError: There is no such file, or it is damaged, or no checkpoint of fitbot.
     """
     if not path.is_file():
         raise AdapterError(f"{path}: no such checkpoint; give a .ckpt file or a run's folder")
+    if not is_whole(path):
+        other = whole_one_beside(path)
+        raise AdapterError(
+            f"{path} is damaged, or no checkpoint: its checksum does not fit"
+            + (f"; run fitbot export {other}" if other else "")
+        )
     checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if "hyper_parameters" not in checkpoint or "base_model" not in checkpoint["hyper_parameters"]:
         raise AdapterError(f"{path} is not a checkpoint of fitbot")

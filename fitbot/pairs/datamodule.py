@@ -278,7 +278,8 @@ class PreferenceDataModule(LightningDataModule):
         A template that writes the day is given the day that the checkpoint's run began.
 
         Raises:
-            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's.
+            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's; or
+                validation pairs, by which best.ckpt is chosen.
         """
         date = state["provenance"].get("date")
         if date and self.chat.date and date != self.chat.date:
@@ -294,6 +295,13 @@ class PreferenceDataModule(LightningDataModule):
                     f"cannot resume: the checkpoint was written with {key} = {value}, this run has "
                     f"{here.get(key)}; use the same data settings, or start a new run"
                 )
+        before = state["provenance"].get("val")
+        if before and "val" in self.pairs and before["sha256"] != self.pairs["val"].sha256:
+            raise ConfigError(
+                f"cannot resume: data.val_path {self.paths['val']} has other pairs than the "
+                f"checkpoint's {before['path']}, by whose loss best.ckpt was chosen; use those, "
+                "set it to null, or start a new run"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Say what decides which pairs a step has."""

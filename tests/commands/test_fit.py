@@ -15,7 +15,8 @@ import torch
 
 from fitbot.__main__ import main
 from fitbot.commands.fit import FitbotCLI
-from fitbot.dpo.run import RunSettings, new_run_folder, resolve_checkpoint
+from fitbot.dpo.run import LastCheckpoint, RunSettings, new_run_folder, resolve_checkpoint
+from fitbot.dpo.run_name import lock_run
 from fitbot.errors import AdapterError
 from tests.conftest import ROOT
 
@@ -326,12 +327,65 @@ def test_a_refused_resume_changes_no_file(run: Path, capsys: pytest.CaptureFixtu
     for option, message in (
         ("--data.accumulate_batches=1", "cannot resume"),
         ("--model.lora.r=2", "trained with model.lora.r 16, this run has 2"),
+        ("--model.optimizer=adamw_8bit", "model.optimizer adamw, this run has adamw_8bit"),
+        ("--data.val_limit=3", "by whose loss best.ckpt was chosen"),
         ("--model.learning_rate=-1", "model.learning_rate must be"),
     ):
         assert main(["fit", *quickstart(run.parent, "--ckpt_path", "last", option)]) == 1, option
         assert message in capsys.readouterr().err
 
     assert content() == before
+
+
+def test_a_damaged_checkpoint_is_named_with_best_as_the_way_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "quickstart"
+    shutil.copytree(run, copy)
+    last, best = copy / "last.ckpt", copy / "best.ckpt"
+    written = last.read_bytes()
+
+    for damaged in (b"", written[: len(written) // 2], written[:5000] + b"?" + written[5001:]):
+        last.write_bytes(damaged)
+        assert main(["fit", *quickstart(tmp_path, "--ckpt_path", "last")]) == 1
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"fitbot: {last} is damaged, or no checkpoint: its checksum does not fit; "
+            f"go on from best.ckpt: --ckpt_path {best}"
+        )
+        assert main(["export", str(copy)]) == 1
+        assert f"checksum does not fit; run fitbot export {best}" in capsys.readouterr().err
+
+
+def test_a_second_process_on_a_run_is_refused_and_changes_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fitbot.dpo.run_name._PATIENCE", 0.0)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    with lock_run(run, "quickstart"):
+        assert main(["fit", *quickstart(run.parent, "--ckpt_path", "last")]) == 1
+
+    owner = f"run quickstart: process {os.getpid()} on "
+    assert owner in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_metrics_are_in_the_file_at_every_log_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def look(callback: LastCheckpoint, trainer: Any, *_: Any) -> None:
+        (file,) = tmp_path.glob("quickstart/metrics/*/metrics.csv")
+        with file.open() as lines:
+            seen.append([row["step"] for row in csv.DictReader(lines)])
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_end", look)
+
+    settings = ("--trainer.log_every_n_steps", "1", "--trainer.max_steps", "2")
+    assert main(["fit", *quickstart(tmp_path, *settings, "--data.val_path", "null")]) == 0
+
+    assert seen == [["1"], ["1", "2"]]
 
 
 def test_progress_counts_the_steps_of_the_whole_run_and_measured_pairs(
