@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from fitbot.base_model.gpu import has_bfloat16
@@ -89,6 +91,35 @@ def precision_for(device: torch.device) -> str:
     # A CPU without instructions for bfloat16 takes four times as long for it, or far longer.
     has_instructions = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     return "bf16-mixed" if has_instructions else "32-true"
+
+
+def count_steps(trainer: Trainer) -> int:
+    """Return how many optimizer steps a fit has, as far as settings say.
+
+    Raises:
+        ConfigError: It has none or no end, or its epoch is too short for another setting.
+    """
+    epoch = "an epoch of these pairs, data.batch_size and data.accumulate_batches"
+    try:
+        steps = trainer.estimated_stepping_batches
+    except MisconfigurationException as error:  # a share of an epoch that is less than one step
+        raise ConfigError(
+            f"trainer.limit_train_batches is {trainer.limit_train_batches}, less than one step of "
+            f"{epoch}; raise it"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            f"trainer.val_check_interval is {trainer.val_check_interval}, but {epoch} has "
+            f"{trainer.num_training_batches} steps; set it to at most that, to 1.0 for the end of "
+            "each epoch, or set trainer.check_val_every_n_epoch: null to count over epochs"
+        ) from error
+    if math.isinf(steps):
+        raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+    if steps < 1 or trainer.limit_train_batches == 0:
+        raise ConfigError(
+            "the fit would have no step: raise trainer.max_steps or trainer.limit_train_batches"
+        )
+    return int(steps)
 
 
 def check_checkpoint(
