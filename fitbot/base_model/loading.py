@@ -5,6 +5,8 @@ the reference, unless a frozen adapter "reference" says otherwise.
 """
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from fitbot.base_model import nf4
 from fitbot.base_model.adapter_files import ModuleWeights, adapter_config, load_adapter
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.base_model.settings import BaseSettings, LoraSettings
@@ -110,8 +113,10 @@ def _read_weights(
 
     if settings.load_in_4bit:
         nf4.check_installed()
+    check_base_files(settings.base_model)
     source = resolve_base_model(settings.base_model)
-    config = AutoConfig.from_pretrained(source)
+    with _naming(settings.base_model):
+        config = AutoConfig.from_pretrained(source)
     prequantised = getattr(config, "quantization_config", None) is not None
     _check_settings(settings, config, prequantised)
     quantisation = {}
@@ -125,17 +130,58 @@ def _read_weights(
         )
     if not can_draw():
         disable_progress_bar()  # it would be one line after the other
-    model = AutoModelForCausalLM.from_pretrained(
-        source,
-        dtype=compute_dtype,
-        device_map={"": str(device)},
-        attn_implementation="sdpa",
-        **quantisation,
-    )
+    with _naming(settings.base_model):
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=compute_dtype,
+            device_map={"": str(device)},
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **quantisation,
+        )
+    if missing := sorted(loaded["missing_keys"]):  # transformers draws them at random
+        raise ConfigError(
+            f"base_model {settings.base_model!r}: its files lack {len(missing)} of the weights "
+            f"that its config.json asks for, such as {missing[0]}; fetch all of its files"
+        )
     model.requires_grad_(False)
     if settings.gradient_checkpointing:
         recompute_activations(model)
     return model
+
+
+def check_base_files(base_model: str) -> None:
+    """Refuse a folder whose files of weights are cut or damaged, without reading the weights.
+
+    Raises:
+        ConfigError: With the file; also if there is no such folder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(resolve_base_model(base_model))
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ConfigError(
+                f"base_model {base_model!r}: {file.name} is cut or damaged ({error}); fetch it "
+                "again"
+            ) from error
+
+
+@contextmanager
+def _naming(base_model: str) -> Iterator[None]:
+    """Name the base whose files could not be loaded; transformers raises anything then."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"base_model {base_model!r} cannot be loaded: {what_failed(error)}; give a folder with "
+            "all files of a model that transformers knows, or a hub id within reach"
+        ) from error
 
 
 def recompute_activations(model: Any) -> None:
@@ -219,8 +265,8 @@ def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
     weights: ModuleWeights = {}
     if adapter is not None:
         lora, weights = load_adapter(Path(adapter))
-    if "lm_head" in lora.target_modules:
-        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
+    else:
+        _check_targets(base, lora.target_modules)
     # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
     # device of Lightning's intervenes, it means the same weights whatever holds the base.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
@@ -283,6 +329,23 @@ def put_weights(network: nn.Module, name: str, weights: ModuleWeights, folder: s
                     f"{list(own.weight.shape)}"
                 )
             own.weight.copy_(new)
+
+
+def _check_targets(base: nn.Module, targets: Sequence[str]) -> None:
+    """Demand that each name is that of linear layers; PEFT leaves out a name that none has."""
+    if "lm_head" in targets:
+        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
+    named = base.named_modules()
+    linears = {name for name, module in named if isinstance(module, nn.Linear)}
+    unknown = [
+        target
+        for target in targets
+        if not any(f".{name}".endswith(f".{target}") for name in linears)
+    ]
+    if unknown or not targets:
+        known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
+        what = f"no linear layer is called {', '.join(map(repr, unknown))}" if unknown else "empty"
+        raise ConfigError(f"lora.target_modules: {what}; this base has {', '.join(known)}")
 
 
 def _check_adapter_weights(network: nn.Module) -> None:

@@ -11,24 +11,24 @@ from typing import Any, Literal
 
 import torch
 from lightning import Callback, Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from fitbot.base_model.embedded import absolute_base, absolute_path, resolve_base_model
-from fitbot.base_model.gpu import what_failed
+from fitbot.base_model.embedded import absolute_base, absolute_path
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
+from fitbot.base_model.loading import check_base_files
 from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
-from fitbot.commands.command_line import SuggestingParser
-from fitbot.commands.presets import PresetOrFile
+from fitbot.commands.explain import explain, in_one_line
+from fitbot.commands.fit_parser import FitbotParser, check_sections
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
 from fitbot.dpo.module import DPOModule
-from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
+from fitbot.dpo.out_of_memory import no_memory, saved
 from fitbot.dpo.progress_bar import Bar
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.resume import Resume
@@ -39,6 +39,7 @@ from fitbot.dpo.run import (
     RunSettings,
     best_checkpoint,
     folder_of,
+    log_traceback,
     new_run_folder,
     quieten,
     remove_if_refused,
@@ -137,21 +138,6 @@ def run_command(
     return folder
 
 
-class FitbotParser(SuggestingParser, LightningArgumentParser):
-    """Lightning's parser, with suggestions and presets."""
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """Add an argument; --config takes presets, too."""
-        if "--config" in args:
-            kwargs["action"] = PresetOrFile
-            kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"
-        return super().add_argument(*args, **kwargs)
-
-    def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
-        """Build what a config names; Lightning asks for it by a name that is deprecated."""
-        return self.instantiate(cfg, **options)
-
-
 class FitTrainer(Trainer):
     """Lightning's trainer with a precision that follows the device.
 
@@ -193,12 +179,11 @@ class FitbotCLI(LightningCLI):
         self.step_log = StepLog(LossScale())
         try:
             self._run(args, exits)
-        except NoMemoryError as error:
-            raise NoMemoryError(f"{error}{saved(self.folder)}") from error
         except Exception as error:
-            if not is_out_of_memory(error) or getattr(self, "trainer", None) is None:
-                raise
-            raise NoMemoryError(f"{self._no_memory()}{saved(self.folder)}") from error
+            log_traceback(self.folder, error)
+            if (told := self._explained(error)) is not None:
+                raise told from error
+            raise
         finally:
             self.locks.close()
             remove_if_refused(self.folder or NOWHERE, self.root)
@@ -228,6 +213,17 @@ class FitbotCLI(LightningCLI):
             },
             parser_kwargs={"prog": "fitbot", "exit_on_error": exits, **of_commands},
         )
+
+    def _explained(self, error: Exception) -> FitbotError | None:
+        """Say what another library's error means, and what is saved; None if it says all itself."""
+        if isinstance(error, NoMemoryError):
+            return NoMemoryError(f"{error}{saved(self.folder)}")
+        if isinstance(error, FitbotError) or is_lost(error):
+            return None
+        if is_out_of_memory(error) and getattr(self, "trainer", None) is not None:
+            return NoMemoryError(f"{self._no_memory()}{saved(self.folder)}")
+        why = explain(error)
+        return ConfigError(f"{why}{saved(self.folder)}") if why else None
 
     def _no_memory(self) -> NoMemoryError:
         """Say where it ran out; PassRunner says by itself where it was in a pass."""
@@ -259,6 +255,7 @@ class FitbotCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse what can be refused at once, settle what is left to the device, start to log."""
         config = self.config[self.subcommand]
+        check_sections(config)
         # In config.yaml, too, so that it means the same in another working folder.
         config.model.base_model = absolute_base(config.model.base_model)
         config.model.adapter = config.model.adapter and absolute_path(config.model.adapter)
@@ -286,7 +283,7 @@ class FitbotCLI(LightningCLI):
         """Find or make the run's folder; add its loggers and callbacks to those of the config."""
         config = self._get(self.config_init, "trainer")
         model: DPOModule = self._get(self.config_init, "model")
-        resolve_base_model(model.base.base_model)
+        check_base_files(model.base.base_model)
         self._get(self.config_init, "data").check_files(self.subcommand)
         placed = placement(config) if self.placed is None else self.placed
         if "strategy" in placed and config["strategy"] not in ("auto", "ddp"):
@@ -302,14 +299,23 @@ class FitbotCLI(LightningCLI):
             kwargs.setdefault("enable_checkpointing", config.get("enable_checkpointing") or False)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:  # more GPUs than there are, and their like
-            raise ConfigError(f"the trainer's settings cannot be used here: {error}") from error
+        except FitbotError:
+            raise
+        except Exception as error:  # more GPUs than there are; Lightning raises many kinds
+            why = in_one_line(error)
+            raise ConfigError(f"the trainer's settings cannot be used here: {why}") from error
+        if config["precision"] not in (None, trainer.precision):
+            raise ConfigError(
+                f"trainer.precision {config['precision']} is not for this device, where Lightning "
+                f"takes {trainer.precision} instead; set it to auto or to that"
+            )
         end_on_sigterm(trainer)
         return trainer
 
     def _loggers_and_callbacks(self, config: Any) -> tuple[list[Logger], list[Callback]]:
         run: RunSettings = self._get(self.config_init, "run")
-        callbacks: list[Callback] = list(config.get("callbacks") or [])
+        named = config.get("callbacks") or []
+        callbacks: list[Callback] = [*named] if isinstance(named, list) else [named]
         named = config.get("logger")
         named = named if isinstance(named, list) else [named]
         loggers: list[Logger] = [one for one in named if isinstance(one, Logger)]
@@ -346,6 +352,11 @@ class FitbotCLI(LightningCLI):
             return
         assert self.folder is not None
         assert isinstance(self.model, DPOModule)
+        if self.model.first_loss is None:
+            raise ConfigError(
+                "no step was made, so nothing was learned, and nothing is exported: raise "
+                "trainer.max_time and trainer.max_epochs"
+            )
         # A limit of steps may end the fit between two validations.
         if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)

@@ -52,9 +52,9 @@ from fitbot.dpo.start_checks import (
     check_first_loss,
     check_module,
     compute_dtype_of,
+    count_steps,
     hashes_of,
 )
-from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.agreement import check_layout
@@ -296,9 +296,7 @@ class DPOModule(LightningModule):
         """
         from transformers import get_scheduler
 
-        num_steps, settings = self.trainer.estimated_stepping_batches, self.hparams
-        if math.isinf(num_steps):
-            raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+        num_steps, settings = count_steps(self.trainer), self.hparams
         kind: Any = torch.optim.AdamW
         if settings["optimizer"] == "adamw_8bit":
             from fitbot.dpo.optimizer import AdamW8bit as kind  # bitsandbytes takes seconds
@@ -309,7 +307,7 @@ class DPOModule(LightningModule):
             "constant_with_warmup" if schedule == "constant" else schedule,
             optimizer,
             num_warmup_steps=math.ceil(settings["warmup_ratio"] * num_steps),
-            num_training_steps=int(num_steps),
+            num_training_steps=num_steps,
         )
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 

@@ -38,6 +38,7 @@ _LOGS = ("metrics", "wandb", "tensorboard")  # folders of loggers
 # The run folder of all processes but the first, which alone writes: it is never made.
 NOWHERE = Path("/nonexistent")
 _KEPT = 10_000  # log lines before a run has a file for them
+_WANDB_PROJECT = re.compile(r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}")
 
 
 @dataclass
@@ -49,7 +50,7 @@ class RunSettings:
             name gets a number.
         root: Folder that holds the runs.
         save_every_n_steps: Optimizer steps between two writings of last.ckpt.
-        wandb_project: Weights & Biases project to log to as well; null for none.
+        wandb_project: Weights & Biases project to log to as well, or entity/project; null for none.
         tensorboard: Log to TensorBoard as well (needs `pip install 'fitbot[tensorboard]'`).
         log_level: How much is said on the terminal and in the log file.
         stop_when_saturated: End the fit where the pairs have nothing left to teach.
@@ -57,7 +58,7 @@ class RunSettings:
             samples.txt and to the loggers; null for never.
 
     Raises:
-        ConfigError: A number is out of range, or the name can be no folder.
+        ConfigError: A number is out of range, or a name is one that no folder or wandb takes.
     """
 
     name: str = "fitbot"
@@ -74,6 +75,11 @@ class RunSettings:
         check_name(self.name)
         counts = ("save_every_n_steps", "sample_every_n_steps")
         check_ranges("run", vars(self), dict.fromkeys(counts, ">= 1"))
+        if self.wandb_project and not _WANDB_PROJECT.fullmatch(self.wandb_project):
+            raise ConfigError(
+                f"run.wandb_project {self.wandb_project!r}: must be project or entity/project, "
+                "with at most 128 characters and none of \\ # ? % :"
+            )
 
 
 def new_run_folder(run: RunSettings) -> Path:
@@ -179,8 +185,15 @@ def run_loggers(folder: Path, run: RunSettings) -> list[Logger]:
 
         silent = wandb.Settings(silent=True)
         wandb.setup(silent)  # or it warns of a setting that Lightning makes
+        entity, _, project = run.wandb_project.rpartition("/")
         loggers.append(
-            WandbLogger(project=run.wandb_project, name=run.name, save_dir=folder, settings=silent)
+            WandbLogger(
+                project=project,
+                entity=entity or None,
+                name=run.name,
+                save_dir=folder,
+                settings=silent,
+            )
         )
     if run.tensorboard:
         try:
@@ -328,10 +341,33 @@ def start_logging(level: str, process: int = 0, *, keep: bool = False) -> None:
         ours.addHandler(logging.handlers.MemoryHandler(_KEPT, flushOnClose=False))
 
 
+def log_traceback(folder: Path | None, error: Exception) -> None:
+    """Write into a run's log, once it has begun, where in the code an error was raised."""
+    if folder is None:  # a log that is open now is that of the run before
+        return
+    raised = (type(error), error, error.__traceback__)
+    for file in logging.getLogger("fitbot").handlers:
+        if isinstance(file, _LogFile):
+            text = "this ended the run:"
+            file.handle(logger.makeRecord(__name__, logging.ERROR, "", 0, text, (), raised))
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that is no reason to stop where it cannot be written any more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: Python's own answer is a traceback on the terminal for every line."""
+
+    def close(self) -> None:
+        """Close; what could not be written is lost."""
+        with suppress(OSError):
+            super().close()
+
+
 def _write_log(path: Path) -> None:
     """Write what was kept, and what follows, to a file."""
     ours = logging.getLogger("fitbot")
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(_WithoutColours("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for kept in [one for one in ours.handlers if type(one) is logging.handlers.MemoryHandler]:
         kept.setTarget(file)

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import adapter_hash
@@ -102,6 +104,35 @@ def hashes_of(base_model: str, adapter: str | None) -> dict[str, str | None]:
         "base_sha256": from_first(base_hash(base_model) if rank() == 0 else ""),
         "reference_sha256": adapter and adapter_hash(adapter),
     }
+
+
+def count_steps(trainer: Trainer) -> int:
+    """Return how many optimizer steps a fit has, as far as settings say.
+
+    Raises:
+        ConfigError: It has none or no end, or its epoch is too short for another setting.
+    """
+    epoch = "an epoch of these pairs, data.batch_size and data.accumulate_batches"
+    try:
+        steps = trainer.estimated_stepping_batches
+    except MisconfigurationException as error:  # a share of an epoch that is less than one step
+        raise ConfigError(
+            f"trainer.limit_train_batches is {trainer.limit_train_batches}, less than one step of "
+            f"{epoch}; raise it"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            f"trainer.val_check_interval is {trainer.val_check_interval}, but {epoch} has "
+            f"{trainer.num_training_batches} steps; set it to at most that, to 1.0 for the end of "
+            "each epoch, or set trainer.check_val_every_n_epoch: null to count over epochs"
+        ) from error
+    if math.isinf(steps):
+        raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+    if steps < 1 or trainer.limit_train_batches == 0:
+        raise ConfigError(
+            "the fit would have no step: raise trainer.max_steps or trainer.limit_train_batches"
+        )
+    return int(steps)
 
 
 def check_checkpoint(

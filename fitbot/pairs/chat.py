@@ -37,10 +37,11 @@ def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
     source = resolve_base_model(base_model)
     try:
         return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:  # what transformers raises where it finds none
+    except Exception as error:  # tokenizers raises a bare one where a file is damaged
+        what = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(
-            f"base_model {base_model!r}: its tokenizer could not be loaded: "
-            f"{str(error).splitlines()[0]} Give a folder, a hub id within reach, or embedded."
+            f"base_model {base_model!r}: its tokenizer could not be loaded: {what} Give a folder, "
+            "a hub id within reach, or embedded."
         ) from error
 
 

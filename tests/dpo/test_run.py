@@ -145,6 +145,28 @@ def test_wandb_without_a_key_logs_offline_and_never_asks(
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
 
+@pytest.mark.parametrize(
+    ("named", "entity", "project"),
+    [("fitness", None, "fitness"), ("team/fitness", "team", "fitness")],
+)
+def test_wandb_gets_entity_and_project(
+    tmp_path: Path, named: str, entity: str | None, project: str
+) -> None:
+    logger = run_loggers(tmp_path, RunSettings(wandb_project=named, name="a/b"))[1]
+
+    assert isinstance(logger, WandbLogger)
+    started = logger._wandb_init
+    assert (started["entity"], started["project"], started["name"]) == (entity, project, "a/b")
+
+
+@pytest.mark.parametrize("named", ["a/b/c", "a:b", "a?", "/b", "a/", "a" * 129])
+def test_a_project_that_wandb_would_refuse_is_refused_before_anything_is_created(
+    named: str,
+) -> None:
+    with pytest.raises(ConfigError, match=r"run\.wandb_project .*: must be project or entity/proj"):
+        RunSettings(wandb_project=named)
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed"
 )
