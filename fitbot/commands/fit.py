@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import time
 from argparse import ArgumentError
 from dataclasses import asdict
@@ -20,12 +21,20 @@ from fitbot.base_model.gpu import what_failed
 from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
-from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
+from fitbot.cluster.shutdown import (
+    end_lost,
+    end_on_sigterm,
+    interruptible,
+    is_lost,
+    lost,
+    was_interrupted,
+)
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.commands.presets import PresetOrFile
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
+from fitbot.dpo.early_end import interrupted, kept_before
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, saved
 from fitbot.dpo.progress_bar import Bar
@@ -47,11 +56,19 @@ from fitbot.dpo.run import (
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.start_checks import precision_for
-from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError
-from fitbot.export.adapter import export_adapter
+from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError, NotFiniteError
+from fitbot.export.adapter import all_or_nothing, export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
+
+_TRAINER_RANGES = {
+    "log_every_n_steps": ">= 1",
+    "max_epochs": "-1 or >= 1",
+    "max_steps": "-1 or >= 1",
+    "min_epochs": ">= 0",
+    "min_steps": ">= 0",
+}
 
 
 def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
@@ -186,7 +203,15 @@ class FitbotCLI(LightningCLI):
         self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
         try:
-            self._run(args, exits)
+            with interruptible(self._end_others):
+                self._run(args, exits)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if not was_interrupted(stop):
+                raise
+            raise KeyboardInterrupt(self._say_interrupted(args)) from None
+        except NotFiniteError as error:
+            kept = kept_before(self.folder) if launched_as() == 0 else ""
+            raise NotFiniteError(f"{error}{kept}") from error
         except NoMemoryError as error:
             raise NoMemoryError(f"{error}{saved(self.folder)}") from error
         except Exception as error:
@@ -221,6 +246,22 @@ class FitbotCLI(LightningCLI):
             },
             parser_kwargs={"prog": "fitbot", "exit_on_error": exits, **of_commands},
         )
+
+    def _end_others(self) -> None:
+        """End the processes that Lightning has started."""
+        trainer = getattr(self, "trainer", None)
+        if trainer is not None and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGINT)
+
+    def _say_interrupted(self, args: list[str]) -> str:
+        """Say once, in the log too, what is saved and how to go on; return it."""
+        text = "interrupted"
+        if args[0] == "fit":
+            trainer = getattr(self, "trainer", None)
+            text = interrupted(args, self.folder, trainer.global_step if trainer else 0)
+        if launched_as() == 0:
+            logger.error("%s", text)  # whatever run.log_level is
+        return text
 
     def _no_memory(self) -> NoMemoryError:
         """Say where it ran out; PassRunner says by itself where it was in a pass."""
@@ -332,6 +373,7 @@ class FitbotCLI(LightningCLI):
             return
         assert self.folder is not None
         assert isinstance(self.model, DPOModule)
+        self.model.check_weights()
         # A limit of steps may end the fit between two validations.
         if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
@@ -343,12 +385,9 @@ class FitbotCLI(LightningCLI):
         report.draw()
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}
-        adapter = export_adapter(
-            self.folder / "adapter",
-            self.model.state_dict(),
-            dict(self.model.hparams),
-            training=training,
-        )
+        weights, settings = self.model.state_dict(), dict(self.model.hparams)
+        with all_or_nothing(adapter := self.folder / "adapter") as folder:
+            export_adapter(folder, weights, settings, training=training)
         logger.info("%s", report.text(summary, adapter))
 
     def predict(self, **kwargs: Any) -> None:
@@ -379,7 +418,7 @@ def _check_contradictions(config: Any) -> None:
             f"{model.max_seq_length}; raise the latter or lower the former"
         )
     check_strategy_name(trainer.strategy)
-    check_ranges("trainer", trainer, {"log_every_n_steps": ">= 1", "max_epochs": ">= -1"})
+    check_ranges("trainer", trainer, _TRAINER_RANGES)
     if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
         raise ConfigError(
             "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "
