@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: What follows the word fitbot; the process's own arguments by default.
 
     Returns:
-        The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses.
+        The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses,
+        130 where Ctrl-C ended it.
     """
     words = sys.argv[1:] if argv is None else argv
     args = [word for word in words if word != _TRACEBACK]
@@ -57,6 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         status = int(module.main(args))
         sys.stdout.flush()
         return status
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # a fit has said by itself what is saved
+            print("fitbot: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
     except BrokenPipeError:  # who reads has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import time
 from argparse import ArgumentError
 from contextlib import ExitStack
@@ -21,12 +22,20 @@ from fitbot.base_model.loading import check_base_files
 from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
-from fitbot.cluster.shutdown import end_lost, end_on_sigterm, is_lost, lost
+from fitbot.cluster.shutdown import (
+    end_lost,
+    end_on_sigterm,
+    interruptible,
+    is_lost,
+    lost,
+    was_interrupted,
+)
 from fitbot.cluster.strategy import check_strategy_name, register_strategies
 from fitbot.commands.explain import explain, in_one_line
 from fitbot.commands.fit_parser import FitbotParser, check_sections
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
+from fitbot.dpo.early_end import interrupted, kept_before
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.out_of_memory import no_memory, saved
 from fitbot.dpo.progress_bar import Bar
@@ -51,12 +60,20 @@ from fitbot.dpo.run_name import lock_run, refuse_running
 from fitbot.dpo.samples import Samples
 from fitbot.dpo.saturation import Saturation
 from fitbot.dpo.start_checks import precision_for
-from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError
-from fitbot.export.adapter import export_adapter
+from fitbot.errors import ConfigError, FitbotError, LostError, NoMemoryError, NotFiniteError
+from fitbot.export.adapter import all_or_nothing, export_adapter
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.platforms import written_whole
 
 logger = logging.getLogger(__name__)
+
+_TRAINER_RANGES = {
+    "log_every_n_steps": ">= 1",
+    "max_epochs": "-1 or >= 1",
+    "max_steps": "-1 or >= 1",
+    "min_epochs": ">= 0",
+    "min_steps": ">= 0",
+}
 
 
 def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
@@ -178,7 +195,12 @@ class FitbotCLI(LightningCLI):
         self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
         try:
-            self._run(args, exits)
+            with interruptible(self._end_others):
+                self._run(args, exits)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if not was_interrupted(stop):
+                raise
+            raise KeyboardInterrupt(self._say_interrupted(args)) from None
         except Exception as error:
             log_traceback(self.folder, error)
             if (told := self._explained(error)) is not None:
@@ -218,12 +240,32 @@ class FitbotCLI(LightningCLI):
         """Say what another library's error means, and what is saved; None if it says all itself."""
         if isinstance(error, NoMemoryError):
             return NoMemoryError(f"{error}{saved(self.folder)}")
+        if isinstance(error, NotFiniteError):
+            return NotFiniteError(
+                f"{error}{kept_before(self.folder) if launched_as() == 0 else ''}"
+            )
         if isinstance(error, FitbotError) or is_lost(error):
             return None
         if is_out_of_memory(error) and getattr(self, "trainer", None) is not None:
             return NoMemoryError(f"{self._no_memory()}{saved(self.folder)}")
         why = explain(error)
         return ConfigError(f"{why}{saved(self.folder)}") if why else None
+
+    def _end_others(self) -> None:
+        """End the processes that Lightning has started."""
+        trainer = getattr(self, "trainer", None)
+        if trainer is not None and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGINT)
+
+    def _say_interrupted(self, args: list[str]) -> str:
+        """Say once, in the log too, what is saved and how to go on; return it."""
+        text = "interrupted"
+        if args[0] == "fit":
+            trainer = getattr(self, "trainer", None)
+            text = interrupted(args, self.folder, trainer.global_step if trainer else 0)
+        if launched_as() == 0:
+            logger.error("%s", text)  # whatever run.log_level is
+        return text
 
     def _no_memory(self) -> NoMemoryError:
         """Say where it ran out; PassRunner says by itself where it was in a pass."""
@@ -357,6 +399,7 @@ class FitbotCLI(LightningCLI):
                 "no step was made, so nothing was learned, and nothing is exported: raise "
                 "trainer.max_time and trainer.max_epochs"
             )
+        self.model.check_weights()
         # A limit of steps may end the fit between two validations.
         if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
@@ -370,12 +413,9 @@ class FitbotCLI(LightningCLI):
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}
         training |= self.model.hashes
-        adapter = export_adapter(
-            self.folder / "adapter",
-            self.model.state_dict(),
-            dict(self.model.hparams),
-            training=training,
-        )
+        weights, settings = self.model.state_dict(), dict(self.model.hparams)
+        with all_or_nothing(adapter := self.folder / "adapter") as folder:
+            export_adapter(folder, weights, settings, training=training)
         logger.info("%s", report.text(summary, adapter))
 
     def predict(self, **kwargs: Any) -> None:
@@ -406,7 +446,7 @@ def _check_contradictions(config: Any) -> None:
             f"{model.max_seq_length}; raise the latter or lower the former"
         )
     check_strategy_name(trainer.strategy)
-    check_ranges("trainer", trainer, {"log_every_n_steps": ">= 1", "max_epochs": ">= -1"})
+    check_ranges("trainer", trainer, _TRAINER_RANGES)
     if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
         raise ConfigError(
             "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "

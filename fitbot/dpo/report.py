@@ -18,6 +18,7 @@ from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
+from fitbot.dpo.losses import untrained_loss
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Curve, Saturation
@@ -118,7 +119,7 @@ class RunReport:
         return read_metrics(self.folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
-        """Collect the run's figures; None where the run has no such figure.
+        """Collect the run's figures; None where the run has no such figure, or not a finite one.
 
         `train_loss` is the mean over the pairs since the log point before the last,
         `mean_train_loss` that over the whole run.
@@ -126,7 +127,8 @@ class RunReport:
         skipped = self.step_log.loss_scale.skipped
         equal = self.trainer.datamodule.pairs["train"].cut.equal  # type: ignore[attr-defined]
         return {
-            "epochs": self.trainer.current_epoch,
+            # Lightning's own count has one that was cut short as whole.
+            "epochs": self.trainer.global_step / max(1, self.trainer.num_training_batches),
             "steps": self.trainer.global_step,
             "first_loss": self.module.first_loss,
             "train_loss": self._last("train/loss"),
@@ -143,14 +145,18 @@ class RunReport:
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
-            **({} if skipped is None else {"skipped_steps": skipped}),
+            **(
+                {"bad_gradients": self.step_log.bad_gradients}
+                if skipped is None
+                else {"skipped_steps": skipped}
+            ),
             **({"equal_pairs": equal} if equal else {}),
         }
 
     def verdict(self) -> str:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        val = data.some_texts("val")
+        val, objective = data.some_texts("val"), self.module.objective
         return verdict_on(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
@@ -163,6 +169,10 @@ class RunReport:
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
                 equal_pairs=data.pairs["train"].cut.equal,
+                train_loss=self._last("train/loss"),
+                untrained_loss=untrained_loss(
+                    objective.loss, beta=objective.beta, nll_weight=objective.nll_weight
+                ),
             )
         )
 
@@ -202,7 +212,7 @@ class RunReport:
 
     def _last(self, name: str) -> float | None:
         curve = self.curves.get(name)
-        return curve[-1][1] if curve else None
+        return curve[-1][1] if curve and math.isfinite(curve[-1][1]) else None
 
 
 def read_metrics(folder: Path) -> dict[str, Curve]:

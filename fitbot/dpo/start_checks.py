@@ -21,9 +21,9 @@ from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import has_bfloat16
 from fitbot.base_model.settings import check_ranges
 from fitbot.cluster.processes import from_first, rank
-from fitbot.dpo.losses import LOSSES, dpo_loss
+from fitbot.dpo.losses import dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
-from fitbot.errors import AdapterError, ConfigError
+from fitbot.errors import AdapterError, ConfigError, NotFiniteError
 from fitbot.pairs.batch import PairBatch
 from fitbot.policy.policy import to_device
 
@@ -44,7 +44,7 @@ _RANGES = {
     "learning_rate": "> 0",
     "weight_decay": ">= 0",
     "warmup_ratio": "in [0, 1]",
-    "max_grad_norm": "> 0",
+    "max_grad_norm": ">= 0",
     "lora.r": ">= 1",
     "lora.alpha": "> 0",
     "lora.dropout": "in [0, 1)",
@@ -59,10 +59,10 @@ def check_module(settings: Mapping[str, Any]) -> None:
     """
     lora = {f"lora.{name}": value for name, value in settings["lora"].items()}
     check_ranges("model", {**settings, **lora}, _RANGES)
-    if settings["loss"] not in LOSSES and settings["label_smoothing"]:
+    if settings["loss"] != "sigmoid" and settings["label_smoothing"]:
         raise ConfigError(
-            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for an own loss "
-            f"such as {settings['loss']} does not get it"
+            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for the loss "
+            f"{settings['loss']} does not get it; only sigmoid does"
         )
 
 
@@ -206,6 +206,7 @@ def check_first_loss(
 
     Raises:
         AdapterError: The first loss is not ln 2.
+        NotFiniteError: It is infinite or NaN.
     """
     policy, data = runner.policy, runner.data
     logps_now = policy.reference_logps if resumed else policy.logps_without_gradient
@@ -218,6 +219,13 @@ def check_first_loss(
     pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
     batch = [to_device(part, policy.device) for part in data.collate("train", pairs)]
     loss = torch.cat(runner.measure("train", batch, losses_of)).mean().item()
+    if not math.isfinite(loss):
+        numbers = str(policy.compute_dtype).removeprefix("torch.")
+        raise NotFiniteError(
+            f"the first loss is {loss}, before any step was done: log-probs of "
+            f"{runner.base.base_model}, or of model.adapter on it, are infinite or NaN in "
+            f"{numbers}. Set trainer.precision to 32-true; if it is that, weights are damaged"
+        )
     if not abs(loss - math.log(2)) < FIRST_LOSS_TOLERANCE[policy.compute_dtype]:
         raise AdapterError(
             f"the first loss is {loss:.6f} and must be ln 2 = 0.693147, because policy and "

@@ -6,6 +6,9 @@ adapter was made from.
 """
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +25,7 @@ from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
+from fitbot.platforms import replace_file
 from fitbot.version import __version__
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
@@ -45,9 +49,17 @@ def export_adapter(
 
     Returns:
         The folder.
+
+    Raises:
+        AdapterError: Weights are infinite or NaN; nothing is written.
     """
     from safetensors.torch import save_file
 
+    if not all(weight.isfinite().all() for weight in state_dict.values()):
+        raise AdapterError(
+            f"{folder}: nothing is exported, for weights of the adapter are infinite or NaN; take "
+            "an earlier checkpoint, such as best.ckpt"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     weights = {  # PEFT's files leave out our wrapper and the adapter
         name.removeprefix("policy.network.").replace(f".{POLICY_ADAPTER}.", "."): (
@@ -72,6 +84,21 @@ def export_adapter(
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_model_card(provenance), "utf-8")
     return folder
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, beside this one; its files come here once all are written."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        yield partial
+        if folder.exists():
+            for file in partial.iterdir():
+                replace_file(file, folder / file.name)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _installed() -> list[str]:

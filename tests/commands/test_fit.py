@@ -148,6 +148,13 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--answers.top_p=0": "answers.top_p must be in (0, 1], got 0",
         "--serve.port=80": "serve.port must be in [1024, 65535], got 80",
         "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be >= 1, got 0",
+        "--trainer.max_epochs=0": "trainer.max_epochs must be -1 or >= 1, got 0",
+        "--trainer.max_steps=0": "trainer.max_steps must be -1 or >= 1, got 0",
+        "--trainer.max_steps=-2": "trainer.max_steps must be -1 or >= 1, got -2",
+        "--trainer.min_steps=-1": "trainer.min_steps must be >= 0, got -1",
+        "--model.max_grad_norm=-1": "model.max_grad_norm must be >= 0, got -1",
+        "--model.loss=ipo --model.label_smoothing=0.1": "the loss ipo does not get it",
+        f"--data.batch_size={10**400}": "data.batch_size must be",
         "--ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such file",
         "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
         "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
@@ -155,6 +162,35 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
     for option, message in cases.items():
         assert main(["fit", *quickstart(tmp_path / "runs", *option.split())]) == 1, option
         assert message in capsys.readouterr().err, option
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_setting_of_fitbots_may_be_infinite_or_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(cli: FitbotCLI, *_: Any) -> None:
+        raise Stop(cli._subcommand_parsers["fit"].get_defaults())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitbotCLI, "parse_arguments", stop)
+        with pytest.raises(Stop) as stopped:
+            FitbotCLI(["fit"])
+    settings = vars(stopped.value.args[0].as_flat())
+    own = ("model", "data", "run", "answers", "serve")
+    numbers = [
+        name
+        for name, default in settings.items()
+        if name.split(".")[0] in own and isinstance(default, float)
+    ]
+    assert {"model.learning_rate", "model.lora.dropout", "answers.top_p"} <= set(numbers)
+
+    for name in numbers:
+        for value in (".inf", "-.inf", ".nan"):
+            assert main(["fit", *quickstart(tmp_path / "runs", f"--{name}={value}")]) == 1, name
+            assert f"{name} must be " in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -218,7 +254,7 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert summary["steps"] == 4
     assert summary["first_loss"] == pytest.approx(0.693147, abs=1e-5)
     assert summary["train_loss"] < summary["first_loss"]
-    assert summary["learning_rate"] == 0
+    assert summary["learning_rate"] == pytest.approx(2e-4 / 3)  # the last step's; after it 0
     for key in ("grad_norm", "val_accuracy", "val_margin", "runtime_seconds", "epochs"):
         assert isinstance(summary[key], int | float), key
     log = (run / "fit.log").read_text()
@@ -238,13 +274,13 @@ def test_auto_is_settled_before_the_config_is_saved(
 
     def stop(cli: FitbotCLI) -> None:
         saved.write_text(cli.settings, encoding="utf-8")
-        raise KeyboardInterrupt
+        raise SystemExit(3)
 
     monkeypatch.setattr("fitbot.commands.fit.precision_for", lambda device: "16-mixed")
     monkeypatch.setattr(FitbotCLI, "instantiate_classes", stop)
     settings = ["--trainer.precision", "auto", "--model.gradient_checkpointing", "null"]
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="3"):
         main(["fit", *quickstart(tmp_path, *settings)])
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(saved), "--print_config"])

@@ -371,6 +371,12 @@ def test_a_cache_of_another_model_stops_the_run_before_the_first_step(
         ({"label_smoothing": 0.5}, r"model\.label_smoothing must be in \[0, 0\.5\)"),
         ({"warmup_ratio": 2.0}, r"model\.warmup_ratio must be in \[0, 1\]"),
         ({"lora": {"dropout": 1.0}}, r"model\.lora\.dropout must be in \[0, 1\)"),
+        ({"max_grad_norm": -1.0}, r"model\.max_grad_norm must be >= 0, got -1\.0"),
+        ({"learning_rate": math.inf}, r"model\.learning_rate must be > 0, got inf"),
+        ({"weight_decay": math.nan}, r"model\.weight_decay must be >= 0, got nan"),
+        ({"learning_rate": "1e-3"}, r"model\.learning_rate must be > 0, got 1e-3"),
+        ({"lora": {"r": True}}, r"model\.lora\.r must be >= 1, got True"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "0.1: set it to 0, for the loss ipo does not"),
     ],
 )
 def test_values_out_of_range_are_refused(
@@ -378,6 +384,42 @@ def test_values_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         make_module(base, tmp_path, **settings)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.01])
+def test_a_gradients_norm_is_exact_and_0_clips_nothing(
+    most: float, base: str, tmp_path: Path
+) -> None:
+    module = make_module(base, tmp_path, max_grad_norm=most)
+    adapter = torch.nn.Parameter(torch.zeros(4_000_000))
+    module.policy = SimpleNamespace(adapter=adapter)  # type: ignore[assignment]
+    module.trainer = make_trainer(tmp_path)
+    gradient = torch.randn(adapter.shape, generator=torch.Generator().manual_seed(0))
+    adapter.grad = gradient.clone()
+
+    module.on_before_optimizer_step(torch.optim.AdamW([adapter], lr=0.125))
+
+    norm = gradient.double().norm().item()
+    assert module.grad_norm.item() == pytest.approx(norm, rel=1e-7)
+    assert module.step_rate == 0.125
+    clipped = gradient * (most / norm) if most else gradient
+    torch.testing.assert_close(adapter.grad, clipped, rtol=1e-5, atol=0)
+
+
+def test_the_learning_rate_of_a_log_point_is_the_steps_own(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    rates: list[float] = []
+
+    class Rates(lightning.Callback):
+        def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+            rates.append(trainer.callback_metrics["train/learning_rate"].item())
+
+    schedule = {"lr_schedule": "linear", "warmup_ratio": 0.25, "learning_rate": 0.003}
+    trainer = make_trainer(tmp_path, callbacks=[StepLog(), Rates()], log_every_n_steps=1)
+    trainer.fit(make_module(base, tmp_path, **schedule), make_data(base, pairs_file))
+
+    assert rates == pytest.approx([0.0, 0.003, 0.002, 0.001])
 
 
 def test_a_precision_that_would_round_adapter_and_metrics_is_refused(
