@@ -241,9 +241,8 @@ class FitbotCLI(LightningCLI):
         if isinstance(error, NoMemoryError):
             return NoMemoryError(f"{error}{saved(self.folder)}")
         if isinstance(error, NotFiniteError):
-            return NotFiniteError(
-                f"{error}{kept_before(self.folder) if launched_as() == 0 else ''}"
-            )
+            kept = kept_before(self.folder) if launched_as() == 0 else ""
+            return NotFiniteError(f"{error}{kept}")
         if isinstance(error, FitbotError) or is_lost(error):
             return None
         if is_out_of_memory(error) and getattr(self, "trainer", None) is not None:

@@ -46,17 +46,7 @@ class Figures:
 
 def verdict_on(figures: Figures) -> str:
     """Say in one word what came of it, and why; of several the one by which others mean least."""
-    reasons = []
-    if figures.equal_pairs:
-        reasons.append(
-            f"in {figures.equal_pairs:,} training pairs both answers are the same tokens, from "
-            "which nothing is learned"
-        )
-    if figures.saturated_at is not None:
-        reasons.append(
-            f"saturated at step {figures.saturated_at:,} of {figures.steps:,}, nothing was left to "
-            "learn from then on"
-        )
+    reasons = _also(figures)
     accuracy = figures.val_accuracy
     if accuracy is None or not figures.num_val:
         return _on_training_pairs(figures, reasons)
@@ -90,6 +80,22 @@ def verdict_on(figures: Figures) -> str:
         return _say("saturated", summary, *reasons)
     best = f"best rule that never reads the question {rule.accuracy:.3f}"
     return _say("learned", f"{summary}, {best}", *reasons)
+
+
+def _also(figures: Figures) -> list[str]:
+    """Say what is to be known whatever the verdict is."""
+    found = []
+    if figures.equal_pairs:
+        found.append(
+            f"in {figures.equal_pairs:,} training pairs both answers are the same tokens, from "
+            "which nothing is learned"
+        )
+    if figures.saturated_at is not None:
+        found.append(
+            f"saturated at step {figures.saturated_at:,} of {figures.steps:,}, nothing was left to "
+            "learn from then on"
+        )
+    return found
 
 
 def _on_training_pairs(figures: Figures, reasons: list[str]) -> str:

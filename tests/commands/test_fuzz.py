@@ -24,6 +24,7 @@ from fitbot.commands import fit_help
 from fitbot.commands.fit import FitbotCLI, FitTrainer, SeveralDevicesError, run_command
 from fitbot.errors import FitbotError
 from fitbot.pairs import datamodule
+from fitbot.pairs.chat import load_tokenizer
 from fitbot.pairs.datamodule import PreferenceDataModule
 from tests.conftest import ROOT
 
@@ -128,7 +129,7 @@ def kept_parser(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
         vars(cli).update(made)
 
     monkeypatch.setattr(FitbotCLI, "setup_parser", setup_parser)
-    monkeypatch.setattr(datamodule, "load_tokenizer", functools.cache(datamodule.load_tokenizer))
+    monkeypatch.setattr(datamodule, "load_tokenizer", functools.cache(load_tokenizer))
     monkeypatch.setattr("fitbot.dpo.report.draw_curves", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
