@@ -58,11 +58,11 @@ def test_another_server_answers_through_this_one(server: ServerProcess, start: S
     direct, through = (one.predict("Is rice ok?") for one in (server, front))
 
     assert through.json() == direct.json()
-    messages = [{"role": "user", "content": "think hm hm so yes sir"}]
+    messages = [{"role": "user", "content": "think hm hm so three sets"}]
     asked = {"messages": messages, "include_reasoning": True}
     answer = httpx.post(f"{front.url}/v1/chat/completions", json=asked, timeout=60).json()
     message = answer["choices"][0]["message"]
-    assert (message["reasoning"], message["content"]) == ("hm hm ", "yes sir ")
+    assert (message["reasoning"], message["content"]) == ("hm hm ", "three sets ")
     models = [httpx.get(f"{one.url}/v1/models").json()["data"] for one in (server, front)]
     assert [model["id"] for model in models[1]] == [model["id"] for model in models[0]]
 
