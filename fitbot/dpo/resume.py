@@ -92,6 +92,7 @@ class Resume(Callback):
             ConfigError: The run ends before the checkpoint's step, or its epochs are longer or
                 shorter.
         """
+        trainer.fit_loop.setup_data()  # or an epoch's steps are unknown where max_steps is set
         total, epoch = int(trainer.estimated_stepping_batches), int(trainer.num_training_batches)
         self._length = {"total": total, "epoch": epoch}
         if self._before is None:

@@ -90,7 +90,7 @@ def test_a_cut_weight_file_is_named(copy: Path, kept: int) -> None:
 def test_a_pointer_instead_of_weights_or_no_weights_at_all_is_named(copy: Path) -> None:
     file = copy / "model.safetensors"
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 99\n")
-    with pytest.raises(ConfigError, match=r"model\.safetensors is not whole; fetch the base again"):
+    with pytest.raises(ConfigError, match=r"model\.safetensors is a pointer of Git LFS"):
         base_hash(str(copy))
     file.unlink()
 

@@ -69,6 +69,9 @@ def test_who_interrupts_and_a_parser_that_exits_are_left_alone(
 ) -> None:
     monkeypatch.setattr(audit, "main", ending_with(error))
 
+    if isinstance(error, KeyboardInterrupt):
+        assert main(["audit", "x.json"]) == 130
+        return
     with pytest.raises(type(error)):
         main(["audit", "x.json"])
 
