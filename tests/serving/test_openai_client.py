@@ -93,7 +93,7 @@ def test_logprobs(api: Any, stream: Any) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_thought_has_a_field_of_its_own_when_asked_for(api: Any, stream: Any) -> None:
-    thinking = [{"role": "user", "content": "think hm hm so yes sir"}]
+    thinking = [{"role": "user", "content": "think hm hm so three sets"}]
 
     def ask(**fields: Any) -> list[Any]:
         answer = api.chat.completions.create(
@@ -103,8 +103,8 @@ def test_a_thought_has_a_field_of_its_own_when_asked_for(api: Any, stream: Any) 
 
     asked, plain = ask(include_reasoning=True), ask()
 
-    assert "".join(part.content or "" for part in asked) == "yes sir "
-    assert "".join(part.content or "" for part in plain) == "yes sir "
+    assert "".join(part.content or "" for part in asked) == "three sets "
+    assert "".join(part.content or "" for part in plain) == "three sets "
     assert "".join(getattr(part, "reasoning", "") or "" for part in asked) == "hm hm "
     assert not any(hasattr(part, "reasoning") for part in plain)
     if stream:
