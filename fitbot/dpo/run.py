@@ -5,7 +5,6 @@ import logging.handlers
 import os
 import re
 import shutil
-import sys
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,8 +87,10 @@ def new_run_folder(run: RunSettings) -> Path:
 def remove_if_refused(folder: Path) -> None:
     """Remove the folder of a run that was refused before it began, and its root if it is empty."""
     if not (folder / CONFIG_FILE).exists():
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].finish(exit_code=1)
+        if (folder / "wandb").exists():  # or the run that wandb has open is not this one
+            import wandb
+
+            wandb.finish(exit_code=1)
         for logs in _LOGS:
             shutil.rmtree(folder / logs, ignore_errors=True)
     for path in [*sorted(folder.rglob("*"), reverse=True), folder, folder.parent]:

@@ -228,5 +228,5 @@ def _is_higher(both: Floats) -> Floats:
 
 
 def wins(differences: Floats) -> Floats:
-    """Say where chosen is ahead of rejected: 1, or 0; a tie is a guess and counts one half."""
+    """Say where a difference is above 0: (N,) → (N,) 1 or 0; a tie is a guess, one half."""
     return (1 + np.sign(differences)) / 2

@@ -16,6 +16,7 @@ from fitbot.dpo.run import (
     RunSettings,
     best_checkpoint,
     new_run_folder,
+    remove_if_refused,
     resolve_checkpoint,
     run_loggers,
 )
@@ -97,3 +98,18 @@ def test_wandb_without_a_key_logs_offline_and_never_asks(
 def test_a_missing_tensorboard_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pip install 'fitbot\[tensorboard\]'"):
         run_loggers(tmp_path, RunSettings(tensorboard=True))
+
+
+@pytest.mark.parametrize("logs", [True, False])
+def test_a_refused_run_ends_its_own_log_of_wandb_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: bool
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("wandb.finish", lambda exit_code: ended.append(exit_code))
+    folder = tmp_path / "runs" / "one"
+    (folder / "wandb" if logs else folder).mkdir(parents=True)
+
+    remove_if_refused(folder)
+
+    assert ended == ([1] if logs else [])
+    assert not folder.exists()
