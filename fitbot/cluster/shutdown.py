@@ -1,4 +1,4 @@
-"""How a run ends early: another of its processes is gone, or it receives SIGTERM."""
+"""How a run ends early: another of its processes is gone, or it receives SIGTERM or SIGINT."""
 
 import logging
 import os
@@ -8,6 +8,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 # What gloo says, in a plain RuntimeError, when another process does not answer any more.
 _GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
 _EXIT_TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
 _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 5.0  # for the main thread to end by itself
 _ending = threading.Lock()  # two threads may find out
@@ -92,6 +95,46 @@ def end_on_sigterm(trainer: Trainer) -> None:
     epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
+class Interrupted(SystemExit):
+    """Raised by Ctrl-C within `interruptible`: of KeyboardInterrupt Lightning makes status 1."""
+
+
+@contextmanager
+def interruptible(end_others: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C (SIGINT) raise Interrupted here, and a second one end the process at once.
+
+    Lightning would ignore the second one, for as long as it takes to close its loggers.
+
+    Args:
+        end_others: Called first: ends the processes that this one has started.
+    """
+    before, came = signal.getsignal(signal.SIGINT), False
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (None, signal.SIG_IGN):
+        yield  # one of Ray's workers; a job that a shell runs in the background
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            os._exit(_EXIT_INTERRUPTED)
+        came = True
+        end_others()
+        raise Interrupted(_EXIT_INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def was_interrupted(stop: BaseException) -> bool:
+    """Tell whether it is Ctrl-C's, be it what Lightning makes of a KeyboardInterrupt."""
+    kinds = (Interrupted, KeyboardInterrupt)
+    return isinstance(stop, kinds) or isinstance(stop.__context__, kinds)
+
+
 class PeerWatchdog(threading.Thread):
     """Ends this process where its main thread cannot: it waits for a process that is gone.
 
@@ -118,9 +161,11 @@ class PeerWatchdog(threading.Thread):
         """Look for signals and lost processes until the program ends."""
         while True:
             readable, _, _ = select.select([self._signals], [], [], _POLL_SECONDS)
-            if readable and signal.SIGTERM in self._signals.recv(1024):
-                time.sleep(_GRACE_SECONDS)
-                os._exit(_EXIT_TERMINATED)
+            numbers = self._signals.recv(1024) if readable else b""
+            for number in (signal.SIGTERM, signal.SIGINT):
+                if number in numbers:
+                    time.sleep(_GRACE_SECONDS)
+                    os._exit(128 + number)
             if why := nccl_error():
                 end_lost(lost(why))
 

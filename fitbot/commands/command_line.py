@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from argparse import ArgumentError
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -13,7 +14,8 @@ from jsonargparse import ArgumentParser
 from jsonargparse._typehints import ActionTypeHint
 from jsonargparse.typing import Path as ConfigPath
 
-from fitbot.errors import ConfigError
+from fitbot.commands.explain import in_one_line
+from fitbot.errors import ConfigError, FitbotError
 from fitbot.platforms import open_utf8
 
 # It opens configs in the encoding of the country, which on Windows garbles a system prompt.
@@ -26,6 +28,19 @@ class SuggestingParser(ArgumentParser):
     def __init__(self, *args: Any, **options: Any):
         """Take what jsonargparse's parser takes."""
         super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        """Parse what was typed.
+
+        Raises:
+            ConfigError: It fails in a way that the parser has no message for.
+        """
+        try:
+            return super().parse_args(*args, **options)
+        except (FitbotError, ArgumentError):
+            raise
+        except Exception as error:  # nested too deeply, a number of 5,000 digits, and their like
+            raise ConfigError(f"the settings cannot be read: {in_one_line(error)}") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print usage and message and exit with status 2."""

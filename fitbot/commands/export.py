@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.embedded import EMBEDDED
+from fitbot.base_model.base_files import check_base
+from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.commands.command_line import SuggestingParser, announce
 from fitbot.errors import ConfigError
@@ -76,6 +77,10 @@ def _export_checkpoint(options: Any) -> Path:
 
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = load_checkpoint(path)
+    base_model = checkpoint["hyper_parameters"]["base_model"]
+    # Of a hub id, an adapter's export fetches the tokenizer only.
+    if options.merge or Path(resolve_base_model(base_model)).is_dir():
+        check_base(base_model, checkpoint.get("base_sha256"), str(path))
     kind = "merged" if options.merge else "adapter"
     out: Path = options.out or path.parent / f"{path.stem}-{kind}"
     if options.merge:

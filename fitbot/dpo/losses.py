@@ -107,6 +107,22 @@ def margin_sought(loss: str, label_smoothing: float) -> float:
     return math.log((1 - label_smoothing) / label_smoothing) if label_smoothing else math.inf
 
 
+def untrained_loss(loss: str, *, beta: float, nll_weight: float) -> float | None:
+    """Return the loss of the reference itself, at which every run begins.
+
+    Args:
+        loss: As of `Objective`.
+        beta: Likewise.
+        nll_weight: Likewise.
+
+    Returns:
+        It; None where it depends on the pairs or is an own loss's.
+    """
+    if nll_weight or loss not in LOSSES:
+        return None
+    return 1 / (2 * beta) ** 2 if loss == "ipo" else math.log(2)
+
+
 def chosen_nll(policy_logps: Tensor, score_owner: Tensor) -> Tensor:
     """Return the negative log-likelihood a token of each pair's chosen completion, (B,) nats.
 

@@ -38,12 +38,13 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         the host where that has no float64.
     """
     margins = terms.chosen_rewards - terms.rejected_rewards
+    wins = (1 + margins.sign()) / 2  # a tie, as of every pair at the first step, is a guess: 1/2
     figures = (
         terms.losses,
         terms.chosen_rewards,
         terms.rejected_rewards,
         margins,
-        (1 + margins.sign()) / 2,  # a tie, as of every pair at the first step, is a guess: one half
+        torch.where(margins.isnan(), margins, wins),  # NaN is no tie, though its sign is 0
         policy_logps[:, 0],
         policy_logps[:, 1],
     )

@@ -11,15 +11,6 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.policy import Policy
 
 _GIB = 2**30
-# Words of errors that are no torch.OutOfMemoryError: the CUDA driver's, cuBLAS's, a CPU's.
-_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that the memory of a GPU or of the host did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def what_was_chosen(policy: Policy, token_budget: int) -> str:

@@ -3,9 +3,11 @@
 import csv
 import logging
 import math
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
+from fitbot.dpo.losses import untrained_loss
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Curve, Saturation
@@ -68,7 +71,8 @@ class StartReport(Callback):
 def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -> str:
     """Decode one pair from its batch: prompt, scored tokens, and tokens that are not scored.
 
-    What is scored is read from the batch that the model gets, so that a wrong index shows.
+    What is scored is read from the batch that the model gets, so that a wrong index shows. What is
+    only spelled like a control token says that it is plain text.
     """
     batch = collate_pairs([pair], layout="shared", pad_id=data.pad_id)
     assert batch.part is not None
@@ -80,10 +84,24 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
         rest = ids[len(scored) :] if ids[: len(scored)] == scored else ids
         spans = [(_SCORED, ids[: len(ids) - len(rest)])]
         spans += [(_UNSCORED if part else _PROMPT, rest)]
-        texts = [(colour, data.chat.tokenizer.decode(span)) for colour, span in spans if span]
+        texts = [(colour, _spell(data.chat.tokenizer, span)) for colour, span in spans if span]
         text = "".join(f"{c}{t}{_PLAIN}" if colours else t for c, t in texts)
         lines.append(f"[{name}: {len(ids)} tokens, {len(ids) - len(rest)} scored] {text}")
     return "\n".join(lines)
+
+
+def _spell(tokenizer: Any, ids: list[int]) -> str:
+    controls = tokenizer.get_added_vocab()
+    named = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or "(?!)")
+    text = str(tokenizer.decode(ids))
+    if len(named.findall(text)) == sum(id in controls.values() for id in ids):
+        return text
+    runs = groupby(ids, key=set(controls.values()).__contains__)
+    spelled = [(is_control, str(tokenizer.decode(list(run)))) for is_control, run in runs]
+    return "".join(
+        text if is_control else named.sub(r"[plain text \g<0>]", text)
+        for is_control, text in spelled
+    )
 
 
 @dataclass
@@ -101,14 +119,16 @@ class RunReport:
         return read_metrics(self.folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
-        """Collect the run's figures; None where the run has no such figure.
+        """Collect the run's figures; None where the run has no such figure, or not a finite one.
 
         `train_loss` is the mean over the pairs since the log point before the last,
         `mean_train_loss` that over the whole run.
         """
         skipped = self.step_log.loss_scale.skipped
+        equal = self.trainer.datamodule.pairs["train"].cut.equal  # type: ignore[attr-defined]
         return {
-            "epochs": self.trainer.current_epoch,
+            # Lightning's own count has one that was cut short as whole.
+            "epochs": self.trainer.global_step / max(1, self.trainer.num_training_batches),
             "steps": self.trainer.global_step,
             "first_loss": self.module.first_loss,
             "train_loss": self._last("train/loss"),
@@ -125,13 +145,18 @@ class RunReport:
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
-            **({} if skipped is None else {"skipped_steps": skipped}),
+            **(
+                {"bad_gradients": self.step_log.bad_gradients}
+                if skipped is None
+                else {"skipped_steps": skipped}
+            ),
+            **({"equal_pairs": equal} if equal else {}),
         }
 
     def verdict(self) -> str:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        val = data.some_texts("val")
+        val, objective = data.some_texts("val"), self.module.objective
         return verdict_on(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
@@ -143,6 +168,11 @@ class RunReport:
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
+                equal_pairs=data.pairs["train"].cut.equal,
+                train_loss=self._last("train/loss"),
+                untrained_loss=untrained_loss(
+                    objective.loss, beta=objective.beta, nll_weight=objective.nll_weight
+                ),
             )
         )
 
@@ -182,7 +212,7 @@ class RunReport:
 
     def _last(self, name: str) -> float | None:
         curve = self.curves.get(name)
-        return curve[-1][1] if curve else None
+        return curve[-1][1] if curve and math.isfinite(curve[-1][1]) else None
 
 
 def read_metrics(folder: Path) -> dict[str, Curve]:
@@ -201,9 +231,13 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
     files = (folder / "metrics").glob("version_*/metrics.csv")
     for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
         with file.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        first = min((int(row["step"]) for row in rows), default=0)
-        curves = {name: {s: x for s, x in old.items() if s < first} for name, old in curves.items()}
+            # A process that was killed may have left half a row.
+            rows = [row for row in csv.DictReader(lines) if None not in row.values()]
+        if not rows:
+            continue
+        # What was logged at that step itself may come from before the checkpoint.
+        first = min(int(row["step"]) for row in rows)
+        curves = {n: {s: x for s, x in old.items() if s <= first} for n, old in curves.items()}
         for row in rows:
             for name, text in row.items():
                 if text and name != "step":

@@ -104,7 +104,8 @@ def read_inputs(
     cases = load_cases(path, limit=limit)
     train = load_pairs(train_path).pairs if train_path else None
     hush_libraries()
-    chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
+    rendering = {"system_prompt": lineup.system_prompt, "date": lineup.date}
+    chat = Chat(load_tokenizer(lineup.base_model), **rendering)
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)

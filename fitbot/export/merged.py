@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.base_model.settings import BaseSettings, LoraSettings
@@ -46,8 +47,13 @@ def export_merged(
         AdapterError: The adapter does not fit the base.
     """
     settings, data = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
+    settings = {**settings, "base_model": absolute_base(settings["base_model"])}
     policy = _load_policy(settings, checkpoint["state_dict"])
-    chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
+    chat = Chat(
+        load_tokenizer(settings["base_model"]),
+        system_prompt=data["system_prompt"],
+        date=training_of(checkpoint)["data"].get("date"),
+    )
     pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
     encoded = chat.encode_pairs(pairs, LengthLimits(data["max_prompt_length"], data["max_length"]))
     batches = [

@@ -7,6 +7,9 @@ import json
 import shlex
 from pathlib import Path
 
+from fitbot.base_model.adapter_files import check_options
+from fitbot.base_model.base_files import check_base
+from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.provenance import provenance_of
 from fitbot.errors import ConfigError
 from fitbot.generation.messages import BASE, TUNED
@@ -28,15 +31,19 @@ def write_deployment(adapter: Path, target: str) -> Path:
         The file.
 
     Raises:
-        AdapterError: The folder holds no adapter of fitbot's.
+        AdapterError: The folder holds no adapter of fitbot's, or its base was changed since.
         ConfigError: Its base is the embedded model, or its rank is more than vLLM takes.
     """
-    base_model = provenance_of(adapter)["base_model"]
+    provenance = provenance_of(adapter)
+    base_model = absolute_base(provenance["base_model"])
     if base_model == "embedded":
         raise ConfigError(
             f"{adapter} is on the embedded model, which no other engine knows; train on a hub model"
         )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    check_options(config, adapter)
+    if Path(base_model).is_dir():  # a hub id's weights need not be here
+        check_base(base_model, provenance.get("base_sha256"), str(adapter))
     rank = next((rank for rank in _RANKS if rank >= config["r"]), None)
     if rank is None:  # for Ray, too: its engine is vLLM
         raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")

@@ -27,6 +27,20 @@ def test_a_resumed_run_replaces_what_the_first_part_logged_after_its_checkpoint(
     }
 
 
+def test_a_finished_run_that_is_only_measured_again_keeps_its_last_step(tmp_path: Path) -> None:
+    write(tmp_path, 0, "step,train/loss,val/loss\n1,0.7,\n40,0.5,\n40,,0.6\n")
+    write(tmp_path, 1, "step,val/loss\n40,0.6\n")
+
+    assert read_metrics(tmp_path)["train/loss"] == [(1, 0.7), (40, 0.5)]
+
+
+def test_a_row_cut_off_by_a_kill_and_a_file_without_rows_take_nothing_away(tmp_path: Path) -> None:
+    write(tmp_path, 0, "epoch,step,train/loss\n0.1,1,0.7\n0.2,2,0.6\n0.3,3")
+    write(tmp_path, 1, "epoch,step,train/loss\n")
+
+    assert read_metrics(tmp_path)["train/loss"] == [(1, 0.7), (2, 0.6)]
+
+
 def test_curves_are_drawn_with_and_without_validation(tmp_path: Path) -> None:
     curves = {"train/loss": [(1, 0.7), (2, 0.5)], "train/rewards/margins": [(1, 0.0), (2, 1.0)]}
 

@@ -9,9 +9,10 @@ import torch
 
 import fitbot
 from fitbot.__main__ import main
+from fitbot.base_model.gpu import is_out_of_memory
 from fitbot.base_model.settings import BaseSettings
 from fitbot.dpo import module as dpo_module
-from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, what_was_chosen
+from fitbot.dpo.out_of_memory import no_memory, what_was_chosen
 from fitbot.errors import ConfigError, NoMemoryError
 from fitbot.policy import reference
 from fitbot.policy.eager import EagerPasses
@@ -50,6 +51,7 @@ def test_what_means_that_memory_ran_out() -> None:
     assert is_out_of_memory(
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
     )
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

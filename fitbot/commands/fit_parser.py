@@ -1,0 +1,60 @@
+"""The parser of `fitbot fit`: presets, and refusals of what jsonargparse and Lightning let pass."""
+
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+
+from fitbot.commands.command_line import SuggestingParser
+from fitbot.commands.explain import in_one_line
+from fitbot.commands.presets import PresetOrFile
+from fitbot.errors import ConfigError, FitbotError
+
+SECTIONS = ("run", "model", "data", "trainer", "answers", "serve")
+
+
+class FitbotParser(SuggestingParser, LightningArgumentParser):
+    """Lightning's parser, with suggestions and presets."""
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Any:
+        """Add an argument; --config takes presets, too."""
+        if "--config" in args:
+            kwargs["action"] = PresetOrFile
+            kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"
+        return super().add_argument(*args, **kwargs)
+
+    def instantiate_classes(self, cfg: Any, **options: Any) -> Any:
+        """Build what a config names; Lightning asks for it by a name that is deprecated."""
+        builders = [(_build, kind, True) for kind in (Callback, Logger, Profiler, Strategy)]
+        return self.instantiate(cfg, instantiators=builders, **options)
+
+
+def check_sections(config: Any) -> None:
+    """Refuse `data: null` and its like, which a parser of the section's settings lets pass."""
+    for section in SECTIONS:
+        if not isinstance(found := config[section], Namespace):
+            raise ConfigError(
+                f"{section}: {found!r} is no mapping of settings; write them as {section}.NAME: "
+                "VALUE, or leave the section out"
+            )
+
+
+def _build(kind: type, *args: Any, **settings: Any) -> Any:
+    """Build a callback or its like that a config names.
+
+    Raises:
+        ConfigError: It cannot be built.
+    """
+    try:
+        return kind(*args, **settings)
+    except FitbotError:
+        raise
+    except Exception as error:  # of whatever kind, it is the class's own
+        raise ConfigError(
+            f"{kind.__module__}.{kind.__qualname__}, which the settings name, cannot be built: "
+            f"{type(error).__name__}: {in_one_line(error)}; mend its init_args, or leave it out"
+        ) from error
