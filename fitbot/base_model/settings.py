@@ -38,8 +38,13 @@ def check_ranges(section: str, values: Mapping[str, Any], legal: Mapping[str, st
         if value is None:
             continue
         is_number = isinstance(value, Real) and not isinstance(value, bool)
-        # math.isfinite fails at whole numbers that no float can hold.
-        if not (is_number and abs(value) < math.inf and _is_in(value, text)):
+        # Torch and Lightning count in 64 bits; no float can hold a number of 400 digits.
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ConfigError(
+                f"{section}.{name} must be {text}, got a number of {len(str(abs(value)))} digits; "
+                "take one below 2^63"
+            )
+        if not (is_number and math.isfinite(value) and _is_in(value, text)):
             raise ConfigError(f"{section}.{name} must be {text}, got {value}")
 
 

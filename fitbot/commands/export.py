@@ -9,12 +9,12 @@ from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.commands.command_line import SuggestingParser, announce
 from fitbot.errors import ConfigError
-from fitbot.export.vllm import TARGETS, write_deployment
 
 logger = logging.getLogger(__name__)
 
-# Those of FILE_TYPES, whose module loads torch.
+# Those of FILE_TYPES and TARGETS, whose modules load torch.
 KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
+ENGINES = ("vllm", "ray")
 
 
 def main(args: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
     add("--drift_pairs", type=int, default=32, help="pairs that the merge's drift is measured on")
     add(
         "--target",
-        choices=list(TARGETS),
+        choices=ENGINES,
         help="write besides what serves the adapter with that engine",
     )
     add(
@@ -59,6 +59,8 @@ def main(args: list[str]) -> int:
     else:
         out = _export_checkpoint(options)
     if options.target and not alone:
+        from fitbot.export.vllm import write_deployment
+
         logger.info("wrote %s", write_deployment(out, options.target))
     if options.gguf:
         from fitbot.export.gguf import export_gguf

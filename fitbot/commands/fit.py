@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.loading import check_base_files
-from fitbot.base_model.settings import AnswerSettings, ServeSettings, check_ranges
+from fitbot.base_model.settings import AnswerSettings, ServeSettings
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
 from fitbot.cluster.shutdown import (
@@ -30,9 +30,9 @@ from fitbot.cluster.shutdown import (
     lost,
     was_interrupted,
 )
-from fitbot.cluster.strategy import check_strategy_name, register_strategies
+from fitbot.cluster.strategy import register_strategies
 from fitbot.commands.explain import explain, in_one_line
-from fitbot.commands.fit_parser import FitbotParser, check_sections
+from fitbot.commands.fit_parser import FitbotParser, check_contradictions, check_sections
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
 from fitbot.dpo.early_end import interrupted, kept_before
@@ -66,14 +66,6 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.platforms import written_whole
 
 logger = logging.getLogger(__name__)
-
-_TRAINER_RANGES = {
-    "log_every_n_steps": ">= 1",
-    "max_epochs": "-1 or >= 1",
-    "max_steps": "-1 or >= 1",
-    "min_epochs": ">= 0",
-    "min_steps": ">= 0",
-}
 
 
 def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
@@ -302,7 +294,7 @@ class FitbotCLI(LightningCLI):
         config.model.adapter = config.model.adapter and absolute_path(config.model.adapter)
         run = RunSettings(**config.run)
         asked, self.checkpoint = config.ckpt_path, resolve_checkpoint(run, config.ckpt_path)
-        _check_contradictions(config)
+        check_contradictions(config)
         devices = devices_of(config.trainer)
         if self.alone and len(devices) > 1 and not placement(config.trainer):
             raise SeveralDevicesError
@@ -429,25 +421,3 @@ class FitbotCLI(LightningCLI):
         lines = [json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         logger.info("wrote %s: %d pairs", path, len(lines))
-
-
-def _check_contradictions(config: Any) -> None:
-    """Refuse settings that contradict each other across the sections of a config."""
-    model, data, trainer = config.model, config.data, config.trainer
-    if model.backend == "unsloth" and data.layout != "rows":
-        raise ConfigError(
-            "model.backend unsloth runs its own attention, which cannot express the packed row; "
-            "set data.layout: rows"
-        )
-    if data.max_length > model.max_seq_length:
-        raise ConfigError(
-            f"data.max_length {data.max_length} exceeds model.max_seq_length "
-            f"{model.max_seq_length}; raise the latter or lower the former"
-        )
-    check_strategy_name(trainer.strategy)
-    check_ranges("trainer", trainer, _TRAINER_RANGES)
-    if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
-        raise ConfigError(
-            "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "
-            "data.accumulate_batches and model.max_grad_norm"
-        )

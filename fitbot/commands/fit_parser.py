@@ -9,12 +9,21 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
+from fitbot.base_model.settings import check_ranges
+from fitbot.cluster.strategy import check_strategy_name
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.commands.explain import in_one_line
 from fitbot.commands.presets import PresetOrFile
 from fitbot.errors import ConfigError, FitbotError
 
 SECTIONS = ("run", "model", "data", "trainer", "answers", "serve")
+_TRAINER_RANGES = {
+    "log_every_n_steps": ">= 1",
+    "max_epochs": "-1 or >= 1",
+    "max_steps": "-1 or >= 1",
+    "min_epochs": ">= 0",
+    "min_steps": ">= 0",
+}
 
 
 class FitbotParser(SuggestingParser, LightningArgumentParser):
@@ -41,6 +50,32 @@ def check_sections(config: Any) -> None:
                 f"{section}: {found!r} is no mapping of settings; write them as {section}.NAME: "
                 "VALUE, or leave the section out"
             )
+
+
+def check_contradictions(config: Any) -> None:
+    """Refuse settings that contradict each other across the sections of a config.
+
+    Raises:
+        ConfigError: With the names of both; or a number of the trainer's is out of range.
+    """
+    model, data, trainer = config.model, config.data, config.trainer
+    if model.backend == "unsloth" and data.layout != "rows":
+        raise ConfigError(
+            "model.backend unsloth runs its own attention, which cannot express the packed row; "
+            "set data.layout: rows"
+        )
+    if data.max_length > model.max_seq_length:
+        raise ConfigError(
+            f"data.max_length {data.max_length} exceeds model.max_seq_length "
+            f"{model.max_seq_length}; raise the latter or lower the former"
+        )
+    check_strategy_name(trainer.strategy)
+    check_ranges("trainer", trainer, _TRAINER_RANGES)
+    if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "
+            "data.accumulate_batches and model.max_grad_norm"
+        )
 
 
 def _build(kind: type, *args: Any, **settings: Any) -> Any:

@@ -45,11 +45,11 @@ class RunSettings:
     """Where a run keeps what it writes, and where its metrics go.
 
     Args:
-        name: Name of the run and of its folder, such as exp1 or team/exp1; a second run of the
-            name gets a number.
+        name: Name of the run and of its folder; team/exp1 lies in a folder team. A second run of
+            the name gets a number.
         root: Folder that holds the runs.
         save_every_n_steps: Optimizer steps between two writings of last.ckpt.
-        wandb_project: Weights & Biases project to log to as well, or entity/project; null for none.
+        wandb_project: Also log to this wandb project, or entity/project; null for none.
         tensorboard: Log to TensorBoard as well (needs `pip install 'fitbot[tensorboard]'`).
         log_level: How much is said on the terminal and in the log file.
         stop_when_saturated: End the fit where the pairs have nothing left to teach.

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from fitbot.__main__ import main
+from fitbot.base_model.settings import LoraSettings
 from fitbot.commands.fit import FitbotCLI
 from fitbot.dpo.run import LastCheckpoint, RunSettings, new_run_folder, resolve_checkpoint
 from fitbot.dpo.run_name import lock_run
@@ -154,7 +156,8 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--trainer.min_steps=-1": "trainer.min_steps must be >= 0, got -1",
         "--model.max_grad_norm=-1": "model.max_grad_norm must be >= 0, got -1",
         "--model.loss=ipo --model.label_smoothing=0.1": "the loss ipo does not get it",
-        f"--data.batch_size={10**400}": "data.batch_size must be",
+        f"--data.batch_size={10**400}": "data.batch_size must be >= 1, got a number of 401 digits",
+        f"--trainer.max_steps={2**63}": "max_steps must be -1 or >= 1, got a number of 19 digits",
         "--ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such file",
         "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
         "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
@@ -179,6 +182,7 @@ def test_no_setting_of_fitbots_may_be_infinite_or_nan(
         with pytest.raises(Stop) as stopped:
             FitbotCLI(["fit"])
     settings = vars(stopped.value.args[0].as_flat())
+    settings |= {f"model.lora.{name}": value for name, value in asdict(LoraSettings()).items()}
     own = ("model", "data", "run", "answers", "serve")
     numbers = [
         name
