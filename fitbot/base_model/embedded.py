@@ -20,15 +20,16 @@ def resolve_base_model(base_model: str) -> str:
     """Turn a base model's name into what transformers can load: a hub id or an existing folder.
 
     Raises:
-        ConfigError: It is written like a path, and no such folder is there, or one whose files Git
-            LFS has not fetched.
+        ConfigError: It is written like a path or is one, and no model is there, or one whose files
+            Git LFS has not fetched.
     """
     if base_model == EMBEDDED:
         source = str(embedded_model())
     else:
         source = absolute_base(base_model)
         # No hub id has a backslash or a colon, as paths of Windows do.
-        is_path = re.match(r"[./~]|.*[\\:]|.*/.*/", base_model)
+        # transformers, too, takes what is there before it asks the hub.
+        is_path = re.match(r"[./~]|.*[\\:]|.*/.*/", base_model) or Path(source).exists()
         if is_path and not (Path(source) / "config.json").is_file():
             raise ConfigError(
                 f"base_model {base_model!r}: no config.json there; give a folder with a model that "

@@ -41,7 +41,9 @@ def provenance_of(adapter: Path | None) -> dict[str, Any]:
         return _OF_EMBEDDED
     file = adapter / PROVENANCE_FILE
     if not file.is_file():
-        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+        within = adapter / "adapter"  # of a run's folder
+        where = within if (within / PROVENANCE_FILE).is_file() else "a folder fit exported"
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give {where}")
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -126,22 +126,42 @@ def _plain(message: str, types: dict[str, Any]) -> str:
         for one in (kind, *get_args(kind)):
             if is_dataclass(one):
                 types |= {f"{name}.{field.name}": field.type for field in fields(one)}
+    name = ".".join(dict.fromkeys(re.findall(r'Parser key "([\w.]+)":', message)))
+    # An option of a class has one below it, too: trainer.callbacks.help.
+    sections = {known.rpartition(".")[0] for known in types if not known.endswith(".help")}
+    is_section = name in sections
+    if not is_section and (refused := _of_class(message)):
+        return f"{name}{refused}"
     within = re.search(r"Problem with given class_path .*:\n +(.*(?:\n  .*)?)\n +- Exp", message)
     unknown = re.search(r"(?:[Oo]ption|arguments?:) ['\"]?-*([\w.]+)", message)
-    value = re.search(r"(?:Got|Given) value: (.*)", message)
-    name = ".".join(re.findall(r'Parser key "([\w.]+)":', message))
+    value = re.search(r"(?:(?:Got|Given) value:|Unable to load config) (.*)", message)
     if unknown:
         wanted = f"{name}.{unknown[1]}" if name else unknown[1]
         message = f"{name} has no {unknown[1]!r}" if name else message
         return message + _nearest(wanted, set(types) - {wanted})
     if within:  # it is the message of a parser of the class
         return f"{name}.{within[1].removeprefix('--')}"
+    if is_section and value:
+        return f"{name} {value[1]}: must be a mapping of settings, or a file of them"
     legal, shown = _legal(types.get(name)), name if "." in name else f"--{name}"
     if value is None or not legal:
         return re.sub(r'^Parser key "[\w.]+":', f"{shown}:", message)
     legal = legal if "." in name else [word for word in legal if word != "null"]
     words = [*legal[:-2], " or ".join(legal[-2:])]
     return f"{shown} {value[1]}: must be {', '.join(words)}{_nearest(value[1], legal)}"
+
+
+def _of_class(message: str) -> str | None:
+    """Say in one line why a class that a setting names cannot be had; None of other settings."""
+    found = r"Problem with given class_path '(.*)':\n +(?:--)?(.*)(?:\n +(did you mean .*))?"
+    if problem := re.search(found, message):
+        path, said, hint = problem.groups()
+        return f": {path}: {said}" + (f"\n{hint}" if hint else "")
+    wanted = re.search(r"import path string|subclass of (\w+)", message)
+    value = re.search(r"Given value: (.*)", message)
+    if wanted is None or value is None:
+        return None
+    return f" {value[1]}: must be the import path of a {wanted[1] or 'class'}, or a list of such"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE
-from fitbot.commands.command_line import SuggestingParser, announce
+from fitbot.commands.command_line import SuggestingParser, announce, check_at_least
 from fitbot.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ def main(args: list[str]) -> int:
         "drift; `embedded` instead of a checkpoint is the embedded model alone, into --out",
     )
     options = parser.parse_args(args[1:])
+    check_at_least(options, drift_pairs=1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     wants_unmerged = options.target or options.gguf
     if options.merge and wants_unmerged:

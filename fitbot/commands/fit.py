@@ -273,6 +273,9 @@ class FitbotCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse what was typed; Lightning would warn that it is a list."""
         self.config = parser.parse_args(args)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:  # NumPy takes no other
+            raise ConfigError(f"seed_everything must be in [0, {2**32 - 1}], got {seed}")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what belongs to the run, and let every shared value be said once."""

@@ -18,6 +18,7 @@ from fitbot.errors import ConfigError, FitbotError
 
 SECTIONS = ("run", "model", "data", "trainer", "answers", "serve")
 _TRAINER_RANGES = {
+    "check_val_every_n_epoch": ">= 1",
     "log_every_n_steps": ">= 1",
     "max_epochs": "-1 or >= 1",
     "max_steps": "-1 or >= 1",
@@ -71,6 +72,11 @@ def check_contradictions(config: Any) -> None:
         )
     check_strategy_name(trainer.strategy)
     check_ranges("trainer", trainer, _TRAINER_RANGES)
+    if trainer.val_check_interval == 0:  # Lightning would divide by it after the first step
+        raise ConfigError(
+            "trainer.val_check_interval is 0: give the steps between two validations, or set "
+            "data.val_path: null for none"
+        )
     if trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val is not None:
         raise ConfigError(
             "trainer.accumulate_grad_batches and trainer.gradient_clip_val are not used here: set "

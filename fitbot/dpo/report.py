@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -205,7 +206,7 @@ class RunReport:
                 "",
                 f"  run      {self.folder} (summary.json, curves.png, fit.log)",
                 f"  adapter  {adapter}",
-                f"  chat     fitbot chat --adapter {adapter}",
+                f"  chat     fitbot chat --adapter {shlex.quote(str(adapter))}",
                 "",
             ]
         )

@@ -48,6 +48,7 @@ _RANGES = {
     "lora.r": ">= 1",
     "lora.alpha": "> 0",
     "lora.dropout": "in [0, 1)",
+    "lora.random_state": ">= 0",
 }
 
 

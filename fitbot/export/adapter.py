@@ -125,8 +125,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not is_whole(path):
         other = whole_one_beside(path)
         raise AdapterError(
-            f"{path} is damaged, or no checkpoint: its checksum does not fit"
-            + (f"; run fitbot export {other}" if other else "")
+            f"{path} is damaged, or no checkpoint: its checksum does not fit; "
+            + (f"run fitbot export {other}" if other else "give a .ckpt file that is whole")
         )
     checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if "hyper_parameters" not in checkpoint or "base_model" not in checkpoint["hyper_parameters"]:

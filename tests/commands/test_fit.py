@@ -132,6 +132,7 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("fitbot.commands.fit.new_run_folder", lambda run: 1 / 0)
+    monkeypatch.chdir(tmp_path.parent)
     cases = {
         "--model.backend=unsloth": "set data.layout: rows",
         "--data.max_length=4000": "exceeds model.max_seq_length",
@@ -140,6 +141,7 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--data.train_path=nowhere.json": "nowhere.json",
         "--data.val_path=nowhere": "nowhere: there is no such file",
         "--model.base_model=./nowhere": "no config.json there",
+        f"--model.base_model={tmp_path.name}": "no config.json there",
         "--model.adapter=./nowhere": "nowhere",
         "--model.learning_rate=-1": "model.learning_rate must be > 0, got -1",
         "--model.lora.r=0": "model.lora.r must be >= 1, got 0",
@@ -154,6 +156,9 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--trainer.max_steps=0": "trainer.max_steps must be -1 or >= 1, got 0",
         "--trainer.max_steps=-2": "trainer.max_steps must be -1 or >= 1, got -2",
         "--trainer.min_steps=-1": "trainer.min_steps must be >= 0, got -1",
+        "--trainer.val_check_interval=0": "give the steps between two validations",
+        "--seed_everything=-1": "seed_everything must be in [0, 4294967295], got -1",
+        "--model.lora.random_state=-1": "model.lora.random_state must be >= 0, got -1",
         "--model.max_grad_norm=-1": "model.max_grad_norm must be >= 0, got -1",
         "--model.loss=ipo --model.label_smoothing=0.1": "the loss ipo does not get it",
         f"--data.batch_size={10**400}": "data.batch_size must be >= 1, got a number of 401 digits",

@@ -8,6 +8,10 @@ import pytest
 
 from fitbot.__main__ import main
 
+_NO = "No module named 'nowhere'"
+_PATH = "lightning.pytorch.callbacks.EarlyStopping"
+_STOPPING = f"[{{class_path: {_PATH}, init_args: {{monitor: val/loss, %s}}}}]"
+
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Return what `fitbot fit` refuses a command line with: its last line."""
@@ -88,12 +92,17 @@ def test_anchors_merge_keys_and_a_byte_order_mark_are_understood(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model.lora", "5"], "model.lora"),
+        (["--model.lora", "5"], "model.lora 5: must be a mapping of settings"),
+        (["--model", "5"], "error: model '5': must be a mapping of settings"),
         (["--model.lora", '{"r": [1]}'], "model.lora.r [1]: must be a whole number"),
         (["--data.train_limit", '{"a": [1]}'], "data.train_limit"),
-        (["--trainer.callbacks", "[{class_path: nowhere.Nothing}]"], "nowhere"),
-        (["--trainer.callbacks", "[{class_path: json.JSONDecoder}]"], "JSONDecoder"),
-        (["--trainer.logger", "[{class_path: nowhere.Nothing}]"], "nowhere"),
+        (["--trainer.callbacks", "x"], "trainer.callbacks x: must be the import path of a class"),
+        (["--trainer.callbacks", "[{class_path: nowhere.Nothing}]"], f"nowhere.Nothing: {_NO}"),
+        (["--trainer.callbacks", "nowhere.Nothing"], f"callbacks: nowhere.Nothing: {_NO}"),
+        (["--trainer.callbacks", "[{class_path: json.JSONDecoder}]"], "import path of a Callback"),
+        (["--trainer.callbacks", _STOPPING % "patience: x"], f"{_PATH}: patience x: must be a who"),
+        (["--trainer.callbacks", _STOPPING % "patienc: 1"], "did you mean 'patience'?"),
+        (["--trainer.logger", "[{class_path: nowhere.Nothing}]"], f"nowhere.Nothing: {_NO}"),
         (["--model.beta", 5000 * "9"], "5000 digits"),
     ],
 )
@@ -105,5 +114,6 @@ def test_a_wrong_type_deep_inside_and_a_class_that_is_not_there_are_refused(
 
     said = capsys.readouterr().err
     assert message in said
+    assert len(said.splitlines()) <= 5
     assert "Traceback" not in said
     assert "(a bug" not in said
