@@ -117,3 +117,31 @@ def test_a_wrong_type_deep_inside_and_a_class_that_is_not_there_are_refused(
     assert len(said.splitlines()) <= 5
     assert "Traceback" not in said
     assert "(a bug" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("export x.ckpt --drift_pairs 0", "--drift_pairs must be at least 1, got 0"),
+        ("evaluate --pairs x.json --max_length 0", "--max_length must be at least 1, got 0"),
+        ("evaluate --pairs x.json --limit -1", "--limit must be at least 1, got -1"),
+        ("ray fit --workers 0", "--workers must be at least 1, got 0"),
+    ],
+)
+def test_a_number_that_is_too_small_is_refused_before_anything_is_loaded(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 1
+
+    assert capsys.readouterr().err == f"fitbot: {message}\n"
+
+
+def test_a_runs_folder_in_place_of_its_adapter_leads_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "fitbot.json").touch()
+
+    assert main(["chat", "--adapter", str(tmp_path), "--ask", "Hi?"]) == 1
+
+    assert f"no fitbot.json there; give {tmp_path / 'adapter'}" in capsys.readouterr().err
