@@ -14,7 +14,7 @@ import torch
 from fitbot.__main__ import main
 from fitbot.audit.rules import RuleScore
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import Loss, dpo_loss, margin_sought, untrained_loss
+from fitbot.dpo.losses import Loss, Objective, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Curve, Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, verdict_on
 from fitbot.pairs.formats import Message, PreferencePair
@@ -95,9 +95,10 @@ def test_a_run_begins_at_the_loss_of_a_reference_that_prefers_nothing(
 
     terms = dpo_loss(equal, equal, beta=0.3, label_smoothing=smoothing, loss=loss)
 
-    assert terms.losses.item() == pytest.approx(untrained_loss(loss, beta=0.3, nll_weight=0))
-    assert untrained_loss(loss, beta=0.3, nll_weight=0.1) is None
-    assert untrained_loss("mine.hinge", beta=0.3, nll_weight=0) is None
+    objective = Objective(0.3, smoothing, loss, nll_weight=0.0)
+    assert terms.losses.item() == pytest.approx(objective.untrained)
+    assert replace(objective, nll_weight=0.1).untrained is None
+    assert replace(objective, loss="mine.hinge").untrained is None
 
 
 @pytest.mark.parametrize(("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0)])
