@@ -37,7 +37,7 @@ from fitbot.base_model.adapter_files import lora_settings_of
 from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
-from fitbot.cluster.processes import num_processes
+from fitbot.cluster.processes import num_processes, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
 from fitbot.dpo.callbacks import needed_callbacks
 from fitbot.dpo.early_end import check_finite, check_weights
@@ -152,6 +152,7 @@ class DPOModule(LightningModule):
         self.bad_gradients = torch.tensor(0)  # steps whose gradient was infinite or NaN
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
+        self.validated_pairs = 0  # in it
         check_module(self.hparams)
 
     def configure_callbacks(self) -> list[Callback]:
@@ -260,8 +261,9 @@ class DPOModule(LightningModule):
             self.val_means.update(terms, logps)
 
     def on_validation_epoch_end(self) -> None:
-        values = self._log_means("val", self.val_means)
         self.validated_at = self.trainer.global_step
+        self.validated_pairs = int(sum_over_processes(self.val_means.sums)[-1])
+        values = self._log_means("val", self.val_means)
         if self.trainer.state.fn == "fit":  # before any callback keeps a checkpoint of it
             check_finite(self, values)
 

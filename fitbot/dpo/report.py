@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from fitbot.audit.rules import count_questions
 from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
@@ -158,7 +159,11 @@ class RunReport:
                 val_accuracy=self._last("val/rewards/accuracies"),
                 val_margin=self._last("val/rewards/margins"),
                 val_losses=[loss for _, loss in self.curves.get("val/loss", [])],
-                num_val=len(data.pairs.get("val", [])),
+                num_val=self.module.validated_pairs,
+                # A share, where val is not all of them or not all of them were measured.
+                num_questions=round(self.module.validated_pairs * count_questions(val) / len(val))
+                if val
+                else None,
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
