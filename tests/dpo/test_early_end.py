@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fitbot.__main__ import main
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.early_end import interrupted, not_finite
+from fitbot.dpo.early_end import interrupted, kept_before, not_finite
 from fitbot.dpo.losses import DPOTerms
 from fitbot.dpo.metrics import NAMES, PairMeans
 from fitbot.dpo.run import LastCheckpoint, best_checkpoint
@@ -286,6 +286,14 @@ def test_an_interrupted_fit_says_what_is_saved_and_the_command_that_goes_on(
         "exported. To go on: fitbot fit --config 'my config.yaml' --run.name x "
         f"--ckpt_path {tmp_path / 'last.ckpt'}"
     )
+
+
+def test_a_checkpoint_with_objects_of_the_users_is_named_without_its_step(tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    torch.save({"global_step": 30, "callbacks": {"Mine": SimpleNamespace(seen=1)}}, last)
+
+    assert f"after step 31: {last} is saved, nothing was" in interrupted(["fit"], tmp_path, 31)
+    assert f"Nothing was exported. {last} from before that is kept" in kept_before(tmp_path)
 
 
 def test_an_interrupt_while_it_trains_or_exports_leaves_no_half_of_an_adapter(
