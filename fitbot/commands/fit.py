@@ -35,9 +35,9 @@ from fitbot.commands.explain import explain, in_one_line
 from fitbot.commands.fit_parser import FitbotParser, check_contradictions, check_sections
 from fitbot.dpo.accelerator import choose_accelerator
 from fitbot.dpo.callbacks import LossScale, RandomState, StepLog
-from fitbot.dpo.early_end import interrupted, kept_before
+from fitbot.dpo.early_end import check_weights, interrupted, kept_before, saved
 from fitbot.dpo.module import DPOModule
-from fitbot.dpo.out_of_memory import no_memory, saved
+from fitbot.dpo.out_of_memory import no_memory
 from fitbot.dpo.progress_bar import Bar
 from fitbot.dpo.report import RunReport, StartReport
 from fitbot.dpo.resume import Resume
@@ -393,7 +393,7 @@ class FitbotCLI(LightningCLI):
                 "no step was made, so nothing was learned, and nothing is exported: raise "
                 "trainer.max_time and trainer.max_epochs"
             )
-        self.model.check_weights()
+        check_weights(self.model)
         # A limit of steps may end the fit between two validations.
         if self.datamodule.pairs.get("val") and self.model.validated_at != self.trainer.global_step:
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)

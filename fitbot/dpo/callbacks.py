@@ -11,6 +11,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from fitbot.cluster.processes import gather, num_processes, rank
+from fitbot.dpo.early_end import check_finite
+from fitbot.dpo.resume import Resume
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +146,7 @@ class StepLog(Callback):
         self._estimate_started = now
 
     def _log(self, trainer: Trainer, module: Any, step: int) -> None:
-        values, num_pairs = module.close_window()
+        values, num_pairs = module.train_means.close_window()
         now = time.perf_counter()
         values |= {
             "grad_norm": module.grad_norm.item(),
@@ -175,18 +177,18 @@ class StepLog(Callback):
                 self.bad_gradients,
             )
         # Of a gradient alone, weights need not have changed.
-        module.check_figures({x: y for x, y in self.last.items() if x != "train/grad_norm"})
+        check_finite(module, {x: y for x, y in self.last.items() if x != "train/grad_norm"})
 
 
-def log_callbacks(present: Sequence[Callback]) -> list[Callback]:
-    """Return the callbacks that log a fit, as far as they are not there."""
-    if any(isinstance(callback, StepLog) for callback in present):
-        return []
-    scale = next((callback for callback in present if isinstance(callback, LossScale)), None)
-    if scale:
-        return [StepLog(scale)]
-    scale = LossScale()
-    return [scale, StepLog(scale)]
+def needed_callbacks(present: Sequence[Callback]) -> list[Callback]:
+    """Return those callbacks that every fit of a DPOModule needs and its trainer lacks."""
+    found: list[Callback] = []
+    if not any(isinstance(callback, StepLog) for callback in present):
+        scale = next((callback for callback in present if isinstance(callback, LossScale)), None)
+        found = [StepLog(scale)] if scale else [scale := LossScale(), StepLog(scale)]
+    if not any(isinstance(callback, Resume) for callback in present):
+        found.append(Resume())
+    return found
 
 
 class RandomState(Callback):

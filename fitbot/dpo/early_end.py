@@ -1,5 +1,7 @@
 """What a fit says that ends before its end: why, what is saved, and how to go on."""
 
+import math
+import pickle
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,21 +10,39 @@ from typing import Any
 import torch
 
 from fitbot.dpo.losses import LOSSES
+from fitbot.dpo.run_name import CONFIG_FILE
 from fitbot.errors import NotFiniteError
 
 
-def not_finite(
-    what: str, settings: Mapping[str, Any], *, step: int, precision: str, bad_gradients: int
-) -> NotFiniteError:
-    """Say which number is infinite or NaN, and which settings to change.
+def check_finite(module: Any, values: Mapping[str, float]) -> None:
+    """Refuse figures of a fit that are infinite or NaN.
 
     Args:
-        what: Such as "train/loss is nan".
-        settings: The module's.
-        step: Optimizer steps that were done.
-        precision: The trainer's.
-        bad_gradients: Steps whose gradient was infinite or NaN.
+        module: The DPOModule that is fitted.
+        values: Figures by name, such as train/loss.
+
+    Raises:
+        NotFiniteError: With the first of them, and settings to change.
     """
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise not_finite(f"{name} is {value}", module)
+
+
+def check_weights(module: Any) -> None:
+    """Refuse an adapter of a DPOModule that has weights which are infinite or NaN.
+
+    Raises:
+        NotFiniteError: With settings to change.
+    """
+    if not module.policy.adapter.isfinite().all():
+        raise not_finite("weights of the adapter are infinite or NaN", module)
+
+
+def not_finite(what: str, module: Any) -> NotFiniteError:
+    """Say which number is infinite or NaN, such as "train/loss is nan", and what to change."""
+    settings, step = module.hparams, module.trainer.global_step
+    precision, bad_gradients = str(module.trainer.precision), int(module.bad_gradients)
     counted = f"; the gradient was infinite or NaN in {bad_gradients:,} steps" * (bad_gradients > 0)
     clip, loss = settings["max_grad_norm"], settings["loss"]
     change = [
@@ -41,12 +61,22 @@ def not_finite(
     )
 
 
+def saved(folder: Path | None) -> str:
+    """Say from where a fit goes on that an error has ended; nothing of one that had not begun."""
+    if (last := _checkpoint(folder, "last")) is not None:
+        return (
+            f". Nothing saved is lost: the same command with --ckpt_path last goes on from {last}"
+        )
+    has_begun = folder and (folder / CONFIG_FILE).is_file()
+    return ". Nothing was saved yet: the same command starts anew" if has_begun else ""
+
+
 def kept_before(folder: Path | None) -> str:
     """Say what is left of a fit whose numbers are no longer finite."""
     found = [file for name in ("last", "best") if (file := _checkpoint(folder, name))]
     if not found:
         return ". Nothing was saved or exported"
-    files = " and ".join(f"{file} of step {_step_of(file):,}" for file in found)
+    files = " and ".join(map(_with_step, found))
     # The best one was validated; weights of the last one may have been about to overflow.
     return (
         f". Nothing was exported. {files} from before that {'are' if found[1:] else 'is'} kept: "
@@ -69,8 +99,7 @@ def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
         return f"interrupted {when}: nothing was saved or exported. To start anew: {again}"
     again = shlex.join(["fitbot", *_without_checkpoint(args), "--ckpt_path", str(last)])
     return (
-        f"interrupted {when}: {last} is of step {_step_of(last):,}, nothing was exported. To go "
-        f"on: {again}"
+        f"interrupted {when}: {_with_step(last)} is saved, nothing was exported. To go on: {again}"
     )
 
 
@@ -88,6 +117,10 @@ def _checkpoint(folder: Path | None, name: str) -> Path | None:
     return file if file and file.is_file() else None
 
 
-def _step_of(checkpoint: Path) -> int:
-    content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
-    return int(content["global_step"])
+def _with_step(checkpoint: Path) -> str:
+    """Name a checkpoint and its step, which is not read out of one with objects of the user's."""
+    try:
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:
+        return str(checkpoint)
+    return f"{checkpoint} of step {content['global_step']:,}"

@@ -21,7 +21,6 @@ several forward passes: each pass is weighted by its pairs, so the split changes
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -38,26 +37,25 @@ from fitbot.base_model.adapter_files import lora_settings_of
 from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
-from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
+from fitbot.cluster.processes import num_processes, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
-from fitbot.dpo.callbacks import log_callbacks
-from fitbot.dpo.early_end import not_finite
+from fitbot.dpo.callbacks import needed_callbacks
+from fitbot.dpo.early_end import check_finite, check_weights
 from fitbot.dpo.losses import DPOTerms, Objective
 from fitbot.dpo.memory import Memory
-from fitbot.dpo.metrics import NAMES, PairMeans, means_of, prediction_rows
+from fitbot.dpo.metrics import NAMES, PairMeans, TrainMeans, prediction_rows
 from fitbot.dpo.own_loss import import_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
-from fitbot.dpo.resume import Resume
 from fitbot.dpo.start_checks import (
     check_checkpoint,
     check_first_loss,
     check_module,
+    check_same_start,
     compute_dtype_of,
     count_steps,
     hashes_of,
 )
-from fitbot.errors import NotFiniteError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.agreement import check_layout
@@ -147,22 +145,19 @@ class DPOModule(LightningModule):
         self.hashes: dict[str, str | None] = {}  # of base and reference, once they are loaded
         self.memory: Memory | None = None  # measured at the start of a fit
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
-        self.train_window = PairMeans()  # since the last log point
-        # Sums of the windows before it: of the whole run, once the last one is closed.
-        self.train_total = torch.zeros_like(self.train_window.sums)
+        self.train_means = TrainMeans()
         self.val_means, self.test_means = PairMeans(), PairMeans()
         self.grad_norm = torch.tensor(math.nan)  # of the latest step, before clipping
         self.step_rate = math.nan  # learning rate of the latest step
         self.bad_gradients = torch.tensor(0)  # steps whose gradient was infinite or NaN
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
+        self.validated_pairs = 0  # in it
         check_module(self.hparams)
 
     def configure_callbacks(self) -> list[Callback]:
         """Log the steps, and compare a resumed fit with its checkpoint, with any trainer."""
-        present: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        compares = any(isinstance(callback, Resume) for callback in present)
-        return [*log_callbacks(present), *([] if compares else [Resume()])]
+        return needed_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""
@@ -206,13 +201,7 @@ class DPOModule(LightningModule):
         self.memory = runner.fit_to_memory(bytes_a_moment=moment)
         if should_cache(self.reference, data, num_steps):
             cache_reference(runner, self.reference_cache, self.base, self.adapter)
-        if num_processes() > 1:
-            check_agreement(
-                base=policy.base_checksum(),
-                **data.identity(),
-                step=self.trainer.global_step,
-                adapter=policy.adapter,
-            )
+        check_same_start(policy, data, self.trainer.global_step)
         check_first_loss(
             runner,
             beta=self.objective.beta,
@@ -236,7 +225,7 @@ class DPOModule(LightningModule):
             return terms, logps.detach()
 
         for terms, logps in self._runner().train(batch, one_pass, restart=optimizer.zero_grad):
-            self.train_window.update(terms, logps)
+            self.train_means.update(terms, logps)
         adapter = self._policy().adapter
         if adapter.grad is None:  # a last batch of fewer pairs than processes
             adapter.grad = torch.zeros_like(adapter)
@@ -258,15 +247,6 @@ class DPOModule(LightningModule):
             self.bad_gradients = self.bad_gradients + ~self.grad_norm.isfinite()
         self.step_rate = float(optimizer.param_groups[0]["lr"])
 
-    def close_window(self) -> tuple[dict[str, float], int]:
-        """Return the means over the pairs since the last log point and their number; start anew."""
-        sums = sum_over_processes(self.train_window.sums)
-        means = {name: mean.item() for name, mean in means_of(sums).items()}
-        num_pairs = int(sums[-1].item())
-        self.train_total = self.train_total.to(sums.device) + sums
-        self.train_window.reset()
-        return means, num_pairs
-
     def on_validation_start(self) -> None:
         """Check the layout where no fit has done so before."""
         if self.trainer.state.fn != "fit":
@@ -281,10 +261,11 @@ class DPOModule(LightningModule):
             self.val_means.update(terms, logps)
 
     def on_validation_epoch_end(self) -> None:
-        values = self._log_means("val", self.val_means)
         self.validated_at = self.trainer.global_step
+        self.validated_pairs = int(sum_over_processes(self.val_means.sums)[-1])
+        values = self._log_means("val", self.val_means)
         if self.trainer.state.fn == "fit":  # before any callback keeps a checkpoint of it
-            self.check_figures(values)
+            check_finite(self, values)
 
     def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the test means."""
@@ -332,36 +313,16 @@ class DPOModule(LightningModule):
         named = self._policy().weights.named_weights()
         return {f"policy.network.{name}": weight.detach() for name, weight in named.items()}
 
-    def check_figures(self, values: Mapping[str, float]) -> None:
-        """Refuse figures of a log point that are infinite or NaN.
-
-        Raises:
-            NotFiniteError: With the first of them, and settings to change.
-        """
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise self._not_finite(f"{name} is {value}")
-
-    def check_weights(self) -> None:
-        """Refuse an adapter that has weights which are infinite or NaN.
-
-        Raises:
-            NotFiniteError: With settings to change.
-        """
-        if not self._policy().adapter.isfinite().all():
-            raise self._not_finite("weights of the adapter are infinite or NaN")
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the running means, so that a resumed run logs what the unbroken one does.
 
         Raises:
             NotFiniteError: The weights or the means are infinite or NaN; nothing is written.
         """
-        self.check_weights()
-        window = sum_over_processes(self.train_window.sums)
+        check_weights(self)
+        checkpoint["train_sums"] = [window, _] = self.train_means.saved()
         names = (f"train/{name}" for name in NAMES)
-        self.check_figures(dict(zip(names, window[:-1].tolist(), strict=True)))
-        checkpoint["train_sums"] = [window, self.train_total]
+        check_finite(self, dict(zip(names, window[:-1].tolist(), strict=True)))
         checkpoint["first_loss"] = self.first_loss
         checkpoint["bad_gradients"] = int(self.bad_gradients)
         checkpoint["run_settings"] = self.run_settings
@@ -374,10 +335,7 @@ class DPOModule(LightningModule):
         resumes = self._trainer and self.trainer.state.fn == "fit"
         precision = str(self.trainer.precision) if resumes else None
         check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision, self.hashes)
-        window, total = checkpoint["train_sums"]
-        if rank() == 0:  # the sums are over all processes
-            self.train_window.sums = window.to(self.train_window.sums.device)
-        self.train_total = total
+        self.train_means.restore(*checkpoint["train_sums"])
         self.first_loss = checkpoint["first_loss"]
         self.bad_gradients = torch.tensor(checkpoint.get("bad_gradients", 0))  # 0.1.0 wrote none
 
@@ -394,15 +352,6 @@ class DPOModule(LightningModule):
         self.log_dict(values | step)
         means.reset()
         return values
-
-    def _not_finite(self, what: str) -> NotFiniteError:
-        return not_finite(
-            what,
-            self.hparams,
-            step=self.trainer.global_step,
-            precision=str(self.trainer.precision),
-            bad_gradients=int(self.bad_gradients),
-        )
 
     def _policy(self) -> Policy:
         assert self.policy is not None, "configure_model has not run"

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from fitbot.audit.rules import count_questions
 from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import untrained_loss
+from fitbot.dpo.losses import Objective
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Curve, Saturation
@@ -30,12 +31,6 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
 
-# metric, axis, the level of a model that has learned nothing
-_PANELS = (
-    ("loss", "loss (nats)", (math.log(2), "ln 2")),
-    ("rewards/accuracies", "reward accuracy", (0.5, "chance")),
-    ("rewards/margins", "reward margin", (0.0, "")),
-)
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 
 
@@ -133,7 +128,7 @@ class RunReport:
             "steps": self.trainer.global_step,
             "first_loss": self.module.first_loss,
             "train_loss": self._last("train/loss"),
-            "mean_train_loss": means_of(self.module.train_total)["loss"].item(),
+            "mean_train_loss": means_of(self.module.train_means.total)["loss"].item(),
             "grad_norm": self._last("train/grad_norm"),
             "learning_rate": self._last("train/learning_rate"),
             "train_accuracy": self._last("train/rewards/accuracies"),
@@ -157,7 +152,7 @@ class RunReport:
     def verdict(self) -> str:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        val, objective = data.some_texts("val"), self.module.objective
+        val = data.some_texts("val")
         return verdict_on(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
@@ -165,21 +160,24 @@ class RunReport:
                 val_accuracy=self._last("val/rewards/accuracies"),
                 val_margin=self._last("val/rewards/margins"),
                 val_losses=[loss for _, loss in self.curves.get("val/loss", [])],
-                num_val=len(data.pairs.get("val", [])),
+                num_val=self.module.validated_pairs,
+                # A share, where val is not all of them or not all of them were measured.
+                num_questions=round(self.module.validated_pairs * count_questions(val) / len(val))
+                if val
+                else None,
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
                 equal_pairs=data.pairs["train"].cut.equal,
                 train_loss=self._last("train/loss"),
-                untrained_loss=untrained_loss(
-                    objective.loss, beta=objective.beta, nll_weight=objective.nll_weight
-                ),
+                untrained_loss=self.module.objective.untrained,
             )
         )
 
     def draw(self) -> None:
         """Draw curves.png into the run's folder."""
-        draw_curves(self.curves, self.folder / "curves.png", title=self.folder.name)
+        path, objective = self.folder / "curves.png", self.module.objective
+        draw_curves(self.curves, path, title=self.folder.name, objective=objective)
 
     def text(self, summary: dict[str, Any], adapter: Path) -> str:
         """Say it to a person: a table, and where everything is."""
@@ -246,16 +244,26 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
     return {name: sorted(curve.items()) for name, curve in curves.items()}
 
 
-def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
-    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG."""
+def draw_curves(curves: dict[str, Curve], path: Path, *, title: str, objective: Objective) -> None:
+    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG.
+
+    A dotted line is where a model lies that has learned nothing, as far as that is known.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     figure.suptitle(title)
-    for axes, (name, label, (level, called)) in zip(figure.subplots(1, 3), _PANELS, strict=True):
-        axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
-        beside = axes.get_yaxis_transform()
-        axes.text(1, level, called, transform=beside, ha="right", va="bottom")
+    unit = {"sigmoid": " (nats)", "ipo": " (nats²)"}.get(objective.loss, "")
+    panels: list[tuple[str, str, float | None, str]] = [
+        ("loss", f"loss{unit}", objective.untrained, "untrained"),
+        ("rewards/accuracies", "reward accuracy", 0.5, "chance"),
+        ("rewards/margins", "reward margin", 0.0, ""),
+    ]
+    for axes, (name, label, level, called) in zip(figure.subplots(1, 3), panels, strict=True):
+        if level is not None:
+            axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
+            beside = axes.get_yaxis_transform()
+            axes.text(1, level, called, transform=beside, ha="right", va="bottom")
         for stage, style in (("train", "-"), ("val", "o-")):
             curve = curves.get(f"{stage}/{name}", [])
             if curve:

@@ -20,12 +20,13 @@ from fitbot.base_model.base_files import base_hash
 from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import has_bfloat16
 from fitbot.base_model.settings import check_ranges
-from fitbot.cluster.processes import from_first, rank
+from fitbot.cluster.processes import check_agreement, from_first, num_processes, rank
 from fitbot.dpo.losses import dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError, NotFiniteError
 from fitbot.pairs.batch import PairBatch
-from fitbot.policy.policy import to_device
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,17 @@ def _absolute(key: str, value: Any) -> Any:
     if key == "base_model":
         return absolute_base(value)
     return absolute_path(value) if key == "adapter" and value else value
+
+
+def check_same_start(policy: Policy, data: PreferenceDataModule, step: int) -> None:
+    """Demand that all processes begin at the same step, with the same base, adapter and pairs.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    if num_processes() > 1:
+        base, adapter = policy.base_checksum(), policy.adapter
+        check_agreement(base=base, **data.identity(), step=step, adapter=adapter)
 
 
 @torch.no_grad()

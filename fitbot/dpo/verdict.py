@@ -34,7 +34,7 @@ class Figures:
     val_accuracy: float | None  # at the end
     val_margin: float | None  # at the end, nats
     val_losses: list[float]  # of every validation, in order
-    num_val: int  # validation pairs
+    num_val: int  # validation pairs that were measured
     saturated_at: int | None  # optimizer step
     steps: int  # optimizer steps that were done
     # The best that does not read the question, on validation pairs (or else on training pairs).
@@ -42,6 +42,9 @@ class Figures:
     train_loss: float | None = None  # since the log point before the last
     untrained_loss: float | None = math.log(2)  # where training began; None if that is not known
     equal_pairs: int = 0  # training pairs whose answers are the same tokens
+    # Different ones in the validation pairs, as pairs of one question are not independent; None if
+    # every pair has its own.
+    num_questions: int | None = None
 
 
 def verdict_on(figures: Figures) -> str:
@@ -50,10 +53,11 @@ def verdict_on(figures: Figures) -> str:
     accuracy = figures.val_accuracy
     if accuracy is None or not figures.num_val:
         return _on_training_pairs(figures, reasons)
-    low, high = wilson_interval(accuracy, figures.num_val)
+    questions = figures.num_questions or figures.num_val
+    low, high = wilson_interval(accuracy, questions)
     summary = (
         f"reward accuracy {accuracy:.3f} [{low:.3f}, {high:.3f}] on {figures.num_val:,} validation "
-        "pairs"
+        "pairs" + f" of {questions:,} questions" * (questions < figures.num_val)
     )
     loss = figures.val_losses[-1] if figures.val_losses else None
     margin, rule = figures.val_margin or 0.0, figures.shortcut
@@ -63,12 +67,13 @@ def verdict_on(figures: Figures) -> str:
     if low > 0.5 and (memorised := _memorised(accuracy, rule)):
         return _say("memorised a shortcut", summary + memorised, *reasons)
     if high - low > _WIDEST:
-        wide = f"their interval is wider than {_WIDEST}; 40 pairs are always enough"
+        wide = f"their interval is wider than {_WIDEST}; 40 different questions are always enough"
         return _say("too few to say", summary, wide, *reasons)
+    wrong = _wrong(low, high, loss, figures)
     if rise := _rise(figures):
-        reasons.append(f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that")
-        return _say("overfitted", summary, *reasons)
-    if wrong := _wrong(low, high, loss, figures):
+        rose = f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that"
+        return _say("overfitted", summary, *wrong, *reasons, rose)
+    if wrong:
         return _say("not learned", summary, *wrong, *reasons)
     if rule.accuracy >= low:
         reached = (

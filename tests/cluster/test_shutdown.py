@@ -133,7 +133,7 @@ sys.exit(main())
     assert not (run / "adapter").exists()
     if times == 1:
         last = said.splitlines()[-1]
-        assert re.match(rf"interrupted after step \d+: {run}/last.ckpt is of step \d+, noth", last)
+        assert re.match(rf"interrupted after step \d+: {run}/last.ckpt of step \d+ is saved", last)
         assert last.endswith(
             f"fit --config configs/quickstart.yaml {' '.join(options)} --ckpt_path {run}/last.ckpt"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fitbot.__main__ import main
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.early_end import interrupted, not_finite
+from fitbot.dpo.early_end import interrupted, kept_before, not_finite
 from fitbot.dpo.losses import DPOTerms
 from fitbot.dpo.metrics import NAMES, PairMeans
 from fitbot.dpo.run import LastCheckpoint, best_checkpoint
@@ -124,7 +124,7 @@ def test_means_that_are_not_finite_are_not_saved_to_be_resumed(
 ) -> None:
     class Spoil(lightning.Callback):
         def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
-            pl_module.train_window.sums[0] += math.nan
+            pl_module.train_means.sums[0] += math.nan
 
     callbacks = [Spoil(), LastCheckpoint(tmp_path, 1)]
     trainer = make_trainer(tmp_path, callbacks=callbacks, log_every_n_steps=100)
@@ -254,11 +254,11 @@ def test_the_settings_that_bear_on_it_are_named_with_what_they_are(
 ) -> None:
     settings = {"learning_rate": 0.01, "max_grad_norm": 1.0, "beta": 0.1, "loss": "sigmoid"}
 
-    error = not_finite(
-        "train/loss is nan", settings | changed, step=7, precision=precision, bad_gradients=0
-    )
+    trainer = SimpleNamespace(global_step=7, precision=precision)
+    module = SimpleNamespace(hparams=settings | changed, trainer=trainer, bad_gradients=0)
 
-    text = str(error)
+    text = str(not_finite("train/loss is nan", module))
+
     assert text.startswith("after step 7 train/loss is nan, so the fit ends here. Try a lower mod")
     assert said in text
 
@@ -282,10 +282,18 @@ def test_an_interrupted_fit_says_what_is_saved_and_the_command_that_goes_on(
         f"To start anew: fitbot fit --config 'my config.yaml'{again}--run.name x"
     )
     assert text == (
-        f"interrupted after step 1,037: {tmp_path / 'last.ckpt'} is of step 30, nothing was "
+        f"interrupted after step 1,037: {tmp_path / 'last.ckpt'} of step 30 is saved, nothing was "
         "exported. To go on: fitbot fit --config 'my config.yaml' --run.name x "
         f"--ckpt_path {tmp_path / 'last.ckpt'}"
     )
+
+
+def test_a_checkpoint_with_objects_of_the_users_is_named_without_its_step(tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    torch.save({"global_step": 30, "callbacks": {"Mine": SimpleNamespace(seen=1)}}, last)
+
+    assert f"after step 31: {last} is saved, nothing was" in interrupted(["fit"], tmp_path, 31)
+    assert f"Nothing was exported. {last} from before that is kept" in kept_before(tmp_path)
 
 
 def test_an_interrupt_while_it_trains_or_exports_leaves_no_half_of_an_adapter(
@@ -304,7 +312,7 @@ def test_an_interrupt_while_it_trains_or_exports_leaves_no_half_of_an_adapter(
         assert main(args) == 130
     said = capsys.readouterr().err
     run = tmp_path / "quickstart"
-    assert f"interrupted after step 5: {run / 'last.ckpt'} is of step 5, nothing was" in said
+    assert f"interrupted after step 5: {run / 'last.ckpt'} of step 5 is saved, nothing" in said
     assert said.count("interrupted") == 1
     assert not {"adapter", "adapter.partial"} & {path.name for path in run.iterdir()}
     again = said.split("To go on: fitbot ")[1].split()

@@ -46,7 +46,7 @@ class Recorder(lightning.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert pl_module.policy.training  # Lightning keeps from_pretrained's eval mode otherwise
-        sums = pl_module.train_total + pl_module.train_window.sums
+        sums = pl_module.train_means.total + pl_module.train_means.sums
         total, count = sums[0].item(), sums[-1].item()
         self.losses.append(total / count)
         self.norms.append(pl_module.grad_norm.item())
@@ -483,7 +483,7 @@ def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pa
     # windows 1, 2-4 and 5-6: weighted by their pairs they make the mean over the run
     assert [step for step, _ in sink.rows] == [1, 4, 6]
     losses = [row["train/loss"] for _, row in sink.rows]
-    expected = means_of(module.train_total)["loss"].item()
+    expected = means_of(module.train_means.total)["loss"].item()
     assert (losses[0] + 3 * losses[1] + 2 * losses[2]) / 6 == pytest.approx(expected, abs=1e-6)
     assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
     assert sink.rows[0][1].keys() >= {
@@ -598,7 +598,7 @@ def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
         )
         trainer = make_trainer(tmp_path, max_epochs=2)
         trainer.fit(module, make_data(base, pairs_file))
-        loss = means_of(module.train_total)["loss"]
+        loss = means_of(module.train_means.total)["loss"]
         val_loss = trainer.callback_metrics["val/loss"]
         results.append((adapter_of(module), [loss.item(), val_loss.item()], tried))
         monkeypatch.undo()
@@ -699,7 +699,7 @@ def test_however_little_memory_a_gpu_has_the_result_is_the_same(tmp_path: Path) 
         trainer = make_trainer(tmp_path, max_epochs=3, accelerator="gpu", devices=1)
         data = make_data(base, str(path), batch_size=14, accumulate_batches=1)
         trainer.fit(module, data)
-        means = means_of(module.train_total) | trainer.callback_metrics
+        means = means_of(module.train_means.total) | trainer.callback_metrics
         figures = {
             name: means[name].item() for name in ("loss", "rewards/margins", "val/rewards/margins")
         }

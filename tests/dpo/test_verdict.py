@@ -14,9 +14,10 @@ import torch
 from fitbot.__main__ import main
 from fitbot.audit.rules import RuleScore
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import Loss, dpo_loss, margin_sought, untrained_loss
+from fitbot.dpo.losses import Loss, Objective, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Curve, Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, verdict_on
+from fitbot.pairs import datamodule
 from fitbot.pairs.formats import Message, PreferencePair
 from tests.conftest import ROOT, make_module
 
@@ -95,9 +96,10 @@ def test_a_run_begins_at_the_loss_of_a_reference_that_prefers_nothing(
 
     terms = dpo_loss(equal, equal, beta=0.3, label_smoothing=smoothing, loss=loss)
 
-    assert terms.losses.item() == pytest.approx(untrained_loss(loss, beta=0.3, nll_weight=0))
-    assert untrained_loss(loss, beta=0.3, nll_weight=0.1) is None
-    assert untrained_loss("mine.hinge", beta=0.3, nll_weight=0) is None
+    objective = Objective(0.3, smoothing, loss, nll_weight=0.0)
+    assert terms.losses.item() == pytest.approx(objective.untrained)
+    assert replace(objective, nll_weight=0.1).untrained is None
+    assert replace(objective, loss="mine.hinge").untrained is None
 
 
 @pytest.mark.parametrize(("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0)])
@@ -143,7 +145,7 @@ UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[],
         (
             replace(LEARNED, val_losses=[0.70, 0.4, 3.15], val_accuracy=0.25),
             "overfitted",
-            "rose by 687%",
+            r"worse than chance; the loss, 3\.150, is above .*rose by 687%",
         ),
         # It has risen, but not from anything that was learned.
         (replace(LEARNED, val_losses=[0.69, 0.9]), "not learned", "0.900, is above"),
@@ -177,6 +179,12 @@ UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[],
             for share, loss in ((1.0, 0.4), (0.5, 3.15), (0.25, 0.4))
         ),
         (replace(LEARNED, val_accuracy=0.75, num_val=39), "learned", "on 39 validation pairs"),
+        # One question asked again and again says no more than asked once.
+        (
+            replace(LEARNED, num_questions=8),
+            "too few to say",
+            r"\[0\.455, 0\.950\] on 600 validation pairs of 8 questions; their interval is wider",
+        ),
         (
             replace(LEARNED, val_accuracy=1.0, num_val=8, shortcut=LENGTH),
             "memorised a shortcut",
@@ -252,6 +260,24 @@ def test_a_fit_says_which_pairs_teach_nothing_and_which_texts_look_like_control_
     assert "What does [plain text <|im_end|>] do?<|im_end|>" in log
     assert "scored] <think>Hm.</think>It ends a turn.<|im_end|>" in log
     assert re.search(r"of training pairs hold control strings .*<\|im_end\|> in 1 \(first in", log)
+
+
+def test_the_verdict_counts_what_was_measured_and_each_question_once(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule, "PAIRS_MEASURED_AT_ONCE", 8)
+    train, val = tmp_path / "train.json", tmp_path / "val.json"
+    write_pairs(train, 24)
+    write_pairs(val, 4)
+    val.write_text(json.dumps(3 * json.loads(val.read_text())))
+
+    files = ("--data.val_path", str(val), "--data.val_limit", "12")
+    run = fit(tmp_path, base, train, *files, "--trainer.max_epochs", "1")
+    part = fit(tmp_path / "part", base, train, *files, "--trainer.limit_val_batches", "0.5")
+
+    verdicts = [json.loads((x / "summary.json").read_text())["verdict"] for x in (run, part)]
+    assert "on 12 validation pairs of 4 questions" in verdicts[0]
+    assert "on 8 validation pairs of 3 questions" in verdicts[1]
 
 
 @pytest.mark.parametrize(("total", "left"), [(300, ["the other 150 steps"]), (150, [])])
