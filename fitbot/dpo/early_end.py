@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fitbot.base_model.checkpoint_file import is_whole
 from fitbot.dpo.losses import LOSSES
 from fitbot.errors import NotFiniteError
 
@@ -41,6 +42,15 @@ def not_finite(
     )
 
 
+def saved(folder: Path | None) -> str:
+    """Say from where a fit that ended early goes on; nothing if it has saved nothing."""
+    last, best = (_checkpoint(folder, name) for name in ("last", "best"))
+    if not (file := last or best):
+        return ""
+    named = "last" if last else shlex.quote(str(file))
+    return f". Nothing saved is lost: the same command with --ckpt_path {named} goes on from {file}"
+
+
 def kept_before(folder: Path | None) -> str:
     """Say what is left of a fit whose numbers are no longer finite."""
     found = [file for name in ("last", "best") if (file := _checkpoint(folder, name))]
@@ -55,7 +65,7 @@ def kept_before(folder: Path | None) -> str:
 
 
 def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
-    """Say what an interrupted fit has saved, and the command that goes on.
+    """Say when a fit was interrupted, what it has saved, and the command that goes on.
 
     Args:
         args: Of the command line, from `fit` on.
@@ -66,12 +76,9 @@ def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
     last = _checkpoint(folder, "last")
     if last is None:
         again = shlex.join(["fitbot", *args])
-        return f"interrupted {when}: nothing was saved or exported. To start anew: {again}"
+        return f" {when}: nothing was saved or exported. To start anew: {again}"
     again = shlex.join(["fitbot", *_without_checkpoint(args), "--ckpt_path", str(last)])
-    return (
-        f"interrupted {when}: {last} is of step {_step_of(last):,}, nothing was exported. To go "
-        f"on: {again}"
-    )
+    return f" {when}: {last} is of step {_step_of(last):,}, nothing was exported. To go on: {again}"
 
 
 def _without_checkpoint(args: Sequence[str]) -> list[str]:
@@ -84,8 +91,9 @@ def _without_checkpoint(args: Sequence[str]) -> list[str]:
 
 
 def _checkpoint(folder: Path | None, name: str) -> Path | None:
+    """Find a checkpoint of the run; a damaged one is none that a fit could go on from."""
     file = folder and folder / f"{name}.ckpt"
-    return file if file and file.is_file() else None
+    return file if file and file.is_file() and is_whole(file) else None
 
 
 def _step_of(checkpoint: Path) -> int:

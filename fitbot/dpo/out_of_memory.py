@@ -1,7 +1,5 @@
 """What a fit says of its device: what was chosen for it; what would fit when memory ran out."""
 
-from pathlib import Path
-
 import torch
 
 from fitbot.base_model.nf4 import count_4bit
@@ -53,14 +51,6 @@ def no_memory(
         f"needed with any of these: {', '.join(less)}, a smaller model.base_model than "
         f"{base.base_model}"
     )
-
-
-def saved(folder: Path | None) -> str:
-    """Say from where a fit that ended early goes on; nothing if it has saved nothing."""
-    last = folder and folder / "last.ckpt"
-    if last is None or not last.is_file():
-        return ""
-    return f". Nothing saved is lost: the same command with --ckpt_path last goes on from {last}"
 
 
 def _settings_that_need_less(
