@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fitbot.base_model.adapter_files import check_options
 from fitbot.base_model.base_files import check_base
-from fitbot.base_model.embedded import absolute_base
+from fitbot.base_model.embedded import absolute_base, resolve_base_model
 from fitbot.base_model.provenance import provenance_of
 from fitbot.errors import ConfigError
 from fitbot.generation.messages import BASE, TUNED
@@ -35,7 +35,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's, or its base was changed since.
-        ConfigError: Its base is the embedded model, or its rank is more than vLLM takes.
+        ConfigError: Its base is the embedded model or not there, or its rank is more than vLLM
+            takes.
     """
     provenance = provenance_of(adapter)
     base_model = absolute_base(provenance["base_model"])
@@ -45,7 +46,7 @@ def write_deployment(adapter: Path, target: str) -> Path:
         )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     check_options(config, adapter)
-    if Path(base_model).is_dir():  # a hub id's weights need not be here
+    if Path(resolve_base_model(base_model)).is_dir():  # a hub id's weights need not be here
         check_base(base_model, provenance.get("base_sha256"), str(adapter))
     rank = next((rank for rank in _RANKS if rank >= config["r"]), None)
     if rank is None:  # for Ray, too: its engine is vLLM

@@ -170,6 +170,17 @@ def test_vllm_gets_a_rank_that_it_takes(tmp_path: Path) -> None:
         write_deployment(tmp_path, "vllm")
 
 
+@pytest.mark.parametrize("more", [["--target", "vllm"], ["--gguf", "f32"]])
+def test_of_an_adapter_of_others_is_said_what_it_lacks(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16}))
+
+    assert main(["export", str(tmp_path), *more]) == 1
+
+    assert f"fitbot: {tmp_path}: no fitbot.json there; give a folder" in capsys.readouterr().err
+
+
 def test_the_embedded_model_cannot_be_served_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "embedded"}))
 
