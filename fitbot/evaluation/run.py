@@ -112,12 +112,7 @@ def read_inputs(
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)
     where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
-    # What is not given is the first adapter's run's, or else the recipe's.
-    own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
-    sampling = Sampling(
-        temperature=own.temperature if temperature is None else temperature,
-        top_p=own.top_p if top_p is None else top_p,
-    )
+    sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
@@ -128,6 +123,15 @@ def read_inputs(
         train=train,
         questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
+    )
+
+
+def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
+    """Return what was given; the rest is the first adapter's run's, or else the recipe's."""
+    own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
+    return Sampling(
+        temperature=own.temperature if temperature is None else temperature,
+        top_p=own.top_p if top_p is None else top_p,
     )
 
 
