@@ -1,6 +1,7 @@
 """An adapter is understood, and computes what PEFT computes with it; or it is refused by name."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from fitbot.base_model.adapter_files import check_options, lora_settings_of, read_adapter
 from fitbot.base_model.architecture import PROJECTIONS
 from fitbot.base_model.loading import add_adapter
+from fitbot.base_model.provenance import latest_adapter
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.adapter import export_adapter
@@ -390,3 +392,14 @@ def test_an_adapter_that_names_another_base_is_put_on_this_one_with_a_warning(
     make_policy(base, adapter=str(copy))
 
     assert "says that it is of base owner/other, and is put on /" in caplog.text
+
+
+def test_the_latest_adapter_is_found_whatever_is_in_its_runs_name(tmp_path: Path) -> None:
+    assert latest_adapter(tmp_path) is None
+    for when, name in enumerate(("exp1", "team/exp1")):
+        file = tmp_path / name / "adapter" / "fitbot.json"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (when, when))
+
+    assert latest_adapter(tmp_path) == tmp_path / "team" / "exp1" / "adapter"
