@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.architecture import all_projections
+from fitbot.base_model.embedded import is_pointer
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
@@ -23,7 +24,8 @@ AdapterWeights = dict[str, tuple[Tensor, Tensor]]
 # A, (r, I), and B, (O, r), in float32, by the module's name: "model.layers.3.self_attn.q_proj".
 ModuleWeights = dict[str, tuple[Tensor, Tensor]]
 
-_FILE = "adapter_model.safetensors"
+_CONFIG, _FILE = "adapter_config.json", "adapter_model.safetensors"
+_OLD_FILE = "adapter_model.bin"
 _REQUIRED = ("peft_type", "r", "lora_alpha", "target_modules")
 
 
@@ -112,7 +114,7 @@ def load_adapter(folder: Path) -> tuple[LoraSettings, ModuleWeights]:
     try:
         if (folder / PROVENANCE_FILE).is_file():
             check_files(folder, provenance_of(folder).get("sha256", {}))
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         check_options(config, folder)
         if missing := [name for name in _REQUIRED if config.get(name) is None]:
             raise ValueError(f"adapter_config.json lacks {', '.join(missing)}")
@@ -204,16 +206,43 @@ def adapter_config(lora: LoraSettings, base_model: str) -> Any:
 
 
 def check_adapter_folder(adapter: str) -> None:
-    """Refuse a folder that holds no adapter.
+    """Refuse a folder that does not hold both files of an adapter.
 
     Raises:
-        AdapterError: There is no adapter_config.json.
+        AdapterError: One is not there, or Git LFS has not fetched it, or it is of an old form.
     """
-    if not (Path(adapter) / "adapter_config.json").is_file():
+    for name in (_CONFIG, _FILE):
+        file = Path(adapter) / name
+        if is_pointer(file):
+            raise AdapterError(
+                f"adapter {adapter!r}: {name} is a pointer of Git LFS, not the file itself; run "
+                "`git lfs pull` in that folder"
+            )
+        if file.is_file():
+            continue
+        if name == _FILE and (Path(adapter) / _OLD_FILE).is_file():
+            raise AdapterError(
+                f"adapter {adapter!r}: only {_FILE} is read, and {_OLD_FILE} is there; in that "
+                "folder run python -c 'import torch, safetensors.torch as s; "
+                f's.save_file(torch.load("{_OLD_FILE}", weights_only=True), "{_FILE}")\''
+            )
         raise AdapterError(
-            f"adapter {adapter!r}: no adapter_config.json there; give a folder that "
+            f"adapter {adapter!r}: no {name} there; give a folder that "
             "`fitbot export` or PEFT's save_pretrained wrote"
         )
+
+
+def base_of(adapter: str) -> str | None:
+    """Read the name of the base that an adapter says it is of; None if it says none.
+
+    Raises:
+        AdapterError: Its config cannot be read.
+    """
+    try:
+        config = json.loads((Path(adapter) / _CONFIG).read_text(encoding="utf-8"))
+        return config.get("base_model_name_or_path") or None
+    except (OSError, ValueError, AttributeError) as error:
+        raise AdapterError(f"{adapter}: its adapter cannot be read: {error}") from error
 
 
 def rank_of(weights: AdapterWeights) -> int:

@@ -51,6 +51,8 @@ def base_hash(base_model: str) -> str:
         config = json.loads(config_file.read_text(encoding="utf-8"))
         with ThreadPoolExecutor() as threads:
             parts = [part for found in threads.map(_sample, files) for part in found.items()]
+    except ConfigError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"base_model {base_model!r}: its weights cannot be read: {str(error).splitlines()[0]}; "

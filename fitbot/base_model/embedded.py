@@ -53,10 +53,15 @@ def absolute_path(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100
 
 
+def is_pointer(file: Path) -> bool:
+    """Say whether a file is one that Git LFS has put in the place of the real one."""
+    is_small = file.is_file() and file.stat().st_size < _LARGEST_POINTER
+    return is_small and file.read_bytes().startswith(b"version https://git-lfs")
+
+
 def _refuse_pointers(base_model: str, folder: Path) -> None:
     for file in sorted(folder.glob("*.*")) if folder.is_dir() else []:
-        is_small = file.is_file() and file.stat().st_size < _LARGEST_POINTER
-        if is_small and file.read_bytes().startswith(b"version https://git-lfs"):
+        if is_pointer(file):
             raise ConfigError(
                 f"base_model {base_model!r}: {file.name} is a pointer of Git LFS, not the file "
                 "itself; run `git lfs pull` in that folder"

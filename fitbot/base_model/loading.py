@@ -16,9 +16,15 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from fitbot.base_model import nf4
-from fitbot.base_model.adapter_files import ModuleWeights, adapter_config, load_adapter
+from fitbot.base_model.adapter_files import (
+    ModuleWeights,
+    adapter_config,
+    base_of,
+    check_adapter_folder,
+    load_adapter,
+)
 from fitbot.base_model.base_files import check_base
-from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.embedded import absolute_base, resolve_base_model
 from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
@@ -60,9 +66,8 @@ def load_policy_network(
         ConfigError: The settings contradict the checkpoint, the device or each other.
         AdapterError: `adapter` is not an adapter of this base.
     """
-    if adapter is not None and (Path(adapter) / PROVENANCE_FILE).is_file():
-        expected = provenance_of(Path(adapter)).get("base_sha256")
-        check_base(settings.base_model, expected, adapter)
+    if adapter is not None:
+        _check_base_of(adapter, settings.base_model)
     if settings.backend == "unsloth":
         if mesh is not None:
             raise ConfigError("trainer.strategy sharded needs model.backend: transformers")
@@ -78,6 +83,24 @@ def load_policy_network(
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
     network.train()
     return network
+
+
+def _check_base_of(adapter: str, base_model: str) -> None:
+    """Refuse an adapter of another base where its export says which; else warn by the name."""
+    check_adapter_folder(adapter)
+    expected = None
+    if (Path(adapter) / PROVENANCE_FILE).is_file():
+        expected = provenance_of(Path(adapter)).get("base_sha256")
+    check_base(base_model, expected, adapter)
+    named = base_of(adapter)
+    if expected is None and named and absolute_base(named) != absolute_base(base_model):
+        logger.warning(
+            "model.adapter %s says that it is of base %s, and is put on %s: it is worth something "
+            "only if these are the same weights",
+            adapter,
+            named,
+            base_model,
+        )
 
 
 def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
@@ -265,8 +288,12 @@ def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
     weights: ModuleWeights = {}
     if adapter is not None:
         lora, weights = load_adapter(Path(adapter))
-    else:
+    try:
         _check_targets(base, lora.target_modules)
+    except ConfigError as error:  # PEFT leaves such a name out, and a checkpoint would not
+        if adapter is None:
+            raise
+        raise AdapterError(f"{adapter} does not fit its base: {error}") from error
     # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
     # device of Lightning's intervenes, it means the same weights whatever holds the base.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):

@@ -26,7 +26,7 @@ _OF_EMBEDDED: dict[str, Any] = {
 
 def latest_adapter(root: Path) -> Path | None:
     """Return the adapter that was exported last by a run below this folder; None if none was."""
-    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    exported = root.glob(f"**/adapter/{PROVENANCE_FILE}")  # a run's name may be team/exp1
     latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
     return latest.parent if latest else None
 

@@ -12,6 +12,7 @@ from fitbot.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+_OF_ADAPTERS = (PROVENANCE_FILE, "adapter_config.json")  # of PEFT's, the other one is missed
 # Those of FILE_TYPES and TARGETS, whose modules load torch.
 KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
 ENGINES = ("vllm", "ray")
@@ -55,7 +56,7 @@ def main(args: list[str]) -> int:
     alone = bool(options.gguf) and str(options.checkpoint) == EMBEDDED
     if alone:
         out = options.out or Path(f"{EMBEDDED}-gguf")
-    elif wants_unmerged and (options.checkpoint / PROVENANCE_FILE).is_file():
+    elif wants_unmerged and any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS):
         out = options.checkpoint
     else:
         out = _export_checkpoint(options)

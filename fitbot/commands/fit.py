@@ -20,16 +20,9 @@ from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.loading import check_base_files
 from fitbot.base_model.settings import AnswerSettings, ServeSettings
+from fitbot.cluster import shutdown
 from fitbot.cluster.launchers import devices_of, launched_as, placement
 from fitbot.cluster.processes import gather, leave
-from fitbot.cluster.shutdown import (
-    end_lost,
-    end_on_sigterm,
-    interruptible,
-    is_lost,
-    lost,
-    was_interrupted,
-)
 from fitbot.cluster.strategy import register_strategies
 from fitbot.commands.explain import explain, in_one_line
 from fitbot.commands.fit_parser import FitbotParser, check_contradictions, check_sections
@@ -87,7 +80,7 @@ def main(args: list[str], placed: dict[str, Any] | None = None) -> int:
         run_command(args, placed)
     except LostError as error:
         if placed is None:
-            end_lost(error)
+            shutdown.end_lost(error)
         raise
     return 0
 
@@ -132,8 +125,8 @@ def run_command(
     except NoMemoryError as error:
         why = str(error)
     except (RuntimeError, TypeError) as error:
-        if is_lost(error):
-            raise lost(error) from error
+        if shutdown.is_lost(error):
+            raise shutdown.lost(error) from error
         if "MPS" in str(error) and not isinstance(error, FitbotError):
             raise ConfigError(
                 f"Apple's GPU (MPS) cannot run this: {what_failed(error)}; use "
@@ -187,12 +180,15 @@ class FitbotCLI(LightningCLI):
         self.checkpoint: Path | None = None  # to go on from
         self.step_log = StepLog(LossScale())
         try:
-            with interruptible(self._end_others):
+            with shutdown.interruptible(self._end_others):
                 self._run(args, exits)
         except (KeyboardInterrupt, SystemExit) as stop:
-            if not was_interrupted(stop):
+            if (number := shutdown.interrupted_by(stop)) is None:
                 raise
-            raise KeyboardInterrupt(self._say_interrupted(args)) from None
+            text = self._say_interrupted(args, number)
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt(text) from None
+            raise
         except Exception as error:
             log_traceback(self.folder, error)
             if (told := self._explained(error)) is not None:
@@ -235,25 +231,25 @@ class FitbotCLI(LightningCLI):
         if isinstance(error, NotFiniteError):
             kept = kept_before(self.folder) if launched_as() == 0 else ""
             return NotFiniteError(f"{error}{kept}")
-        if isinstance(error, FitbotError) or is_lost(error):
+        if isinstance(error, FitbotError) or shutdown.is_lost(error):
             return None
         if is_out_of_memory(error) and getattr(self, "trainer", None) is not None:
             return NoMemoryError(f"{self._no_memory()}{saved(self.folder)}")
         why = explain(error)
         return ConfigError(f"{why}{saved(self.folder)}") if why else None
 
-    def _end_others(self) -> None:
-        """End the processes that Lightning has started."""
+    def _end_others(self, number: int) -> None:
+        """Pass a signal on to the processes that Lightning has started."""
         trainer = getattr(self, "trainer", None)
         if trainer is not None and trainer.strategy.launcher is not None:
-            trainer.strategy.launcher.kill(signal.SIGINT)
+            trainer.strategy.launcher.kill(number)
 
-    def _say_interrupted(self, args: list[str]) -> str:
+    def _say_interrupted(self, args: list[str], number: int) -> str:
         """Say once, in the log too, what is saved and how to go on; return it."""
-        text = "interrupted"
+        text = "interrupted" if number == signal.SIGINT else "told to end (SIGTERM)"
         if args[0] == "fit":
             trainer = getattr(self, "trainer", None)
-            text = interrupted(args, self.folder, trainer.global_step if trainer else 0)
+            text += interrupted(args, self.folder, trainer.global_step if trainer else 0)
         if launched_as() == 0:
             logger.error("%s", text)  # whatever run.log_level is
         return text
@@ -345,7 +341,7 @@ class FitbotCLI(LightningCLI):
                 f"trainer.precision {config['precision']} is not for this device, where Lightning "
                 f"takes {trainer.precision} instead; set it to auto or to that"
             )
-        end_on_sigterm(trainer)
+        shutdown.keep_sigterm(trainer)
         return trainer
 
     def _loggers_and_callbacks(self, config: Any) -> tuple[list[Logger], list[Callback]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fitbot.base_model.checkpoint_file import is_whole
 from fitbot.dpo.losses import LOSSES
 from fitbot.dpo.run_name import CONFIG_FILE
 from fitbot.errors import NotFiniteError
@@ -63,10 +64,11 @@ def not_finite(what: str, module: Any) -> NotFiniteError:
 
 def saved(folder: Path | None) -> str:
     """Say from where a fit goes on that an error has ended; nothing of one that had not begun."""
-    if (last := _checkpoint(folder, "last")) is not None:
-        return (
-            f". Nothing saved is lost: the same command with --ckpt_path last goes on from {last}"
-        )
+    last, best = (_checkpoint(folder, name) for name in ("last", "best"))
+    if file := last or best:
+        named = "last" if last else shlex.quote(str(file))
+        again = f"the same command with --ckpt_path {named}"
+        return f". Nothing saved is lost: {again} goes on from {file}"
     has_begun = folder and (folder / CONFIG_FILE).is_file()
     return ". Nothing was saved yet: the same command starts anew" if has_begun else ""
 
@@ -85,7 +87,7 @@ def kept_before(folder: Path | None) -> str:
 
 
 def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
-    """Say what an interrupted fit has saved, and the command that goes on.
+    """Say when a fit was interrupted, what it has saved, and the command that goes on.
 
     Args:
         args: Of the command line, from `fit` on.
@@ -96,11 +98,9 @@ def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
     last = _checkpoint(folder, "last")
     if last is None:
         again = shlex.join(["fitbot", *args])
-        return f"interrupted {when}: nothing was saved or exported. To start anew: {again}"
+        return f" {when}: nothing was saved or exported. To start anew: {again}"
     again = shlex.join(["fitbot", *_without_checkpoint(args), "--ckpt_path", str(last)])
-    return (
-        f"interrupted {when}: {_with_step(last)} is saved, nothing was exported. To go on: {again}"
-    )
+    return f" {when}: {_with_step(last)} is saved, nothing was exported. To go on: {again}"
 
 
 def _without_checkpoint(args: Sequence[str]) -> list[str]:
@@ -113,8 +113,9 @@ def _without_checkpoint(args: Sequence[str]) -> list[str]:
 
 
 def _checkpoint(folder: Path | None, name: str) -> Path | None:
+    """Find a checkpoint of the run; a damaged one is none that a fit could go on from."""
     file = folder and folder / f"{name}.ckpt"
-    return file if file and file.is_file() else None
+    return file if file and file.is_file() and is_whole(file) else None
 
 
 def _with_step(checkpoint: Path) -> str:

@@ -25,6 +25,7 @@ from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
+from fitbot.pairs.template import keep_day
 from fitbot.platforms import replace_file
 from fitbot.version import __version__
 
@@ -72,7 +73,9 @@ def export_adapter(
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
     config.inference_mode = True
     config.save_pretrained(folder)
-    load_tokenizer(base_model).save_pretrained(folder)
+    tokenizer, data = load_tokenizer(base_model), training["data"]
+    keep_day(tokenizer, data.get("date"))
+    tokenizer.save_pretrained(folder)
     copy_mode(folder)
     provenance = {
         "base_model": base_model,
@@ -146,6 +149,7 @@ def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _model_card(provenance: dict[str, Any]) -> str:
     base_model, data = provenance["base_model"], provenance["data"]
+    day = f", on {data['date']}" if data.get("date") else ""
     files = "\n".join(
         f"- {split}: `{data[split]['path']}`, {data[split]['pairs']:,} pairs, "
         f"sha256 of their tokens `{data[split]['sha256'][:16]}`"
@@ -165,7 +169,7 @@ tags: [dpo, lora]
 
 Trained by direct preference optimisation (beta {provenance["settings"]["beta"]}) with fitbot \
 {provenance["versions"]["fitbot"]}. It was rendered with thinking off and the system prompt \
-{data["system_prompt"]!r}; ask it the same way.
+{data["system_prompt"]!r}{day}; ask it the same way.
 
 ## Pairs
 

@@ -22,6 +22,7 @@ from fitbot.generation.decoders.llama_decoder import LlamaDecoder, score_forced
 from fitbot.generation.loading import chat_of, load_trained
 from fitbot.generation.merging import Text, check_sizes, encode_texts, merge
 from fitbot.pairs.chat import Chat
+from fitbot.pairs.template import keep_day
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> dict[str, A
     if weights is not None:
         check_sizes(model, weights, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    keep_day(chat.tokenizer, chat.date)
     write_base(folder / BASE_FILE, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
     files = [BASE_FILE]
     if weights is not None:

@@ -19,6 +19,8 @@ from fitbot.generation.merging import WORTH_MERGING
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.rendered import rendered_check
+from fitbot.pairs.template import keep_day
 from fitbot.platforms import choose_device
 from fitbot.policy.policy import Policy, to_device
 
@@ -54,8 +56,15 @@ def export_merged(
         system_prompt=data["system_prompt"],
         date=training_of(checkpoint)["data"].get("date"),
     )
-    pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
-    encoded = chat.encode_pairs(pairs, LengthLimits(data["max_prompt_length"], data["max_length"]))
+    skips = data.get("skip_bad_records", False)
+    pairs = load_pairs(
+        data["val_path"] or data["train_path"],
+        limit=drift_pairs,
+        skip_bad_records=skips,
+        check=rendered_check(chat.tokenizer),
+    ).pairs
+    limits = LengthLimits(data["max_prompt_length"], data["max_length"])
+    encoded = chat.encode_pairs(pairs, limits, refused=[] if skips else None)
     batches = [
         to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device) for pair in encoded
     ]
@@ -66,6 +75,7 @@ def export_merged(
 
     drift = _measure_drift(reference, unmerged, merged)
     policy.network.unload().save_pretrained(folder)  # the layers are merged already
+    keep_day(chat.tokenizer, chat.date)
     chat.tokenizer.save_pretrained(folder)
     copy_mode(folder)
     provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}

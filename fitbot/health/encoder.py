@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anyascii import anyascii
 
 from fitbot.errors import ConfigError
+from fitbot.report.progress import can_draw
 
 # Libraries are loaded where they are used: `--help` names an option of this module.
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Encoder:
         from peft import PeftModel
         from safetensors.torch import load_file
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        if not can_draw():
+            disable_progress_bar()  # into a log on a full disk it would raise
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, truncation_side="left")
             network = AutoModel.from_pretrained(source)

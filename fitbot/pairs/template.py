@@ -5,6 +5,8 @@ the template does; in an earlier turn the template keeps or drops it. Nothing he
 of a pair.
 """
 
+import json
+import logging
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -16,12 +18,15 @@ from fitbot.pairs.formats import Message
 if TYPE_CHECKING:  # what reads an answer's thoughts from a server must not wait for it
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
+
 THINKING, DONE_THINKING = "<think>", "</think>"
 
 # Two private-use characters that no template and no font gives a meaning to, around a number.
 _SLOT = "\ue0f0{}\ue0f1"
 _SLOT_PATTERN = re.compile("\ue0f0([0-9]+)\ue0f1")
 _CLOCK = "strftime_now"  # the function by which templates ask for the day
+_ASKS_FOR_DAY = re.compile(rf"""{_CLOCK}\(\s*(["'])([^"'\\]*)\1\s*\)""")
 _DOUBLED = re.compile(rf"{THINKING}\s*{DONE_THINKING}\s*(?={THINKING})")
 _BLANK = re.compile(rf"\s|{THINKING}|{DONE_THINKING}")
 _NO_THOUGHT = f"\n{DONE_THINKING}\n\n"  # after a prompt that has opened a thought
@@ -145,6 +150,33 @@ class Template:
 def today() -> str:
     """Return the day, as 2026-11-30."""
     return date.today().isoformat()
+
+
+def keep_day(tokenizer: "PreTrainedTokenizerBase", day: str | None) -> None:
+    """Write a day into a tokenizer's template, for programs that would give it the current one.
+
+    Args:
+        tokenizer: Its template is changed.
+        day: As 2026-11-30; None, of a template that writes none, changes nothing.
+    """
+    if day is None:
+        return
+    clock = datetime.fromisoformat(day).strftime
+
+    def write(found: re.Match[str]) -> str:
+        return json.dumps(clock(found[2]), ensure_ascii=False)
+
+    kept = _ASKS_FOR_DAY.sub(write, str(tokenizer.chat_template))
+    if f"{_CLOCK}(" in kept:
+        logger.warning(
+            "the template of %r asks for the day in a way that fitbot cannot replace: other "
+            "programs will write the current day into its prompts, and the run had %s",
+            tokenizer.name_or_path,
+            day,
+        )
+    else:
+        kept = kept.replace(f"{_CLOCK} is defined", "true")
+    tokenizer.chat_template = kept
 
 
 def has_thought(text: str) -> bool:

@@ -1,8 +1,12 @@
 """An adapter is understood, and computes what PEFT computes with it; or it is refused by name."""
 
 import json
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from fitbot.base_model.adapter_files import check_options, lora_settings_of, read_adapter
 from fitbot.base_model.architecture import PROJECTIONS
 from fitbot.base_model.loading import add_adapter
+from fitbot.base_model.provenance import latest_adapter
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.export.adapter import export_adapter
@@ -320,5 +325,81 @@ def test_an_adapter_of_the_head_is_refused(base: str, tmp_path: Path) -> None:
         config = LoraConfig(task_type="CAUSAL_LM", target_modules=r".*(q_proj|lm_head)")
         get_peft_model(network, config).save_pretrained(tmp_path, save_embedding_layers=False)
 
-        with pytest.raises(ConfigError, match="lm_head cannot be adapted"):
+        with pytest.raises(AdapterError, match="its base: .*lm_head cannot be adapted"):
             make_policy(base, adapter=str(tmp_path))
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("adapter_config.json", None, "no adapter_config.json there; give a folder that"),
+        ("adapter_config.json", POINTER, "adapter_config.json is a pointer of Git LFS"),
+        ("adapter_config.json", "{", "its adapter cannot be read: Expecting property name"),
+        ("adapter_model.safetensors", None, "no adapter_model.safetensors there; give a folder"),
+        ("adapter_model.safetensors", POINTER, "adapter_model.safetensors is a pointer of Git LFS"),
+        ("adapter_model.safetensors", "half", "its adapter cannot be read: Error while deserial"),
+    ],
+)
+def test_files_that_are_not_there_or_not_whole_are_named(
+    base: str, copy: Path, name: str, content: str | None, message: str
+) -> None:
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_text(content)
+
+    for load in (
+        lambda: make_module(base, copy, adapter=str(copy)),
+        lambda: make_policy(base, adapter=str(copy)),
+        lambda: read_adapter(copy),
+    ):
+        with pytest.raises(AdapterError, match=message):
+            load()
+
+
+def test_weights_of_the_old_form_come_with_the_line_that_converts_them(
+    base: str, copy: Path
+) -> None:
+    file = copy / "adapter_model.safetensors"
+    torch.save(load_file(file), copy / "adapter_model.bin")
+    expected = read_adapter(copy)
+    file.unlink()
+
+    with pytest.raises(AdapterError, match=r"adapter_model\.bin is there") as refused:
+        read_adapter(copy)
+    program = str(refused.value).split("python -c ")[1]
+    subprocess.run([sys.executable, "-c", *shlex.split(program)], cwd=copy, check=True)
+
+    assert read_adapter(copy).keys() == expected.keys()
+
+
+def test_a_target_that_no_layer_of_the_base_has_is_refused_by_name(base: str, copy: Path) -> None:
+    change_config(copy, target_modules=[*ALL, "query_key_value"])
+
+    with pytest.raises(AdapterError, match=r"no linear layer is called 'query_key_value'"):
+        make_policy(base, adapter=str(copy))
+
+
+def test_an_adapter_that_names_another_base_is_put_on_this_one_with_a_warning(
+    base: str, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_policy(base, adapter=str(copy))
+    assert not caplog.records
+    change_config(copy, base_model_name_or_path="owner/other")
+
+    make_policy(base, adapter=str(copy))
+
+    assert "says that it is of base owner/other, and is put on /" in caplog.text
+
+
+def test_the_latest_adapter_is_found_whatever_is_in_its_runs_name(tmp_path: Path) -> None:
+    assert latest_adapter(tmp_path) is None
+    for when, name in enumerate(("exp1", "team/exp1")):
+        file = tmp_path / name / "adapter" / "fitbot.json"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (when, when))
+
+    assert latest_adapter(tmp_path) == tmp_path / "team" / "exp1" / "adapter"

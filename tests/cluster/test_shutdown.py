@@ -91,8 +91,28 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
         fit.kill()
 
     assert fit.returncode == 128 + signal.SIGTERM, said
-    assert said.count("told to end (SIGTERM); --ckpt_path last goes on") == processes
+    last, run = said.splitlines()[-1], tmp_path / "quickstart"
+    assert re.match(rf"told to end \(SIGTERM\) after step \d+: {run}/last.ckpt is of step ", last)
+    assert last.endswith(f" --ckpt_path {run}/last.ckpt")
+    assert said.count("told to end") == 1
     assert "Traceback" not in said
+
+
+def test_a_fit_that_is_told_to_end_before_it_trains_leaves_nothing(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from fitbot.pairs.datamodule import PreferenceDataModule
+PreferenceDataModule.check_files = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+    fit = start(sys.executable, "-c", script, *FIT[3:], "--run.root", tmp_path / "runs")
+
+    _, said = fit.communicate(timeout=60)
+
+    assert fit.returncode == 128 + signal.SIGTERM, said
+    assert "told to end (SIGTERM) before the first step was done: nothing was saved" in said
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -155,20 +175,21 @@ def test_an_interrupt_before_anything_is_loaded_ends_in_one_word(
 
 def test_ctrl_c_means_to_others_what_it_meant_before() -> None:
     before = signal.getsignal(signal.SIGINT)
-    ended: list[str] = []
+    ended: list[int] = []
 
-    with pytest.raises(Interrupted), interruptible(lambda: ended.append("others")):
-        signal.raise_signal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with pytest.raises(Interrupted), interruptible(ended.append):
+            signal.raise_signal(number)
 
-    assert ended == ["others"]
+    assert ended == [signal.SIGINT, signal.SIGTERM]
     assert signal.getsignal(signal.SIGINT) == before
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for a job in the background
     try:
-        with interruptible(lambda: ended.append("no")):
+        with interruptible(ended.append):
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert ended == ["others"]
+    assert len(ended) == 2
 
 
 @pytest.mark.slow

@@ -3,13 +3,14 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback
 
 from fitbot.__main__ import main
+from fitbot.base_model.checkpoint_file import save_with_checksum
 from tests.conftest import ROOT
 
 
@@ -105,17 +106,16 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    saved: list[Path] = []
-    whole = Trainer.save_checkpoint
+    saved: list[dict[str, Any]] = []
 
-    def until_it_is_full(self: Trainer, path: Path, *args: Any, **options: Any) -> None:
-        saved.append(path)
+    def until_it_is_full(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
+        saved.append(checkpoint)
         if len(saved) > 1:
-            Path(path).write_bytes(b"half")
+            file.write(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        whole(self, path, *args, **options)
+        save_with_checksum(checkpoint, file)
 
-    monkeypatch.setattr(Trainer, "save_checkpoint", until_it_is_full)
+    monkeypatch.setattr("fitbot.dpo.run.save_with_checksum", until_it_is_full)
 
     assert main(words(base, pairs_file, tmp_path / "runs")) == 1
 
@@ -124,6 +124,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole_and_says_how_to_go_on(
     assert "No space left on device; free some space there" in said
     assert said.endswith(f"the same command with --ckpt_path last goes on from {last}")
     assert torch.load(last, weights_only=True)["global_step"] == 1
+    assert not list(last.parent.glob("*.partial"))
 
 
 def test_the_runs_log_has_the_traceback_that_the_terminal_is_spared(

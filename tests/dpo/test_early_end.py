@@ -278,11 +278,11 @@ def test_an_interrupted_fit_says_what_is_saved_and_the_command_that_goes_on(
 
     again = " ".join(["", *resumes, ""])
     assert before == (
-        "interrupted before the first step was done: nothing was saved or exported. "
+        " before the first step was done: nothing was saved or exported. "
         f"To start anew: fitbot fit --config 'my config.yaml'{again}--run.name x"
     )
     assert text == (
-        f"interrupted after step 1,037: {tmp_path / 'last.ckpt'} of step 30 is saved, nothing was "
+        f" after step 1,037: {tmp_path / 'last.ckpt'} of step 30 is saved, nothing was "
         "exported. To go on: fitbot fit --config 'my config.yaml' --run.name x "
         f"--ckpt_path {tmp_path / 'last.ckpt'}"
     )

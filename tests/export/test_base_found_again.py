@@ -95,8 +95,13 @@ def test_a_run_goes_on_where_its_base_was_moved_and_where_it_is_the_same(
 
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"]["base_model"] == str(Path(moved) / "base")
-    with pytest.raises(ConfigError, match=r"models/base': no config\.json there"):
-        open_engine(run / "adapter")
+    for load in (
+        lambda: open_engine(run / "adapter"),
+        lambda: resolve_models([str(run / "adapter")], Overrides()),
+        lambda: write_deployment(run / "adapter", "vllm"),
+    ):
+        with pytest.raises(ConfigError, match=r"^base_model '/.*/models/base': no config\.json th"):
+            load()
 
 
 def test_another_adapter_where_the_reference_lay_is_refused(

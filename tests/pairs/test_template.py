@@ -237,3 +237,38 @@ def test_a_day_is_rendered_as_on_the_day_that_is_given(monkeypatch: pytest.Monke
     monkeypatch.setattr(template, "today", lambda: "2031-05-06")
     assert Chat(tokenizer).date == "2031-05-06"
     assert Chat(tokenizer_of("llama3"), date="2024-02-29").date is None
+
+
+def test_a_kept_day_is_written_whoever_renders_and_whatever_day_it_is(tmp_path: Path) -> None:
+    tokenizer = tokenizer_of("llama3_2")
+    turns = [Message("system", "Be brief."), Message("user", "2+2?")]
+    expected, _ = Chat(tokenizer, date="2024-02-29").encode_prompt(turns, 600)
+
+    template.keep_day(tokenizer, "2024-02-29")
+    tokenizer.save_pretrained(tmp_path)
+
+    other = AutoTokenizer.from_pretrained(tmp_path)
+    assert rendered(other, turns, add_generation_prompt=True) == expected
+    assert "strftime_now" not in other.chat_template
+
+
+def test_a_day_that_cannot_be_kept_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = tokenizer_of("llama3_2")
+    asks = (
+        '{% set form = "%d" %}{% if strftime_now is defined %}{{ strftime_now(form) }}{% endif %}'
+    )
+    tokenizer.chat_template = asks
+
+    template.keep_day(tokenizer, "2024-02-29")
+
+    assert tokenizer.chat_template == asks
+    assert "will write the current day into its prompts, and the run had 2024-02-29" in caplog.text
+
+
+def test_a_template_without_a_day_stays_as_it_is() -> None:
+    tokenizer = tokenizer_of("llama3")
+    before = tokenizer.chat_template
+
+    template.keep_day(tokenizer, Chat(tokenizer, date="2024-02-29").date)
+
+    assert tokenizer.chat_template == before
