@@ -128,13 +128,21 @@ class Chat:
 
         Raises:
             ConfigError: The tokenizer has no chat template, its template fails, loses or doubles
-                turns, or nothing marks the end of an assistant turn.
+                turns, or nothing marks the end of an assistant turn; or the system prompt cannot
+                be encoded.
         """
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"tokenizer of {tokenizer.name_or_path!r} has no chat template; use an instruction-"
                 "tuned base model, or put a chat_template into its tokenizer_config.json"
             )
+        try:
+            (system_prompt or "").encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the system prompt is no Unicode text: {error.reason} at character {error.start}; "
+                "type it anew"
+            ) from error
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
         self._template = Template(tokenizer, date)

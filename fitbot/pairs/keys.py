@@ -15,6 +15,7 @@ KNOWN_KEYS = (*TURN_KEYS, *SYSTEM_KEYS, "history")
 
 _OF_EVALUATION = ("category", "flaw", "facts", "check", "split", "id")
 _IN_MESSAGES = {"role", "content", "from", "value"}
+_IN_PARTS = {"type", "text"}
 _IN_INPUT = {"messages", "parallel_tool_calls"}  # of OpenAI's preference files
 # What a template or another trainer makes something of, and fitbot does not.
 _TOOLS = {"tools", "functions", "tool_calls", "function_call", "tool_choice"}
@@ -78,7 +79,15 @@ def unused_keys(record: object) -> Iterator[str]:
                         for field in message.keys() - known
                         if not is_blank(message[field])
                     )
+                    yield from _unused_in_parts(key, message.get("content"))
         elif key in ("output", "response") and not is_chosen_named:
             continue  # an answer
         elif key not in _REFUSED and key not in _OF_EVALUATION and not is_blank(value):
             yield str(key)
+
+
+def _unused_in_parts(key: str, content: object) -> Iterator[str]:
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, dict):
+            unused = part.keys() - _IN_PARTS - _REFUSED_IN_MESSAGES
+            yield from (f"{key}.content.{field}" for field in unused if not is_blank(part[field]))

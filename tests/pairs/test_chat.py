@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from fitbot.errors import ConfigError, DataError
-from fitbot.pairs.chat import Chat, LengthLimits, report_cuts
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import Message, PreferencePair
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -154,6 +154,11 @@ def test_a_tokenizer_without_a_template_is_refused(base: str) -> None:
 
     with pytest.raises(ConfigError, match="no chat template"):
         Chat(tokenizer)
+
+
+def test_a_system_prompt_that_cannot_be_encoded_is_refused() -> None:
+    with pytest.raises(ConfigError, match="surrogates not allowed at character 3"):
+        Chat(load_tokenizer("embedded"), system_prompt="Be \udcff")
 
 
 def test_a_template_that_loses_the_system_prompt_is_refused(base: str) -> None:
