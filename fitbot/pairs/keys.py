@@ -27,6 +27,7 @@ _REFUSED_IN_MESSAGES = {
     *(_TOOLS | _MEDIA | _WEIGHTS | _THOUGHTS),
     *("name", "tool_call_id", "refusal", "prefix", "recipient", "channel", "loss", "train"),
 }
+_KNOWN, _KNOWN_IN_MESSAGES = {*KNOWN_KEYS}, _IN_MESSAGES | _REFUSED_IN_MESSAGES | _IN_INPUT
 _NOTHING = ("", "[]", "{}", "none", "null", "nan")  # as the cells of tables say it
 # Values that ask for what fitbot does anyway.
 _AS_EVER: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -70,13 +71,14 @@ def unused_keys(record: object) -> Iterator[str]:
         return
     is_chosen_named = any(not is_blank(record.get(key)) for key in CHOSEN_KEYS)
     for key, value in record.items():
-        if key in KNOWN_KEYS:
+        if key in _KNOWN:
+            if isinstance(value, str):
+                continue
             for message in value if isinstance(value, list) else [value]:
                 if isinstance(message, dict):
-                    known = _IN_MESSAGES | _REFUSED_IN_MESSAGES | _IN_INPUT
                     yield from (
                         f"{key}.{field}"
-                        for field in message.keys() - known
+                        for field in message.keys() - _KNOWN_IN_MESSAGES
                         if not is_blank(message[field])
                     )
                     yield from _unused_in_parts(key, message.get("content"))
