@@ -179,6 +179,8 @@ def _legal(kind: Any) -> list[str]:
         return [str(value) for value in get_args(kind)]
     if kind is type(None):
         return ["null"]
+    if range_ := getattr(kind, "_expression", ""):  # of jsonargparse's types with a range
+        return [f"a whole number v with {range_}"]
     if get_args(kind):
         parts = [_legal(one) for one in get_args(kind)]
         return [word for part in parts for word in part] if all(parts) else []

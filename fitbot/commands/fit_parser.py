@@ -1,8 +1,10 @@
 """The parser of `fitbot fit`: presets, and refusals of what jsonargparse and Lightning let pass."""
 
+import ast
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse.typing import restricted_number_type
 from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -13,9 +15,12 @@ from fitbot.base_model.settings import check_ranges
 from fitbot.cluster.strategy import check_strategy_name
 from fitbot.commands.command_line import SuggestingParser
 from fitbot.commands.explain import in_one_line
+from fitbot.commands.fit_help import SECTIONS as DECLARED
+from fitbot.commands.fit_help import declared_in
 from fitbot.commands.presets import PresetOrFile
 from fitbot.errors import ConfigError, FitbotError
 
+_Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # numpy's range
 SECTIONS = ("run", "model", "data", "trainer", "answers", "serve")
 _TRAINER_RANGES = {
     "check_val_every_n_epoch": ">= 1",
@@ -31,7 +36,9 @@ class FitbotParser(SuggestingParser, LightningArgumentParser):
     """Lightning's parser, with suggestions and presets."""
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """Add an argument; --config takes presets, too."""
+        """Add an argument; --config takes presets, too, and a seed has numpy's range."""
+        if "--seed_everything" in args:
+            kwargs["type"] = bool | _Seed
         if "--config" in args:
             kwargs["action"] = PresetOrFile
             kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"
@@ -44,13 +51,26 @@ class FitbotParser(SuggestingParser, LightningArgumentParser):
 
 
 def check_sections(config: Any) -> None:
-    """Refuse `data: null` and its like, which a parser of the section's settings lets pass."""
+    """Refuse `data: null` and its like, and a setting's null; the parser lets both pass.
+
+    Raises:
+        ConfigError: A section is no mapping, or a setting without such a meaning is null.
+    """
     for section in SECTIONS:
         if not isinstance(found := config[section], Namespace):
             raise ConfigError(
                 f"{section}: {found!r} is no mapping of settings; write them as {section}.NAME: "
                 "VALUE, or leave the section out"
             )
+    for section, (_, _, hidden) in DECLARED.items():
+        found = config[section] or {}  # model.lora may be left to its defaults
+        for name, kind, _, _ in declared_in(section):
+            takes_null = kind is None or "None" in ast.unparse(kind)
+            if name not in hidden and not takes_null and found.get(name, 0) is None:
+                raise ConfigError(
+                    f"{section}.{name} cannot be null; give a value, or leave it out for its "
+                    "default"
+                )
 
 
 def check_contradictions(config: Any) -> None:

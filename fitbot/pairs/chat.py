@@ -11,6 +11,7 @@ leaves thinking on, so that no empty thought stands before it. In earlier turns 
 thoughts and others drop them.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -128,13 +129,21 @@ class Chat:
 
         Raises:
             ConfigError: The tokenizer has no chat template, its template fails, loses or doubles
-                turns, or nothing marks the end of an assistant turn.
+                turns, or nothing marks the end of an assistant turn; or the system prompt cannot
+                be encoded.
         """
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"tokenizer of {tokenizer.name_or_path!r} has no chat template; use an instruction-"
                 "tuned base model, or put a chat_template into its tokenizer_config.json"
             )
+        try:
+            (system_prompt or "").encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the system prompt is no Unicode text: {error.reason} at character {error.start}; "
+                "type it anew"
+            ) from error
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
         self._template = Template(tokenizer, date)
@@ -142,6 +151,8 @@ class Chat:
         self.end_of_turn_id = self._template.end_of_turn_id
         controls, marks = {*tokenizer.get_added_vocab(), _BREAK}, {THINKING, DONE_THINKING}
         self._has_marks = marks <= controls
+        self._control_ids = tokenizer.get_added_vocab() if _cuts_at_controls(tokenizer) else {}
+        self._at_controls = re.compile(f"({_any_of(self._control_ids).pattern})")
         self._controls, self._controls_of_thoughts = _any_of(controls), _any_of(controls - marks)
 
     def encode_text(self, text: str) -> list[int]:
@@ -318,14 +329,20 @@ class Chat:
 
     def _encode_texts(self, texts: Iterable[str]) -> list[list[int]]:
         """Encode texts, control strings that are not broken as the tokens that they name."""
-        # Many pairs have one prompt: a text that comes again is encoded once.
+        # Many pairs have one prompt, and all one system prompt: each is encoded once.
         texts = list(texts)
-        ids: dict[str, list[int]] = {text: [] for text in texts}
-        pieces = [(text, piece) for text in ids for piece in text.split(_BREAK)]
-        encoded = self._encode_pieces([piece for _, piece in pieces]) if pieces else []
-        for (text, _), piece_ids in zip(pieces, encoded, strict=True):
-            ids[text] += piece_ids
-        return [list(ids[text]) for text in texts]
+        pieces_of = {text: self._pieces(text) for text in dict.fromkeys(texts)}
+        ids = {name: [number] for name, number in self._control_ids.items()}
+        new = [*({piece for own in pieces_of.values() for piece in own} - ids.keys())]
+        ids |= zip(new, self._encode_pieces(new), strict=True)
+        return [[i for piece in pieces_of[text] for i in ids[piece]] for text in texts]
+
+    def _pieces(self, text: str) -> list[str]:
+        """Cut a text where the tokenizer does, so that what the template repeats comes out once."""
+        parts = text.split(_BREAK)
+        if self._control_ids:
+            parts = [piece for part in parts for piece in self._at_controls.split(part)]
+        return [piece for piece in parts if piece]
 
     def _encode_pieces(self, pieces: list[str]) -> list[list[int]]:
         # The library underneath, where there is one: twice as fast as all that lies above it.
@@ -342,6 +359,17 @@ class Chat:
 
 def _any_of(strings: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(strings, key=len, reverse=True))))
+
+
+def _cuts_at_controls(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Say whether texts between control tokens are encoded as if each stood alone."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend is not None else {}
+    places = json.dumps([rules.get("normalizer"), rules.get("pre_tokenizer")])
+    # These treat the first piece otherwise than the following.
+    alone = bool(rules) and not any(kind in places for kind in ("Metaspace", "Prepend"))
+    kinds = ("lstrip", "rstrip", "single_word", "normalized")
+    return alone and not any(token[kind] for token in rules["added_tokens"] for kind in kinds)
 
 
 def _between(text: str, parts: list[str]) -> list[str] | None:

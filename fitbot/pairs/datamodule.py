@@ -125,10 +125,6 @@ class PreferenceDataModule(LightningDataModule):
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
         check_ranges("data", self.hparams, dict.fromkeys(_COUNTS, ">= 1"))
-        try:
-            (system_prompt or "").encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"data.system_prompt is no Unicode text: {error}") from error
         if max_length <= max_prompt_length:
             raise ConfigError(
                 f"data.max_length {max_length} must exceed data.max_prompt_length "

@@ -246,7 +246,10 @@ def _with_history(prompt: _Turns, history: object) -> _Turns:
 def _with_system(prompt: _Turns, key: str, system: object) -> _Turns:
     if system is None or system == "":  # a CSV cell cannot say None
         return prompt
-    message = Message("system", _parse_text(system, repr(key)))
+    text = _parse_text(system, repr(key))
+    if as_messages(text) is not None:
+        raise DataError(f"{key!r} is messages written as text, got {shorten(text)}; give the text.")
+    message = Message("system", text)
     if prompt[0].role != "system":
         return (message, *prompt)
     _demand_equal((message,), prompt[:1], f"{key!r} and the system message must be the same")
@@ -267,6 +270,11 @@ def _parse_turns(value: object, key: str, *, last: str) -> _Turns:
     if not isinstance(messages, list) or not messages:
         forms = "messages" if key in MESSAGES_KEYS else "a string, a message or messages"
         raise DataError(f"{key!r} must be {forms}, got {shorten(value)}.")
+    if all(isinstance(message, str) for message in messages):
+        raise DataError(
+            f"{key!r} must be one text, got a list of {len(messages)}: {shorten(messages)}. Write "
+            "the text alone, and a record for each further one."
+        )
     turns = tuple(
         _parse_message(message, f"{key!r} message {number}")
         for number, message in enumerate(messages)
@@ -311,6 +319,7 @@ def _parse_content(value: object, label: str) -> str:
                 f"{label} must be one text, got parts of type {', '.join(map(str, kinds))}. "
                 "fitbot trains on text alone; join texts into one."
             )
+        refuse_keys(value[0], f"{label}: ")
         value = value[0].get("text")
     return _parse_text(value, label)
 
@@ -339,10 +348,12 @@ def _demand_equal(one: Sequence[Message], other: Sequence[Message], rule: str) -
 def _describe_keys(record: dict[str, Any], accepted: Sequence[str]) -> str:
     found = ", ".join(f"{key!r} (None)" if record[key] is None else repr(key) for key in record)
     for key in record:
-        nearest = difflib.get_close_matches(key.strip().lower(), accepted, n=1)
+        nearest = difflib.get_close_matches(key.strip().lower(), accepted, n=1, cutoff=0.75)
         if nearest and key not in KNOWN_KEYS:
             return f"Found the keys {found}. Did you mean {nearest[0]!r} by {key!r}?"
-    return f"Found the keys {found or '(none)'}."
+    what = "the better answer 'chosen', the worse 'rejected'"
+    what = "the prompt 'prompt'" if accepted is _USUAL_PROMPT_KEYS else what
+    return f"Found the keys {found or '(none)'}. Name {what}."
 
 
 def shorten(value: object, start: int = 0) -> str:

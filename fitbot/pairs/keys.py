@@ -15,6 +15,7 @@ KNOWN_KEYS = (*TURN_KEYS, *SYSTEM_KEYS, "history")
 
 _OF_EVALUATION = ("category", "flaw", "facts", "check", "split", "id")
 _IN_MESSAGES = {"role", "content", "from", "value"}
+_IN_PARTS = {"type", "text"}
 _IN_INPUT = {"messages", "parallel_tool_calls"}  # of OpenAI's preference files
 # What a template or another trainer makes something of, and fitbot does not.
 _TOOLS = {"tools", "functions", "tool_calls", "function_call", "tool_choice"}
@@ -26,6 +27,7 @@ _REFUSED_IN_MESSAGES = {
     *(_TOOLS | _MEDIA | _WEIGHTS | _THOUGHTS),
     *("name", "tool_call_id", "refusal", "prefix", "recipient", "channel", "loss", "train"),
 }
+_KNOWN, _KNOWN_IN_MESSAGES = {*KNOWN_KEYS}, _IN_MESSAGES | _REFUSED_IN_MESSAGES | _IN_INPUT
 _NOTHING = ("", "[]", "{}", "none", "null", "nan")  # as the cells of tables say it
 # Values that ask for what fitbot does anyway.
 _AS_EVER: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -69,16 +71,25 @@ def unused_keys(record: object) -> Iterator[str]:
         return
     is_chosen_named = any(not is_blank(record.get(key)) for key in CHOSEN_KEYS)
     for key, value in record.items():
-        if key in KNOWN_KEYS:
+        if key in _KNOWN:
+            if isinstance(value, str):
+                continue
             for message in value if isinstance(value, list) else [value]:
                 if isinstance(message, dict):
-                    known = _IN_MESSAGES | _REFUSED_IN_MESSAGES | _IN_INPUT
                     yield from (
                         f"{key}.{field}"
-                        for field in message.keys() - known
+                        for field in message.keys() - _KNOWN_IN_MESSAGES
                         if not is_blank(message[field])
                     )
+                    yield from _unused_in_parts(key, message.get("content"))
         elif key in ("output", "response") and not is_chosen_named:
             continue  # an answer
         elif key not in _REFUSED and key not in _OF_EVALUATION and not is_blank(value):
             yield str(key)
+
+
+def _unused_in_parts(key: str, content: object) -> Iterator[str]:
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, dict):
+            unused = part.keys() - _IN_PARTS - _REFUSED_IN_MESSAGES
+            yield from (f"{key}.content.{field}" for field in unused if not is_blank(part[field]))

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fitbot.errors import DataError
+from fitbot.errors import DataError, FitbotError
 from fitbot.pairs.formats import shorten
 from fitbot.pairs.transcripts import RepeatedKeyError, unique_keys
 from fitbot.shipped import shipped_pairs
@@ -27,6 +27,7 @@ SOURCES = (
 )
 _ROWS_AT_ONCE = 10_000  # of a Parquet file
 _LONGEST_FIELD = 2**31 - 1  # characters of a CSV file; what a C long holds everywhere
+_POINTER = b"version https://git-lfs"
 _BETWEEN = re.compile(r"[\s\[,]*")  # a list's records
 _JSON_FORMS = "A .json file holds one list of records, a .jsonl file one record per line."
 
@@ -97,12 +98,18 @@ def is_on_hub(source: str | Path) -> bool:
 def _open(source: str) -> BinaryIO:
     """Open a file, here or in object storage."""
     with _telling(source):
-        if not is_remote(source):
-            return Path(source).open("rb")
-        import fsspec
+        if is_remote(source):
+            import fsspec
 
-        opened: BinaryIO = fsspec.open(source, "rb").open()
-        return opened
+            opened: BinaryIO = fsspec.open(source, "rb").open()
+            return opened
+        with Path(source).open("rb") as file:
+            is_pointer = file.read(len(_POINTER)) == _POINTER
+        if is_pointer:
+            raise DataError(
+                f"{source}: is a pointer of Git LFS, not the file itself. Run `git lfs pull` there."
+            )
+        return Path(source).open("rb")
 
 
 @contextmanager
@@ -110,6 +117,8 @@ def _telling(source: str) -> Iterator[None]:
     """Say of which source it is that something could not be done with it."""
     try:
         yield
+    except FitbotError:
+        raise
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
     except (ImportError, ValueError) as error:  # fsspec knows it not, or not without a package
@@ -154,6 +163,11 @@ def _read_csv(source: str) -> _Records:
             if header and row:
                 yield line, dict(zip(header, row, strict=True))
             if row and not header:
+                if len(row) == 1 and (found := re.search("[;\t|]", row[0])):
+                    raise DataError(
+                        f"{source}: line {line}: the columns are separated by {found[0]!r}. "
+                        "Export the file with commas."
+                    )
                 _refuse_repeated(row, f"{source}: line {line}")
                 header = row
             line = reader.line_num + 1
@@ -183,7 +197,7 @@ def _read_parquet(source: str) -> _Records:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
-            f"{source}: not a readable Parquet file: {error}. Export it anew."
+            f"{source}: not a readable Parquet file: {str(error).strip('. ')}. Export it anew."
         ) from error
 
 
@@ -243,8 +257,11 @@ def _parse_json(text: str, source: str, *, first_line: int) -> object:
         line = first_line + error.lineno - 1
         where = f"line {line}, column {error.colno}"
         raise DataError(f"{source}: {where}: not JSON: {error.msg}. {_JSON_FORMS}") from error
-    except (RecursionError, ValueError) as error:  # nested too deeply; a number of 5,000 digits
-        raise DataError(f"{source}: line {first_line}: unreadable JSON: {error}.") from error
+    except (RecursionError, ValueError) as error:
+        why = "a number of more than 4,300 digits; write it as text"
+        if isinstance(error, RecursionError):
+            why = "lists or objects nested too deeply; write them as text"
+        raise DataError(f"{source}: line {first_line}: unreadable JSON: {why}.") from error
 
 
 def _lines_before_repeated_key(text: str) -> int:

@@ -180,15 +180,19 @@ def keep_day(tokenizer: "PreTrainedTokenizerBase", day: str | None) -> None:
 
 
 def has_thought(text: str) -> bool:
-    """Say whether an answer begins with a thought. Its first mark may be the prompt's.
+    """Say whether an answer begins with a thought, whole or broken off.
 
-    >>> [has_thought(text) for text in ("<think>Hm.</think>Yes.", "Hm.</think>Yes.")]
-    [True, True]
+    Its first mark may be the prompt's.
+
+    >>> [has_thought(text) for text in ("<think>Hm.</think>Yes.", "Hm.</think>Yes.", "<think>Hm.")]
+    [True, True, True]
     >>> [has_thought(text) for text in ("Yes.", "Write <think> and </think>.")]
     [False, False]
     """
     thought, mark, _ = text.partition(DONE_THINKING)
-    return bool(mark) and THINKING not in thought.lstrip().removeprefix(THINKING)
+    thought = thought.lstrip()
+    is_one = bool(mark) or thought.startswith(THINKING)
+    return is_one and THINKING not in thought.removeprefix(THINKING)
 
 
 def thinks(text: str) -> bool:

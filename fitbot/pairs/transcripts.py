@@ -19,8 +19,12 @@ _MUST_BE_MESSAGES = re.compile(
 )
 # Between dictionaries, as numpy writes them for pandas; a string is matched to be passed over.
 _WITHOUT_COMMA = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\}\s+\{""", re.DOTALL)
-_TRANSCRIPT = re.compile(r"\s*Human:(?=[\s\S]*\n\nAssistant:)")
-_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+# Of Anthropic: a text before the first Human, in a prompt alone, is the system's.
+_TRANSCRIPT = re.compile(
+    r"\s*Human:(?=[\s\S]*\r?\n\r?\nAssistant:)"
+    r"|(?=[\s\S]*\r?\n\r?\nHuman:[\s\S]*\r?\n\r?\nAssistant:\s*\Z)"
+)
+_SPEAKER = re.compile(r"(?:\A|\r?\n\r?\n)(Human|Assistant): ?")
 _TRANSCRIPT_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -107,8 +111,9 @@ def _is_message(value: object) -> bool:
 
 
 def _read_transcript(text: str) -> list[dict[str, Any]]:
-    _, *parts = _SPEAKER.split(text.lstrip())
+    system, *parts = _SPEAKER.split(text.lstrip())
     turns = list(zip(parts[::2], parts[1::2], strict=True))
     if len(turns) > 1 and turns[-1][0] == "Assistant" and not turns[-1][1].strip():
         turns.pop()  # a prompt ends where the assistant is to speak
-    return [{"role": _TRANSCRIPT_ROLES[name], "content": said} for name, said in turns]
+    told = [{"role": _TRANSCRIPT_ROLES[name], "content": said} for name, said in turns]
+    return [{"role": "system", "content": system}, *told] if system else told

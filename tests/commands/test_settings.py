@@ -52,6 +52,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("model: " + 3000 * "[" + 3000 * "]" + "\n", "the settings cannot be read"),
         ("serve:\n  port: " + 5000 * "9" + "\n", "the settings cannot be read: .*5000 digits"),
         ("1: 2\n", "Key must be a string"),
+        ("data:\n  batch_size: null\n", "data.batch_size cannot be null; give a value, or leave"),
+        ("model:\n  loss:\n", "model.loss cannot be null"),
     ],
 )
 def test_what_is_no_mapping_of_settings_is_refused(
@@ -104,6 +106,12 @@ def test_anchors_merge_keys_and_a_byte_order_mark_are_understood(
         (["--trainer.callbacks", _STOPPING % "patienc: 1"], "did you mean 'patience'?"),
         (["--trainer.logger", "[{class_path: nowhere.Nothing}]"], f"nowhere.Nothing: {_NO}"),
         (["--model.beta", 5000 * "9"], "5000 digits"),
+        (["--model.lora", '{"alpha": null}'], "model.lora.alpha cannot be null; give a value"),
+        (
+            ["--seed_everything", "-3"],
+            "--seed_everything -3: must be true, false or a whole number v with v>=0 and",
+        ),
+        (["--trainer.devices", "9" * 20], "no host runs so many processes"),
     ],
 )
 def test_a_wrong_type_deep_inside_and_a_class_that_is_not_there_are_refused(

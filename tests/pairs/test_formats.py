@@ -110,6 +110,11 @@ READ: dict[str, tuple[dict[str, Any], PreferencePair]] = {
     "a system prompt by its other name": ({**GOOD, "system_prompt": "Be brief."}, BRIEF_OATS),
     "hh-rlhf": ({"chosen": f"{HH} Yes.", "rejected": f"{HH} No."}, RICE_OATS),
     "a transcript as the prompt": ({**GOOD, "prompt": HH}, RICE_OATS),
+    "a transcript of Windows": ({**GOOD, "prompt": HH.replace("\n", "\r\n")}, RICE_OATS),
+    "a transcript after a system prompt": (
+        {**GOOD, "prompt": "Be brief.\n\nHuman: Oats?\n\nAssistant:"},
+        BRIEF_OATS,
+    ),
     "one part of text": (
         {**GOOD, "prompt": [{"role": "user", "content": [{"type": "text", "text": "Oats?"}]}]},
         OATS,
@@ -181,6 +186,25 @@ REFUSED = {
     "an image part": (
         {**GOOD, "prompt": [{"role": "user", "content": [{"type": "text", "text": "?"}, IMAGE]}]},
         "'content' must be one text, got parts of type text, image_url",
+    ),
+    "an image in a part of text": (
+        {
+            **GOOD,
+            "prompt": [{"role": "user", "content": [{"type": "text", "text": "?", "image": "x"}]}],
+        },
+        "'prompt' message 0: 'content': 'image' would change",
+    ),
+    "a list of answers": (
+        {"messages": [USER, YES], "rejected_response": ["No.", "Never."]},
+        "'rejected_response' must be one text, got a list of 2",
+    ),
+    "a system prompt that is messages as text": (
+        {**GOOD, "system": "[{'role': 'system', 'content': 'Be brief.'}]"},
+        "'system' is messages written as text",
+    ),
+    "answers by other names": (
+        {"prompt": "Oats?", "win": "Yes.", "lose": "No."},
+        r"Found the keys 'prompt', 'win', 'lose'\. Name the better answer 'chosen'",
     ),
     "an answer that is no text in messages": (
         {**GOOD, "messages": [USER, NO]},
@@ -380,6 +404,10 @@ def test_keys_that_mean_nothing_are_named_once_with_counts(
         {**GOOD, "source": "web", "score_chosen": 4, "category": "food", "facts": ["x"]},
         {**GOOD, "source": "web", "chosen": [{**YES, "id": 3}], "output": "Yes."},
         {**GOOD, "source": None, "id": 7, "check": {"any": ["Yes"]}, "tools": []},
+        {
+            **GOOD,
+            "prompt": [{**USER, "content": [{"type": "text", "text": "Oats?", "cited": [1]}]}],
+        },
     ]
     path = write(tmp_path / "pairs.json", records)
 
@@ -388,7 +416,7 @@ def test_keys_that_mean_nothing_are_named_once_with_counts(
 
     assert caplog.messages == [
         f"{path}: keys that fitbot makes no use of: 'source' (2), 'score_chosen' (1), "
-        "'chosen.id' (1), 'output' (1)"
+        "'chosen.id' (1), 'output' (1), 'prompt.content.cited' (1)"
     ]
 
 

@@ -109,6 +109,18 @@ def test_a_thought_is_the_tokenizers_own_and_no_empty_one_stands_before_it(form:
         assert (ids.count(opening), ids.count(closing)) == (1, 1)
 
 
+@pytest.mark.parametrize("form", ["embedded", "qwen3"])
+def test_a_thought_that_is_broken_off_begins_with_the_tokenizers_own_mark(form: str) -> None:
+    chat = Chat(tokenizer_of(form))
+    opening = chat.tokenizer.convert_tokens_to_ids("<think>")
+
+    encoded = chat.encode_pair(pair_of("<think>\nadd\n</think>\n\n4", "<think>\nadd and"), LIMITS)
+
+    assert encoded.rejected[0] == opening
+    assert chat.tokenizer.decode(encoded.rejected) == "<think>\nadd and<|im_end|>"
+    assert decoded(chat, "4", "<think>Hm")[0].endswith("<|im_start|>assistant\n")
+
+
 def test_an_answer_without_a_thought_beside_one_with_has_an_empty_one_if_the_template_has() -> None:
     _, _, rejected = decoded(Chat(tokenizer_of("qwen3")), "<think>add</think>4", "5")
     _, _, as_it_is = decoded(Chat(tokenizer_of("smollm2")), "<think>add</think>4", "5")
