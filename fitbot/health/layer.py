@@ -57,10 +57,10 @@ class Levels(NamedTuple):
     calm: float
 
 
-_BY_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
+_BY_WORDS = Levels(sure=0.9985, unsure=0.98, trusted=0, calm=0)
 _BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
-_BY_BOTH = Levels(sure=0.95, unsure=0.45, trusted=0.35, calm=0.05)
-_BY_BOTH_FOREIGN = Levels(sure=0.95, unsure=0.65, trusted=0.5, calm=0.03)
+_BY_BOTH = Levels(sure=0.97, unsure=0.65, trusted=0.5, calm=0.04)
+_BY_BOTH_FOREIGN = Levels(sure=0.97, unsure=0.85, trusted=0.6, calm=0.1)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
