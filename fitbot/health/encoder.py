@@ -6,9 +6,12 @@ which has learned something of five other languages, and two heads are in `meani
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import as_file, files
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +43,7 @@ class Encoder:
         Raises:
             ConfigError: It is not there, or is another network.
         """
+        getLogger("bitsandbytes").setLevel(ERROR)  # PEFT loads it, and it misses kernels
         from peft import PeftModel
         from safetensors.torch import load_file
         from transformers import AutoModel, AutoTokenizer
@@ -49,8 +53,8 @@ class Encoder:
             disable_progress_bar()  # into a log on a full disk it would raise
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, truncation_side="left")
-            network = AutoModel.from_pretrained(source)
-            with as_file(files(__package__) / "meaning") as folder:
+            with _quietly(), as_file(files(__package__) / "meaning") as folder:
+                network = AutoModel.from_pretrained(source)
                 network = PeftModel.from_pretrained(network, folder).merge_and_unload()
                 heads = load_file(folder / HEADS)
         except (OSError, ValueError, RuntimeError) as error:
@@ -77,6 +81,18 @@ class Encoder:
                 for name in ("about", "answers")
             )
         return about.tolist(), answers.tolist()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep progress bars out of a server's log."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    yield
+    if shown:
+        logging.enable_progress_bar()
 
 
 def readable(text: str) -> str:

@@ -57,18 +57,19 @@ class Levels(NamedTuple):
     calm: float
 
 
-_BY_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
+_BY_WORDS = Levels(sure=0.9985, unsure=0.98, trusted=0, calm=0)
 _BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
-_BY_BOTH = Levels(sure=0.95, unsure=0.4, trusted=0.35, calm=0.02)
-_BY_BOTH_FOREIGN = Levels(sure=0.95, unsure=0.6, trusted=0.5, calm=0.01)
+_BY_BOTH = Levels(sure=0.97, unsure=0.65, trusted=0.5, calm=0.04)
+_BY_BOTH_FOREIGN = Levels(sure=0.97, unsure=0.85, trusted=0.6, calm=0.1)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
 
 # Of a sentence that must not be shown.
-_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.9995, 0.9
+_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.85
 _AFTER_CARE = 0.6  # the same by both, where the question has brought a line of care
-_DOUBT = 0.03  # by words; below it the encoder is not asked
+_DOUBT = 0.0003  # by words; below it the encoder is not asked
+_CERTAIN = 0.9  # the most that words may be of an answer, once the encoder is asked
 
 
 class HealthVerdict(NamedTuple):
@@ -235,6 +236,7 @@ class HealthLayer:
         if self._encoder is None or likely < _DOUBT:
             return likely >= _ANSWER_BY_WORDS
         _, by_meaning = self._encoder.read(text)
+        likely = min(max(likely, 1 - _CERTAIN), _CERTAIN)
         both = _together([1 - likely, likely], by_meaning)[1]
         return both >= (_AFTER_CARE if after_care else _ANSWER_BY_BOTH)
 
