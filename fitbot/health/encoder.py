@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from anyascii import anyascii
 
 from fitbot.errors import ConfigError
-from fitbot.report.progress import can_draw
 
 # Libraries are loaded where they are used: `--help` names an option of this module.
 if TYPE_CHECKING:
@@ -47,10 +46,7 @@ class Encoder:
         from peft import PeftModel
         from safetensors.torch import load_file
         from transformers import AutoModel, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
 
-        if not can_draw():
-            disable_progress_bar()  # into a log on a full disk it would raise
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, truncation_side="left")
             with _quietly(), as_file(files(__package__) / "meaning") as folder:
@@ -85,14 +81,16 @@ class Encoder:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep progress bars out of a server's log."""
+    """Keep progress bars out of a server's log; on a full disk they would raise."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
-    yield
-    if shown:
-        logging.enable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def readable(text: str) -> str:
