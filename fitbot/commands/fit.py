@@ -143,20 +143,41 @@ def run_command(
 class FitTrainer(Trainer):
     """Lightning's trainer with a precision that follows the device.
 
+    Its limits are declared anew: read as Lightning's `Union[int, float]`, which `typing` may hold
+    in the other order, 1 batch became 1.0, which is all of them.
+
     Args:
         precision: auto, 32-true, bf16-mixed or 16-mixed. auto is bf16-mixed where the device itself
             computes in bfloat16, else 16-mixed on a GPU and 32-true elsewhere.
+        limit_train_batches: Batches of an epoch, or a share of them if a fraction.
+        limit_val_batches: Likewise of a validation.
+        limit_test_batches: Likewise of a test.
+        limit_predict_batches: Likewise of a prediction.
+        overfit_batches: Train on so many batches again and again, or on a share of them.
     """
 
     def __init__(
         self,
         *,
         precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] | None = None,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
         **settings: Any,
     ):
         """Take settings; `auto` was resolved before, so that the saved config says what it was."""
         assert precision != "auto"
-        super().__init__(precision=precision, **settings)
+        super().__init__(
+            precision=precision,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            overfit_batches=overfit_batches,
+            **settings,
+        )
 
 
 class FitbotCLI(LightningCLI):

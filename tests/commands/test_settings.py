@@ -76,6 +76,17 @@ def test_a_config_that_is_no_utf_8_is_refused(
     assert "mine.yaml: not UTF-8 at byte" in refusal(capsys, "-c", str(tmp_path / "mine.yaml"))
 
 
+@pytest.mark.parametrize("limit", ["1", "1.0", "0.5"])
+@pytest.mark.parametrize("name", ["limit_train_batches", "limit_val_batches", "overfit_batches"])
+def test_one_batch_is_not_all_of_them(
+    name: str, limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "debug", f"--trainer.{name}", limit, "--print_config"])
+
+    assert f"  {name}: {limit}\n" in capsys.readouterr().out
+
+
 def test_anchors_merge_keys_and_a_byte_order_mark_are_understood(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
