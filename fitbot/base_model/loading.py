@@ -66,7 +66,7 @@ def load_policy_network(
         ConfigError: The settings contradict the checkpoint, the device or each other.
         AdapterError: `adapter` is not an adapter of this base.
     """
-    if adapter is not None:
+    if adapter is not None and settings.backend != "unsloth":  # which continues none
         _check_base_of(adapter, settings.base_model)
     if settings.backend == "unsloth":
         if mesh is not None:

@@ -4,7 +4,6 @@ import ast
 from typing import Any
 
 from jsonargparse import Namespace
-from jsonargparse.typing import restricted_number_type
 from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -20,7 +19,6 @@ from fitbot.commands.fit_help import declared_in
 from fitbot.commands.presets import PresetOrFile
 from fitbot.errors import ConfigError, FitbotError
 
-_Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)])  # numpy's range
 SECTIONS = ("run", "model", "data", "trainer", "answers", "serve")
 _TRAINER_RANGES = {
     "check_val_every_n_epoch": ">= 1",
@@ -36,9 +34,7 @@ class FitbotParser(SuggestingParser, LightningArgumentParser):
     """Lightning's parser, with suggestions and presets."""
 
     def add_argument(self, *args: Any, **kwargs: Any) -> Any:
-        """Add an argument; --config takes presets, too, and a seed has numpy's range."""
-        if "--seed_everything" in args:
-            kwargs["type"] = bool | _Seed
+        """Add an argument; --config takes presets, too."""
         if "--config" in args:
             kwargs["action"] = PresetOrFile
             kwargs["help"] = "preset (see `fitbot presets`) or YAML file of settings; the last wins"

@@ -92,7 +92,8 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
 
     assert fit.returncode == 128 + signal.SIGTERM, said
     last, run = said.splitlines()[-1], tmp_path / "quickstart"
-    assert re.match(rf"told to end \(SIGTERM\) after step \d+: {run}/last.ckpt is of step ", last)
+    saved = rf"{run}/last.ckpt of step \d+ is saved"
+    assert re.match(rf"told to end \(SIGTERM\) after step \d+: {saved}", last)
     assert last.endswith(f" --ckpt_path {run}/last.ckpt")
     assert said.count("told to end") == 1
     assert "Traceback" not in said

@@ -185,7 +185,7 @@ def test_a_refused_run_ends_its_own_log_of_wandb_and_nobody_elses(
     folder = tmp_path / "runs" / "one"
     (folder / "wandb" if logs else folder).mkdir(parents=True)
 
-    remove_if_refused(folder, tmp_path)
+    remove_if_refused(folder, tmp_path / "runs")
 
     assert ended == ([1] if logs else [])
     assert not list(tmp_path.iterdir())

@@ -765,7 +765,7 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     for folder, message in [
         (changed_since, "not the file that was exported"),
         (truncated, "cannot be read"),
-        (pickled, "cannot be read"),
+        (pickled, "only adapter_model.safetensors is read, and adapter_model.bin is there"),
         (dora, "only plain LoRA"),
         (patterned, "only plain LoRA of one rank"),
         (empty, "does not hold LoRA's A and B"),
