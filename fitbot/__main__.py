@@ -4,10 +4,12 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 
 from fitbot.platforms import replace_unprintable
 from fitbot.version import __version__
 
+_TRACEBACK = "--traceback"  # an option of every command
 # command → (module of fitbot.commands with main(args), what it does)
 COMMANDS = {
     "audit": ("audit", "say what is wrong with pairs: fitbot audit TRAIN VAL"),
@@ -32,9 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         argv: What follows the word fitbot; the process's own arguments by default.
 
     Returns:
-        The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses.
+        The exit status: 0 success, 1 an error that fitbot explains, 2 a command line it refuses,
+        130 where Ctrl-C ended it.
     """
-    args = sys.argv[1:] if argv is None else argv
+    words = sys.argv[1:] if argv is None else argv
+    args = [word for word in words if word != _TRACEBACK]
     replace_unprintable()
     if not args or args[0] in ("-h", "--help", "help"):
         print(_help())  # noqa: T201
@@ -54,17 +58,29 @@ def main(argv: list[str] | None = None) -> int:
         status = int(module.main(args))
         sys.stdout.flush()
         return status
-    except FitbotError as error:
-        print(f"fitbot: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # a fit has said by itself what is saved
+            print("fitbot: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
     except BrokenPipeError:  # who reads has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        from fitbot.commands.explain import explain, unexpected
+
+        if _TRACEBACK in words:
+            traceback.print_exception(error)
+        own = str(error) if isinstance(error, FitbotError) else None
+        print(f"fitbot: {own or explain(error) or unexpected(error)}", file=sys.stderr)  # noqa: T201
+        return 1
 
 
 def _help() -> str:
     lines = [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
-    last = "fitbot COMMAND --help lists the command's options."
+    last = (
+        "fitbot COMMAND --help lists the command's options. With --traceback, any command shows\n"
+        "where in the code an error was raised."
+    )
     return "\n".join(["usage: fitbot COMMAND [options]", "", *lines, "", last])
 
 

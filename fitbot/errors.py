@@ -7,6 +7,7 @@ FitbotError
 ├── AdapterError   an adapter or checkpoint is missing or mismatched (also a RuntimeError)
 │   └── RoomError  an engine has no room for one adapter more        (also a RuntimeError)
 ├── LostError      another process of a fit is gone or silent       (also a RuntimeError)
+├── NotFiniteError a fit's loss or weights are infinite or NaN      (also an ArithmeticError)
 ├── RequestError   a question can never be answered as asked         (also a ValueError)
 ├── BusyError      an engine has no room now; try again              (also a RuntimeError)
 └── EngineError    an engine is dead                                 (also a RuntimeError)
@@ -42,6 +43,10 @@ class RoomError(AdapterError):
 
 class LostError(FitbotError, RuntimeError):
     """Raised when another process of the same fit has died or cannot be reached."""
+
+
+class NotFiniteError(FitbotError, ArithmeticError):
+    """Raised when a loss, a log-prob or a weight of a fit has become infinite or NaN."""
 
 
 class RequestError(FitbotError, ValueError):

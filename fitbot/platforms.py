@@ -13,7 +13,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -100,6 +101,7 @@ def _end_after(parent: Any) -> None:
 # -- files and terminals ---------------------------------------------------------------------------
 
 _REPLACE_SECONDS = 5.0
+_LOCKED_BYTE = 1 << 30
 
 
 def replace_file(new: Path, old: Path) -> None:
@@ -120,6 +122,48 @@ def replace_file(new: Path, old: Path) -> None:
             if not _WINDOWS or time.monotonic() > until:
                 raise
             time.sleep(0.05)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that takes another one's place in one step, once all of it is on the disk.
+
+    Until then it lies beside it under a name that ends in .partial. A process that dies meanwhile
+    leaves the old file as it was.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def lock_file(file: IO[Any]) -> bool:
+    """Lock an open file for this process, until it is closed or the process ends, however it ends.
+
+    Returns:
+        Whether that was possible: another process may have locked it.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    try:
+        if _WINDOWS:
+            import msvcrt
+
+            file.seek(_LOCKED_BYTE)  # beyond the content, which others could not read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
 def link_file(link: Path, file: Path) -> None:

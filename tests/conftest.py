@@ -16,6 +16,7 @@ if not torch.cuda.is_available():  # then Triton's kernels are tested in its int
 
 import lightning
 import pytest
+from lightning.pytorch.callbacks import Checkpoint
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -156,7 +157,9 @@ def make_trainer(tmp_path: Path, **settings: Any) -> lightning.Trainer:
         "precision": "32-true",
         "max_epochs": 2,
         "logger": False,
-        "enable_checkpointing": False,
+        "enable_checkpointing": any(
+            isinstance(callback, Checkpoint) for callback in settings.get("callbacks", ())
+        ),
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,

@@ -52,6 +52,8 @@ def become(system: str) -> None:
     seen = {
         name: _Seen(name, missing.get(name, ()), own.get(name, {})) for name in {*missing, *own}
     }
+    if system == "win32":
+        seen["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=_lock)  # type: ignore[assignment]
     gone = _NO_POSIX_MODULES if system == "win32" else []
     _hide(_NO_WHEELS[system])
     real = builtins.__import__
@@ -77,6 +79,16 @@ class _Seen(types.ModuleType):
         if name in self._missing:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return self._own.get(name) or getattr(self._real, name)
+
+
+def _lock(number: int, mode: int, count: int) -> None:
+    """Lock so many bytes from where an open file stands, as msvcrt does."""
+    import fcntl
+
+    try:
+        fcntl.lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB, count, 0, os.SEEK_CUR)
+    except BlockingIOError as error:
+        raise PermissionError(13, "Permission denied") from error
 
 
 class _NoPrctl:

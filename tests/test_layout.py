@@ -43,7 +43,8 @@ MOST_LINES = {
     **{"function": 60, "file": 450, "DPOModule": 300, "Policy": 250},
     # 21,400 before pages, kernels for all GPUs, doctor, platforms; the health classifier
     # 25,000 before presets, answers in Python, own losses; progress, plain refusals, help of fit
-    "fitbot and serve": 26_200,
+    # 28,500 before SIGTERM, files of other tools and damaged ones
+    "fitbot and serve": 29_200,
 }
 
 
@@ -126,7 +127,7 @@ def test_what_stands_beside_the_package_serves_and_no_more() -> None:
     [
         ("LoraConfig", "base_model/adapter_files.py"),
         ("import bitsandbytes", "base_model/lora.py base_model/nf4.py dpo/optimizer.py"),
-        ("apply_chat_template", "pairs/chat.py"),
+        ("apply_chat_template", "pairs/template.py"),
     ],
 )
 def test_what_one_room_alone_may_name(word: str, only: str) -> None:

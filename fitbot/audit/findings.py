@@ -65,9 +65,12 @@ def diversity_findings(report: DiversityReport, path: str) -> Iterator[Finding]:
 
 
 def token_findings(report: TokenReport, path: str) -> Iterator[Finding]:
-    """Yield what the length limits cut, and what they cannot."""
+    """Yield what the length limits cut or make equal, and what cannot be encoded."""
+    if report.equal:
+        text = f"both answers are the same tokens in {_pairs(report.equal)}, which a run leaves out"
+        yield Finding("equal", path, report.equal, text, [])
     if report.refused:
-        text = f"no cut makes {_pairs(len(report.refused))} fit, and a run stops there; first "
+        text = f"{_pairs(len(report.refused))} cannot be encoded, and a run stops there; first "
         yield Finding("cut", path, len(report.refused), text + report.refused[0], [])
     cut = report.cut
     if any(cut.values()):

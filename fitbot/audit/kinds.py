@@ -8,11 +8,12 @@ KINDS = {
     "template": "they stand there but for numbers and names",
     "conflict": "the same two answers are preferred both ways for the same prompt",
     "identical": "chosen and rejected differ in case, spacing or punctuation only",
+    "equal": "chosen and rejected are the same tokens within the length limits",
     "duplicate": "a pair repeats an earlier one, exactly or nearly",
     "repetition": "one answer or sentence stands in many pairs",
     "empty": "a text has neither letter nor digit",
     "character": "control, replacement, zero-width or other odd characters",
     "control": "control strings of chat templates in texts",
     "language": "an answer is in another script than its prompt",
-    "cut": "texts exceed the length limits",
+    "cut": "texts exceed the length limits, or the chat template refuses them",
 }

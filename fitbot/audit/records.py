@@ -28,7 +28,7 @@ _ODD = {
 # Never a minus, a less-than, or the point of a decimal: 3.6 g and 36 g are two answers.
 _PUNCTUATION = re.compile(r"[\s;!?'\"*_`\u2018-\u201f]+|(?<!\d)[.,:]|[.,:](?!\d)")
 _CONTROL = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?(?:think|tool_call|tool_response)>|<(?:start|end)_of_turn>"
+    r"<[|\uff5c][^|\uff5c<>\s]{1,40}[|\uff5c]>|</?(?:think|tool_call|tool_response)>|<(?:start|end)_of_turn>"
     r"|\[/?INST\]|<</?SYS>>|</?s>|^#{2,} ?(?:Instruction|Response|Human|Assistant):",
     re.MULTILINE,
 )
@@ -99,7 +99,7 @@ def audit_records(loaded: LoadedPairs) -> RecordReport:
             for name, pattern in _ODD.items()
             if (found := _holding(pairs, pattern)).pairs
         },
-        control_strings=_control_strings(pairs),
+        control_strings=control_strings(pairs),
         scripts=_scripts(pairs),
         mixed_scripts=_occurrence(pairs, _where(pairs, _mixes_scripts), _both_answers),
     )
@@ -167,7 +167,8 @@ def _around(pattern: re.Pattern[str]) -> Callable[[PreferencePair], str]:
     return shown
 
 
-def _control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
+def control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
+    """Find strings that steer a chat template in texts, the most frequent first."""
     holders: dict[str, set[int]] = {}
     for i, pair in enumerate(pairs):
         for found in _CONTROL.findall("\n".join(texts_of(pair))):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers.utils import logging
@@ -23,6 +24,7 @@ from fitbot.audit.shortcuts import ShortcutReport, audit_shortcuts
 from fitbot.audit.tokens import RunCost, TokenReport, audit_tokens, run_cost
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.preferences import LoadedPairs, load_pairs
+from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
 
 
@@ -86,10 +88,10 @@ def audit_sources(
         DataError: A file is not there, or holds no pairs.
         ConfigError: The tokenizer of the base model cannot be loaded.
     """
-    loaded = [load_pairs(train, limit=train_limit, skip_bad_records=True)]
-    loaded += [load_pairs(source, limit=val_limit, skip_bad_records=True) for source in val]
     logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
     chat = Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
+    load = partial(load_pairs, skip_bad_records=True, check=rendered_check(chat.tokenizer))
+    loaded = [load(train, limit=train_limit), *(load(source, limit=val_limit) for source in val)]
     paths = _short_names([train, *val])
     files = [_file_report(*both, chat, settings) for both in zip(paths, loaded, strict=True)]
     measured = [(file.pairs, path) for file, path in zip(loaded, paths, strict=True)]

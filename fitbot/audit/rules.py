@@ -167,9 +167,13 @@ def score_rule(
     """
     ties = sum(value == 0 for value in preferences)
     accuracy = (sum(value > 0 for value in preferences) + ties / 2) / len(preferences)
-    questions = len({normalise(prompt_text(pair)) for pair in pairs})
-    low, high = wilson_interval(accuracy, questions)
+    low, high = wilson_interval(accuracy, count_questions(pairs))
     return RuleScore(rule, float(accuracy), low, high, int(ties))
+
+
+def count_questions(pairs: Sequence[PreferencePair]) -> int:
+    """Count the questions that differ by more than case and spaces."""
+    return len({normalise(prompt_text(pair)) for pair in pairs})
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:

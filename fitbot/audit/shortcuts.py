@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from fitbot.audit.records import prompt_text
+from fitbot.audit.records import control_strings, prompt_text
 from fitbot.audit.rules import (
     LEARNED,
     SHORTCUT_ABOVE,
@@ -28,6 +28,7 @@ from fitbot.pairs.formats import PreferencePair
 
 _FOLDS = 5
 _SEEN_SHARE = 0.01  # of VAL's prompts that may be in TRAIN without a warning in a fit
+_LISTED = 5  # control strings that are named
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure
 
 # What a rule looks at, for the summary.
@@ -190,6 +191,7 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
             f"a rule that looks only at length scores {best.accuracy:.2f} on {name} pairs "
             f"({best.rule}): reward accuracy means little below that"
         )
+    found += _control_lines(train, "training") + _control_lines(val, "validation")
     seen = _seen_shares(train, val)
     shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
     if val:
@@ -204,6 +206,22 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
         return [f"audit: {line}" for line in found]
     shared = f"; {shares} of validation stand in training" if seen else ""
     return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{shared}; nothing stands out"]
+
+
+def _control_lines(pairs: Sequence[PreferencePair], name: str) -> list[str]:
+    """Say which control strings stand in texts; nothing if none does."""
+    strings = control_strings(pairs)
+    if not strings:
+        return []
+    named = ", ".join(
+        f"{string} in {found.pairs:,} (first in record {found.examples[0].record})"
+        for string, found in list(strings.items())[:_LISTED]
+    )
+    more = f" and {len(strings) - _LISTED:,} others" if len(strings) > _LISTED else ""
+    return [
+        f"texts of {name} pairs hold control strings of chat templates: {named}{more}; the model "
+        "sees plain characters there, and tokens only for a thought that begins an answer"
+    ]
 
 
 def best_quick_rule(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> RuleScore:

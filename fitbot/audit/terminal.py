@@ -71,7 +71,8 @@ def _file(file: FileReport) -> Iterator[str]:
         marks = (lengths.shortest, lengths.median, lengths.p95, lengths.longest)
         figures = "".join(f"{mark:>8,}" for mark in marks)
         yield f"  {'  ' + name:<{_LABEL}}{figures}  {sparkline(lengths.counts)}"
-    cut = tokens.cut | {"pairs that no cut makes fit": len(tokens.refused)}
+    cut = tokens.cut | {"pairs that cannot be encoded": len(tokens.refused)}
+    cut |= {"pairs with the same tokens in both answers": tokens.equal}
     yield from _row("  cut", [f"{count:,} {name}" for name, count in cut.items() if count])
     yield from _row(
         "  an epoch",

@@ -35,7 +35,8 @@ class TokenReport:
     chosen: Lengths  # end-of-turn token included
     rejected: Lengths
     pairs: int  # that fit
-    refused: list[str]  # one message for each pair that no cut makes fit: a run stops there
+    refused: list[str]  # one message for each pair that cannot be encoded: a run stops there
+    equal: int  # pairs whose answers are the same tokens within the limits: not trained on
     prompts_cut: int  # pairs whose prompt would lose its start
     chosen_cut: int  # pairs whose chosen completion would lose its end
     rejected_cut: int
@@ -80,9 +81,12 @@ def audit_tokens(
         pairs_per_step: Pairs that are padded together.
 
     Raises:
-        DataError: The limits leave no room for any of the pairs.
+        DataError: None of the pairs can be encoded.
     """
-    encoded, refused = _encode(pairs, chat, limits)
+    refused: list[str] = []
+    encoded = chat.encode_pairs(pairs, limits, refused=refused)
+    if not encoded:
+        raise DataError(refused[0])
     cuts = report_cuts(encoded)
     tokens = sum(pair.num_tokens for pair in encoded)
     in_rows = sum(pair.num_tokens + len(pair.prompt) for pair in encoded)
@@ -93,6 +97,7 @@ def audit_tokens(
         rejected=_lengths([len(pair.rejected) + pair.rejected_cut for pair in encoded]),
         pairs=len(encoded),
         refused=refused,
+        equal=cuts.equal,
         prompts_cut=cuts.prompts_cut,
         chosen_cut=sum(pair.chosen_cut > 0 for pair in encoded),
         rejected_cut=sum(pair.rejected_cut > 0 for pair in encoded),
@@ -114,23 +119,6 @@ def run_cost(train: TokenReport, val: Sequence[TokenReport], *, epochs: int) -> 
         forward_only=train.shared + measured + epochs * measured,
         trained_rows=epochs * train.rows,
     )
-
-
-def _encode(
-    pairs: Sequence[PreferencePair], chat: Chat, limits: LengthLimits
-) -> tuple[list[EncodedPair], list[str]]:
-    try:
-        return chat.encode_pairs(pairs, limits), []
-    except DataError:
-        encoded, refused = [], []
-        for pair in pairs:
-            try:
-                encoded.append(chat.encode_pair(pair, limits))
-            except DataError as error:
-                refused.append(str(error))
-        if not encoded:
-            raise
-        return encoded, refused
 
 
 def _padded_tokens(pairs: Sequence[EncodedPair], pairs_per_step: int) -> tuple[int, int]:

@@ -124,9 +124,10 @@ def known_families() -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def all_projections() -> set[str]:
-    """Collect the names of the linear layers of all families."""
-    return {name for family in FAMILIES.values() for name in family.projections}
+def all_projections() -> dict[str, str]:
+    """Collect the linear layers of all families: "self_attn.q_proj" → "q_proj"."""
+    groups = (group for family in FAMILIES.values() for group in family.groups)
+    return {f"{group.block}.{name}": name for group in groups for name in group.names}
 
 
 def head_size_of(config: Any) -> int:

@@ -11,6 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+# Words of errors that are no torch.OutOfMemoryError: the CUDA driver's, cuBLAS's, a CPU's.
+_NO_MEMORY = (
+    *("out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+    *("can't allocate memory", "not enough memory"),
+)
 OLDEST = (7, 5)  # compute capability that kernels are compiled for in tests
 
 
@@ -73,6 +78,13 @@ def why_no_kernels(device: torch.device) -> str | None:
     if find_spec("triton") is None:
         return "Triton is not installed"
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the memory of a GPU or of the host did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def what_failed(error: Exception) -> str:

@@ -5,7 +5,10 @@ the reference, unless a frozen adapter "reference" says otherwise.
 """
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +16,22 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from fitbot.base_model import nf4
-from fitbot.base_model.adapter_files import adapter_config, check_adapter_folder
-from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.adapter_files import (
+    ModuleWeights,
+    adapter_config,
+    base_of,
+    check_adapter_folder,
+    load_adapter,
+)
+from fitbot.base_model.base_files import check_base
+from fitbot.base_model.embedded import absolute_base, resolve_base_model
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
+from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.base_model.sharding import shard_base
 from fitbot.base_model.unsloth import load_unsloth
-from fitbot.errors import ConfigError
+from fitbot.errors import AdapterError, ConfigError
 from fitbot.platforms import is_apple
 from fitbot.report.progress import can_draw
 
@@ -54,6 +66,8 @@ def load_policy_network(
         ConfigError: The settings contradict the checkpoint, the device or each other.
         AdapterError: `adapter` is not an adapter of this base.
     """
+    if adapter is not None and settings.backend != "unsloth":  # which continues none
+        _check_base_of(adapter, settings.base_model)
     if settings.backend == "unsloth":
         if mesh is not None:
             raise ConfigError("trainer.strategy sharded needs model.backend: transformers")
@@ -69,6 +83,24 @@ def load_policy_network(
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
     network.train()
     return network
+
+
+def _check_base_of(adapter: str, base_model: str) -> None:
+    """Refuse an adapter of another base where its export says which; else warn by the name."""
+    check_adapter_folder(adapter)
+    expected = None
+    if (Path(adapter) / PROVENANCE_FILE).is_file():
+        expected = provenance_of(Path(adapter)).get("base_sha256")
+    check_base(base_model, expected, adapter)
+    named = base_of(adapter)
+    if expected is None and named and absolute_base(named) != absolute_base(base_model):
+        logger.warning(
+            "model.adapter %s says that it is of base %s, and is put on %s: it is worth something "
+            "only if these are the same weights",
+            adapter,
+            named,
+            base_model,
+        )
 
 
 def load_base(settings: BaseSettings, *, device: torch.device, compute_dtype: torch.dtype) -> Any:
@@ -104,8 +136,10 @@ def _read_weights(
 
     if settings.load_in_4bit:
         nf4.check_installed()
+    check_base_files(settings.base_model)
     source = resolve_base_model(settings.base_model)
-    config = AutoConfig.from_pretrained(source)
+    with _naming(settings.base_model):
+        config = AutoConfig.from_pretrained(source)
     prequantised = getattr(config, "quantization_config", None) is not None
     _check_settings(settings, config, prequantised)
     quantisation = {}
@@ -119,17 +153,58 @@ def _read_weights(
         )
     if not can_draw():
         disable_progress_bar()  # it would be one line after the other
-    model = AutoModelForCausalLM.from_pretrained(
-        source,
-        dtype=compute_dtype,
-        device_map={"": str(device)},
-        attn_implementation="sdpa",
-        **quantisation,
-    )
+    with _naming(settings.base_model):
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=compute_dtype,
+            device_map={"": str(device)},
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **quantisation,
+        )
+    if missing := sorted(loaded["missing_keys"]):  # transformers draws them at random
+        raise ConfigError(
+            f"base_model {settings.base_model!r}: its files lack {len(missing)} of the weights "
+            f"that its config.json asks for, such as {missing[0]}; fetch all of its files"
+        )
     model.requires_grad_(False)
     if settings.gradient_checkpointing:
         recompute_activations(model)
     return model
+
+
+def check_base_files(base_model: str) -> None:
+    """Refuse a folder whose files of weights are cut or damaged, without reading the weights.
+
+    Raises:
+        ConfigError: With the file; also if there is no such folder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(resolve_base_model(base_model))
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ConfigError(
+                f"base_model {base_model!r}: {file.name} is cut or damaged ({error}); fetch it "
+                "again"
+            ) from error
+
+
+@contextmanager
+def _naming(base_model: str) -> Iterator[None]:
+    """Name the base whose files could not be loaded; transformers raises anything then."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"base_model {base_model!r} cannot be loaded: {what_failed(error)}; give a folder with "
+            "all files of a model that transformers knows, or a hub id within reach"
+        ) from error
 
 
 def recompute_activations(model: Any) -> None:
@@ -205,27 +280,99 @@ def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
     """Put an adapter on a base: a fresh one, or that of a folder, which is then the reference, too.
 
     Raises:
-        ConfigError: The base has no layer that the settings name.
-        AdapterError: The folder has no adapter.
+        ConfigError: The base has no layer that the settings name, or one that cannot be adapted.
+        AdapterError: The folder has no adapter, or one of another base.
     """
-    from peft import PeftModel, get_peft_model
+    from peft import get_peft_model
 
+    weights: ModuleWeights = {}
     if adapter is not None:
-        check_adapter_folder(adapter)
-        network = PeftModel.from_pretrained(base, adapter, is_trainable=True)
-        network.load_adapter(adapter, adapter_name=REFERENCE_ADAPTER, is_trainable=False)
-        network.set_adapter(POLICY_ADAPTER)
-        return network
-    if "lm_head" in lora.target_modules:
-        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
+        lora, weights = load_adapter(Path(adapter))
+    try:
+        _check_targets(base, lora.target_modules)
+    except ConfigError as error:  # PEFT leaves such a name out, and a checkpoint would not
+        if adapter is None:
+            raise
+        raise AdapterError(f"{adapter} does not fit its base: {error}") from error
     # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
     # device of Lightning's intervenes, it means the same weights whatever holds the base.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(lora.random_state)
         try:
-            return get_peft_model(base, adapter_config(lora, str(base.config._name_or_path)))
+            name = str(base.config._name_or_path)
+            network = get_peft_model(base, adapter_config(lora, name))
+            if adapter is not None:
+                network.add_adapter(REFERENCE_ADAPTER, adapter_config(lora, name))
         except ValueError as error:
+            if adapter is not None:
+                raise AdapterError(f"{adapter} does not fit its base: {error}") from error
             raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
+    _check_layers(network, base.get_output_embeddings())
+    if adapter is not None:
+        for name in (POLICY_ADAPTER, REFERENCE_ADAPTER):
+            put_weights(network, name, weights, adapter)
+        network.set_adapter(POLICY_ADAPTER)
+    return network
+
+
+def _check_layers(network: nn.Module, head: Any) -> None:
+    """Refuse adapters of other than linear layers, and of the head: nothing here computes them."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, LoraLayer):
+            adapted = layer.get_base_layer()
+            if layer is head or not isinstance(adapted, nn.Linear):
+                raise ConfigError(
+                    f"lora.target_modules: {name.removeprefix('base_model.model.')} cannot be "
+                    f"adapted, it is {'the head' if layer is head else type(adapted).__name__}; "
+                    "name linear layers of the decoder"
+                )
+
+
+@torch.no_grad()
+def put_weights(network: nn.Module, name: str, weights: ModuleWeights, folder: str) -> None:
+    """Copy a folder's weights into an adapter of a PEFT model.
+
+    Raises:
+        AdapterError: It has other layers than the folder's, or of other sizes.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    layers = {
+        path.removeprefix("base_model.model."): (layer.lora_A[name], layer.lora_B[name])
+        for path, layer in network.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+    if odd := sorted(layers.keys() ^ weights.keys()):
+        raise AdapterError(
+            f"{folder} does not fit its base: {2 * len(odd)} layers differ, such as {odd[0]}"
+        )
+    for path, given in weights.items():
+        for own, new in zip(layers[path], given, strict=True):
+            if own.weight.shape != new.shape:
+                raise AdapterError(
+                    f"{folder} does not fit its base: {path} is {list(new.shape)}, and must be "
+                    f"{list(own.weight.shape)}"
+                )
+            own.weight.copy_(new)
+
+
+def _check_targets(base: nn.Module, targets: Sequence[str]) -> None:
+    """Demand that each name is that of linear layers; PEFT leaves out a name that none has."""
+    if "lm_head" in targets:
+        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
+    named = base.named_modules()
+    linears = {name for name, module in named if isinstance(module, nn.Linear)}
+    unknown = [
+        target
+        for target in targets
+        if not any(f".{name}".endswith(f".{target}") for name in linears)
+    ]
+    if unknown or not targets:
+        known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
+        what = f"no linear layer is called {', '.join(map(repr, unknown))}" if unknown else "empty"
+        raise ConfigError(f"lora.target_modules: {what}; this base has {', '.join(known)}")
 
 
 def _check_adapter_weights(network: nn.Module) -> None:

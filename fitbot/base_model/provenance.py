@@ -26,7 +26,7 @@ _OF_EMBEDDED: dict[str, Any] = {
 
 def latest_adapter(root: Path) -> Path | None:
     """Return the adapter that was exported last by a run below this folder; None if none was."""
-    exported = root.glob(f"*/adapter/{PROVENANCE_FILE}")
+    exported = root.glob(f"**/adapter/{PROVENANCE_FILE}")  # a run's name may be team/exp1
     latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
     return latest.parent if latest else None
 
@@ -41,7 +41,9 @@ def provenance_of(adapter: Path | None) -> dict[str, Any]:
         return _OF_EMBEDDED
     file = adapter / PROVENANCE_FILE
     if not file.is_file():
-        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give a folder fit exported")
+        within = adapter / "adapter"  # of a run's folder
+        where = within if (within / PROVENANCE_FILE).is_file() else "a folder fit exported"
+        raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give {where}")
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

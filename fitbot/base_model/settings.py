@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 from fitbot.base_model.architecture import PROJECTIONS
@@ -18,26 +19,38 @@ from fitbot.errors import ConfigError
 # and spinning for long takes cores from whoever else is there.
 LLAMA_SPINS = "1000"
 PORTS = "in [1024, 65535]"  # LitServe takes no others
+_UNLIMITED = "-1 or "
 
 
 def check_ranges(section: str, values: Mapping[str, Any], legal: Mapping[str, str]) -> None:
-    """Refuse numbers that are out of range, infinite or NaN; None is no number.
+    """Refuse what is no number, out of range, infinite or NaN; None is left to others.
 
     Args:
         section: Of the settings.
         values: By the setting's name.
-        legal: Ranges such as "> 0", ">= 1" or "in [0, 0.5)", likewise.
+        legal: Ranges such as "> 0", "-1 or >= 1" or "in [0, 0.5)", likewise.
 
     Raises:
         ConfigError: With the setting's name and its range.
     """
     for name, text in legal.items():
         value = values[name]
-        if value is not None and not (math.isfinite(value) and _is_in(value, text)):
+        if value is None:
+            continue
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        # Torch and Lightning count in 64 bits; no float can hold a number of 400 digits.
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ConfigError(
+                f"{section}.{name} must be {text}, got a number of {len(str(abs(value)))} digits; "
+                "take one below 2^63"
+            )
+        if not (is_number and math.isfinite(value) and _is_in(value, text)):
             raise ConfigError(f"{section}.{name} must be {text}, got {value}")
 
 
 def _is_in(value: float, text: str) -> bool:
+    if text.startswith(_UNLIMITED):
+        return value == -1 or _is_in(value, text.removeprefix(_UNLIMITED))
     if match := re.fullmatch(r"in ([\[(])(\S+), (\S+)([\])])", text):
         first, low, high, last = match.groups()
         above = value >= float(low) if first == "[" else value > float(low)
@@ -71,7 +84,7 @@ class AnswerSettings:
     def __post_init__(self) -> None:
         """Check the numbers."""
         legal = {"temperature": "in [0, 2]", "top_p": "in (0, 1]", "max_new_tokens": ">= 1"}
-        check_ranges("answers", vars(self), legal)
+        check_ranges("answers", vars(self), legal | {"adaptive_below_gib": ">= 0"})
 
 
 @dataclass

@@ -14,6 +14,8 @@ from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from fitbot.errors import ConfigError
 
+_MOST_PROCESSES = 1024  # of a host
+
 
 def launched_as() -> int:
     """Return the number of this process, before processes know each other: 0 is the first."""
@@ -46,7 +48,10 @@ def devices_of(config: dict[str, Any]) -> list[torch.device]:
             count = CUDAAccelerator.auto_device_count() if devices == "auto" else devices
             return [torch.device("cuda", i) for i in CUDAAccelerator.parse_devices(count) or []]
         count = 1 if devices == "auto" else devices
-        return CPUAccelerator.parse_devices(count) * [torch.device("cpu")]
+        processes = CPUAccelerator.parse_devices(count)
+        if processes > _MOST_PROCESSES:
+            raise ValueError(f"trainer.devices is {processes}, and no host runs so many processes")
+        return processes * [torch.device("cpu")]
     except (MisconfigurationException, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise ConfigError(f"the trainer's settings cannot be used here: {why}") from error

@@ -1,6 +1,5 @@
-"""How a run ends early: another of its processes is gone, or it receives SIGTERM."""
+"""How a run ends early: another of its processes is gone, or it receives SIGTERM or SIGINT."""
 
-import logging
 import os
 import select
 import signal
@@ -8,22 +7,22 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch.distributed
 from lightning import Trainer
-from lightning.pytorch.trainer.states import TrainerFn
 
 from fitbot.cluster.launchers import launched_as
 from fitbot.cluster.processes import num_processes
 from fitbot.errors import LostError
 
-logger = logging.getLogger(__name__)
-
 # What gloo says, in a plain RuntimeError, when another process does not answer any more.
 _GLOO_LOST = ("closed by peer", "reset by peer", "Broken pipe", "Timed out waiting")
-_EXIT_TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that end a run
+_EXIT = 128  # plus a signal's number: the exit status, as a shell has it
 _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 5.0  # for the main thread to end by itself
 _ending = threading.Lock()  # two threads may find out
@@ -61,8 +60,8 @@ def end_lost(error: LostError) -> NoReturn:
         os._exit(1)
 
 
-def end_on_sigterm(trainer: Trainer) -> None:
-    """Have SIGTERM end a run of this trainer, with the status of a program that it ended.
+def keep_sigterm(trainer: Trainer) -> None:
+    """Leave SIGTERM to `interruptible` while this trainer runs.
 
     Lightning's own answer ends with status 0, as if all were done; it has several processes ask
     each other before every batch, for which each waits until its GPU is done; and they wait for
@@ -72,24 +71,66 @@ def end_on_sigterm(trainer: Trainer) -> None:
     register = connector.register_signal_handlers
 
     def register_ours() -> None:
+        before = signal.getsignal(signal.SIGTERM)
         register()
         if threading.current_thread() is not threading.main_thread():
             return  # one of Ray's workers, which Ray ends
-        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGTERM, before)
         if trainer.world_size > 1:
             PeerWatchdog.begin()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        fits = trainer.state.fn is TrainerFn.FITTING
-        how = "; --ckpt_path last goes on from the latest checkpoint" if fits else ""
-        logger.warning("told to end (SIGTERM)%s", how)
-        if trainer.strategy.launcher is not None:  # it has started the other processes
-            trainer.strategy.launcher.kill(number)
-        raise SystemExit(_EXIT_TERMINATED)
 
     connector.register_signal_handlers = register_ours  # type: ignore[method-assign]
     epoch_loop = trainer.fit_loop.epoch_loop
     epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+class Interrupted(SystemExit):
+    """Raised by a signal within `interruptible`: of KeyboardInterrupt Lightning makes status 1."""
+
+    code: int
+
+
+@contextmanager
+def interruptible(end_others: Callable[[int], object]) -> Iterator[None]:
+    """Have SIGINT (Ctrl-C) and SIGTERM raise Interrupted, and a second one end the process at once.
+
+    Lightning would ignore the second one, for as long as it takes to close its loggers.
+
+    Args:
+        end_others: Called first, with the signal: ends the processes that this one has started.
+    """
+    came = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            os._exit(_EXIT + number)
+        came = True
+        end_others(number)
+        raise Interrupted(_EXIT + number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # Ray's workers are ended by Ray
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+    # A shell has a job in the background ignore Ctrl-C.
+    ours = {number: was for number, was in before.items() if was not in (None, signal.SIG_IGN)}
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, was in ours.items():
+            signal.signal(number, was)
+
+
+def interrupted_by(stop: BaseException) -> int | None:
+    """Return the signal that ended a run, be it by what Lightning makes of a KeyboardInterrupt."""
+    for one in (stop, stop.__context__):
+        if isinstance(one, Interrupted):
+            return one.code - _EXIT
+        if isinstance(one, KeyboardInterrupt):
+            return signal.SIGINT
+    return None
 
 
 class PeerWatchdog(threading.Thread):
@@ -118,9 +159,11 @@ class PeerWatchdog(threading.Thread):
         """Look for signals and lost processes until the program ends."""
         while True:
             readable, _, _ = select.select([self._signals], [], [], _POLL_SECONDS)
-            if readable and signal.SIGTERM in self._signals.recv(1024):
-                time.sleep(_GRACE_SECONDS)
-                os._exit(_EXIT_TERMINATED)
+            numbers = self._signals.recv(1024) if readable else b""
+            for number in _SIGNALS:
+                if number in numbers:
+                    time.sleep(_GRACE_SECONDS)
+                    os._exit(_EXIT + number)
             if why := nccl_error():
                 end_lost(lost(why))
 

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,8 @@ def main(args: list[str]) -> int:
         found = {"error": type(error).__name__, "message": str(error)}
         if not is_first:
             sys.stderr.write(f"fitbot: process {launched_as()}: {error}\n")
+    except KeyboardInterrupt:  # it has said what is saved; the caller has the same signal
+        return 128 + signal.SIGINT
     if is_first:
         file.write_text(json.dumps(found), encoding="utf-8")
     if found.get("error") == "LostError":

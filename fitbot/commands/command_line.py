@@ -3,6 +3,7 @@
 import difflib
 import re
 import sys
+from argparse import ArgumentError
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -13,7 +14,8 @@ from jsonargparse import ArgumentParser
 from jsonargparse._typehints import ActionTypeHint
 from jsonargparse.typing import Path as ConfigPath
 
-from fitbot.errors import ConfigError
+from fitbot.commands.explain import in_one_line
+from fitbot.errors import ConfigError, FitbotError
 from fitbot.platforms import open_utf8
 
 # It opens configs in the encoding of the country, which on Windows garbles a system prompt.
@@ -26,6 +28,19 @@ class SuggestingParser(ArgumentParser):
     def __init__(self, *args: Any, **options: Any):
         """Take what jsonargparse's parser takes."""
         super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        """Parse what was typed.
+
+        Raises:
+            ConfigError: It fails in a way that the parser has no message for.
+        """
+        try:
+            return super().parse_args(*args, **options)
+        except (FitbotError, ArgumentError):
+            raise
+        except Exception as error:  # nested too deeply, a number of 5,000 digits, and their like
+            raise ConfigError(f"the settings cannot be read: {in_one_line(error)}") from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print usage and message and exit with status 2."""
@@ -111,22 +126,42 @@ def _plain(message: str, types: dict[str, Any]) -> str:
         for one in (kind, *get_args(kind)):
             if is_dataclass(one):
                 types |= {f"{name}.{field.name}": field.type for field in fields(one)}
+    name = ".".join(dict.fromkeys(re.findall(r'Parser key "([\w.]+)":', message)))
+    # An option of a class has one below it, too: trainer.callbacks.help.
+    sections = {known.rpartition(".")[0] for known in types if not known.endswith(".help")}
+    is_section = name in sections
+    if not is_section and (refused := _of_class(message)):
+        return f"{name}{refused}"
     within = re.search(r"Problem with given class_path .*:\n +(.*(?:\n  .*)?)\n +- Exp", message)
     unknown = re.search(r"(?:[Oo]ption|arguments?:) ['\"]?-*([\w.]+)", message)
-    value = re.search(r"(?:Got|Given) value: (.*)", message)
-    name = ".".join(re.findall(r'Parser key "([\w.]+)":', message))
+    value = re.search(r"(?:(?:Got|Given) value:|Unable to load config) (.*)", message)
     if unknown:
         wanted = f"{name}.{unknown[1]}" if name else unknown[1]
         message = f"{name} has no {unknown[1]!r}" if name else message
         return message + _nearest(wanted, set(types) - {wanted})
     if within:  # it is the message of a parser of the class
         return f"{name}.{within[1].removeprefix('--')}"
+    if is_section and value:
+        return f"{name} {value[1]}: must be a mapping of settings, or a file of them"
     legal, shown = _legal(types.get(name)), name if "." in name else f"--{name}"
     if value is None or not legal:
         return re.sub(r'^Parser key "[\w.]+":', f"{shown}:", message)
     legal = legal if "." in name else [word for word in legal if word != "null"]
     words = [*legal[:-2], " or ".join(legal[-2:])]
     return f"{shown} {value[1]}: must be {', '.join(words)}{_nearest(value[1], legal)}"
+
+
+def _of_class(message: str) -> str | None:
+    """Say in one line why a class that a setting names cannot be had; None of other settings."""
+    found = r"Problem with given class_path '(.*)':\n +(?:--)?(.*)(?:\n +(did you mean .*))?"
+    if problem := re.search(found, message):
+        path, said, hint = problem.groups()
+        return f": {path}: {said}" + (f"\n{hint}" if hint else "")
+    wanted = re.search(r"import path string|subclass of (\w+)", message)
+    value = re.search(r"Given value: (.*)", message)
+    if wanted is None or value is None:
+        return None
+    return f" {value[1]}: must be the import path of a {wanted[1] or 'class'}, or a list of such"
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -144,6 +179,8 @@ def _legal(kind: Any) -> list[str]:
         return [str(value) for value in get_args(kind)]
     if kind is type(None):
         return ["null"]
+    if range_ := getattr(kind, "_expression", ""):  # of jsonargparse's types with a range
+        return [f"a whole number v with {range_}"]
     if get_args(kind):
         parts = [_legal(one) for one in get_args(kind)]
         return [word for part in parts for word in part] if all(parts) else []

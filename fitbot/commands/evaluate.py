@@ -50,7 +50,9 @@ def main(args: list[str]) -> int:
 
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
-    check_at_least(options, limit=1, questions=0, max_new_tokens=1)
+    check_at_least(
+        options, limit=1, questions=0, max_new_tokens=1, max_prompt_length=1, max_length=1
+    )
     announce("fitbot evaluate: loading PyTorch")
     from fitbot.dpo.run import start_logging
     from fitbot.evaluation.models import Overrides

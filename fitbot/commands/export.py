@@ -4,16 +4,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.embedded import EMBEDDED
+from fitbot.base_model.base_files import check_base
+from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE
-from fitbot.commands.command_line import SuggestingParser, announce
+from fitbot.commands.command_line import SuggestingParser, announce, check_at_least
 from fitbot.errors import ConfigError
-from fitbot.export.vllm import TARGETS, write_deployment
 
 logger = logging.getLogger(__name__)
 
-# Those of FILE_TYPES, whose module loads torch.
+_OF_ADAPTERS = (PROVENANCE_FILE, "adapter_config.json")  # of PEFT's, the other one is missed
+# Those of FILE_TYPES and TARGETS, whose modules load torch.
 KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
+ENGINES = ("vllm", "ray")
 
 
 def main(args: list[str]) -> int:
@@ -35,7 +37,7 @@ def main(args: list[str]) -> int:
     add("--drift_pairs", type=int, default=32, help="pairs that the merge's drift is measured on")
     add(
         "--target",
-        choices=list(TARGETS),
+        choices=ENGINES,
         help="write besides what serves the adapter with that engine",
     )
     add(
@@ -45,6 +47,7 @@ def main(args: list[str]) -> int:
         "drift; `embedded` instead of a checkpoint is the embedded model alone, into --out",
     )
     options = parser.parse_args(args[1:])
+    check_at_least(options, drift_pairs=1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     wants_unmerged = options.target or options.gguf
     if options.merge and wants_unmerged:
@@ -53,11 +56,13 @@ def main(args: list[str]) -> int:
     alone = bool(options.gguf) and str(options.checkpoint) == EMBEDDED
     if alone:
         out = options.out or Path(f"{EMBEDDED}-gguf")
-    elif wants_unmerged and (options.checkpoint / PROVENANCE_FILE).is_file():
+    elif wants_unmerged and any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS):
         out = options.checkpoint
     else:
         out = _export_checkpoint(options)
     if options.target and not alone:
+        from fitbot.export.vllm import write_deployment
+
         logger.info("wrote %s", write_deployment(out, options.target))
     if options.gguf:
         from fitbot.export.gguf import export_gguf
@@ -76,6 +81,10 @@ def _export_checkpoint(options: Any) -> Path:
 
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = load_checkpoint(path)
+    base_model = checkpoint["hyper_parameters"]["base_model"]
+    # Of a hub id, an adapter's export fetches the tokenizer only.
+    if options.merge or Path(resolve_base_model(base_model)).is_dir():
+        check_base(base_model, checkpoint.get("base_sha256"), str(path))
     kind = "merged" if options.merge else "adapter"
     out: Path = options.out or path.parent / f"{path.stem}-{kind}"
     if options.merge:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fitbot.commands.command_line import announce, say, write_file
+from fitbot.commands.command_line import announce, check_at_least, say, write_file
 from fitbot.errors import ConfigError, LostError
 
 USAGE = """fitbot ray fit --workers N [--gpu] [--restarts N] [options of fitbot fit]
@@ -53,6 +53,7 @@ def main(args: list[str]) -> int:
     sweep.add_argument("--metric", default="val_loss", help="of summary.json")
     sweep.add_argument("--mode", choices=("min", "max"), default="min")
     ours, options = parser.parse_known_args(args[1:])
+    check_at_least(ours, workers=1, restarts=0, samples=1)
     announce("fitbot ray: loading Ray")
     try:
         importlib.import_module("ray.tune")

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.cluster.processes import gather, num_processes, rank
+from fitbot.dpo.early_end import check_finite
+from fitbot.dpo.resume import Resume
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class StepLog(Callback):
     Log points are the first step, every log_every_n_steps, and the last step; between them the host
     never waits for the device. All loggers get them, and trainer.callback_metrics, under train/.
     The module is a DPOModule, which brings this callback along where the trainer has none.
+    The first log point with a figure that is infinite or NaN ends the fit by a NotFiniteError.
     """
 
     def __init__(self, loss_scale: LossScale | None = None) -> None:
@@ -97,6 +99,7 @@ class StepLog(Callback):
         self.loss_scale = loss_scale or LossScale()
         self.last: dict[str, float] = {}  # the latest log point's values
         self.last_step = -1  # and its optimizer step
+        self.bad_gradients = 0  # steps until then whose gradient was infinite or NaN
         self.peak_memory_gib: float | None = None  # of the GPU, after the fit
         self.first_step, self.started = 0, 0.0  # of this process: step, and time.perf_counter
         self._window_started = self._estimate_started = 0.0
@@ -143,17 +146,18 @@ class StepLog(Callback):
         self._estimate_started = now
 
     def _log(self, trainer: Trainer, module: Any, step: int) -> None:
-        values, num_pairs = module.close_window()
+        values, num_pairs = module.train_means.close_window()
         now = time.perf_counter()
-        scheduler = module.lr_schedulers()
-        assert isinstance(scheduler, LRScheduler)
         values |= {
             "grad_norm": module.grad_norm.item(),
-            "learning_rate": float(scheduler.get_last_lr()[0]),
+            "learning_rate": module.step_rate,
             "pairs_per_second": num_pairs / (now - self._window_started),
             "epoch": step / trainer.num_training_batches,  # a batch is a step
         }
-        if self.loss_scale.skipped is not None:
+        before, self.bad_gradients = self.bad_gradients, int(module.bad_gradients)
+        if self.loss_scale.skipped is None:
+            values["bad_gradients"] = float(self.bad_gradients)
+        else:
             values["skipped_steps"] = float(self.loss_scale.skipped)
         self.last = {f"train/{name}": value for name, value in values.items()}
         self.last_step = step
@@ -165,17 +169,26 @@ class StepLog(Callback):
             {name: torch.tensor(value) for name, value in self.last.items()}
         )
         self._window_started = now
+        if self.bad_gradients and not before:
+            logger.warning(
+                "step %s: the gradient of %d steps was infinite or NaN; they are counted as "
+                "train/bad_gradients, and if weights become so, the fit ends",
+                f"{step:,}",
+                self.bad_gradients,
+            )
+        # Of a gradient alone, weights need not have changed.
+        check_finite(module, {x: y for x, y in self.last.items() if x != "train/grad_norm"})
 
 
-def log_callbacks(present: Sequence[Callback]) -> list[Callback]:
-    """Return the callbacks that log a fit, as far as they are not there."""
-    if any(isinstance(callback, StepLog) for callback in present):
-        return []
-    scale = next((callback for callback in present if isinstance(callback, LossScale)), None)
-    if scale:
-        return [StepLog(scale)]
-    scale = LossScale()
-    return [scale, StepLog(scale)]
+def needed_callbacks(present: Sequence[Callback]) -> list[Callback]:
+    """Return those callbacks that every fit of a DPOModule needs and its trainer lacks."""
+    found: list[Callback] = []
+    if not any(isinstance(callback, StepLog) for callback in present):
+        scale = next((callback for callback in present if isinstance(callback, LossScale)), None)
+        found = [StepLog(scale)] if scale else [scale := LossScale(), StepLog(scale)]
+    if not any(isinstance(callback, Resume) for callback in present):
+        found.append(Resume())
+    return found
 
 
 class RandomState(Callback):

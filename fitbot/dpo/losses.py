@@ -71,6 +71,17 @@ class Objective:
     nll_weight: float
     own: OwnLoss | None = None  # takes the place of DPO's losses; the rewards stay DPO's
 
+    @property
+    def untrained(self) -> float | None:
+        """The loss of the reference itself, at which every run begins.
+
+        ln 2 nats, or what IPO has at margin 0; None where it depends on the pairs or is an own
+        loss's.
+        """
+        if self.nll_weight or self.loss not in LOSSES:
+            return None
+        return 1 / (2 * self.beta) ** 2 if self.loss == "ipo" else math.log(2)
+
     def terms(self, policy_logps: Tensor, reference_logps: Tensor, score_owner: Tensor) -> DPOTerms:
         """Compute the objective of B pairs.
 

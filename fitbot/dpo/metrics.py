@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torchmetrics import Metric
 
+from fitbot.cluster.processes import rank, sum_over_processes
 from fitbot.dpo.losses import DPOTerms, dpo_loss
 from fitbot.platforms import as_float64, is_apple
 
@@ -38,12 +39,13 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
         the host where that has no float64.
     """
     margins = terms.chosen_rewards - terms.rejected_rewards
+    wins = (1 + margins.sign()) / 2  # a tie, as of every pair at the first step, is a guess: 1/2
     figures = (
         terms.losses,
         terms.chosen_rewards,
         terms.rejected_rewards,
         margins,
-        (1 + margins.sign()) / 2,  # a tie, as of every pair at the first step, is a guess: one half
+        torch.where(margins.isnan(), margins, wins),  # NaN is no tie, though its sign is 0
         policy_logps[:, 0],
         policy_logps[:, 1],
     )
@@ -107,6 +109,32 @@ class PairMeans(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Divide by the number of pairs; NaN when there was none."""
         return means_of(self.sums)
+
+
+class TrainMeans(PairMeans):
+    """Means over the pairs since the last log point, and the sums of the whole run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Over all processes, as far as the last log point; of the whole run once that is reached.
+        self.total = torch.zeros_like(self.sums)
+
+    def close_window(self) -> tuple[dict[str, float], int]:
+        """Return the means over the pairs since the last log point and their number; start anew."""
+        sums = sum_over_processes(self.sums)
+        self.total = self.total.to(sums.device) + sums
+        self.reset()
+        return {name: mean.item() for name, mean in means_of(sums).items()}, int(sums[-1])
+
+    def saved(self) -> list[Tensor]:
+        """Return what a checkpoint keeps: sums since the last log point, and those before it."""
+        return [sum_over_processes(self.sums), self.total]
+
+    def restore(self, window: Tensor, total: Tensor) -> None:
+        """Take back what `saved` returned; the sums are over all processes, so one takes them."""
+        if rank() == 0:
+            self.sums = window.to(self.sums.device)
+        self.total = total
 
 
 def means_of(sums: Tensor) -> dict[str, Tensor]:

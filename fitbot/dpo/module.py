@@ -34,14 +34,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.settings import Backend, BaseSettings, LoraSettings
-from fitbot.cluster.processes import check_agreement, num_processes, rank, sum_over_processes
+from fitbot.cluster.processes import num_processes, sum_over_processes
 from fitbot.cluster.strategy import Sharded, check_strategy
-from fitbot.dpo.callbacks import log_callbacks
+from fitbot.dpo.callbacks import needed_callbacks
+from fitbot.dpo.early_end import check_finite, check_weights
 from fitbot.dpo.losses import DPOTerms, Objective
 from fitbot.dpo.memory import Memory
-from fitbot.dpo.metrics import PairMeans, means_of, prediction_rows
+from fitbot.dpo.metrics import NAMES, PairMeans, TrainMeans, prediction_rows
 from fitbot.dpo.own_loss import import_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
@@ -49,9 +51,11 @@ from fitbot.dpo.start_checks import (
     check_checkpoint,
     check_first_loss,
     check_module,
+    check_same_start,
     compute_dtype_of,
+    count_steps,
+    hashes_of,
 )
-from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.agreement import check_layout
@@ -91,7 +95,7 @@ class DPOModule(LightningModule):
         weight_decay: Of AdamW.
         lr_schedule: linear or cosine to 0, or constant; after the warm-up.
         warmup_ratio: Share of the steps in which the learning rate rises from 0.
-        max_grad_norm: L2 norm that gradients are clipped to.
+        max_grad_norm: L2 norm that gradients are clipped to; 0: they are not clipped.
     """
 
     def __init__(
@@ -120,6 +124,8 @@ class DPOModule(LightningModule):
     ):
         """Take the settings; weights load in `configure_model`."""
         super().__init__()
+        # Whatever comes from this run finds both again from another working folder.
+        base_model, adapter = absolute_base(base_model), adapter and absolute_path(adapter)
         # Plain values only: a checkpoint with dataclasses in it cannot be loaded weights_only.
         self.save_hyperparameters(ignore=["lora"])
         lora = LoraSettings(**lora) if isinstance(lora, dict) else lora or LoraSettings()
@@ -136,20 +142,22 @@ class DPOModule(LightningModule):
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
+        self.hashes: dict[str, str | None] = {}  # of base and reference, once they are loaded
         self.memory: Memory | None = None  # measured at the start of a fit
         self.run_settings: dict[str, Any] = {}  # the command line's; carried to an export
-        self.train_window = PairMeans()  # since the last log point
-        # Sums of the windows before it: of the whole run, once the last one is closed.
-        self.train_total = torch.zeros_like(self.train_window.sums)
+        self.train_means = TrainMeans()
         self.val_means, self.test_means = PairMeans(), PairMeans()
-        self.grad_norm = torch.tensor(math.nan)
+        self.grad_norm = torch.tensor(math.nan)  # of the latest step, before clipping
+        self.step_rate = math.nan  # learning rate of the latest step
+        self.bad_gradients = torch.tensor(0)  # steps whose gradient was infinite or NaN
         self.first_loss: float | None = None
         self.validated_at: int | None = None  # optimizer step of the latest validation
+        self.validated_pairs = 0  # in it
         check_module(self.hparams)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Log the steps, with any trainer."""
-        return log_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
+        """Log the steps, and compare a resumed fit with its checkpoint, with any trainer."""
+        return needed_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def configure_model(self) -> None:
         """Load base and adapter onto this process's device. Lightning calls it more than once."""
@@ -166,6 +174,7 @@ class DPOModule(LightningModule):
             mesh=strategy.mesh if isinstance(strategy, Sharded) else None,
         )
         self.policy = Policy(network, compute_dtype=self.compute_dtype)
+        self.hashes = hashes_of(self.base.base_model, self.adapter)
 
     def cpu(self) -> Self:
         """Stay on the device: Lightning moves a module to the host's memory when a fit is over.
@@ -192,13 +201,7 @@ class DPOModule(LightningModule):
         self.memory = runner.fit_to_memory(bytes_a_moment=moment)
         if should_cache(self.reference, data, num_steps):
             cache_reference(runner, self.reference_cache, self.base, self.adapter)
-        if num_processes() > 1:
-            check_agreement(
-                base=policy.base_checksum(),
-                **data.identity(),
-                step=self.trainer.global_step,
-                adapter=policy.adapter,
-            )
+        check_same_start(policy, data, self.trainer.global_step)
         check_first_loss(
             runner,
             beta=self.objective.beta,
@@ -222,7 +225,7 @@ class DPOModule(LightningModule):
             return terms, logps.detach()
 
         for terms, logps in self._runner().train(batch, one_pass, restart=optimizer.zero_grad):
-            self.train_window.update(terms, logps)
+            self.train_means.update(terms, logps)
         adapter = self._policy().adapter
         if adapter.grad is None:  # a last batch of fewer pairs than processes
             adapter.grad = torch.zeros_like(adapter)
@@ -233,17 +236,16 @@ class DPOModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip, after any loss scale was divided out; keep the norm, without a host sync."""
-        adapter = self._policy().adapter
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(adapter, self.hparams["max_grad_norm"])
-
-    def close_window(self) -> tuple[dict[str, float], int]:
-        """Return the means over the pairs since the last log point and their number; start anew."""
-        sums = sum_over_processes(self.train_window.sums)
-        means = {name: mean.item() for name, mean in means_of(sums).items()}
-        num_pairs = int(sums[-1].item())
-        self.train_total = self.train_total.to(sums.device) + sums
-        self.train_window.reset()
-        return means, num_pairs
+        adapter, most = self._policy().adapter, self.hparams["max_grad_norm"]
+        assert adapter.grad is not None
+        # A CPU adds up one weight after the other: in float32 millions of them cost four digits.
+        exact = torch.float64 if adapter.device.type == "cpu" else torch.float32
+        self.grad_norm = torch.linalg.vector_norm(adapter.grad, dtype=exact).float()
+        if most:
+            torch.nn.utils.clip_grads_with_norm_(adapter, most, self.grad_norm)
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which counts its own
+            self.bad_gradients = self.bad_gradients + ~self.grad_norm.isfinite()
+        self.step_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_validation_start(self) -> None:
         """Check the layout where no fit has done so before."""
@@ -259,8 +261,11 @@ class DPOModule(LightningModule):
             self.val_means.update(terms, logps)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_means("val", self.val_means)
         self.validated_at = self.trainer.global_step
+        self.validated_pairs = int(sum_over_processes(self.val_means.sums)[-1])
+        values = self._log_means("val", self.val_means)
+        if self.trainer.state.fn == "fit":  # before any callback keeps a checkpoint of it
+            check_finite(self, values)
 
     def test_step(self, batch: list[PairBatch], batch_idx: int) -> None:
         """Add a batch's pairs to the test means."""
@@ -287,9 +292,7 @@ class DPOModule(LightningModule):
         """
         from transformers import get_scheduler
 
-        num_steps, settings = self.trainer.estimated_stepping_batches, self.hparams
-        if math.isinf(num_steps):
-            raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+        num_steps, settings = count_steps(self.trainer), self.hparams
         kind: Any = torch.optim.AdamW
         if settings["optimizer"] == "adamw_8bit":
             from fitbot.dpo.optimizer import AdamW8bit as kind  # bitsandbytes takes seconds
@@ -300,7 +303,7 @@ class DPOModule(LightningModule):
             "constant_with_warmup" if schedule == "constant" else schedule,
             optimizer,
             num_warmup_steps=math.ceil(settings["warmup_ratio"] * num_steps),
-            num_training_steps=int(num_steps),
+            num_training_steps=num_steps,
         )
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
@@ -311,11 +314,19 @@ class DPOModule(LightningModule):
         return {f"policy.network.{name}": weight.detach() for name, weight in named.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the running means, so that a resumed run logs what the unbroken one does."""
-        window = sum_over_processes(self.train_window.sums)
-        checkpoint["train_sums"] = [window, self.train_total]
+        """Add the running means, so that a resumed run logs what the unbroken one does.
+
+        Raises:
+            NotFiniteError: The weights or the means are infinite or NaN; nothing is written.
+        """
+        check_weights(self)
+        checkpoint["train_sums"] = [window, _] = self.train_means.saved()
+        names = (f"train/{name}" for name in NAMES)
+        check_finite(self, dict(zip(names, window[:-1].tolist(), strict=True)))
         checkpoint["first_loss"] = self.first_loss
+        checkpoint["bad_gradients"] = int(self.bad_gradients)
         checkpoint["run_settings"] = self.run_settings
+        checkpoint.update(self.hashes)
         checkpoint["precision"] = str(self.trainer.precision)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -323,27 +334,24 @@ class DPOModule(LightningModule):
         self.configure_model()
         resumes = self._trainer and self.trainer.state.fn == "fit"
         precision = str(self.trainer.precision) if resumes else None
-        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision)
-        window, total = checkpoint["train_sums"]
-        if rank() == 0:  # the sums are over all processes
-            self.train_window.sums = window.to(self.train_window.sums.device)
-        self.train_total = total
+        check_checkpoint(checkpoint, set(self.state_dict()), self.hparams, precision, self.hashes)
+        self.train_means.restore(*checkpoint["train_sums"])
         self.first_loss = checkpoint["first_loss"]
+        self.bad_gradients = torch.tensor(checkpoint.get("bad_gradients", 0))  # 0.1.0 wrote none
 
     def _terms(self, batch: PairBatch) -> tuple[DPOTerms, Tensor]:
         """Compute the objective's terms and the policy's log-probs, (B, 2) nats."""
         logps, reference = self._policy().both_logps(batch)
         return self.objective.terms(logps, reference, batch.score_owner), logps
 
-    def _log_means(self, stage: str, means: PairMeans) -> None:
+    def _log_means(self, stage: str, means: PairMeans) -> dict[str, float]:
         # The metric has summed over processes by itself; averaging again would be wrong.
-        values: dict[str, Tensor | float] = {
-            f"{stage}/{name}": value for name, value in means.compute().items()
-        }
-        if self.trainer.global_step:  # a fit's; without it Lightning would count from 0 here
-            values["step"] = float(self.trainer.global_step)
-        self.log_dict(values)
+        values = {f"{stage}/{name}": value.item() for name, value in means.compute().items()}
+        # A fit's step; without it Lightning would count from 0 here.
+        step = {"step": float(self.trainer.global_step)} if self.trainer.global_step else {}
+        self.log_dict(values | step)
         means.reset()
+        return values
 
     def _policy(self) -> Policy:
         assert self.policy is not None, "configure_model has not run"

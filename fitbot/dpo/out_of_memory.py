@@ -1,7 +1,5 @@
 """What a fit says of its device: what was chosen for it; what would fit when memory ran out."""
 
-from pathlib import Path
-
 import torch
 
 from fitbot.base_model.nf4 import count_4bit
@@ -11,15 +9,6 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.policy.policy import Policy
 
 _GIB = 2**30
-# Words of errors that are no torch.OutOfMemoryError: the CUDA driver's, cuBLAS's, a CPU's.
-_NO_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that the memory of a GPU or of the host did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def what_was_chosen(policy: Policy, token_budget: int) -> str:
@@ -62,14 +51,6 @@ def no_memory(
         f"needed with any of these: {', '.join(less)}, a smaller model.base_model than "
         f"{base.base_model}"
     )
-
-
-def saved(folder: Path | None) -> str:
-    """Say from where a fit that ended early goes on; nothing if it has saved nothing."""
-    last = folder and folder / "last.ckpt"
-    if last is None or not last.is_file():
-        return ""
-    return f". Nothing saved is lost: the same command with --ckpt_path last goes on from {last}"
 
 
 def _settings_that_need_less(

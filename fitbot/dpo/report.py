@@ -3,19 +3,24 @@
 import csv
 import logging
 import math
+import re
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from fitbot.audit.rules import count_questions
 from fitbot.audit.shortcuts import best_quick_rule, quick_audit
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
+from fitbot.dpo.losses import Objective
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Curve, Saturation
@@ -26,12 +31,6 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 
 logger = logging.getLogger(__name__)
 
-# metric, axis, the level of a model that has learned nothing
-_PANELS = (
-    ("loss", "loss (nats)", (math.log(2), "ln 2")),
-    ("rewards/accuracies", "reward accuracy", (0.5, "chance")),
-    ("rewards/margins", "reward margin", (0.0, "")),
-)
 _PROMPT, _SCORED, _UNSCORED, _PLAIN = "\033[36m", "\033[32m", "\033[90m", "\033[0m"
 
 
@@ -68,7 +67,8 @@ class StartReport(Callback):
 def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -> str:
     """Decode one pair from its batch: prompt, scored tokens, and tokens that are not scored.
 
-    What is scored is read from the batch that the model gets, so that a wrong index shows.
+    What is scored is read from the batch that the model gets, so that a wrong index shows. What is
+    only spelled like a control token says that it is plain text.
     """
     batch = collate_pairs([pair], layout="shared", pad_id=data.pad_id)
     assert batch.part is not None
@@ -80,10 +80,24 @@ def show_pair(data: PreferenceDataModule, pair: EncodedPair, *, colours: bool) -
         rest = ids[len(scored) :] if ids[: len(scored)] == scored else ids
         spans = [(_SCORED, ids[: len(ids) - len(rest)])]
         spans += [(_UNSCORED if part else _PROMPT, rest)]
-        texts = [(colour, data.chat.tokenizer.decode(span)) for colour, span in spans if span]
+        texts = [(colour, _spell(data.chat.tokenizer, span)) for colour, span in spans if span]
         text = "".join(f"{c}{t}{_PLAIN}" if colours else t for c, t in texts)
         lines.append(f"[{name}: {len(ids)} tokens, {len(ids) - len(rest)} scored] {text}")
     return "\n".join(lines)
+
+
+def _spell(tokenizer: Any, ids: list[int]) -> str:
+    controls = tokenizer.get_added_vocab()
+    named = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or "(?!)")
+    text = str(tokenizer.decode(ids))
+    if len(named.findall(text)) == sum(id in controls.values() for id in ids):
+        return text
+    runs = groupby(ids, key=set(controls.values()).__contains__)
+    spelled = [(is_control, str(tokenizer.decode(list(run)))) for is_control, run in runs]
+    return "".join(
+        text if is_control else named.sub(r"[plain text \g<0>]", text)
+        for is_control, text in spelled
+    )
 
 
 @dataclass
@@ -101,18 +115,20 @@ class RunReport:
         return read_metrics(self.folder)
 
     def summary(self, *, runtime_seconds: float) -> dict[str, Any]:
-        """Collect the run's figures; None where the run has no such figure.
+        """Collect the run's figures; None where the run has no such figure, or not a finite one.
 
         `train_loss` is the mean over the pairs since the log point before the last,
         `mean_train_loss` that over the whole run.
         """
         skipped = self.step_log.loss_scale.skipped
+        equal = self.trainer.datamodule.pairs["train"].cut.equal  # type: ignore[attr-defined]
         return {
-            "epochs": self.trainer.current_epoch,
+            # Lightning's own count has one that was cut short as whole.
+            "epochs": self.trainer.global_step / max(1, self.trainer.num_training_batches),
             "steps": self.trainer.global_step,
             "first_loss": self.module.first_loss,
             "train_loss": self._last("train/loss"),
-            "mean_train_loss": means_of(self.module.train_total)["loss"].item(),
+            "mean_train_loss": means_of(self.module.train_means.total)["loss"].item(),
             "grad_norm": self._last("train/grad_norm"),
             "learning_rate": self._last("train/learning_rate"),
             "train_accuracy": self._last("train/rewards/accuracies"),
@@ -125,7 +141,12 @@ class RunReport:
             "pairs_per_second": self._last("train/pairs_per_second"),
             "runtime_seconds": round(runtime_seconds, 1),
             "peak_gpu_memory_gib": self.step_log.peak_memory_gib,
-            **({} if skipped is None else {"skipped_steps": skipped}),
+            **(
+                {"bad_gradients": self.step_log.bad_gradients}
+                if skipped is None
+                else {"skipped_steps": skipped}
+            ),
+            **({"equal_pairs": equal} if equal else {}),
         }
 
     def verdict(self) -> str:
@@ -139,16 +160,24 @@ class RunReport:
                 val_accuracy=self._last("val/rewards/accuracies"),
                 val_margin=self._last("val/rewards/margins"),
                 val_losses=[loss for _, loss in self.curves.get("val/loss", [])],
-                num_val=len(data.pairs.get("val", [])),
+                num_val=self.module.validated_pairs,
+                # A share, where val is not all of them or not all of them were measured.
+                num_questions=round(self.module.validated_pairs * count_questions(val) / len(val))
+                if val
+                else None,
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
                 shortcut=best_quick_rule(data.some_texts("train"), val),
+                equal_pairs=data.pairs["train"].cut.equal,
+                train_loss=self._last("train/loss"),
+                untrained_loss=self.module.objective.untrained,
             )
         )
 
     def draw(self) -> None:
         """Draw curves.png into the run's folder."""
-        draw_curves(self.curves, self.folder / "curves.png", title=self.folder.name)
+        path, objective = self.folder / "curves.png", self.module.objective
+        draw_curves(self.curves, path, title=self.folder.name, objective=objective)
 
     def text(self, summary: dict[str, Any], adapter: Path) -> str:
         """Say it to a person: a table, and where everything is."""
@@ -175,14 +204,14 @@ class RunReport:
                 "",
                 f"  run      {self.folder} (summary.json, curves.png, fit.log)",
                 f"  adapter  {adapter}",
-                f"  chat     fitbot chat --adapter {adapter}",
+                f"  chat     fitbot chat --adapter {shlex.quote(str(adapter))}",
                 "",
             ]
         )
 
     def _last(self, name: str) -> float | None:
         curve = self.curves.get(name)
-        return curve[-1][1] if curve else None
+        return curve[-1][1] if curve and math.isfinite(curve[-1][1]) else None
 
 
 def read_metrics(folder: Path) -> dict[str, Curve]:
@@ -201,9 +230,13 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
     files = (folder / "metrics").glob("version_*/metrics.csv")
     for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
         with file.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        first = min((int(row["step"]) for row in rows), default=0)
-        curves = {name: {s: x for s, x in old.items() if s < first} for name, old in curves.items()}
+            # A process that was killed may have left half a row.
+            rows = [row for row in csv.DictReader(lines) if None not in row.values()]
+        if not rows:
+            continue
+        # What was logged at that step itself may come from before the checkpoint.
+        first = min(int(row["step"]) for row in rows)
+        curves = {n: {s: x for s, x in old.items() if s <= first} for n, old in curves.items()}
         for row in rows:
             for name, text in row.items():
                 if text and name != "step":
@@ -211,16 +244,26 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
     return {name: sorted(curve.items()) for name, curve in curves.items()}
 
 
-def draw_curves(curves: dict[str, Curve], path: Path, *, title: str) -> None:
-    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG."""
+def draw_curves(curves: dict[str, Curve], path: Path, *, title: str, objective: Objective) -> None:
+    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG.
+
+    A dotted line is where a model lies that has learned nothing, as far as that is known.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     figure.suptitle(title)
-    for axes, (name, label, (level, called)) in zip(figure.subplots(1, 3), _PANELS, strict=True):
-        axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
-        beside = axes.get_yaxis_transform()
-        axes.text(1, level, called, transform=beside, ha="right", va="bottom")
+    unit = {"sigmoid": " (nats)", "ipo": " (nats²)"}.get(objective.loss, "")
+    panels: list[tuple[str, str, float | None, str]] = [
+        ("loss", f"loss{unit}", objective.untrained, "untrained"),
+        ("rewards/accuracies", "reward accuracy", 0.5, "chance"),
+        ("rewards/margins", "reward margin", 0.0, ""),
+    ]
+    for axes, (name, label, level, called) in zip(figure.subplots(1, 3), panels, strict=True):
+        if level is not None:
+            axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
+            beside = axes.get_yaxis_transform()
+            axes.text(1, level, called, transform=beside, ha="right", va="bottom")
         for stage, style in (("train", "-"), ("val", "o-")):
             curve = curves.get(f"{stage}/{name}", [])
             if curve:

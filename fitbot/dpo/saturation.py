@@ -48,6 +48,8 @@ def saturated_at(
     )
     enough, largest = min(MARGIN, SOUGHT * sought), 0.0
     for step in sorted(margins.keys() & accuracies.keys() & norms.keys()):
+        if not math.isfinite(norms[step]):
+            continue  # a step that the loss scale has skipped
         largest = max(largest, norms[step])
         learned = accuracies[step] >= ACCURACY and margins[step] >= enough
         if learned and (imitates or norms[step] <= GRADIENT * largest):
@@ -97,7 +99,7 @@ class Saturation(Callback):
         total, log = int(trainer.estimated_stepping_batches), self._step_log
         last = log.last
         seconds = (time.perf_counter() - log.started) / (step - log.first_step)
-        largest = max(norm for _, norm in self._curves["train/grad_norm"])
+        largest = max(x for _, x in self._curves["train/grad_norm"] if math.isfinite(x))
         logger.info(
             "saturated at step %s of %s: of the latest pairs %.1f %% are told apart, their margin "
             "is %.2f, the gradient is at %.1f %% of its largest. %s",

@@ -7,18 +7,26 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from fitbot.base_model.adapter_files import adapter_hash
+from fitbot.base_model.base_files import base_hash
+from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import has_bfloat16
 from fitbot.base_model.settings import check_ranges
-from fitbot.dpo.losses import LOSSES, dpo_loss
+from fitbot.cluster.processes import check_agreement, from_first, num_processes, rank
+from fitbot.dpo.losses import dpo_loss
 from fitbot.dpo.pass_runner import PassRunner
-from fitbot.errors import AdapterError, ConfigError
+from fitbot.errors import AdapterError, ConfigError, NotFiniteError
 from fitbot.pairs.batch import PairBatch
-from fitbot.policy.policy import to_device
+from fitbot.pairs.datamodule import PreferenceDataModule
+from fitbot.policy.policy import Policy, to_device
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +45,11 @@ _RANGES = {
     "learning_rate": "> 0",
     "weight_decay": ">= 0",
     "warmup_ratio": "in [0, 1]",
-    "max_grad_norm": "> 0",
+    "max_grad_norm": ">= 0",
     "lora.r": ">= 1",
     "lora.alpha": "> 0",
     "lora.dropout": "in [0, 1)",
+    "lora.random_state": ">= 0",
 }
 
 
@@ -52,10 +61,10 @@ def check_module(settings: Mapping[str, Any]) -> None:
     """
     lora = {f"lora.{name}": value for name, value in settings["lora"].items()}
     check_ranges("model", {**settings, **lora}, _RANGES)
-    if settings["loss"] not in LOSSES and settings["label_smoothing"]:
+    if settings["loss"] != "sigmoid" and settings["label_smoothing"]:
         raise ConfigError(
-            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for an own loss "
-            f"such as {settings['loss']} does not get it"
+            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for the loss "
+            f"{settings['loss']} does not get it; only sigmoid does"
         )
 
 
@@ -91,14 +100,53 @@ def precision_for(device: torch.device) -> str:
     return "bf16-mixed" if has_instructions else "32-true"
 
 
+def hashes_of(base_model: str, adapter: str | None) -> dict[str, str | None]:
+    """Hash what the reference is made of: the base, and the adapter that a run goes on from."""
+    return {
+        "base_sha256": from_first(base_hash(base_model) if rank() == 0 else ""),
+        "reference_sha256": adapter and adapter_hash(adapter),
+    }
+
+
+def count_steps(trainer: Trainer) -> int:
+    """Return how many optimizer steps a fit has, as far as settings say.
+
+    Raises:
+        ConfigError: It has none or no end, or its epoch is too short for another setting.
+    """
+    epoch = "an epoch of these pairs, data.batch_size and data.accumulate_batches"
+    try:
+        steps = trainer.estimated_stepping_batches
+    except MisconfigurationException as error:  # a share of an epoch that is less than one step
+        raise ConfigError(
+            f"trainer.limit_train_batches is {trainer.limit_train_batches}, less than one step of "
+            f"{epoch}; raise it"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            f"trainer.val_check_interval is {trainer.val_check_interval}, but {epoch} has "
+            f"{trainer.num_training_batches} steps; set it to at most that, to 1.0 for the end of "
+            "each epoch, or set trainer.check_val_every_n_epoch: null to count over epochs"
+        ) from error
+    if math.isinf(steps):
+        raise ConfigError("trainer.max_epochs is -1; a schedule needs an end: set max_steps")
+    if steps < 1 or trainer.limit_train_batches == 0:
+        raise ConfigError(
+            "the fit would have no step: raise trainer.max_steps or trainer.limit_train_batches"
+        )
+    return int(steps)
+
+
 def check_checkpoint(
     checkpoint: Mapping[str, Any],
     weight_names: set[str],
     settings: Mapping[str, Any],
     precision: str | None,
+    hashes: Mapping[str, str | None] = MappingProxyType({}),
 ) -> None:
     """Demand that a checkpoint has this run's adapter weights, base and reference.
 
+    Base and reference are known by their hashes, or by their paths where the checkpoint has none.
     Another `trainer.precision` than a resumed run's is no error, but said.
 
     Raises:
@@ -107,20 +155,31 @@ def check_checkpoint(
     if odd := sorted(weight_names ^ set(checkpoint["state_dict"])):
         raise AdapterError(
             f"the checkpoint's adapter has other layers than this run's: {len(odd)} names "
-            f"differ, such as {odd[0]!r}; use the settings it was trained with"
+            f"differ, such as {odd[0]!r}; use the base and the model.lora.target_modules it was "
+            "trained with"
         )
-    theirs, ours = checkpoint["hyper_parameters"]["lora"]["r"], settings["lora"]["r"]
-    if theirs != ours:
-        raise AdapterError(
-            f"the checkpoint was trained with model.lora.r {theirs}, this run has {ours}; use the "
-            "settings it was trained with"
-        )
-    for key in ("base_model", "load_in_4bit", "adapter"):
-        theirs, ours = checkpoint["hyper_parameters"].get(key), settings[key]
+    shape = checkpoint["hyper_parameters"]["lora"]
+    for key in ("r", "alpha", "use_rslora"):
+        ours = settings["lora"][key]
+        theirs = shape.get(key, ours)
         if theirs != ours:
+            raise AdapterError(
+                f"the checkpoint was trained with model.lora.{key} {theirs}, this run has {ours}; "
+                "use the settings it was trained with"
+            )
+    hashed = {"base_model": "base_sha256", "adapter": "reference_sha256"}
+    for key in ("base_model", "load_in_4bit", "adapter"):
+        theirs, ours = _absolute(key, checkpoint["hyper_parameters"].get(key)), settings[key]
+        before, now = (of.get(hashed.get(key, "")) for of in (checkpoint, hashes))
+        if theirs != ours and (before is None or before != now):
             raise AdapterError(
                 f"the checkpoint was trained with model.{key} {theirs!r}, this run has "
                 f"{ours!r}; its reference would be another one"
+            )
+        if before is not None and before != now:
+            raise AdapterError(
+                f"model.{key} {ours!r} holds other weights or settings than when the checkpoint "
+                "was trained; put those back"
             )
     if precision and (before := checkpoint.get("precision", precision)) != precision:
         logger.warning(
@@ -129,6 +188,24 @@ def check_checkpoint(
             before,
             precision,
         )
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """Make a path absolute that a setting of an older checkpoint may hold."""
+    if key == "base_model":
+        return absolute_base(value)
+    return absolute_path(value) if key == "adapter" and value else value
+
+
+def check_same_start(policy: Policy, data: PreferenceDataModule, step: int) -> None:
+    """Demand that all processes begin at the same step, with the same base, adapter and pairs.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    if num_processes() > 1:
+        base, adapter = policy.base_checksum(), policy.adapter
+        check_agreement(base=base, **data.identity(), step=step, adapter=adapter)
 
 
 @torch.no_grad()
@@ -142,6 +219,7 @@ def check_first_loss(
 
     Raises:
         AdapterError: The first loss is not ln 2.
+        NotFiniteError: It is infinite or NaN.
     """
     policy, data = runner.policy, runner.data
     logps_now = policy.reference_logps if resumed else policy.logps_without_gradient
@@ -154,6 +232,13 @@ def check_first_loss(
     pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
     batch = [to_device(part, policy.device) for part in data.collate("train", pairs)]
     loss = torch.cat(runner.measure("train", batch, losses_of)).mean().item()
+    if not math.isfinite(loss):
+        numbers = str(policy.compute_dtype).removeprefix("torch.")
+        raise NotFiniteError(
+            f"the first loss is {loss}, before any step was done: log-probs of "
+            f"{runner.base.base_model}, or of model.adapter on it, are infinite or NaN in "
+            f"{numbers}. Set trainer.precision to 32-true; if it is that, weights are damaged"
+        )
     if not abs(loss - math.log(2)) < FIRST_LOSS_TOLERANCE[policy.compute_dtype]:
         raise AdapterError(
             f"the first loss is {loss:.6f} and must be ln 2 = 0.693147, because policy and "

@@ -16,7 +16,7 @@ from fitbot.audit.text import normalise
 from fitbot.errors import DataError
 from fitbot.evaluation.checks import passes
 from fitbot.pairs.formats import PreferencePair
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.sources import read_records
 
 LABELS = ("category", "flaw", "split")
@@ -30,17 +30,18 @@ class Case(NamedTuple):
     check: dict[str, Any] | None
 
 
-def load_cases(source: str, *, limit: int | None = None) -> list[Case]:
+def load_cases(source: str, *, limit: int | None = None, check: Check | None = None) -> list[Case]:
     """Read pairs with their labels and checks.
 
     Args:
         source: As `load_pairs` takes it.
         limit: Read only the first so many records.
+        check: Refuses further pairs, as in `load_pairs`.
 
     Raises:
         DataError: A record is no pair, or its check cannot be used.
     """
-    pairs = load_pairs(source, limit=limit).pairs
+    pairs = load_pairs(source, limit=limit, check=check).pairs
     records = [record for _, record in islice(read_records(source), limit)]
     return [_case(pair, records[pair.record], source) for pair in pairs]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.adapter_files import lora_settings_of, read_adapter
+from fitbot.base_model.adapter_files import adapter_hash, lora_settings_of, read_adapter
+from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.dpo.losses import Objective
@@ -50,6 +51,7 @@ class Lineup:
     max_prompt_length: int  # tokens
     max_length: int  # tokens
     models: list[Model]  # the base first
+    date: str | None = None  # day that a template which writes one is given
 
     @property
     def adapters(self) -> list[Model]:
@@ -97,7 +99,10 @@ def resolve_models(folders: Sequence[str], overrides: Overrides) -> Lineup:
         )
     models = [Model(BASE, None, None, None)]
     models += [_model(*entry) for entry in zip(_names(found), found, metadata, strict=True)]
-    return Lineup(base_model, load_in_4bit, **rendering, models=models)
+    # Adapters of different days are asked on one, or they could not be compared.
+    dates = [entry["data"].get("date") or "" for entry in metadata]
+    date = max(dates, default="") or None
+    return Lineup(base_model, load_in_4bit, **rendering, models=models, date=date)
 
 
 def _adapter_folder(folder: str) -> Path:
@@ -117,7 +122,6 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     """Read what an export says of its training, and check that the export is complete."""
     metadata = provenance_of(folder)
     read_adapter(folder)
-    lora_settings_of(str(folder))
     for section, keys in _REQUIRED.items():
         missing = [key for key in keys if key not in metadata.get(section, {})]
         if missing:
@@ -125,6 +129,8 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
                 f"{folder}/{PROVENANCE_FILE}: {section} lacks {', '.join(missing)}; export the "
                 "adapter anew"
             )
+    base_model = metadata["settings"]["base_model"]
+    check_base(base_model, metadata.get("base_sha256"), str(folder))
     return metadata
 
 
@@ -189,6 +195,11 @@ def _model(name: str, folder: Path, metadata: dict[str, Any]) -> Model:
                 f"{folder} was trained from another adapter, its reference, which is not there any "
                 f"more: {error}"
             ) from error
+        if metadata.get("reference_sha256") not in (None, adapter_hash(reference)):
+            raise AdapterError(
+                f"{folder} was trained from another adapter, its reference, and {reference} holds "
+                "other weights now; put those back"
+            )
     # Runs from before there was a choice had this loss.
     loss, nll_weight = settings.get("loss", "sigmoid"), settings.get("nll_weight", 0.0)
     objective = Objective(settings["beta"], settings["label_smoothing"], loss, nll_weight)

@@ -44,6 +44,7 @@ from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -100,21 +101,18 @@ def read_inputs(
     """
     started = time.perf_counter()
     lineup = resolve_models(adapters, overrides)
-    logger.info("reading pairs of %s", path)
-    cases = load_cases(path, limit=limit)
-    train = load_pairs(train_path).pairs if train_path else None
     hush_libraries()
-    chat = Chat(load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt)
+    rendering = {"system_prompt": lineup.system_prompt, "date": lineup.date}
+    chat = Chat(load_tokenizer(lineup.base_model), **rendering)
+    logger.info("reading pairs of %s", path)
+    check = rendered_check(chat.tokenizer)  # what a fit refuses is not measured either
+    cases = load_cases(path, limit=limit, check=check)
+    train = load_pairs(train_path, check=check).pairs if train_path else None
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)
     where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
-    # What is not given is the first adapter's run's, or else the recipe's.
-    own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
-    sampling = Sampling(
-        temperature=own.temperature if temperature is None else temperature,
-        top_p=own.top_p if top_p is None else top_p,
-    )
+    sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
@@ -125,6 +123,15 @@ def read_inputs(
         train=train,
         questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
+    )
+
+
+def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
+    """Return what was given; the rest is the first adapter's run's, or else the recipe's."""
+    own = answer_settings(lineup.adapters[0].folder if lineup.adapters else None)
+    return Sampling(
+        temperature=own.temperature if temperature is None else temperature,
+        top_p=own.top_p if top_p is None else top_p,
     )
 
 

@@ -6,17 +6,15 @@ N pairs or texts.
 
 from collections.abc import Callable, Iterator, Sequence
 from logging import ERROR, getLogger
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers.utils import logging
 
-from fitbot.base_model.adapter_files import lora_settings_of
+from fitbot.base_model.adapter_files import load_adapter
 from fitbot.base_model.gpu import compute_dtype_on
-from fitbot.base_model.loading import load_policy_network
+from fitbot.base_model.loading import load_policy_network, put_weights
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.accelerator import why_not_mps
@@ -60,15 +58,16 @@ class Scorer:
             AdapterError: The adapter's layers are not the base's.
         """
         base = BaseSettings(base_model=lineup.base_model, load_in_4bit=lineup.load_in_4bit)
-        lora = LoraSettings() if model.adapter is None else lora_settings_of(model.adapter)
+        folder = model.folder
+        lora, weights = (LoraSettings(), None) if folder is None else load_adapter(folder)
         dtype = compute_dtype_on(device)
         network = load_policy_network(
             base, lora, device=device, compute_dtype=dtype, adapter=model.reference
         )
         self.name, self.is_base = model.name, model.adapter is None
         self.policy = Policy(network, compute_dtype=dtype).eval()
-        if model.folder is not None:
-            _put_adapter(self.policy, model.folder)
+        if weights is not None:
+            put_weights(network, POLICY_ADAPTER, weights, str(model.adapter))
         # The packed row where the model's layers allow it; two rows a pair are always exact.
         self.layout: Layout = "shared"
         try:
@@ -167,19 +166,3 @@ class Scorer:
 def _single(prompt: list[int], completion: list[int]) -> EncodedPair:
     """Make a pair of one completion; the other is a single token whose score is not used."""
     return EncodedPair(prompt, completion, completion[:1], 0, 0, 0, 0)
-
-
-def _put_adapter(policy: Policy, folder: Path) -> None:
-    """Copy a folder's weights into the policy's adapter."""
-    weights = {
-        f"network.{name.removesuffix('.weight')}.{POLICY_ADAPTER}.weight": tensor
-        for name, tensor in load_file(folder / "adapter_model.safetensors").items()
-    }
-    own = {f"network.{name}" for name in policy.weights.named_weights()}
-    try:
-        if odd := sorted(own ^ set(weights)):
-            raise RuntimeError(f"{len(odd)} layers differ, such as {odd[0]}")
-        policy.load_state_dict(weights, strict=False)
-    except RuntimeError as error:  # torch's, where sizes differ
-        reason = str(error).splitlines()[-1].strip()
-        raise AdapterError(f"{folder} does not fit its base: {reason}") from error

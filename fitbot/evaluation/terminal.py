@@ -38,7 +38,7 @@ def _what(evaluation: Evaluation) -> Iterator[str]:
         yield "  no category, flaw or split in its records: no figures by group"
     if not pairs.checked:
         yield "  no checks in its records: answers are judged for faults only"
-    if pairs.cut.prompts_cut or pairs.cut.completions_cut:
+    if pairs.cut.prompts_cut or pairs.cut.completions_cut or pairs.cut.equal:
         yield f"  {pairs.cut}"
     base = evaluation.lineup.base_model
     yield f"base {base}, scored in {machine.scored_in} on {machine.device}"

@@ -6,6 +6,9 @@ adapter was made from.
 """
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +18,15 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import adapter_config
+from fitbot.base_model.checkpoint_file import is_whole, whole_one_beside
+from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 from fitbot.pairs.chat import load_tokenizer
+from fitbot.pairs.template import keep_day
+from fitbot.platforms import replace_file
 from fitbot.version import __version__
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"  # PEFT's names
@@ -43,9 +50,17 @@ def export_adapter(
 
     Returns:
         The folder.
+
+    Raises:
+        AdapterError: Weights are infinite or NaN; nothing is written.
     """
     from safetensors.torch import save_file
 
+    if not all(weight.isfinite().all() for weight in state_dict.values()):
+        raise AdapterError(
+            f"{folder}: nothing is exported, for weights of the adapter are infinite or NaN; take "
+            "an earlier checkpoint, such as best.ckpt"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     weights = {  # PEFT's files leave out our wrapper and the adapter
         name.removeprefix("policy.network.").replace(f".{POLICY_ADAPTER}.", "."): (
@@ -54,15 +69,17 @@ def export_adapter(
         for name, value in state_dict.items()
     }
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    base_model = hyper_parameters["base_model"]
+    base_model = absolute_base(hyper_parameters["base_model"])
     config = adapter_config(LoraSettings(**hyper_parameters["lora"]), base_model)
     config.inference_mode = True
     config.save_pretrained(folder)
-    load_tokenizer(base_model).save_pretrained(folder)
+    tokenizer, data = load_tokenizer(base_model), training["data"]
+    keep_day(tokenizer, data.get("date"))
+    tokenizer.save_pretrained(folder)
     copy_mode(folder)
     provenance = {
         "base_model": base_model,
-        "settings": hyper_parameters,
+        "settings": {**hyper_parameters, "base_model": base_model},
         "versions": {"fitbot": __version__} | {name: version(name) for name in _installed()},
         "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         **training,
@@ -70,6 +87,21 @@ def export_adapter(
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
     (folder / "README.md").write_text(_model_card(provenance), "utf-8")
     return folder
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, beside this one; its files come here once all are written."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        yield partial
+        if folder.exists():
+            for file in partial.iterdir():
+                replace_file(file, folder / file.name)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _installed() -> list[str]:
@@ -89,10 +121,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint of fitbot into the memory of the host.
 
     Raises:
-        AdapterError: There is no such file, or it is no checkpoint of fitbot.
+        AdapterError: There is no such file, or it is damaged, or no checkpoint of fitbot.
     """
     if not path.is_file():
         raise AdapterError(f"{path}: no such checkpoint; give a .ckpt file or a run's folder")
+    if not is_whole(path):
+        other = whole_one_beside(path)
+        raise AdapterError(
+            f"{path} is damaged, or no checkpoint: its checksum does not fit; "
+            + (f"run fitbot export {other}" if other else "give a .ckpt file that is whole")
+        )
     checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if "hyper_parameters" not in checkpoint or "base_model" not in checkpoint["hyper_parameters"]:
         raise AdapterError(f"{path} is not a checkpoint of fitbot")
@@ -102,6 +140,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return what fitbot.json records of a checkpoint's training: step, data, run settings."""
     return {
+        **{name: checkpoint.get(name) for name in ("base_sha256", "reference_sha256")},
         "step": checkpoint["global_step"],
         "data": checkpoint["PreferenceDataModule"]["provenance"],
         **checkpoint["run_settings"],
@@ -110,6 +149,7 @@ def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _model_card(provenance: dict[str, Any]) -> str:
     base_model, data = provenance["base_model"], provenance["data"]
+    day = f", on {data['date']}" if data.get("date") else ""
     files = "\n".join(
         f"- {split}: `{data[split]['path']}`, {data[split]['pairs']:,} pairs, "
         f"sha256 of their tokens `{data[split]['sha256'][:16]}`"
@@ -129,7 +169,7 @@ tags: [dpo, lora]
 
 Trained by direct preference optimisation (beta {provenance["settings"]["beta"]}) with fitbot \
 {provenance["versions"]["fitbot"]}. It was rendered with thinking off and the system prompt \
-{data["system_prompt"]!r}; ask it the same way.
+{data["system_prompt"]!r}{day}; ask it the same way.
 
 ## Pairs
 

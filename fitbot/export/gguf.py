@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import AdapterWeights, read_adapter
+from fitbot.base_model.base_files import check_base
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
 from fitbot.errors import ConfigError
 from fitbot.generation.decoders.llama_decoder import LlamaDecoder, score_forced
 from fitbot.generation.loading import chat_of, load_trained
-from fitbot.generation.merging import Text, encode_texts, merge
+from fitbot.generation.merging import Text, check_sizes, encode_texts, merge
 from fitbot.pairs.chat import Chat
+from fitbot.pairs.template import keep_day
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,13 @@ def export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> dict[str, A
     if importlib.util.find_spec("gguf") is None:
         raise ConfigError("--gguf: gguf is not installed here; run pip install 'fitbot[llama]'")
     provenance = dict(provenance_of(None if alone else folder))
-    model, chat = load_trained(provenance, torch.device("cpu"), torch.float32), chat_of(provenance)
+    check_base(provenance["base_model"], provenance.get("base_sha256"), str(folder))
     weights = None if alone else read_adapter(folder)
+    model, chat = load_trained(provenance, torch.device("cpu"), torch.float32), chat_of(provenance)
+    if weights is not None:
+        check_sizes(model, weights, folder)
     folder.mkdir(parents=True, exist_ok=True)
+    keep_day(chat.tokenizer, chat.date)
     write_base(folder / BASE_FILE, model, chat.tokenizer, kind, end_of_turn_id=chat.end_of_turn_id)
     files = [BASE_FILE]
     if weights is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.loading import load_policy_network
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.base_model.settings import BaseSettings, LoraSettings
@@ -18,6 +19,8 @@ from fitbot.generation.merging import WORTH_MERGING
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
 from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.rendered import rendered_check
+from fitbot.pairs.template import keep_day
 from fitbot.platforms import choose_device
 from fitbot.policy.policy import Policy, to_device
 
@@ -46,10 +49,22 @@ def export_merged(
         AdapterError: The adapter does not fit the base.
     """
     settings, data = checkpoint["hyper_parameters"], checkpoint["datamodule_hyper_parameters"]
+    settings = {**settings, "base_model": absolute_base(settings["base_model"])}
     policy = _load_policy(settings, checkpoint["state_dict"])
-    chat = Chat(load_tokenizer(settings["base_model"]), system_prompt=data["system_prompt"])
-    pairs = load_pairs(data["val_path"] or data["train_path"], limit=drift_pairs).pairs
-    encoded = chat.encode_pairs(pairs, LengthLimits(data["max_prompt_length"], data["max_length"]))
+    chat = Chat(
+        load_tokenizer(settings["base_model"]),
+        system_prompt=data["system_prompt"],
+        date=training_of(checkpoint)["data"].get("date"),
+    )
+    skips = data.get("skip_bad_records", False)
+    pairs = load_pairs(
+        data["val_path"] or data["train_path"],
+        limit=drift_pairs,
+        skip_bad_records=skips,
+        check=rendered_check(chat.tokenizer),
+    ).pairs
+    limits = LengthLimits(data["max_prompt_length"], data["max_length"])
+    encoded = chat.encode_pairs(pairs, limits, refused=[] if skips else None)
     batches = [
         to_device(collate_pairs([pair], layout="rows", pad_id=0), policy.device) for pair in encoded
     ]
@@ -60,6 +75,7 @@ def export_merged(
 
     drift = _measure_drift(reference, unmerged, merged)
     policy.network.unload().save_pretrained(folder)  # the layers are merged already
+    keep_day(chat.tokenizer, chat.date)
     chat.tokenizer.save_pretrained(folder)
     copy_mode(folder)
     provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}

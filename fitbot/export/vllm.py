@@ -4,12 +4,18 @@ fitbot stays in front, for keys, limits and the health layer: `fitbot serve --re
 """
 
 import json
+import logging
 import shlex
 from pathlib import Path
 
+from fitbot.base_model.adapter_files import check_options
+from fitbot.base_model.base_files import check_base
+from fitbot.base_model.embedded import absolute_base, resolve_base_model
 from fitbot.base_model.provenance import provenance_of
 from fitbot.errors import ConfigError
 from fitbot.generation.messages import BASE, TUNED
+
+logger = logging.getLogger(__name__)
 
 TARGETS = {"vllm": "serve_vllm.sh", "ray": "serve_ray.py"}
 _PORT = 8001  # fitbot's own server has 8000
@@ -28,18 +34,30 @@ def write_deployment(adapter: Path, target: str) -> Path:
         The file.
 
     Raises:
-        AdapterError: The folder holds no adapter of fitbot's.
-        ConfigError: Its base is the embedded model, or its rank is more than vLLM takes.
+        AdapterError: The folder holds no adapter of fitbot's, or its base was changed since.
+        ConfigError: Its base is the embedded model or not there, or its rank is more than vLLM
+            takes.
     """
-    base_model = provenance_of(adapter)["base_model"]
+    provenance = provenance_of(adapter)
+    base_model = absolute_base(provenance["base_model"])
     if base_model == "embedded":
         raise ConfigError(
             f"{adapter} is on the embedded model, which no other engine knows; train on a hub model"
         )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    check_options(config, adapter)
+    if Path(resolve_base_model(base_model)).is_dir():  # a hub id's weights need not be here
+        check_base(base_model, provenance.get("base_sha256"), str(adapter))
     rank = next((rank for rank in _RANKS if rank >= config["r"]), None)
     if rank is None:  # for Ray, too: its engine is vLLM
         raise ConfigError(f"{adapter}: rank {config['r']}; vLLM takes adapters up to {_RANKS[-1]}")
+    day = provenance.get("data", {}).get("date")
+    if target == "ray" and day:
+        logger.warning(
+            "the base's template writes the day, and Ray's replicas will write the current one, "
+            "where the run had %s; --target vllm takes the template of the export, which keeps it",
+            day,
+        )
     file = adapter / TARGETS[target]
     write = _vllm if target == "vllm" else _ray
     # With slashes, which Windows takes too: in a script a backslash is an escape.
@@ -49,7 +67,8 @@ def write_deployment(adapter: Path, target: str) -> Path:
 
 
 def _vllm(base_model: str, adapter: str, rank: int) -> str:
-    # The tokenizer has the chat template of training; defaults of requests are not the base's.
+    # The tokenizer has the chat template of training, and its day; defaults of requests are not the
+    # base's.
     folder = shlex.quote(adapter)
     return f"""\
 #!/bin/sh

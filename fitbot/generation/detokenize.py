@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fitbot.errors import ConfigError
-
-THINKING, DONE_THINKING = "<think>", "</think>"
+from fitbot.pairs.template import DONE_THINKING, THINKING
 
 
 class TokenBytes:

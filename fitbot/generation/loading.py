@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import AdapterWeights, check_files, rank_of, read_adapter
+from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE
 from fitbot.base_model.gpu import compute_dtype_on
@@ -57,7 +58,8 @@ def open_engine(
         merged: Add the adapter to the weights, in float32, before they are rounded to `precision`.
 
     Raises:
-        AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base.
+        AdapterError: The folder holds no adapter of fitbot's, or one that does not fit its base,
+            or the base was changed since.
         ConfigError: The base is of a kind that the embedded engine does not know; or `merged`, and
             there is no adapter, others are to be added, or too much of it is lost in rounding.
     """
@@ -66,6 +68,7 @@ def open_engine(
     provenance = provenance_of(adapter)
     chat = chat_of(provenance)
     weights = None if adapter is None else read_adapter(adapter)
+    check_base(provenance["base_model"], provenance.get("base_sha256"), str(adapter))
     device = choose_device()  # no decoder is for Apple's GPU
 
     def load() -> Any:
@@ -145,7 +148,8 @@ def load_trained(
 def chat_of(provenance: dict[str, Any]) -> Chat:
     """Load the tokenizer and how conversations were rendered in training."""
     tokenizer = load_tokenizer(provenance["base_model"])
-    return Chat(tokenizer, system_prompt=provenance["data"]["system_prompt"])
+    data = provenance["data"]
+    return Chat(tokenizer, system_prompt=data["system_prompt"], date=data.get("date"))
 
 
 def _start(
@@ -183,14 +187,17 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
         RoomError: There is no room for one more.
         RequestError: The name is taken, or is not a valid one.
     """
-    base_model, own = provenance_of(folder).get("base_model"), engine.chat.tokenizer.name_or_path
+    provenance, own = provenance_of(folder), engine.chat.tokenizer.name_or_path
+    base_model = provenance.get("base_model")
     try:
         is_own = resolve_base_model(str(base_model)) == own
     except ConfigError:  # a folder that does not exist on this machine
         is_own = False
     if not is_own:
         raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
-    _add(engine, name, read_adapter(folder), folder)
+    weights = read_adapter(folder)
+    check_base(str(base_model), provenance.get("base_sha256"), str(folder))
+    _add(engine, name, weights, folder)
 
 
 def _add(engine: LocalEngine, name: str, weights: AdapterWeights, folder: Path) -> None:

@@ -108,6 +108,23 @@ def merge_checked(
         )
 
 
+def check_sizes(model: Any, weights: AdapterWeights, folder: Path) -> None:
+    """Demand that a network has the layers of an adapter, and in their sizes.
+
+    Raises:
+        AdapterError: It has not.
+    """
+    linears = {
+        f"{number}.{name}": linear
+        for number, layer in enumerate(parts_of(model).layers)
+        for name, linear in family_of(model.config).linears(layer).items()
+    }
+    for name, (a, b) in weights.items():
+        linear = linears.get(name)
+        if linear is None or (a.shape[1], b.shape[0]) != (linear.in_features, linear.out_features):
+            raise AdapterError(f"{folder} does not fit: its base has no {name} of this size")
+
+
 @torch.no_grad()
 def merge(model: Any, weights: AdapterWeights) -> None:
     """Add B A to each weight, in float32; it stays so, and its user rounds it only once."""

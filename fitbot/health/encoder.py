@@ -81,14 +81,16 @@ class Encoder:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep progress bars out of a server's log."""
+    """Keep progress bars out of a server's log; on a full disk they would raise."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
-    yield
-    if shown:
-        logging.enable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def readable(text: str) -> str:

@@ -1,25 +1,32 @@
-"""A preference pair → token ids within both length limits; alone in knowing chat templates.
+"""A preference pair → token ids within both length limits.
 
-The template's own parts are encoded with their control tokens; every text written by a person is
-encoded apart, as plain characters, so that "<|im_start|>" in a question cannot open a turn.
+A prompt has the ids of what the chat template renders, encoded in one piece. Control strings in a
+text that a person wrote are plain characters: "<|im_start|>" in a question cannot open a turn.
 Training and serving render the same prompt: thinking off, generation prompt at the end. A
 completion is its text and the end-of-turn token, nothing after it.
+
+An answer may begin with a thought, between <think> and </think>. Where the tokenizer has tokens for
+these marks, the thought is written with them as the template writes it. The pair's prompt then
+leaves thinking on, so that no empty thought stands before it. In earlier turns some templates keep
+thoughts and others drop them.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import NamedTuple
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from fitbot.base_model.embedded import resolve_base_model
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.formats import Message, PreferencePair
+from fitbot.pairs.template import DONE_THINKING, THINKING, Template, has_thought, roles_of, thinks
 
-# Two private-use characters that no template and no font gives a meaning to, around a number.
-_SLOT = "\ue0f0{}\ue0f1"
-_SLOT_PATTERN = re.compile("\ue0f0([0-9]+)\ue0f1")
+# Stands in a text between two characters that the tokenizer must not see as one string.
+_BREAK = "\ufdd0\ufdd1"
 
 
 def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
@@ -31,10 +38,11 @@ def load_tokenizer(base_model: str) -> PreTrainedTokenizerBase:
     source = resolve_base_model(base_model)
     try:
         return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:  # what transformers raises where it finds none
+    except Exception as error:  # tokenizers raises a bare one where a file is damaged
+        what = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(
-            f"base_model {base_model!r}: its tokenizer could not be loaded: "
-            f"{str(error).splitlines()[0]} Give a folder, a hub id within reach, or embedded."
+            f"base_model {base_model!r}: its tokenizer could not be loaded: {what} Give a folder, "
+            "a hub id within reach, or embedded."
         ) from error
 
 
@@ -66,6 +74,11 @@ class EncodedPair(NamedTuple):
         """Tokens of the prompt with the longer of its two completions."""
         return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether both completions are the same tokens: such a pair prefers nothing."""
+        return self.chosen == self.rejected
+
 
 class CutReport(NamedTuple):
     """What the length limits took away, over a list of pairs."""
@@ -75,46 +88,76 @@ class CutReport(NamedTuple):
     prompt_tokens_cut: int
     completions_cut: int  # completions, two a pair
     completion_tokens_cut: int
+    equal: int  # pairs whose completions are the same tokens after it
 
     def __str__(self) -> str:
+        equal = f"; {self.equal:,} with the same tokens in both answers" if self.equal else ""
         if not self.prompts_cut and not self.completions_cut:
-            return f"nothing cut in {self.num_pairs:,} pairs"
+            return f"nothing cut in {self.num_pairs:,} pairs{equal}"
         return (
             f"cut {self.prompts_cut:,} of {self.num_pairs:,} prompts "
             f"(-{self.prompt_tokens_cut:,} tokens) and {self.completions_cut:,} of "
-            f"{2 * self.num_pairs:,} completions (-{self.completion_tokens_cut:,} tokens)"
+            f"{2 * self.num_pairs:,} completions (-{self.completion_tokens_cut:,} tokens){equal}"
         )
+
+
+class _Rendered(NamedTuple):
+    """One pair as text, control strings of its own broken."""
+
+    pair: PreferencePair
+    turns: tuple[Message, ...]  # of the prompt, before rendering
+    thinking: bool  # whether the prompt leaves thinking on
+    texts: tuple[str, str, str]  # prompt, chosen, rejected; without the end-of-turn token
 
 
 class Chat:
     """Renders conversations: the template's parts with control tokens, the rest as plain text."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None = None):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        system_prompt: str | None = None,
+        date: str | None = None,
+    ):
         """Find out how the tokenizer's template opens, separates and ends turns.
 
         Args:
             tokenizer: A tokenizer with a chat template.
             system_prompt: First turn of every conversation that brings none of its own.
+            date: Day that a template which writes one is given, as 2026-11-30; today by default.
 
         Raises:
-            ConfigError: The tokenizer has no chat template, its template loses or reorders turns,
-                or nothing marks the end of an assistant turn.
+            ConfigError: The tokenizer has no chat template, its template fails, loses or doubles
+                turns, or nothing marks the end of an assistant turn; or the system prompt cannot
+                be encoded.
         """
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"tokenizer of {tokenizer.name_or_path!r} has no chat template; use an instruction-"
                 "tuned base model, or put a chat_template into its tokenizer_config.json"
             )
+        try:
+            (system_prompt or "").encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the system prompt is no Unicode text: {error.reason} at character {error.start}; "
+                "type it anew"
+            ) from error
         self.tokenizer = tokenizer
         self.system_prompt = system_prompt
-        controls = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
-        self._controls = re.compile("|".join(map(re.escape, controls)) or "(?!)")
-        self._parts_of_roles: dict[tuple[str, ...], list[list[int]]] = {}
-        self.end_of_turn_id = self._find_end_of_turn()
+        self._template = Template(tokenizer, date)
+        self.date = self._template.date  # None: the template writes none
+        self.end_of_turn_id = self._template.end_of_turn_id
+        controls, marks = {*tokenizer.get_added_vocab(), _BREAK}, {THINKING, DONE_THINKING}
+        self._has_marks = marks <= controls
+        self._control_ids = tokenizer.get_added_vocab() if _cuts_at_controls(tokenizer) else {}
+        self._at_controls = re.compile(f"({_any_of(self._control_ids).pattern})")
+        self._controls, self._controls_of_thoughts = _any_of(controls), _any_of(controls - marks)
 
     def encode_text(self, text: str) -> list[int]:
         """Encode a person's text as plain characters: it never yields a control token."""
-        return self._encode_texts([text])[0]
+        return self._encode_texts([self._break(text)])[0]
 
     def encode_prompt(
         self, messages: Sequence[Message], max_prompt_length: int
@@ -130,26 +173,40 @@ class Chat:
             The token ids and the number of tokens that were cut.
 
         Raises:
-            DataError: Template and system prompt alone exceed the limit.
+            DataError: The template refuses the turns, or template and system prompt alone exceed
+                the limit.
         """
-        messages = self._with_system(messages)
-        contents = self._encode_texts([message.content for message in messages])
-        return self._assemble(messages, contents, max_prompt_length)
+        turns = self._turns(messages)
+        prompt = self._render_prompt(turns, thinking=False)
+        (ids,) = self._encode_texts([prompt])
+        return self._shorten(ids, turns, prompt, max_prompt_length, thinking=False)
 
     def encode_pairs(
-        self, pairs: Sequence[PreferencePair], limits: LengthLimits
+        self,
+        pairs: Sequence[PreferencePair],
+        limits: LengthLimits,
+        *,
+        refused: list[str] | None = None,
     ) -> list[EncodedPair]:
-        """Encode many pairs at once; see `encode_pair`."""
-        conversations = [self._with_system(pair.prompt) for pair in pairs]
-        texts: list[str] = []
-        for conversation, pair in zip(conversations, pairs, strict=True):
-            texts += [message.content for message in conversation]
-            texts += [pair.chosen, pair.rejected]
-        encoded = iter(self._encode_texts(texts))
-        return [
-            self._fit(pair, conversation, list(islice(encoded, len(conversation) + 2)), limits)
-            for conversation, pair in zip(conversations, pairs, strict=True)
-        ]
+        """Encode many pairs at once; see `encode_pair`.
+
+        Args:
+            pairs: The pairs.
+            limits: On prompts and completions.
+            refused: Takes a message for each pair that cannot be encoded, and the pair is left out;
+                by default the first such pair raises.
+        """
+        rendered: list[_Rendered] = []
+        for pair in pairs:
+            with _of_record(pair.record, refused):
+                rendered.append(self._render_pair(pair))
+        ids = iter(self._encode_texts([text for one in rendered for text in one.texts]))
+        encoded: list[EncodedPair] = []
+        for one in rendered:
+            own = islice(ids, len(one.texts))
+            with _of_record(one.pair.record, refused):
+                encoded.append(self._fit(one, *own, limits=limits))
+        return encoded
 
     def encode_pair(self, pair: PreferencePair, limits: LengthLimits) -> EncodedPair:
         """Encode one pair within both limits.
@@ -159,28 +216,29 @@ class Chat:
         never taught to stop in mid-sentence.
 
         Raises:
-            DataError: The limits leave no room for the template, or none for a completion.
+            DataError: The template refuses the turns, or the limits leave no room for the template,
+                or none for a completion.
         """
         return self.encode_pairs([pair], limits)[0]
 
     def _fit(
         self,
-        pair: PreferencePair,
-        conversation: tuple[Message, ...],
-        contents: list[list[int]],
+        rendered: _Rendered,
+        prompt: list[int],
+        chosen: list[int],
+        rejected: list[int],
+        *,
         limits: LengthLimits,
     ) -> EncodedPair:
-        *turns, chosen, rejected = contents
-        try:
-            prompt, prompt_cut = self._assemble(conversation, turns, limits.max_prompt_length)
-        except DataError as error:
-            raise DataError(f"record {pair.record}: {error}") from error
+        _, turns, thinking, texts = rendered
+        prompt, prompt_cut = self._shorten(
+            prompt, turns, texts[0], limits.max_prompt_length, thinking=thinking
+        )
         room = limits.max_length - len(prompt)
         if room < 1:
             raise DataError(
-                f"record {pair.record}: a prompt of {len(prompt)} tokens leaves no room for a "
-                f"completion in max_length {limits.max_length}; lower max_prompt_length or raise "
-                "max_length"
+                f"a prompt of {len(prompt)} tokens leaves no room for a completion in max_length "
+                f"{limits.max_length}; lower max_prompt_length or raise max_length"
             )
         chosen, rejected = [*chosen, self.end_of_turn_id], [*rejected, self.end_of_turn_id]
         return EncodedPair(
@@ -190,49 +248,101 @@ class Chat:
             prompt_cut=prompt_cut,
             chosen_cut=max(0, len(chosen) - room),
             rejected_cut=max(0, len(rejected) - room),
-            record=pair.record,
+            record=rendered.pair.record,
         )
 
-    def _assemble(
-        self, messages: Sequence[Message], contents: list[list[int]], max_prompt_length: int
+    def _shorten(
+        self,
+        ids: list[int],
+        turns: tuple[Message, ...],
+        prompt: str,
+        max_prompt_length: int,
+        *,
+        thinking: bool,
     ) -> tuple[list[int], int]:
-        parts = self._template_parts(tuple(message.role for message in messages))
-        excess = sum(map(len, parts)) + sum(map(len, contents)) - max_prompt_length
-        cut = 0
-        for i, message in enumerate(messages):
-            if cut < excess and message.role != "system":
-                dropped = min(len(contents[i]), excess - cut)
-                contents[i] = contents[i][dropped:]
+        """Cut a prompt that is too long; `ids` are those of all of it. See `encode_prompt`."""
+        if len(ids) <= max_prompt_length:
+            return ids, 0
+        parts, order = self._template.parts(roles_of(turns), thinking)
+        contents = _between(prompt, parts)
+        if contents is None:
+            raise DataError(
+                f"the prompt has {len(ids)} tokens, and its turns cannot be told apart in what the "
+                f"chat template makes of them; raise max_prompt_length {max_prompt_length}"
+            )
+        encoded = self._encode_texts([*parts, *contents])
+        excess, cut = sum(map(len, encoded)) - max_prompt_length, 0
+        # The oldest turn first, wherever the template writes it.
+        for turn, place in sorted(zip(order, range(len(parts), len(encoded)), strict=True)):
+            if cut < excess and turns[turn].role != "system":
+                dropped = min(len(encoded[place]), excess - cut)
+                encoded[place] = encoded[place][dropped:]
                 cut += dropped
         if cut < excess:
             raise DataError(
                 f"chat template and system prompt alone take {excess - cut} tokens more than "
                 f"max_prompt_length {max_prompt_length}; raise it or shorten the system prompt"
             )
-        ids = list(parts[0])
-        for content, part in zip(contents, parts[1:], strict=True):
-            ids += content
-            ids += part
+        ids = list(encoded[0])
+        for content, part in zip(encoded[len(parts) :], encoded[1 : len(parts)], strict=True):
+            ids += content + part
         return ids, cut
 
-    def _with_system(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+    def _turns(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """Add the system prompt, and break the control strings in all texts."""
         if self.system_prompt and messages[0].role != "system":
-            return (Message("system", self.system_prompt), *messages)
-        return tuple(messages)
+            messages = (Message("system", self.system_prompt), *messages)
+        return tuple(
+            Message(role, self._break(text, of_assistant=role == "assistant"))
+            for role, text in messages
+        )
 
-    def _encode_texts(self, texts: list[str]) -> list[list[int]]:
-        # Many conversations begin with one system prompt: a text that comes again is encoded once.
-        ids: dict[str, list[int]] = {text: [] for text in texts}
-        pieces = [(text, piece) for text in ids for piece in self._broken(text)]
-        encoded = self._encode_pieces([piece for _, piece in pieces]) if pieces else []
-        for (text, _), piece_ids in zip(pieces, encoded, strict=True):
-            ids[text] += piece_ids
-        return [list(ids[text]) for text in texts]
+    def _break(self, text: str, *, of_assistant: bool = False) -> str:
+        """Break control strings after their first character, so that the tokenizer sees none.
 
-    def _broken(self, text: str) -> Iterator[str]:
-        """Break control strings after their first character, so that the tokenizer sees none."""
-        starts = [match.start() + 1 for match in self._controls.finditer(text)]
-        return (text[start:end] for start, end in pairwise([0, *starts, len(text)]))
+        The marks of an assistant's thought are the tokenizer's own.
+        """
+        thinks = of_assistant and has_thought(text)
+        controls = self._controls_of_thoughts if thinks else self._controls
+        return controls.sub(lambda found: found[0][:1] + _BREAK + found[0][1:], text)
+
+    def _render_pair(self, pair: PreferencePair) -> _Rendered:
+        turns = self._turns(pair.prompt)
+        answers = [self._break(text, of_assistant=True) for text in (pair.chosen, pair.rejected)]
+        with_thought = self._has_marks and any(map(has_thought, answers))
+        # An empty thought is what thinking off is: then the prompt has it, as when serving.
+        thinking = with_thought and any(map(thinks, answers))
+        prompt = self._render_prompt(turns, thinking=thinking)
+        if with_thought or any(text != text.strip() for text in answers):
+            chosen, rejected = (
+                self._template.completion(turns, prompt, answer, thinking=thinking)
+                for answer in answers
+            )
+        else:  # nothing that a template would change
+            chosen, rejected = (self._template.lead(roles_of(turns)) + text for text in answers)
+        return _Rendered(pair, turns, thinking, (prompt, chosen, rejected))
+
+    def _render_prompt(self, turns: tuple[Message, ...], *, thinking: bool) -> str:
+        prompt = self._template.render(turns, thinking=thinking)
+        self._template.parts(roles_of(turns), thinking)  # refuses a template that loses turns
+        return prompt
+
+    def _encode_texts(self, texts: Iterable[str]) -> list[list[int]]:
+        """Encode texts, control strings that are not broken as the tokens that they name."""
+        # Many pairs have one prompt, and all one system prompt: each is encoded once.
+        texts = list(texts)
+        pieces_of = {text: self._pieces(text) for text in dict.fromkeys(texts)}
+        ids = {name: [number] for name, number in self._control_ids.items()}
+        new = [*({piece for own in pieces_of.values() for piece in own} - ids.keys())]
+        ids |= zip(new, self._encode_pieces(new), strict=True)
+        return [[i for piece in pieces_of[text] for i in ids[piece]] for text in texts]
+
+    def _pieces(self, text: str) -> list[str]:
+        """Cut a text where the tokenizer does, so that what the template repeats comes out once."""
+        parts = text.split(_BREAK)
+        if self._control_ids:
+            parts = [piece for part in parts for piece in self._at_controls.split(part)]
+        return [piece for piece in parts if piece]
 
     def _encode_pieces(self, pieces: list[str]) -> list[list[int]]:
         # The library underneath, where there is one: twice as fast as all that lies above it.
@@ -246,47 +356,51 @@ class Chat:
         ids: list[list[int]] = self.tokenizer(pieces, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _template_parts(self, roles: tuple[str, ...]) -> list[list[int]]:
-        """Token ids of what the template writes before, between and after these turns' texts."""
-        if roles not in self._parts_of_roles:
-            text = self._render(roles, add_generation_prompt=True)
-            found = [int(number) for number in _SLOT_PATTERN.findall(text)]
-            if found != list(range(len(roles))):
-                raise ConfigError(
-                    f"chat template of {self.tokenizer.name_or_path!r} does not write the turns "
-                    f"{', '.join(roles)} once each and in order; leave out the system prompt or "
-                    "use another template"
-                )
-            self._parts_of_roles[roles] = [
-                self._encode_template(part) for part in _SLOT_PATTERN.split(text)[::2]
-            ]
-        return self._parts_of_roles[roles]
 
-    def _find_end_of_turn(self) -> int:
-        text = self._render(("user", "assistant"), add_generation_prompt=False)
-        after = self._encode_template(_SLOT_PATTERN.split(text)[-1])
-        # The template decides, not eos_token: some tokenizers name another token there than the one
-        # that ends a turn.
-        controls = {*self.tokenizer.get_added_vocab().values(), *self.tokenizer.all_special_ids}
-        if after and after[0] in controls:
-            return int(after[0])
-        raise ConfigError(
-            f"chat template of {self.tokenizer.name_or_path!r} does not end an assistant turn with "
-            "a control token, so a model trained on it could not learn to stop"
-        )
+def _any_of(strings: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(strings, key=len, reverse=True))))
 
-    def _render(self, roles: tuple[str, ...], *, add_generation_prompt: bool) -> str:
-        """Render turns of these roles, whose texts are slots."""
-        rendered: Any = self.tokenizer.apply_chat_template(
-            [{"role": role, "content": _SLOT.format(i)} for i, role in enumerate(roles)],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            enable_thinking=False,
-        )
-        return str(rendered)
 
-    def _encode_template(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+def _cuts_at_controls(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Say whether texts between control tokens are encoded as if each stood alone."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend is not None else {}
+    places = json.dumps([rules.get("normalizer"), rules.get("pre_tokenizer")])
+    # These treat the first piece otherwise than the following.
+    alone = bool(rules) and not any(kind in places for kind in ("Metaspace", "Prepend"))
+    kinds = ("lstrip", "rstrip", "single_word", "normalized")
+    return alone and not any(token[kind] for token in rules["added_tokens"] for kind in kinds)
+
+
+def _between(text: str, parts: list[str]) -> list[str] | None:
+    """Return what stands between parts of a text, which begins and ends with one; None if not.
+
+    >>> _between("<u>Hi<a>Ho<u>", ["<u>", "<a>", "<u>"])
+    ['Hi', 'Ho']
+    """
+    contents: list[str] = []
+    start = len(parts[0]) if text.startswith(parts[0]) else -1
+    for number, part in enumerate(parts[1:], start=1):
+        # The last part ends the text, wherever else it may stand.
+        is_last = number == len(parts) - 1
+        end = len(text) - len(part) if is_last and text.endswith(part) else text.find(part, start)
+        if start < 0 or end < start:
+            return None
+        contents.append(text[start:end])
+        start = end + len(part)
+    return contents if start == len(text) else None
+
+
+@contextmanager
+def _of_record(record: int, refused: list[str] | None) -> Iterator[None]:
+    """Say of which record an error is; with `refused` collect it there."""
+    try:
+        yield
+    except DataError as error:
+        message = f"record {record}: {error}"
+        if refused is None:
+            raise DataError(message) from error
+        refused.append(message)
 
 
 def report_cuts(pairs: Sequence[EncodedPair]) -> CutReport:
@@ -298,4 +412,5 @@ def report_cuts(pairs: Sequence[EncodedPair]) -> CutReport:
         prompt_tokens_cut=sum(pair.prompt_cut for pair in pairs),
         completions_cut=sum(cut > 0 for cut in completions),
         completion_tokens_cut=sum(completions),
+        equal=sum(pair.is_equal for pair in pairs),
     )

@@ -75,6 +75,8 @@ class PreferenceDataModule(LightningDataModule):
         val_limit: Likewise.
         test_limit: Likewise.
         skip_bad_records: Leave unusable records out and report them, instead of stopping.
+        keep_equal_pairs: Train on pairs whose two answers are the same tokens, too, as cutting may
+            leave them; else they are left out and counted.
         pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
         system_prompt: First turn of every conversation that brings none of its own.
         max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
@@ -98,6 +100,7 @@ class PreferenceDataModule(LightningDataModule):
         val_limit: int | None = None,
         test_limit: int | None = None,
         skip_bad_records: bool = False,
+        keep_equal_pairs: bool = False,
         pair_cache: str = "checkpoints/pairs",
         system_prompt: str | None = None,
         max_prompt_length: int = 256,
@@ -262,7 +265,8 @@ class PreferenceDataModule(LightningDataModule):
             split: {"path": self.paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
-        return {**files, "system_prompt": self.system_prompt, **self.limits._asdict()}
+        rendering = {"system_prompt": self.system_prompt, "date": self.chat.date}
+        return {**files, **rendering, **self.limits._asdict()}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must agree on; the position itself is the trainer's step count."""
@@ -271,9 +275,17 @@ class PreferenceDataModule(LightningDataModule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Refuse to go on with other data: the position would mean something else.
 
+        A template that writes the day is given the day that the checkpoint's run began.
+
         Raises:
-            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's.
+            ConfigError: Pairs, rendering, pairs per step or seed are not the checkpoint's; or
+                validation pairs, by which best.ckpt is chosen.
         """
+        date = state["provenance"].get("date")
+        if date and self.chat.date and date != self.chat.date:
+            # They were read as of today, which this template writes into every prompt.
+            self.chat = Chat(self.chat.tokenizer, system_prompt=self.system_prompt, date=date)
+            self.pairs = {split: self._read(split) for split in self.pairs}
         here = self.identity()
         if "training pairs" not in here:
             return  # validating or testing: no position to keep
@@ -283,6 +295,13 @@ class PreferenceDataModule(LightningDataModule):
                     f"cannot resume: the checkpoint was written with {key} = {value}, this run has "
                     f"{here.get(key)}; use the same data settings, or start a new run"
                 )
+        before = state["provenance"].get("val")
+        if before and "val" in self.pairs and before["sha256"] != self.pairs["val"].sha256:
+            raise ConfigError(
+                f"cannot resume: data.val_path {self.paths['val']} has other pairs than the "
+                f"checkpoint's {before['path']}, by whose loss best.ckpt was chosen; use those, "
+                "set it to null, or start a new run"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Say what decides which pairs a step has."""
@@ -312,6 +331,7 @@ class PreferenceDataModule(LightningDataModule):
     def _read(self, split: Split) -> PairStore:
         path = self._path(split)
         logger.info("reading pairs of %s", path)
+        keeps = split != "train" or self.hparams["keep_equal_pairs"]
         pairs = open_pairs(
             path,
             self.chat,
@@ -319,11 +339,22 @@ class PreferenceDataModule(LightningDataModule):
             cache=Path(self.hparams["pair_cache"]),
             limit=self.hparams[f"{split}_limit"],
             skip_bad_records=self.hparams["skip_bad_records"],
+            keep_equal=keeps,
         )
         for message in pairs.skipped:
             logger.warning("skipped: %s", message)
         skipped = f"; {len(pairs.skipped)} bad records skipped" if pairs.skipped else ""
         logger.info("%s %s: %s%s", split, path, pairs.cut, skipped)
+        if pairs.cut.equal:
+            what = "kept" if keeps else "left out; data.keep_equal_pairs keeps them"
+            logger.warning(
+                "%s: in %s of %s pairs both answers are the same tokens, from which nothing is "
+                "learned: %s",
+                path,
+                f"{pairs.cut.equal:,}",
+                f"{pairs.cut.num_pairs:,}",
+                what,
+            )
         return pairs
 
     def _loader(self, split: Split, batches: EpochSampler) -> DataLoader[list[PairBatch]]:

@@ -4,15 +4,22 @@
 tokenizers, templates or tensors.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.formats import PreferencePair, parse_pair
+from fitbot.pairs.keys import unused_keys
 from fitbot.pairs.sources import SOURCES, read_records
 
+logger = logging.getLogger(__name__)
+
+Check = Callable[[PreferencePair, object], None]  # takes the record, too; raises a DataError
+_NAMED = 20  # unused keys
 NumberedRecord = tuple[int, int | None, object]  # index in the source, and the same
 
 
@@ -24,7 +31,11 @@ class LoadedPairs(NamedTuple):
 
 
 def load_pairs(
-    source: str | Path, *, limit: int | None = None, skip_bad_records: bool = False
+    source: str | Path,
+    *,
+    limit: int | None = None,
+    skip_bad_records: bool = False,
+    check: Check | None = None,
 ) -> LoadedPairs:
     """Read the preference pairs of a file or of a hub data set.
 
@@ -34,6 +45,7 @@ def load_pairs(
         limit: Read only the first so many records, >= 1; None or more than there are reads all.
         skip_bad_records: Leave out records that make no pair, and return a message for each,
             instead of raising at the first.
+        check: Refuses further pairs, see `parse_records`.
 
     Returns:
         The pairs in file order and the messages of the skipped records.
@@ -46,40 +58,68 @@ def load_pairs(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
     records = number_records(source, limit)
-    loaded = parse_records(source, records, skip_bad_records=skip_bad_records)
+    loaded = parse_records(source, records, skip_bad_records=skip_bad_records, check=check)
     if not loaded.pairs:
         raise no_pairs(source, loaded.skipped)
     return loaded
 
 
 def number_records(source: str | Path, limit: int | None = None) -> Iterator[NumberedRecord]:
-    """Read a source's first records, each with its index and its line."""
+    """Read a source's first records, each with its index and its line.
+
+    At their end one line in the log names the keys that mean nothing to fitbot.
+    """
+    unused: Counter[str] = Counter()
     for index, (line, record) in enumerate(islice(read_records(source), limit)):
+        unused.update(unused_keys(record))
         yield index, line, record
+    if unused:
+        named = ", ".join(f"{key!r} ({count:,})" for key, count in unused.most_common(_NAMED))
+        more = f" and {len(unused) - _NAMED} more" if len(unused) > _NAMED else ""
+        logger.warning("%s: keys that fitbot makes no use of: %s%s", source, named, more)
 
 
 def parse_records(
-    source: str | Path, records: Iterable[NumberedRecord], *, skip_bad_records: bool
+    source: str | Path,
+    records: Iterable[NumberedRecord],
+    *,
+    skip_bad_records: bool,
+    check: Check | None = None,
 ) -> LoadedPairs:
-    """Turn records into pairs; see `load_pairs`. There may be none."""
+    """Turn records into pairs; see `load_pairs`. There may be none.
+
+    Args:
+        source: What the records are of.
+        records: As `number_records` gives them.
+        skip_bad_records: As in `load_pairs`.
+        check: Looks at every pair and its record, which is a bad one if a DataError is raised.
+    """
     pairs: list[PreferencePair] = []
     skipped: list[str] = []
     for index, line, record in records:
         try:
-            pairs.append(parse_pair(record, index))
+            pair = parse_pair(record, index)
+            if check is not None:
+                check(pair, record)
+            pairs.append(pair)
         except DataError as error:
             place = f"record {index}" if line is None else f"record {index} (line {line})"
             message = f"{source}: {place}: {error}"
             if not skip_bad_records:
-                raise DataError(
-                    f"{message} Fix the record or remove it, or set skip_bad_records."
-                ) from error
+                # A message of several lines brings those that mend the file.
+                way_out = " Fix the record or remove it, or set skip_bad_records."
+                raise DataError(message if "\n" in message else message + way_out) from error
             skipped.append(message)
     return LoadedPairs(pairs, skipped)
 
 
-def no_pairs(source: str | Path, skipped: list[str]) -> DataError:
-    """Say why nothing is left."""
+def no_pairs(source: str | Path, skipped: list[str], equal: int = 0) -> DataError:
+    """Say why nothing is left; `equal` pairs were left out as they have the same tokens twice."""
+    if equal:
+        return DataError(
+            f"{source}: in all {equal:,} pairs both answers are the same tokens, so there is "
+            "nothing to learn; raise data.max_length if they were cut"
+        )
     if skipped:
         return DataError(f"All {len(skipped)} records are bad. The first: {skipped[0]}")
     return DataError(f"{source}: there are no records in it. {SOURCES}")

@@ -5,14 +5,16 @@ import io
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fitbot.errors import DataError
+from fitbot.errors import DataError, FitbotError
 from fitbot.pairs.formats import shorten
+from fitbot.pairs.transcripts import RepeatedKeyError, unique_keys
 from fitbot.shipped import shipped_pairs
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,9 @@ SOURCES = (
     "or a hub data set as owner/name or owner/name:split."
 )
 _ROWS_AT_ONCE = 10_000  # of a Parquet file
+_LONGEST_FIELD = 2**31 - 1  # characters of a CSV file; what a C long holds everywhere
+_POINTER = b"version https://git-lfs"
+_BETWEEN = re.compile(r"[\s\[,]*")  # a list's records
 _JSON_FORMS = "A .json file holds one list of records, a .jsonl file one record per line."
 
 
@@ -93,12 +98,18 @@ def is_on_hub(source: str | Path) -> bool:
 def _open(source: str) -> BinaryIO:
     """Open a file, here or in object storage."""
     with _telling(source):
-        if not is_remote(source):
-            return Path(source).open("rb")
-        import fsspec
+        if is_remote(source):
+            import fsspec
 
-        opened: BinaryIO = fsspec.open(source, "rb").open()
-        return opened
+            opened: BinaryIO = fsspec.open(source, "rb").open()
+            return opened
+        with Path(source).open("rb") as file:
+            is_pointer = file.read(len(_POINTER)) == _POINTER
+        if is_pointer:
+            raise DataError(
+                f"{source}: is a pointer of Git LFS, not the file itself. Run `git lfs pull` there."
+            )
+        return Path(source).open("rb")
 
 
 @contextmanager
@@ -106,6 +117,8 @@ def _telling(source: str) -> Iterator[None]:
     """Say of which source it is that something could not be done with it."""
     try:
         yield
+    except FitbotError:
+        raise
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from error
     except (ImportError, ValueError) as error:  # fsspec knows it not, or not without a package
@@ -135,6 +148,7 @@ def _read_jsonl(source: str) -> _Records:
 
 
 def _read_csv(source: str) -> _Records:
+    csv.field_size_limit(_LONGEST_FIELD)
     # newline="" keeps the line breaks inside quoted fields as they are.
     reader = csv.reader(io.StringIO(_read_text(source), newline=""), strict=True)
     header: list[str] = []
@@ -148,7 +162,14 @@ def _read_csv(source: str) -> _Records:
                 )
             if header and row:
                 yield line, dict(zip(header, row, strict=True))
-            header = header or row
+            if row and not header:
+                if len(row) == 1 and (found := re.search("[;\t|]", row[0])):
+                    raise DataError(
+                        f"{source}: line {line}: the columns are separated by {found[0]!r}. "
+                        "Export the file with commas."
+                    )
+                _refuse_repeated(row, f"{source}: line {line}")
+                header = row
             line = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
@@ -157,17 +178,26 @@ def _read_csv(source: str) -> _Records:
         ) from error
 
 
+def _refuse_repeated(columns: list[str], where: str) -> None:
+    for name, count in Counter(columns).items():
+        if name and count > 1:
+            raise DataError(f"{where}: {count} columns are named {name!r}. Rename or remove one.")
+
+
 def _read_parquet(source: str) -> _Records:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with _open(source) as opened, pq.ParquetFile(opened) as file:
+            _refuse_repeated(file.schema_arrow.names, source)
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 yield from ((None, record) for record in batch.to_pylist())
+    except DataError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
-            f"{source}: not a readable Parquet file: {error}. Export it anew."
+            f"{source}: not a readable Parquet file: {str(error).strip('. ')}. Export it anew."
         ) from error
 
 
@@ -216,10 +246,32 @@ def _decode(content: bytes, source: str, *, start: int = 0) -> str:
 
 def _parse_json(text: str, source: str, *, first_line: int) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKeyError as error:
+        line = first_line + _lines_before_repeated_key(text)
+        raise DataError(
+            f"{source}: line {line}: the record that starts here has the key {str(error)!r} twice "
+            "in one object. Rename or remove one."
+        ) from error
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
         where = f"line {line}, column {error.colno}"
         raise DataError(f"{source}: {where}: not JSON: {error.msg}. {_JSON_FORMS}") from error
-    except (RecursionError, ValueError) as error:  # nested too deeply; a number of 5,000 digits
-        raise DataError(f"{source}: line {first_line}: unreadable JSON: {error}.") from error
+    except (RecursionError, ValueError) as error:
+        why = "a number of more than 4,300 digits; write it as text"
+        if isinstance(error, RecursionError):
+            why = "lists or objects nested too deeply; write them as text"
+        raise DataError(f"{source}: line {first_line}: unreadable JSON: {why}.") from error
+
+
+def _lines_before_repeated_key(text: str) -> int:
+    """Count the line breaks before the record that has a key twice."""
+    decoder = json.JSONDecoder(object_pairs_hook=unique_keys)
+    start = _BETWEEN.match(text, 0).end()  # type: ignore[union-attr]
+    try:
+        while text[start] != "]":
+            _, end = decoder.raw_decode(text, start)
+            start = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+    except RepeatedKeyError:
+        pass
+    return text.count("\n", 0, start)

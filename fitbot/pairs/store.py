@@ -36,6 +36,7 @@ from fitbot.pairs.preferences import (
     number_records,
     parse_records,
 )
+from fitbot.pairs.rendered import rendered_check
 from fitbot.pairs.sources import fingerprint
 from fitbot.platforms import replace_file, workers
 
@@ -47,7 +48,7 @@ SHARD = 20_000  # records; as many are held in memory
 MAPPED = 30_000  # shards at a time; Linux allows a process 65,530 mappings, its libraries' included
 KEY_BYTES = 16
 _PLACES = 50  # on disk that some_of reads
-_FORMAT = 1  # raise it whenever the same pairs would be stored otherwise
+_FORMAT = 2  # raise it whenever the same pairs would be stored otherwise
 _DONE = "store.json"
 _IDS = ("prompt", "chosen", "rejected")
 _CUTS = ("prompt_cut", "chosen_cut", "rejected_cut")
@@ -176,6 +177,7 @@ def open_pairs(
     cache: Path,
     limit: int | None = None,
     skip_bad_records: bool = False,
+    keep_equal: bool = True,
 ) -> PairStore:
     """Encode the pairs of a file or data set, or find them encoded.
 
@@ -186,6 +188,7 @@ def open_pairs(
         cache: Folder for what is too much for memory.
         limit: Use only the first so many records.
         skip_bad_records: Leave unusable records out, instead of raising at the first.
+        keep_equal: Keep pairs whose two answers are the same tokens.
 
     Raises:
         ConfigError: The limit is below 1, or the cache cannot be written.
@@ -193,7 +196,7 @@ def open_pairs(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
-    job = _Job(str(source), chat, limits, skip_bad_records)
+    job = _Job(str(source), chat, limits, skip_bad_records, keep_equal)
     folder = cache / _name(job, limit)
     if (folder / _DONE).exists():
         return _open(folder)
@@ -202,7 +205,7 @@ def open_pairs(
     if next(shards, None) is None:
         batch, facts = encode_shard(job, first)
         if facts.pairs == 0:
-            raise no_pairs(source, facts.skipped)
+            raise no_pairs(source, facts.skipped, facts.cut.equal)
         return PairStore([facts], [Shard(batch)])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -235,6 +238,7 @@ class _Job(NamedTuple):
     chat: Chat
     limits: LengthLimits
     skip_bad_records: bool
+    keep_equal: bool
 
 
 def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBatch, ShardFacts]:
@@ -243,23 +247,36 @@ def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBat
     Raises:
         DataError: One cannot be used.
     """
-    loaded = parse_records(job.source, records, skip_bad_records=job.skip_bad_records)
-    return as_shard(job.chat.encode_pairs(loaded.pairs, job.limits), loaded, len(records))
+    pairs, skipped = parse_records(
+        job.source,
+        records,
+        skip_bad_records=job.skip_bad_records,
+        check=rendered_check(job.chat.tokenizer),
+    )
+    refused: list[str] | None = [] if job.skip_bad_records else None
+    try:
+        encoded = job.chat.encode_pairs(pairs, job.limits, refused=refused)
+    except DataError as error:
+        raise DataError(f"{job.source}: {error}; skip_bad_records leaves it out") from error
+    skipped = [*skipped, *(f"{job.source}: {message}" for message in refused or [])]
+    return as_shard(encoded, LoadedPairs(pairs, skipped), len(records), keep_equal=job.keep_equal)
 
 
 def as_shard(
-    pairs: Sequence[EncodedPair], loaded: LoadedPairs, records: int
+    encoded: Sequence[EncodedPair], loaded: LoadedPairs, records: int, *, keep_equal: bool = True
 ) -> tuple[pa.RecordBatch, ShardFacts]:
     """Lay out pairs that are encoded, with the texts they were made of; `records` were read."""
+    pairs = [pair for pair in encoded if keep_equal or not pair.is_equal]
     keys = [key_of(pair) for pair in pairs]
-    texts = [json.dumps([text.prompt, text.chosen, text.rejected]) for text in loaded.pairs]
+    text_of = {pair.record: [pair.prompt, pair.chosen, pair.rejected] for pair in loaded.pairs}
+    texts = [json.dumps(text_of[pair.record]) for pair in pairs]
     columns = {name: pa.array([getattr(p, name) for p in pairs], _ID_LIST) for name in _IDS}
     columns |= {name: pa.array([getattr(p, name) for p in pairs], pa.int32()) for name in _CUTS}
     columns["record"] = pa.array([pair.record for pair in pairs], pa.int64())
     columns["key"] = pa.array(keys, pa.binary(KEY_BYTES))
     columns["text"] = pa.array(texts, pa.large_string())
     ids = hashlib.sha256(b"".join(keys)).hexdigest()
-    facts = ShardFacts(records, len(pairs), ids, report_cuts(pairs), loaded.skipped)
+    facts = ShardFacts(records, len(pairs), ids, report_cuts(encoded), loaded.skipped)
     return pa.RecordBatch.from_pydict(columns), facts
 
 
@@ -274,9 +291,9 @@ def _name(job: _Job, limit: int | None) -> str:
         rules.to_str() if rules is not None else repr(sorted(tokenizer.get_vocab().items())),
         tokenizer.chat_template,
         job.chat.system_prompt,
-        job.limits,
+        job.chat.date,
+        *job[2:],
         limit,
-        job.skip_bad_records,
     ]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
@@ -319,7 +336,8 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if not any(one.pairs for one in facts):
-        raise no_pairs(job.source, [message for one in facts for message in one.skipped])
+        skipped = [message for one in facts for message in one.skipped]
+        raise no_pairs(job.source, skipped, sum(one.cut.equal for one in facts))
     _write(folder / _DONE, json.dumps(facts))
 
 

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.base_files import base_files
 from fitbot.base_model.settings import BaseSettings
 from fitbot.cluster.processes import (
     from_first,
@@ -110,9 +110,7 @@ def open_reference_cache(
     """
     identity = {
         "rule": SCORING_RULE,
-        "base": from_first(
-            _hash_weights(_weight_files(settings.base_model)) if rank() == 0 else ""
-        ),
+        "base": from_first(_hash_weights(base_files(settings.base_model)) if rank() == 0 else ""),
         "load_in_4bit": settings.load_in_4bit,
         "expanded": expanded,
         "compute_dtype": str(compute_dtype),
@@ -233,25 +231,6 @@ def _are_left(policy: Policy, num_groups: int) -> bool:
     if policy.is_sharded:
         return largest_over_processes(num_groups, policy.device) > 0
     return num_groups > 0
-
-
-def _weight_files(base_model: str) -> Iterator[str]:
-    """Find the files that the base's weights are loaded from, in the folder or the hub's cache."""
-    from transformers.utils import cached_file
-    from transformers.utils.hub import get_checkpoint_shard_files
-
-    source = resolve_base_model(base_model)
-    quiet = {"_raise_exceptions_for_missing_entries": False}
-    yield cached_file(source, "config.json")
-    single = cached_file(source, "model.safetensors", **quiet)
-    if single is not None:
-        yield single
-        return
-    index = cached_file(source, "model.safetensors.index.json", **quiet)
-    if index is not None:
-        yield from get_checkpoint_shard_files(source, index)[0]
-        return
-    yield cached_file(source, "pytorch_model.bin")
 
 
 def _hash_weights(files: Iterable[str | Path]) -> str:

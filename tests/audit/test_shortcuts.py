@@ -178,6 +178,19 @@ def test_the_quick_part_says_the_two_lines_that_matter() -> None:
     assert len(quick_audit(pairs_of(train), [])) == 1
 
 
+def test_the_quick_part_names_control_strings_and_where_they_are() -> None:
+    train = clean_records()
+    for n in (4, 7):
+        train[n]["question"] += " <|im_end|>"
+    train[9]["chosen"] += " <\uff5cUser\uff5c>"
+
+    (line,) = quick_audit(pairs_of(train), [])
+
+    assert (
+        "<|im_end|> in 2 (first in record 4), <\uff5cUser\uff5c> in 1 (first in record 9)" in line
+    )
+
+
 def test_answers_that_training_chose_as_often_as_not_give_nothing_away() -> None:
     def mirrored(asked: str) -> list[dict[str, str]]:
         answers = [(f"Have {n} g.", f"Have {n + 1} g.") for n in range(10, 99, 2)]

@@ -142,8 +142,14 @@ def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
     for name in ("train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin"):
         assert other[name] == pytest.approx(one[name], rel=1e-5), name
     assert other["val_accuracy"] == one["val_accuracy"]
-    for name, weight in last(alone)["state_dict"].items():
-        torch.testing.assert_close(last(both)["state_dict"][name], weight, atol=1e-5, rtol=1e-4)
+    weights, others = (
+        torch.cat([weight.flatten() for weight in last(run)["state_dict"].values()])
+        for run in (alone, both)
+    )
+    # AdamW divides a gradient by its own size. Where that is no more than rounding, by which the
+    # sum over processes differs, so is the step: of such few weights a tenth of it may differ.
+    assert weights.isclose(others, atol=1e-6, rtol=1e-4).float().mean() > 0.999
+    torch.testing.assert_close(others, weights, atol=1e-4, rtol=0)
     # One process writes, and it writes once.
     assert sorted(path.name for path in both.parent.iterdir()) == ["quickstart", "reference"]
     assert len(list((both.parent / "reference").iterdir())) == 1

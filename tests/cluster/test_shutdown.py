@@ -1,6 +1,8 @@
 """Runs that end before their end say so, with a status, and nobody waits for ever."""
 
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fitbot.__main__ import main
+from fitbot.cluster.shutdown import Interrupted, interruptible
 from tests.conftest import ROOT
 
 FIT = (sys.executable, "-m", "fitbot", "fit", "--config", "configs/quickstart.yaml")
@@ -87,8 +91,106 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
         fit.kill()
 
     assert fit.returncode == 128 + signal.SIGTERM, said
-    assert said.count("told to end (SIGTERM); --ckpt_path last goes on") == processes
+    last, run = said.splitlines()[-1], tmp_path / "quickstart"
+    saved = rf"{run}/last.ckpt of step \d+ is saved"
+    assert re.match(rf"told to end \(SIGTERM\) after step \d+: {saved}", last)
+    assert last.endswith(f" --ckpt_path {run}/last.ckpt")
+    assert said.count("told to end") == 1
     assert "Traceback" not in said
+
+
+def test_a_fit_that_is_told_to_end_before_it_trains_leaves_nothing(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from fitbot.pairs.datamodule import PreferenceDataModule
+PreferenceDataModule.check_files = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+    fit = start(sys.executable, "-c", script, *FIT[3:], "--run.root", tmp_path / "runs")
+
+    _, said = fit.communicate(timeout=60)
+
+    assert fit.returncode == 128 + signal.SIGTERM, said
+    assert "told to end (SIGTERM) before the first step was done: nothing was saved" in said
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_fit_that_is_interrupted_says_what_is_saved_and_a_second_time_ends_at_once(
+    base: str, tmp_path: Path, times: int
+) -> None:
+    hangs = """
+import sys, time
+from fitbot.dpo.run import LastCheckpoint
+def hang(self, *_):
+    (self.path.parent / "hangs").touch()
+    time.sleep(60)
+if sys.argv.pop(1) == "2":
+    LastCheckpoint.on_exception = hang  # as a logger that cannot reach its server
+from fitbot.__main__ import main
+sys.exit(main())
+"""
+    settings = {
+        "run.root": tmp_path,
+        "run.save_every_n_steps": 1,
+        "model.base_model": base,
+        "model.load_in_4bit": "false",
+        "data.val_path": "null",
+        "trainer.max_epochs": 1000,
+        "trainer.enable_progress_bar": "false",
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    fit = start(sys.executable, "-c", hangs, times, *FIT[3:], *options)
+    run = tmp_path / "quickstart"
+    for name in ("last.ckpt", "hangs")[:times]:
+        while not (run / name).exists() and fit.poll() is None:
+            time.sleep(0.1)
+        fit.send_signal(signal.SIGINT)
+    _, said = fit.communicate(timeout=50)
+
+    assert fit.returncode == 128 + signal.SIGINT, said
+    assert "Traceback" not in said
+    assert not (run / "adapter").exists()
+    if times == 1:
+        last = said.splitlines()[-1]
+        assert re.match(rf"interrupted after step \d+: {run}/last.ckpt of step \d+ is saved", last)
+        assert last.endswith(
+            f"fit --config configs/quickstart.yaml {' '.join(options)} --ckpt_path {run}/last.ckpt"
+        )
+        assert last in (run / "fit.log").read_text()
+
+
+def test_an_interrupt_before_anything_is_loaded_ends_in_one_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+
+    assert main(["audit", "x.json"]) == 128 + signal.SIGINT
+
+    assert capsys.readouterr().err == "fitbot: interrupted\n"
+
+
+def test_ctrl_c_means_to_others_what_it_meant_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    ended: list[int] = []
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with pytest.raises(Interrupted), interruptible(ended.append):
+            signal.raise_signal(number)
+
+    assert ended == [signal.SIGINT, signal.SIGTERM]
+    assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for a job in the background
+    try:
+        with interruptible(ended.append):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ended) == 2
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_what_the_limits_cut_is_counted_and_what_they_cannot_is_said(
 
     out = " ".join(capsys.readouterr().out.split())
     assert "the limits cut 1 chosen of 59 pairs" in out
-    assert "no cut makes 1 pair fit, and a run stops there; first record 1:" in out
+    assert "1 pair cannot be encoded, and a run stops there; first record 1:" in out
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
@@ -210,3 +210,19 @@ def test_few_pairs_and_pairs_without_words_are_audited_too(count: int, tmp_path:
 
     assert main(["audit", path, path, "--fail-on", "empty"]) == 1
     assert main(["audit", path, "--fail-on", "leak"]) == 0
+
+
+def test_pairs_that_the_limits_make_equal_are_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = clean_records()
+    for record in records[:20]:
+        record["chosen"] = " word" * 2000
+        record["rejected"] = " word" * 1999 + " end"
+    path = write(tmp_path / "long.json", records)
+
+    assert main(["audit", path, "--fail-on", "equal"]) == 1
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "20 pairs with the same tokens in both answers" in out
+    assert "both answers are the same tokens in 20 pairs, which a run leaves out" in out

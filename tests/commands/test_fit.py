@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 from fitbot.__main__ import main
+from fitbot.base_model.settings import LoraSettings
 from fitbot.commands.fit import FitbotCLI
-from fitbot.dpo.run import RunSettings, new_run_folder, resolve_checkpoint
+from fitbot.dpo.run import LastCheckpoint, RunSettings, new_run_folder, resolve_checkpoint
+from fitbot.dpo.run_name import lock_run
 from fitbot.errors import AdapterError
 from tests.conftest import ROOT
 
@@ -129,6 +132,7 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("fitbot.commands.fit.new_run_folder", lambda run: 1 / 0)
+    monkeypatch.chdir(tmp_path.parent)
     cases = {
         "--model.backend=unsloth": "set data.layout: rows",
         "--data.max_length=4000": "exceeds model.max_seq_length",
@@ -137,6 +141,7 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--data.train_path=nowhere.json": "nowhere.json",
         "--data.val_path=nowhere": "nowhere: there is no such file",
         "--model.base_model=./nowhere": "no config.json there",
+        f"--model.base_model={tmp_path.name}": "no config.json there",
         "--model.adapter=./nowhere": "nowhere",
         "--model.learning_rate=-1": "model.learning_rate must be > 0, got -1",
         "--model.lora.r=0": "model.lora.r must be >= 1, got 0",
@@ -147,6 +152,17 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
         "--answers.top_p=0": "answers.top_p must be in (0, 1], got 0",
         "--serve.port=80": "serve.port must be in [1024, 65535], got 80",
         "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps must be >= 1, got 0",
+        "--trainer.max_epochs=0": "trainer.max_epochs must be -1 or >= 1, got 0",
+        "--trainer.max_steps=0": "trainer.max_steps must be -1 or >= 1, got 0",
+        "--trainer.max_steps=-2": "trainer.max_steps must be -1 or >= 1, got -2",
+        "--trainer.min_steps=-1": "trainer.min_steps must be >= 0, got -1",
+        "--trainer.val_check_interval=0": "give the steps between two validations",
+        "--seed_everything=-1": "seed_everything must be in [0, 4294967295], got -1",
+        "--model.lora.random_state=-1": "model.lora.random_state must be >= 0, got -1",
+        "--model.max_grad_norm=-1": "model.max_grad_norm must be >= 0, got -1",
+        "--model.loss=ipo --model.label_smoothing=0.1": "the loss ipo does not get it",
+        f"--data.batch_size={10**400}": "data.batch_size must be >= 1, got a number of 401 digits",
+        f"--trainer.max_steps={2**63}": "max_steps must be -1 or >= 1, got a number of 19 digits",
         "--ckpt_path=nowhere.ckpt": "--ckpt_path nowhere.ckpt: no such file",
         "--trainer.strategy=dpp": "trainer.strategy 'dpp' is unknown",
         "--trainer.accelerator=gpu --trainer.devices=99": "trainer's settings cannot be used here",
@@ -154,6 +170,36 @@ def test_what_cannot_be_is_refused_before_anything_is_created(
     for option, message in cases.items():
         assert main(["fit", *quickstart(tmp_path / "runs", *option.split())]) == 1, option
         assert message in capsys.readouterr().err, option
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_setting_of_fitbots_may_be_infinite_or_nan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(cli: FitbotCLI, *_: Any) -> None:
+        raise Stop(cli._subcommand_parsers["fit"].get_defaults())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitbotCLI, "parse_arguments", stop)
+        with pytest.raises(Stop) as stopped:
+            FitbotCLI(["fit"])
+    settings = vars(stopped.value.args[0].as_flat())
+    settings |= {f"model.lora.{name}": value for name, value in asdict(LoraSettings()).items()}
+    own = ("model", "data", "run", "answers", "serve")
+    numbers = [
+        name
+        for name, default in settings.items()
+        if name.split(".")[0] in own and isinstance(default, float)
+    ]
+    assert {"model.learning_rate", "model.lora.dropout", "answers.top_p"} <= set(numbers)
+
+    for name in numbers:
+        for value in (".inf", "-.inf", ".nan"):
+            assert main(["fit", *quickstart(tmp_path / "runs", f"--{name}={value}")]) == 1, name
+            assert f"{name} must be " in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -217,7 +263,7 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert summary["steps"] == 4
     assert summary["first_loss"] == pytest.approx(0.693147, abs=1e-5)
     assert summary["train_loss"] < summary["first_loss"]
-    assert summary["learning_rate"] == 0
+    assert summary["learning_rate"] == pytest.approx(2e-4 / 3)  # the last step's; after it 0
     for key in ("grad_norm", "val_accuracy", "val_margin", "runtime_seconds", "epochs"):
         assert isinstance(summary[key], int | float), key
     log = (run / "fit.log").read_text()
@@ -237,13 +283,13 @@ def test_auto_is_settled_before_the_config_is_saved(
 
     def stop(cli: FitbotCLI) -> None:
         saved.write_text(cli.settings, encoding="utf-8")
-        raise KeyboardInterrupt
+        raise SystemExit(3)
 
     monkeypatch.setattr("fitbot.commands.fit.precision_for", lambda device: "16-mixed")
     monkeypatch.setattr(FitbotCLI, "instantiate_classes", stop)
     settings = ["--trainer.precision", "auto", "--model.gradient_checkpointing", "null"]
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="3"):
         main(["fit", *quickstart(tmp_path, *settings)])
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(saved), "--print_config"])
@@ -326,12 +372,65 @@ def test_a_refused_resume_changes_no_file(run: Path, capsys: pytest.CaptureFixtu
     for option, message in (
         ("--data.accumulate_batches=1", "cannot resume"),
         ("--model.lora.r=2", "trained with model.lora.r 16, this run has 2"),
+        ("--model.optimizer=adamw_8bit", "model.optimizer adamw, this run has adamw_8bit"),
+        ("--data.val_limit=3", "by whose loss best.ckpt was chosen"),
         ("--model.learning_rate=-1", "model.learning_rate must be"),
     ):
         assert main(["fit", *quickstart(run.parent, "--ckpt_path", "last", option)]) == 1, option
         assert message in capsys.readouterr().err
 
     assert content() == before
+
+
+def test_a_damaged_checkpoint_is_named_with_best_as_the_way_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "quickstart"
+    shutil.copytree(run, copy)
+    last, best = copy / "last.ckpt", copy / "best.ckpt"
+    written = last.read_bytes()
+
+    for damaged in (b"", written[: len(written) // 2], written[:5000] + b"?" + written[5001:]):
+        last.write_bytes(damaged)
+        assert main(["fit", *quickstart(tmp_path, "--ckpt_path", "last")]) == 1
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"fitbot: {last} is damaged, or no checkpoint: its checksum does not fit; "
+            f"go on from best.ckpt: --ckpt_path {best}"
+        )
+        assert main(["export", str(copy)]) == 1
+        assert f"checksum does not fit; run fitbot export {best}" in capsys.readouterr().err
+
+
+def test_a_second_process_on_a_run_is_refused_and_changes_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fitbot.dpo.run_name._PATIENCE", 0.0)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    with lock_run(run, "quickstart"):
+        assert main(["fit", *quickstart(run.parent, "--ckpt_path", "last")]) == 1
+
+    owner = f"run quickstart: process {os.getpid()} on "
+    assert owner in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_metrics_are_in_the_file_at_every_log_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def look(callback: LastCheckpoint, trainer: Any, *_: Any) -> None:
+        (file,) = tmp_path.glob("quickstart/metrics/*/metrics.csv")
+        with file.open() as lines:
+            seen.append([row["step"] for row in csv.DictReader(lines)])
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_end", look)
+
+    settings = ("--trainer.log_every_n_steps", "1", "--trainer.max_steps", "2")
+    assert main(["fit", *quickstart(tmp_path, *settings, "--data.val_path", "null")]) == 0
+
+    assert seen == [["1"], ["1", "2"]]
 
 
 def test_progress_counts_the_steps_of_the_whole_run_and_measured_pairs(

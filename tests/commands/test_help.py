@@ -14,8 +14,9 @@ from fitbot.__main__ import COMMANDS, main
 from fitbot.base_model.gguf_file import FILE_TYPES
 from fitbot.base_model.settings import LoraSettings
 from fitbot.commands import fit_help
-from fitbot.commands.export import KINDS
+from fitbot.commands.export import ENGINES, KINDS
 from fitbot.commands.fit import FitbotCLI
+from fitbot.export.vllm import TARGETS
 from tests.conftest import ROOT
 
 SECONDS = 1.0  # of CPU; half of it on idle cores
@@ -192,5 +193,6 @@ def test_help_all_is_lightnings(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--model.beta" in shown
 
 
-def test_exports_precisions_are_those_that_can_be_written() -> None:
+def test_what_export_offers_is_what_can_be_written() -> None:
     assert set(KINDS) == set(FILE_TYPES)
+    assert set(ENGINES) == set(TARGETS)

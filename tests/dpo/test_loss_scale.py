@@ -45,7 +45,7 @@ class Overflows(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         self.weights.append(adapter_of(pl_module))
-        sums = pl_module.train_total.cpu() + pl_module.train_window.sums.cpu()
+        sums = pl_module.train_means.total.cpu() + pl_module.train_means.sums.cpu()
         self.losses.append((sums[0] / sums[-1]).item())
 
     def moved(self) -> list[bool]:

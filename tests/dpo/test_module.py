@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,10 @@ import lightning
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoTokenizer
 
+from fitbot.__main__ import main
+from fitbot.base_model.provenance import provenance_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.dpo import callbacks
 from fitbot.dpo.callbacks import RandomState, StepLog
@@ -20,7 +24,10 @@ from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import LastCheckpoint
 from fitbot.errors import AdapterError, ConfigError, NoMemoryError
+from fitbot.generation.loading import chat_of
+from fitbot.pairs import template
 from fitbot.pairs.batch import PairBatch, collate_pairs
+from fitbot.pairs.formats import Message
 from fitbot.policy.policy import Policy
 from fitbot.policy.reference import ReferenceCache
 from tests.conftest import adapter_of, make_data, make_module, make_trainer
@@ -39,7 +46,7 @@ class Recorder(lightning.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert pl_module.policy.training  # Lightning keeps from_pretrained's eval mode otherwise
-        sums = pl_module.train_total + pl_module.train_window.sums
+        sums = pl_module.train_means.total + pl_module.train_means.sums
         total, count = sums[0].item(), sums[-1].item()
         self.losses.append(total / count)
         self.norms.append(pl_module.grad_norm.item())
@@ -252,6 +259,56 @@ def test_resuming_onto_other_data_is_refused(base: str, pairs_file: str, tmp_pat
         )
 
 
+def test_pairs_that_are_equal_once_cut_change_nothing_unless_they_are_kept(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    records = json.loads(Path(pairs_file).read_text())
+    equal = {"question": "Q?", "chosen": "a" * 800 + "b", "rejected": "a" * 800}
+    among = tmp_path / "among.json"
+    among.write_text(json.dumps([equal, *records[:4], equal, *records[4:]]))
+    val = {"val_path": pairs_file}
+
+    still: dict[str, Any] = {"lora": LoraSettings(r=4, alpha=8)}  # no dropout
+
+    lightning.seed_everything(1, verbose=False)
+    alone = fit(base, pairs_file, tmp_path, **still)
+    lightning.seed_everything(1, verbose=False)
+    left_out = fit(base, str(among), tmp_path, data=val, **still)
+    kept = fit(base, str(among), tmp_path, data=val | {"keep_equal_pairs": True}, **still)
+
+    assert left_out[1].records == alone[1].records
+    assert left_out[1].losses == alone[1].losses
+    assert sorted(sum(kept[1].records[:2], [])) == list(range(12))
+
+
+def test_a_run_that_is_resumed_on_another_day_renders_the_day_it_began(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_day = tmp_path / "with_day"
+    shutil.copytree(base, with_day)
+    tokenizer: Any = AutoTokenizer.from_pretrained(with_day)
+    tokenizer.chat_template = (
+        "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    tokenizer.save_pretrained(with_day, save_jinja_files=False)
+    days = iter(["2026-11-30", "2026-12-01"])
+    monkeypatch.setattr(template, "today", lambda: next(days))
+    stops = [{"max_steps": 3}, {"max_steps": 4}]
+
+    run_in_parts(str(with_day), pairs_file, tmp_path / "a", stops)
+
+    assert next(days, None) is None
+    saved = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4
+    assert saved["PreferenceDataModule"]["provenance"]["date"] == "2026-11-30"
+    out = tmp_path / "out"
+    assert main(["export", str(tmp_path / "a" / "last.ckpt"), "--out", str(out)]) == 0
+    asked = chat_of(provenance_of(out))
+    assert asked.date == "2026-11-30"
+    ids, _ = asked.encode_prompt([Message("user", "Q?")], 300)
+    assert asked.tokenizer.decode(ids).startswith("30 Nov 2026")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -314,6 +371,12 @@ def test_a_cache_of_another_model_stops_the_run_before_the_first_step(
         ({"label_smoothing": 0.5}, r"model\.label_smoothing must be in \[0, 0\.5\)"),
         ({"warmup_ratio": 2.0}, r"model\.warmup_ratio must be in \[0, 1\]"),
         ({"lora": {"dropout": 1.0}}, r"model\.lora\.dropout must be in \[0, 1\)"),
+        ({"max_grad_norm": -1.0}, r"model\.max_grad_norm must be >= 0, got -1\.0"),
+        ({"learning_rate": math.inf}, r"model\.learning_rate must be > 0, got inf"),
+        ({"weight_decay": math.nan}, r"model\.weight_decay must be >= 0, got nan"),
+        ({"learning_rate": "1e-3"}, r"model\.learning_rate must be > 0, got 1e-3"),
+        ({"lora": {"r": True}}, r"model\.lora\.r must be >= 1, got True"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "0.1: set it to 0, for the loss ipo does not"),
     ],
 )
 def test_values_out_of_range_are_refused(
@@ -321,6 +384,42 @@ def test_values_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         make_module(base, tmp_path, **settings)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.01])
+def test_a_gradients_norm_is_exact_and_0_clips_nothing(
+    most: float, base: str, tmp_path: Path
+) -> None:
+    module = make_module(base, tmp_path, max_grad_norm=most)
+    adapter = torch.nn.Parameter(torch.zeros(4_000_000))
+    module.policy = SimpleNamespace(adapter=adapter)  # type: ignore[assignment]
+    module.trainer = make_trainer(tmp_path)
+    gradient = torch.randn(adapter.shape, generator=torch.Generator().manual_seed(0))
+    adapter.grad = gradient.clone()
+
+    module.on_before_optimizer_step(torch.optim.AdamW([adapter], lr=0.125))
+
+    norm = gradient.double().norm().item()
+    assert module.grad_norm.item() == pytest.approx(norm, rel=1e-7)
+    assert module.step_rate == 0.125
+    clipped = gradient * (most / norm) if most else gradient
+    torch.testing.assert_close(adapter.grad, clipped, rtol=1e-5, atol=0)
+
+
+def test_the_learning_rate_of_a_log_point_is_the_steps_own(
+    base: str, pairs_file: str, tmp_path: Path
+) -> None:
+    rates: list[float] = []
+
+    class Rates(lightning.Callback):
+        def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+            rates.append(trainer.callback_metrics["train/learning_rate"].item())
+
+    schedule = {"lr_schedule": "linear", "warmup_ratio": 0.25, "learning_rate": 0.003}
+    trainer = make_trainer(tmp_path, callbacks=[StepLog(), Rates()], log_every_n_steps=1)
+    trainer.fit(make_module(base, tmp_path, **schedule), make_data(base, pairs_file))
+
+    assert rates == pytest.approx([0.0, 0.003, 0.002, 0.001])
 
 
 def test_a_precision_that_would_round_adapter_and_metrics_is_refused(
@@ -384,7 +483,7 @@ def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pa
     # windows 1, 2-4 and 5-6: weighted by their pairs they make the mean over the run
     assert [step for step, _ in sink.rows] == [1, 4, 6]
     losses = [row["train/loss"] for _, row in sink.rows]
-    expected = means_of(module.train_total)["loss"].item()
+    expected = means_of(module.train_means.total)["loss"].item()
     assert (losses[0] + 3 * losses[1] + 2 * losses[2]) / 6 == pytest.approx(expected, abs=1e-6)
     assert losses[0] == pytest.approx(math.log(2), abs=1e-5)
     assert sink.rows[0][1].keys() >= {
@@ -499,7 +598,7 @@ def test_where_memory_runs_out_passes_get_smaller_and_nothing_else_changes(
         )
         trainer = make_trainer(tmp_path, max_epochs=2)
         trainer.fit(module, make_data(base, pairs_file))
-        loss = means_of(module.train_total)["loss"]
+        loss = means_of(module.train_means.total)["loss"]
         val_loss = trainer.callback_metrics["val/loss"]
         results.append((adapter_of(module), [loss.item(), val_loss.item()], tried))
         monkeypatch.undo()
@@ -600,7 +699,7 @@ def test_however_little_memory_a_gpu_has_the_result_is_the_same(tmp_path: Path) 
         trainer = make_trainer(tmp_path, max_epochs=3, accelerator="gpu", devices=1)
         data = make_data(base, str(path), batch_size=14, accumulate_batches=1)
         trainer.fit(module, data)
-        means = means_of(module.train_total) | trainer.callback_metrics
+        means = means_of(module.train_means.total) | trainer.callback_metrics
         figures = {
             name: means[name].item() for name in ("loss", "rewards/margins", "val/rewards/margins")
         }

@@ -9,10 +9,11 @@ import torch
 
 import fitbot
 from fitbot.__main__ import main
+from fitbot.base_model.gpu import is_out_of_memory
 from fitbot.base_model.settings import BaseSettings
 from fitbot.dpo import module as dpo_module
-from fitbot.dpo.out_of_memory import is_out_of_memory, no_memory, what_was_chosen
-from fitbot.errors import ConfigError, NoMemoryError
+from fitbot.dpo.out_of_memory import no_memory, what_was_chosen
+from fitbot.errors import NoMemoryError
 from fitbot.policy import reference
 from fitbot.policy.eager import EagerPasses
 from tests.conftest import ROOT, make_data, make_policy
@@ -50,6 +51,7 @@ def test_what_means_that_memory_ran_out() -> None:
     assert is_out_of_memory(
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
     )
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
@@ -122,8 +124,22 @@ def test_in_validation(
     monkeypatch.setattr(dpo_module.DPOModule, "validation_step", run_out)
     overrides = settings(base, pairs_file, tmp_path, **{"data.val_path": pairs_file})
 
-    with pytest.raises(ConfigError, match=r"^out of memory after step 1\. .* goes on from "):
+    # A checkpoint of that step would be resumed behind the validation, so there is none of it yet.
+    nothing = (
+        r"^out of memory after step 1\. .*\. Nothing was saved yet: the same command starts anew"
+    )
+    with pytest.raises(NoMemoryError, match=nothing):
         fitbot.fit(QUICKSTART, overrides)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+    overrides["trainer.val_check_interval"] = 2
+    goes_on = (
+        r"^out of memory after step 2\. .* the same command with --ckpt_path last goes on from "
+    )
+    with pytest.raises(NoMemoryError, match=goes_on):
+        fitbot.fit(QUICKSTART, overrides)
+    (last,) = tmp_path.rglob("last.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] == 1
 
 
 def test_a_gpu_is_named_with_what_is_in_use_and_what_was_chosen_for_it(

@@ -13,9 +13,10 @@ from lightning.pytorch.loggers.logger import Logger
 
 import fitbot
 from fitbot.__main__ import main
-from fitbot.dpo.callbacks import LossScale, StepLog, log_callbacks
+from fitbot.dpo.callbacks import LossScale, StepLog, needed_callbacks
 from fitbot.dpo.metrics import NAMES
 from fitbot.dpo.module import DPOModule
+from fitbot.dpo.resume import Resume
 from fitbot.pairs.datamodule import PreferenceDataModule
 from tests.conftest import make_data, make_module, make_trainer
 
@@ -106,15 +107,15 @@ def test_checkpoints_may_be_kept_by_a_training_metric(
 
 
 def test_a_trainer_that_has_the_log_keeps_its_own() -> None:
-    scale = LossScale()
+    scale, resume = LossScale(), Resume()
     mine = StepLog(scale)
 
-    assert log_callbacks([scale, mine]) == []
-    (added,) = log_callbacks([scale])
+    assert needed_callbacks([scale, mine, resume]) == []
+    (added,) = needed_callbacks([scale, resume])
     assert isinstance(added, StepLog)
     assert added.loss_scale is scale
-    both = log_callbacks([])
-    assert [type(one) for one in both] == [LossScale, StepLog]
+    everything = needed_callbacks([])
+    assert [type(one) for one in everything] == [LossScale, StepLog, Resume]
 
 
 def test_as_the_docstring_says_from_pairs_to_an_answer(

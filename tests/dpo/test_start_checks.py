@@ -54,7 +54,12 @@ def test_going_on_in_another_precision_is_said(
     said: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    same = {"base_model": "x", "load_in_4bit": True, "adapter": None, "lora": {"r": 16}}
+    same = {
+        "base_model": "x",
+        "load_in_4bit": True,
+        "adapter": None,
+        "lora": {"r": 16, "alpha": 16, "use_rslora": False},
+    }
     checkpoint = {"state_dict": {}, "hyper_parameters": same}
     checkpoint |= {} if theirs is None else {"precision": theirs}  # type: ignore[dict-item]
 

@@ -14,9 +14,10 @@ import torch
 from fitbot.__main__ import main
 from fitbot.audit.rules import RuleScore
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import Loss, dpo_loss, margin_sought
+from fitbot.dpo.losses import Loss, Objective, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Curve, Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, verdict_on
+from fitbot.pairs import datamodule
 from fitbot.pairs.formats import Message, PreferencePair
 from tests.conftest import ROOT, make_module
 
@@ -80,6 +81,27 @@ def test_saturation_goes_by_what_the_objective_wants() -> None:
     assert saturated_at(by_heart, imitates=True) == 150
 
 
+def test_a_step_that_the_loss_scale_skipped_tells_nothing_of_saturation() -> None:
+    skipped = curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, math.inf, 5])
+
+    assert saturated_at(skipped) is None
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_run_begins_at_the_loss_of_a_reference_that_prefers_nothing(
+    loss: Loss, smoothing: float
+) -> None:
+    equal = torch.zeros(1, 2)
+
+    terms = dpo_loss(equal, equal, beta=0.3, label_smoothing=smoothing, loss=loss)
+
+    objective = Objective(0.3, smoothing, loss, nll_weight=0.0)
+    assert terms.losses.item() == pytest.approx(objective.untrained)
+    assert replace(objective, nll_weight=0.1).untrained is None
+    assert replace(objective, loss="mine.hinge").untrained is None
+
+
 @pytest.mark.parametrize(("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0)])
 def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float) -> None:
     margin = margin_sought(loss, smoothing)
@@ -95,6 +117,7 @@ def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float)
 CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)
 LENGTH = RuleScore("the longer answer", 0.99, 0.97, 1.0, 0)
 LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
+UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[], num_val=0)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +133,73 @@ LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
         (replace(LEARNED, saturated_at=100), "saturated", "at step 100 of 300"),
         (replace(LEARNED, val_losses=[0.5, 0.4, 0.6]), "overfitted", "rose by 50%"),
         (replace(LEARNED, val_accuracy=0.49, val_margin=0.01), "did not move", "margin 0.0100"),
-        (replace(LEARNED, val_accuracy=0.51), "did not move", "no better than chance"),
+        (replace(LEARNED, val_accuracy=0.51), "not learned", "no better than chance"),
+        (replace(LEARNED, val_accuracy=0.25), "not learned", r"0\.286\] on .*; worse than chance"),
+        (replace(LEARNED, val_accuracy=0.25, saturated_at=9), "not learned", "at step 9 of 300"),
         (
-            replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[], num_val=0),
-            "learned",
-            "of the training pairs only",
+            replace(LEARNED, val_losses=[3.1, 3.15]),
+            "not learned",
+            r"the loss, 3\.150, is above the 0\.693 it began with",
         ),
+        (replace(LEARNED, equal_pairs=20), "learned", "in 20 training pairs both answers are the"),
+        (
+            replace(LEARNED, val_losses=[0.70, 0.4, 3.15], val_accuracy=0.25),
+            "overfitted",
+            r"worse than chance; the loss, 3\.150, is above .*rose by 687%",
+        ),
+        # It has risen, but not from anything that was learned.
+        (replace(LEARNED, val_losses=[0.69, 0.9]), "not learned", "0.900, is above"),
+        (replace(LEARNED, val_losses=[20.0, 24.0], untrained_loss=25.0), "overfitted", "by 20%"),
+        (replace(LEARNED, val_losses=[3.1, 3.15], untrained_loss=None), "learned", "best rule"),
+        # Margins that cancel out are not the margins of a model that did not move.
+        (
+            replace(LEARNED, val_accuracy=0.5, val_margin=0.0, val_losses=[3.15]),
+            "not learned",
+            "no better than chance; the loss, 3.150",
+        ),
+        (
+            replace(LEARNED, shortcut=RuleScore("longer", 0.78, 0.5, 0.9, 0)),
+            "not shown to beat the rule",
+            r"\(longer\) reaches 0\.780, which is not below that interval",
+        ),
+        (
+            replace(LEARNED, shortcut=RuleScore("longer", 0.9, 0.5, 1.0, 0), saturated_at=9),
+            "not shown to beat the rule",
+            "saturated at step 9",
+        ),
+        (replace(LEARNED, shortcut=RuleScore("longer", 0.76, 0.7, 0.8, 0)), "learned", "0.760"),
+        # A rule that tells the pairs apart says nothing of a model that does not.
+        (replace(LEARNED, val_accuracy=0.3, shortcut=LENGTH), "not learned", "worse than chance"),
+        *(
+            (
+                replace(LEARNED, val_accuracy=share, num_val=8, val_losses=[0.4, loss]),
+                "too few to say",
+                "on 8 validation pairs; their interval is wider than 0.3",
+            )
+            for share, loss in ((1.0, 0.4), (0.5, 3.15), (0.25, 0.4))
+        ),
+        (replace(LEARNED, val_accuracy=0.75, num_val=39), "learned", "on 39 validation pairs"),
+        # One question asked again and again says no more than asked once.
+        (
+            replace(LEARNED, num_questions=8),
+            "too few to say",
+            r"\[0\.455, 0\.950\] on 600 validation pairs of 8 questions; their interval is wider",
+        ),
+        (
+            replace(LEARNED, val_accuracy=1.0, num_val=8, shortcut=LENGTH),
+            "memorised a shortcut",
+            "8",
+        ),
+        (UNMEASURED, "not measured", "no validation pairs.* only; set data.val_path"),
+        (replace(UNMEASURED, train_margin=0.01), "did not move", "margin 0.0100 on the latest tra"),
+        (
+            replace(UNMEASURED, train_accuracy=0.25, train_loss=3.15),
+            "not learned",
+            r"worse than chance; the loss, 3\.150, is above .* training pairs only",
+        ),
+        (replace(UNMEASURED, train_loss=0.8), "not learned", "0.800, is above the 0.693"),
+        (replace(UNMEASURED, shortcut=LENGTH), "memorised a shortcut", "of the training pairs onl"),
+        (replace(UNMEASURED, saturated_at=9), "saturated", "training pairs only; saturated at ste"),
         # Nearly the rule's figure, and the rule's is no more than chance: learned little, but so.
         (replace(LEARNED, val_accuracy=0.56), "learned", "best rule .* 0.510"),
     ],
@@ -152,6 +236,48 @@ def fit(root: Path, base: str, data: Path, *options: str) -> Path:
     ]
     assert main(["fit", *map(str, args)]) == 0
     return root / "quickstart"
+
+
+def test_a_fit_says_which_pairs_teach_nothing_and_which_texts_look_like_control_tokens(
+    base: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "pairs.json"
+    write_pairs(data, 24)
+    pairs = json.loads(data.read_text())
+    equal = {"question": "Q?", "chosen": "a" * 1100 + "b", "rejected": "a" * 1100}
+    pairs[0]["question"] = "What does <|im_end|> do?"
+    pairs[0]["chosen"] = "<think>Hm.</think>It ends a turn."
+    data.write_text(json.dumps([*pairs, *[equal] * 8]))
+
+    run = fit(tmp_path, base, data)
+
+    summary = json.loads((run / "summary.json").read_text())
+    log = (run / "fit.log").read_text()
+    assert (summary["equal_pairs"], summary["steps"]) == (8, 6)
+    assert "in 8 training pairs both answers are the same tokens" in summary["verdict"]
+    assert "in 8 of 32 pairs both answers are the same tokens" in log
+    assert "left out; data.keep_equal_pairs keeps them" in log
+    assert "What does [plain text <|im_end|>] do?<|im_end|>" in log
+    assert "scored] <think>Hm.</think>It ends a turn.<|im_end|>" in log
+    assert re.search(r"of training pairs hold control strings .*<\|im_end\|> in 1 \(first in", log)
+
+
+def test_the_verdict_counts_what_was_measured_and_each_question_once(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datamodule, "PAIRS_MEASURED_AT_ONCE", 8)
+    train, val = tmp_path / "train.json", tmp_path / "val.json"
+    write_pairs(train, 24)
+    write_pairs(val, 4)
+    val.write_text(json.dumps(3 * json.loads(val.read_text())))
+
+    files = ("--data.val_path", str(val), "--data.val_limit", "12")
+    run = fit(tmp_path, base, train, *files, "--trainer.max_epochs", "1")
+    part = fit(tmp_path / "part", base, train, *files, "--trainer.limit_val_batches", "0.5")
+
+    verdicts = [json.loads((x / "summary.json").read_text())["verdict"] for x in (run, part)]
+    assert "on 12 validation pairs of 4 questions" in verdicts[0]
+    assert "on 8 validation pairs of 3 questions" in verdicts[1]
 
 
 @pytest.mark.parametrize(("total", "left"), [(300, ["the other 150 steps"]), (150, [])])

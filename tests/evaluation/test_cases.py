@@ -8,6 +8,8 @@ import pytest
 
 from fitbot.errors import DataError
 from fitbot.evaluation.cases import dependent_groups, groups_of, load_cases
+from fitbot.evaluation.models import Overrides
+from fitbot.evaluation.run import read_inputs
 from tests.conftest import ROOT
 
 RECORD = {"question": "Rest?", "chosen": "Yes, rest.", "rejected": "No, run."}
@@ -83,3 +85,27 @@ def test_a_check_that_cannot_be_used_is_refused_before_anything_else(
         load_cases(write(tmp_path, [RECORD, RECORD | {"check": check}]))
 
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("role", ["path", "train_path"])
+def test_a_rendered_text_is_refused_as_a_fit_refuses_it(
+    base: str, tmp_path: Path, role: str
+) -> None:
+    (tmp_path / "bad").mkdir()
+    rendered = {**RECORD, "chosen": f"{RECORD['chosen']}<|im_end|>"}
+    rendered.pop("check", None)
+    good, bad = write(tmp_path, [RECORD]), write(tmp_path / "bad", [RECORD, rendered])
+    files: dict[str, Any] = {"path": good, "train_path": None, role: bad}
+
+    with pytest.raises(DataError, match="record 1: .*<|im_end|>"):
+        read_inputs(
+            [],
+            overrides=Overrides(base_model=base, load_in_4bit=False),
+            limit=None,
+            num_questions=0,
+            max_new_tokens=1,
+            temperature=None,
+            top_p=None,
+            seed=0,
+            **files,
+        )

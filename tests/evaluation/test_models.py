@@ -126,3 +126,12 @@ def test_an_export_that_lacks_what_an_evaluation_needs_is_refused(
 
     with pytest.raises(AdapterError, match="settings lacks beta; export the adapter anew"):
         resolve_models([str(folder)], Overrides())
+
+
+def test_adapters_of_different_days_are_asked_on_the_latest(
+    exported: Path, changed: Callable[..., str]
+) -> None:
+    days = [changed(day, data={"date": day}) for day in ("2026-11-30", "2026-12-01", "2026-10-31")]
+
+    assert resolve_models([str(exported)], Overrides()).date is None
+    assert resolve_models([str(exported), *days], Overrides()).date == "2026-12-01"

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -169,6 +170,17 @@ def test_vllm_gets_a_rank_that_it_takes(tmp_path: Path) -> None:
         write_deployment(tmp_path, "vllm")
 
 
+@pytest.mark.parametrize("more", [["--target", "vllm"], ["--gguf", "f32"]])
+def test_of_an_adapter_of_others_is_said_what_it_lacks(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16}))
+
+    assert main(["export", str(tmp_path), *more]) == 1
+
+    assert f"fitbot: {tmp_path}: no fitbot.json there; give a folder" in capsys.readouterr().err
+
+
 def test_the_embedded_model_cannot_be_served_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "fitbot.json").write_text(json.dumps({"base_model": "embedded"}))
 
@@ -181,3 +193,44 @@ def test_scripts_can_name_a_folder_of_windows() -> None:
 
     compile(vllm._ray("owner/base", folder, 16), "serve_ray.py", "exec")  # "\U" would be an escape
     assert "'fitbot=C:/Users/new/run 1/adapter'" in vllm._vllm("owner/base", folder, 16)
+
+
+def test_every_export_keeps_the_day_of_the_run_and_skips_what_the_run_skipped(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shutil.copytree(base, tmp_path / "base"))
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "base")
+    good = {"prompt": "Oats?", "chosen": "Yes.", "rejected": "No."}
+    rendered = {**good, "prompt": "<|im_start|>user\nOats?<|im_end|>\n<|im_start|>assistant\n"}
+    path = tmp_path / "pairs.json"
+    path.write_text(json.dumps([rendered, good, good]))
+    data = make_data(str(tmp_path / "base"), str(path), val_path=None, skip_bad_records=True)
+    module = make_module(str(tmp_path / "base"), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("fitbot.pairs.template.today", lambda: "2031-05-06")
+        callbacks = [LastCheckpoint(tmp_path, 1)]
+        make_trainer(tmp_path, max_epochs=1, callbacks=callbacks).fit(module, data)
+    last, adapter, merged = (str(tmp_path / name) for name in ("last.ckpt", "adapter", "merged"))
+
+    assert main(["export", last, "--out", adapter]) == 0
+    assert main(["export", last, "--out", merged, "--merge"]) == 0
+
+    for folder in (adapter, merged):
+        question = [{"role": "user", "content": "Oats?"}]
+        text = AutoTokenizer.from_pretrained(folder).apply_chat_template(question, tokenize=False)
+        assert text.startswith("06 May 2031<|im_start|>")
+    assert "on 2031-05-06; ask it the same way" in (Path(adapter) / "README.md").read_text()
+    assert json.loads((Path(merged) / "fitbot.json").read_text())["merge_drift"]["completions"] == 4
+
+
+def test_that_ray_renders_another_day_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"base_model": "owner/base", "data": {"date": "2031-05-06"}}
+    (tmp_path / "fitbot.json").write_text(json.dumps(metadata))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 16}))
+
+    for target in ("vllm", "ray"):
+        write_deployment(tmp_path, target)
+        assert ("the run had 2031-05-06" in caplog.text) == (target == "ray")

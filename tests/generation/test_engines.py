@@ -765,15 +765,15 @@ def test_adapter_files_that_are_damaged_or_of_another_kind_are_refused(
     for folder, message in [
         (changed_since, "not the file that was exported"),
         (truncated, "cannot be read"),
-        (pickled, "cannot be read"),
+        (pickled, "only adapter_model.safetensors is read, and adapter_model.bin is there"),
         (dora, "only plain LoRA"),
         (patterned, "only plain LoRA of one rank"),
         (empty, "does not hold LoRA's A and B"),
         (endless, "holds what is no finite number"),
         (narrow, "is not of rank 4, as its config says"),
-        (ranked["none"], "cannot be read"),
+        (ranked["none"], "cannot be read: adapter_config.json lacks r"),
         (ranked[0], "only plain LoRA of one rank"),
-        (ranked["four"], "cannot be read"),
+        (ranked["four"], 'only plain LoRA of one rank .* says r "four"'),
         (tmp_path, r"no fitbot\.json there"),
     ]:
         with pytest.raises(AdapterError, match=message):

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import AutoTokenizer
 
 from fitbot.errors import ConfigError, DataError
-from fitbot.pairs.chat import Chat, LengthLimits, report_cuts
+from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import Message, PreferencePair
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -154,6 +155,24 @@ def test_a_tokenizer_without_a_template_is_refused(base: str) -> None:
 
     with pytest.raises(ConfigError, match="no chat template"):
         Chat(tokenizer)
+
+
+def test_a_tokenizer_that_marks_the_first_word_alone_sees_a_prompt_in_one_piece() -> None:
+    tokenizer = load_tokenizer("embedded")
+    tokenizer.backend_tokenizer.pre_tokenizer = Metaspace("a", prepend_scheme="first")
+    messages = [Message("user", "Rice?")]
+
+    ids, _ = Chat(tokenizer).encode_prompt(messages, 600)
+
+    text = tokenizer.apply_chat_template(
+        [messages[0]._asdict()], tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_system_prompt_that_cannot_be_encoded_is_refused() -> None:
+    with pytest.raises(ConfigError, match="surrogates not allowed at character 3"):
+        Chat(load_tokenizer("embedded"), system_prompt="Be \udcff")
 
 
 def test_a_template_that_loses_the_system_prompt_is_refused(base: str) -> None:

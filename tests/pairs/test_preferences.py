@@ -152,6 +152,9 @@ def test_a_directory_and_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
         load_pairs(tmp_path / "pairs.txt")
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -161,8 +164,16 @@ def test_a_directory_and_an_unknown_suffix_are_refused(tmp_path: Path) -> None:
         ("a.json", b'{"data": []}', "not a list of records"),
         ("a.json", b'[\n {"question": }\n]', "line 2, column 15: not JSON"),
         ("a.json", b'{"a": 1}\n{"a": 2}', r"line 2, column 1: not JSON: Extra data.*\.jsonl"),
-        ("a.json", b"[" * 100_000, "line 1: unreadable JSON"),
-        ("a.json", b"[" + b"1" * 5000 + b"]", "line 1: unreadable JSON"),
+        ("a.json", b"[" * 100_000, "line 1: unreadable JSON: .* nested too deeply; write them as"),
+        (
+            "a.json",
+            b"[" + b"1" * 5000 + b"]",
+            "line 1: unreadable JSON: a number of more than 4,300",
+        ),
+        ("a.json", LFS_POINTER, "a pointer of Git LFS, not the file itself"),
+        ("a.csv", LFS_POINTER, "a pointer of Git LFS, not the file itself"),
+        ("a.csv", b"question;chosen;rejected\nq;c;r\n", "line 1: the columns are separated by ';'"),
+        ("a.csv", b"question\tchosen\nq\tc\n", r"line 1: the columns are separated by '\\t'"),
         ("a.json", b'["caf\xe9"]', r"not UTF-8 at byte 5 \(0xe9\)"),
         ("a.jsonl", b'\xef\xbb\xbf{"a": "\xff"}', r"not UTF-8 at byte 10 \(0xff\)"),
         ("a.jsonl", b"\n\n", "the file is empty"),
@@ -410,7 +421,11 @@ BAD_RECORDS = {
     "prompts differ": ({**GOOD, "prompt": "Oats?"}, "'question' and 'prompt' must be", "Oats?"),
     "prompt is a number": ({**GOOD, "question": 5}, "'question' must be a string", "5"),
     "prompt is no messages": ({**GOOD, "question": []}, "'question' must be a string", "[]"),
-    "prompt of strings": ({**GOOD, "question": ["Rice?"]}, "'question' message 0", "'Rice?'"),
+    "prompt of strings": (
+        {**GOOD, "question": ["Rice?"]},
+        "'question' must be one text",
+        "['Rice?']",
+    ),
     "bare conversations": (
         {"conversations": "[{'from': 'human'}]", "chosen": "Yes.", "rejected": "No."},
         "'conversations' must be messages",
@@ -559,7 +574,7 @@ def test_a_bad_record_can_be_skipped(tmp_path: Path, record: Any) -> None:
 def test_a_long_value_is_shortened_in_the_message(tmp_path: Path) -> None:
     path = write_json(tmp_path / "pairs.json", [{**GOOD, "chosen": ["x" * 10_000]}])
 
-    with pytest.raises(DataError, match=r"got 'x{78}…\. Fix"):
+    with pytest.raises(DataError, match=r"got a list of 1: \['x{77}…\. Write the text alone"):
         load_pairs(path)
 
 

@@ -18,6 +18,7 @@ from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import load_pairs
 from fitbot.pairs.store import open_pairs, some_of
 from tests.conftest import LIMITS, ROOT, make_data
+from tests.pairs.forms import tokenizer_of
 
 RECORDS = json.loads((ROOT / "data" / "fitness_train.json").read_text())[:50]
 
@@ -192,6 +193,76 @@ def test_processes_encode_what_one_does(
     files = {file.name for file in (tmp_path / "cache").glob("*/*")}
     assert files >= {"000000.arrow", "000001.arrow", "store.json"}
     assert not [name for name in files if name.endswith(".partial")]
+
+
+def equal_once_cut(count: int) -> list[dict[str, str]]:
+    """Answers that differ beyond the limit only."""
+    return [{"question": "Q?", "chosen": "a" * 800 + "b", "rejected": "a" * 800}] * count
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.usefixtures("small_shards")
+def test_pairs_that_are_equal_once_cut_are_counted_and_left_out_or_kept(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool
+) -> None:
+    # A shard has nothing else; others have one, or none.
+    records = [*equal_once_cut(9), *RECORDS[:20], *equal_once_cut(1)]
+    path = write_jsonl(tmp_path / "pairs.jsonl", records)
+    if not on_disk:
+        monkeypatch.setattr(store, "SHARD", 99)
+
+    found = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache", keep_equal=False)
+    kept = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
+
+    assert [pair.record for pair in found] == [text.record for text in found.texts]
+    assert [pair.record for pair in found] == list(range(9, 29))
+    assert (len(found.keys()), len(found.sizes()), len(kept)) == (20, 20, 30)
+    assert (found.cut.num_pairs, found.cut.equal, kept.cut.equal) == (30, 10, 10)
+    assert str(found.cut).endswith("; 10 with the same tokens in both answers")
+    alone = open_pairs(path, chat, LIMITS, cache=tmp_path / "cache", limit=29)
+    assert [pair[:3] for pair in found] == [pair[:3] for pair in alone][9:]
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("count", [3, 17])
+def test_a_file_whose_pairs_are_all_equal_is_refused(
+    chat: Chat, tmp_path: Path, count: int
+) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", equal_once_cut(count))
+
+    with pytest.raises(DataError, match=f"in all {count} pairs both answers are the same tokens"):
+        open_pairs(path, chat, LIMITS, cache=tmp_path / "cache", keep_equal=False)
+
+
+@pytest.mark.parametrize("record", [{"system": "Be brief."}, {"question": "Q" * 90}])
+def test_a_record_that_cannot_be_encoded_is_named_and_may_be_skipped(
+    tmp_path: Path, record: dict[str, str]
+) -> None:
+    plain = {"question": "Q?", "chosen": "Yes.", "rejected": "No."}
+    path = write_jsonl(tmp_path / "pairs.jsonl", [plain, plain | record, plain])
+    chat = Chat(tokenizer_of("gemma"))
+    limits = LengthLimits(60, 50)  # a long prompt leaves no room for an answer
+
+    with pytest.raises(DataError, match=r"pairs\.jsonl: record 1: .* skip_bad_records"):
+        open_pairs(path, chat, limits, cache=tmp_path)
+    found = open_pairs(path, chat, limits, cache=tmp_path, skip_bad_records=True)
+
+    assert [pair.record for pair in found] == [text.record for text in found.texts] == [0, 2]
+    assert len(found.skipped) == 1
+    assert "pairs.jsonl: record 1: " in found.skipped[0]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_pairs_of_another_day_are_encoded_anew(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", RECORDS)
+    tokenizer = tokenizer_of("llama3_2")
+
+    hashes = [
+        open_pairs(path, Chat(tokenizer, date=day), LIMITS, cache=tmp_path / "cache").sha256
+        for day in ("2024-02-28", "2024-02-29", "2024-02-28")
+    ]
+
+    assert hashes[0] == hashes[2] != hashes[1]
 
 
 def test_few_pairs_leave_nothing_on_disk(chat: Chat, tmp_path: Path) -> None:

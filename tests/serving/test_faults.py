@@ -353,7 +353,7 @@ def test_an_idle_server_is_idle(start: Start) -> None:
 
 
 def test_a_full_disk_stops_no_answer(start: Start) -> None:
-    full = start(log_file="/dev/full")
+    full = start("--health_encoder=auto", log_file="/dev/full")
 
     assert_serves(full)
 

@@ -1,4 +1,7 @@
-"""`fitbot serve`, with the toy engine in the worker: python -m tests.serving.toy_server"""
+"""`fitbot serve`, with the toy engine in the worker: python -m tests.serving.toy_server
+
+Without the health layer's encoder, which takes ten seconds of a core to load; tests/health has it.
+"""
 
 import sys
 
@@ -8,7 +11,7 @@ from tests.serving.toy_engine import ToyEngine, open_toy
 
 if __name__ == "__main__":
     try:
-        status = main(["serve", *sys.argv[1:]], open_toy, ToyEngine.add)
+        status = main(["serve", "--health_encoder=none", *sys.argv[1:]], open_toy, ToyEngine.add)
     except FitbotError as error:
         sys.stderr.write(f"fitbot: {error}\n")
         status = 1

@@ -65,7 +65,9 @@ class Subject:
         self.lineup = resolve_models([str(folder)], Overrides())
         self.model = self.lineup.adapters[0]
         self.chat = Chat(
-            load_tokenizer(self.lineup.base_model), system_prompt=self.lineup.system_prompt
+            load_tokenizer(self.lineup.base_model),
+            system_prompt=self.lineup.system_prompt,
+            date=self.lineup.date,
         )
         self.device = scoring_device()
         self.scorer = Scorer(self.lineup, self.model, device=self.device)

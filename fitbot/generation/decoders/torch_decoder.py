@@ -290,6 +290,9 @@ class TorchDecoder(Decoder):
             for name, (which, rows) in layer.rows.items():
                 if (found := left.pop(f"{number}.{name}", None)) is None:
                     continue
+                sizes = (found[0].shape[1], found[1].shape[0])
+                if sizes != (layer.products[which].a.shape[1], rows.stop - rows.start):
+                    raise ConfigError(f"adapter on {number}.{name}: not of this layer's size")
                 part = self.family.groups[which].names.index(name) * self.ranks
                 place = slice(part + ranks.start, part + ranks.stop)
                 layer.products[which].adapt(place, found[0], rows, found[1])
