@@ -30,7 +30,7 @@ from fitbot.pairs.batch import (
 )
 from fitbot.pairs.budget import PassBudget
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
-from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.formats import PreferencePair, shorten
 from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.sources import is_on_hub
 from fitbot.pairs.store import PairStore, open_pairs, some_of
@@ -45,6 +45,7 @@ PAIRS_MEASURED_AT_ONCE = 256
 LOOKED_AT = 20_000  # texts that a fit's own audit looks at, a split
 _WEIGHED = 10_000  # pairs whose lengths are looked at before a fit
 _ORDERS = 5  # epochs whose steps are
+_PAIRS = "training pairs"  # in a checkpoint, their hash
 _COUNTS = (
     *("train_limit", "val_limit", "test_limit", "max_prompt_length"),
     *("batch_size", "accumulate_batches", "max_tokens_per_pass"),
@@ -287,13 +288,15 @@ class PreferenceDataModule(LightningDataModule):
             self.chat = Chat(self.chat.tokenizer, system_prompt=self.system_prompt, date=date)
             self.pairs = {split: self._read(split) for split in self.pairs}
         here = self.identity()
-        if "training pairs" not in here:
+        if _PAIRS not in here:
             return  # validating or testing: no position to keep
         for key, value in state["identity"].items():
             if here.get(key) != value:
+                found = f"the checkpoint was written with {key} = {value}, this run has {here[key]}"
+                if key == _PAIRS:  # two hashes would say nothing
+                    found = self._why_other_pairs(state["provenance"])
                 raise ConfigError(
-                    f"cannot resume: the checkpoint was written with {key} = {value}, this run has "
-                    f"{here.get(key)}; use the same data settings, or start a new run"
+                    f"cannot resume: {found}; use the same data settings, or start a new run"
                 )
         before = state["provenance"].get("val")
         if before and "val" in self.pairs and before["sha256"] != self.pairs["val"].sha256:
@@ -303,12 +306,22 @@ class PreferenceDataModule(LightningDataModule):
                 "set it to null, or start a new run"
             )
 
+    def _why_other_pairs(self, before: dict[str, Any]) -> str:
+        """Name the setting by which training pairs became other tokens, or else the files."""
+        here = self.provenance()
+        for name in ("system_prompt", "date", *self.limits._fields):
+            if before.get(name) != here[name]:
+                was, now = shorten(before.get(name)), shorten(here[name])
+                return f"data.{name} was {was} and is {now}, which makes other pairs"
+        file = before["train"]["path"]
+        return f"data.train_path {self.paths['train']} has other pairs than {file} had"
+
     def identity(self) -> dict[str, Any]:
         """Say what decides which pairs a step has."""
         if "train" not in self.pairs:
             return {}
         return {
-            "training pairs": self.pairs["train"].sha256,
+            _PAIRS: self.pairs["train"].sha256,
             "pairs per step": self.pairs_per_step,
             "data.seed": self.seed,
         }

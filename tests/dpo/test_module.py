@@ -250,13 +250,21 @@ def test_resuming_onto_other_data_is_refused(base: str, pairs_file: str, tmp_pat
     changed = Path(pairs_file).with_name("changed.json")
     changed.write_text(Path(pairs_file).read_text().replace("Yes", "Yeah"), encoding="utf-8")
 
-    with pytest.raises(ConfigError, match="cannot resume: .* training pairs = "):
-        make_trainer(tmp_path).fit(
-            make_module(base, tmp_path),
-            make_data(base, str(changed), batch_size=2, accumulate_batches=1),
-            ckpt_path=tmp_path / "a" / "last.ckpt",
-            weights_only=True,
-        )
+    for file, settings, message in (
+        (changed, {}, "cannot resume: data.train_path .*changed.json has other pairs than "),
+        (
+            pairs_file,
+            {"system_prompt": "Be brief."},
+            "data.system_prompt was .* and is 'Be brief.'",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make_trainer(tmp_path).fit(
+                make_module(base, tmp_path),
+                make_data(base, str(file), batch_size=2, accumulate_batches=1, **settings),
+                ckpt_path=tmp_path / "a" / "last.ckpt",
+                weights_only=True,
+            )
 
 
 def test_pairs_that_are_equal_once_cut_change_nothing_unless_they_are_kept(
