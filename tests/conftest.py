@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from fitbot.policy.policy import Policy
 from tests.tiny_model import write_tiny_model
 
 pytest_plugins = ["tests.serve_fixtures"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 ROOT = Path(__file__).parent.parent
 SYSTEM = "You are a helpful AI fitness assistant."

@@ -33,7 +33,6 @@ PLACES = {
     "half a file": (os, "fsync"),
 }
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 SIGNALS = [signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM]
 
 def die_at(place, count, number):
