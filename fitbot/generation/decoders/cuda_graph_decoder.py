@@ -63,7 +63,7 @@ class Graph(NamedTuple):
 class CudaGraphDecoder(TorchDecoder):
     """See `TorchDecoder`, of which this computes passes faster."""
 
-    overlaps = True
+    overlaps, scores_prompts = True, False
 
     @torch.inference_mode()
     def __init__(self, model: Any, *, slots: int, capture: bool = True, **size: Any):
@@ -173,14 +173,15 @@ class CudaGraphDecoder(TorchDecoder):
         drawing = [*(part.slot for part in parts if part.ends), *slots]
         draws = [self.held[slot].draw for slot in drawing]
         found, logits = graph.found, graph.logits
-        if parts or any(one.seen is not None for one in draws):
+        changed = any(one.changes_logits for one in draws)
+        if parts or changed:
             index = _to_device(rows, self.device)
             found = found.index_select(0, index)
-            if any(one.seen is not None or one.sampling.logprobs is not None for one in draws):
+            if changed or any(one.sampling.logprobs is not None for one in draws):
                 logits = logits.index_select(0, index)
-        if all(one.seen is None for one in draws):
+        if not changed:
             return Pending(found[: len(rows)], logits, draws).drawn
-        pending = draw(logits, draws)  # anew, as a penalty changes the logits
+        pending = draw(logits, draws)  # anew, from other logits
         self._of_slots[0].index_copy_(0, _to_device(drawing, self.device), pending.tokens)
         return pending.drawn
 
