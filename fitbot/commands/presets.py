@@ -76,13 +76,13 @@ def _check_file(file: Path) -> None:
             f"--config {file}: it holds no mapping of settings; write them as in "
             "`fitbot presets quickstart`"
         )
-    seen: list[yaml.Node] = []
+    seen: set[yaml.Node] = set()
     left: list[Any] = [root]
     while left:
         node = left.pop()
         if node in seen or isinstance(node, yaml.ScalarNode):  # an anchor may hold itself
             continue
-        seen.append(node)
+        seen.add(node)
         if not isinstance(node, yaml.MappingNode):
             left += node.value
             continue

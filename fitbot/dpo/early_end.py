@@ -89,6 +89,8 @@ def kept_before(folder: Path | None) -> str:
 def interrupted(args: Sequence[str], folder: Path | None, step: int) -> str:
     """Say when a fit was interrupted, what it has saved, and the command that goes on.
 
+    The text follows a word that says how, such as "interrupted", and so begins with a space.
+
     Args:
         args: Of the command line, from `fit` on.
         folder: The run's, if there is one.

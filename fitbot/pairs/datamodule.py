@@ -309,7 +309,7 @@ class PreferenceDataModule(LightningDataModule):
     def _why_other_pairs(self, before: dict[str, Any]) -> str:
         """Name the setting by which training pairs became other tokens, or else the files."""
         here = self.provenance()
-        for name in ("system_prompt", "date", *self.limits._fields):
+        for name in ("system_prompt", *self.limits._fields):
             if before.get(name) != here[name]:
                 was, now = shorten(before.get(name)), shorten(here[name])
                 return f"data.{name} was {was} and is {now}, which makes other pairs"
