@@ -1,6 +1,7 @@
 # make quickstart   train the embedded model on the fitness pairs; needs neither GPU nor hub
 # make test         lint, types and tests: within 12 minutes on two cores
 # make test-all     all tests, the slow ones too, and coverage: within 45 minutes; before a release
+# make clients      real clients of other makers ask the server; needs node and npm
 # make lint         lint and types without the tests
 # make notebook     run notebooks/reward_margins.ipynb on what make quickstart left, keep its outputs
 # make clean        delete caches and build outputs; the environment and checkpoints/ stay
@@ -13,7 +14,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install -c constraints.txt
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-all lint docs notebook clean
+CLIENTS := $(VENV)-clients
+
+.PHONY: quickstart test test-all clients lint docs notebook clean
 
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
@@ -31,6 +34,9 @@ test-all: lint $(VENV)/.fitbot-all
 	$(PYTEST) $(TWO) -m 'not gpu and not alone' --cov --cov-report=
 	$(PYTEST) -m alone --cov --cov-append --cov-report=
 	$(BIN)/coverage report --skip-covered --sort=cover
+
+clients: $(VENV)/.fitbot-dev $(CLIENTS)/.clients
+	FITBOT_CLIENTS=$(CLIENTS) $(PYTEST) tests/clients
 
 lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff check .
@@ -70,4 +76,11 @@ $(VENV)/.fitbot-all: $(VENV)/.fitbot-dev
 
 $(VENV)/.fitbot-docs: $(VENV)/.fitbot
 	$(INSTALL) -e '.[docs]'
+	touch $@
+
+$(CLIENTS)/.clients: tests/clients/requirements.txt tests/clients/package.json
+	test -x $(CLIENTS)/bin/pip || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install -r tests/clients/requirements.txt
+	cp tests/clients/package.json $(CLIENTS)
+	npm install --no-package-lock --prefix $(CLIENTS)
 	touch $@

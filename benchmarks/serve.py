@@ -11,7 +11,8 @@ which hardly ever ends an answer by itself; the tokens are counted, whatever the
 answers from it: with the health layer, which shows whole sentences, and without; and from the same
 engine in process, read in one asyncio thread as the server's worker reads it. --beside does the
 same with other servers of that model, one after the other. --soak lets twice as many clients ask as
-the server takes, and looks at statuses, memory and how it ends.
+the server takes, and looks at statuses, memory and how it ends. --overload 1 4 has as many clients
+ask as it answers at once, then four times as many.
 """
 
 import argparse
@@ -89,7 +90,7 @@ def measure_all(report: dict[str, Any], args: argparse.Namespace) -> None:
     if args.streams or args.generate:
         time_in_process(report, args)
     _free()
-    if not (args.http or args.soak):
+    if not (args.http or args.soak or args.overload):
         return
     with tempfile.TemporaryDirectory() as scratch:
         adapter = write_adapter(Path(scratch) / "adapter", args.model, args.ranks or _LONE_RANK)
@@ -97,6 +98,8 @@ def measure_all(report: dict[str, Any], args: argparse.Namespace) -> None:
             over_http(report, adapter, args)
             for name in args.beside:
                 beside(report, name, Path(scratch) / f"{name}.log", args)
+        if args.overload:
+            overload(report, adapter, args)
         if args.soak:
             report["soak"] = found = soak_server(adapter, args)
             _say("soak", {k: v for k, v in found.items() if not k.startswith("memory_mib")})
@@ -121,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--beside", nargs="*", default=[], choices=CONTENDERS, help="other servers, with --http"
     )
+    parser.add_argument(
+        "--overload", type=int, nargs="*", default=[], help="clients for each answer at once"
+    )
+    parser.add_argument("--overload-seconds", type=float, default=60, help="for each of them")
     parser.add_argument("--soak", type=float, default=0, help="seconds")
     parser.add_argument("--places", type=int, help="of the soaked server; default: 64, 16 on a CPU")
     parser.add_argument("--out", type=Path)
@@ -202,7 +209,6 @@ def over_http(report: dict[str, Any], adapter: Path, args: argparse.Namespace) -
             adapter,
             adapter.parent / f"{key}.log",
             slots=max(args.http),
-            places=max(args.http),
             health_layer=key == "server",
         )
         client = partial(Client, server.port, question, model, numbered=True)
@@ -238,6 +244,19 @@ def stream_from(
     found = asyncio.run(measure_server(server, clients, args.new, args.requests))
     share = found["tokens_per_second"] / group["engine"]["tokens_per_second"]
     return found | {"share_of_engine": round(share, 3)}
+
+
+def overload(report: dict[str, Any], adapter: Path, args: argparse.Namespace) -> None:
+    """Ask one server for what it can do, then for several times as much."""
+    slots = _PLACES["cuda" if torch.cuda.is_available() else "cpu"]
+    server = Server(adapter, adapter.parent / "overload.log", slots=slots)
+    asyncio.run(soak(server, slots, 5))  # nobody waits for what happens once
+    report["overload"] = []
+    for times in args.overload:
+        found = asyncio.run(soak(server, times * slots, args.overload_seconds))
+        report["overload"].append({"times": times, "slots": slots} | found)
+        _say("overload", {k: v for k, v in found.items() if not k.startswith("memory_mib")})
+    server.stop()
 
 
 def soak_server(adapter: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -281,6 +300,11 @@ def _table(report: dict[str, Any]) -> list[str]:
             name = "engine, asyncio" if key == "engine" else key.replace("_", " ")
             waits = text["at_once"], byte["busy"], text["busy"], one["gap_ms"]
             lines.append(_row(name, one, *waits))
+    for one in report.get("overload", []):
+        lines.append(
+            f"{one['times']} times {one['slots']} clients: {one['tokens_per_second']} tok/s, "
+            f"{one['statuses']}, /livez p99 {one['livez_ms']['p99']} ms"
+        )
     if soaked := report.get("soak"):
         left_over = {name: count for name, count in soaked["left_over"].items() if count}
         lines.append(

@@ -37,6 +37,7 @@ QUESTIONS = (
 )
 _START_SECONDS = 600.0  # a server has to be ready by then
 _AGAIN_SECONDS = 0.1  # a client that was refused waits; the server asks for longer
+_PROBE_SECONDS = 0.1
 _SAMPLES = 60  # of memory, in one soak
 _WARM = 0.2  # of a soak; memory is compared after it
 
@@ -277,11 +278,16 @@ async def measure_server(
 
 
 async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]:
-    """Have more clients ask than the server takes, every other one streaming, for so long."""
+    """Have more clients ask than the server takes, every other one streaming, for so long.
+
+    Ten times a second a probe asks whether the server lives.
+    """
     began = time.perf_counter()
     seen: Counter[int] = Counter()
     answers: list[tuple[float, int]] = []
     memory: list[tuple[float, dict[str, float]]] = []
+    probes: list[float] = []
+    failed = 0
 
     async def ask(number: int) -> None:
         client = Client(server.port, QUESTIONS[number % len(QUESTIONS)])
@@ -298,9 +304,18 @@ async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]
             memory.append((round(time.perf_counter() - began, 1), server.memory_mib()))
             await asyncio.sleep(seconds / _SAMPLES)
 
-    weighing = asyncio.create_task(weigh())
+    async def probe() -> None:
+        nonlocal failed
+        while True:
+            asked = time.perf_counter()
+            failed += await asyncio.to_thread(server.get, "/livez") is None
+            probes.append(time.perf_counter() - asked)
+            await asyncio.sleep(_PROBE_SECONDS)
+
+    beside = [asyncio.create_task(one()) for one in (weigh, probe)]
     await asyncio.gather(*map(ask, range(clients)))
-    weighing.cancel()
+    for task in beside:
+        task.cancel()
     memory.append((round(time.perf_counter() - began, 1), server.memory_mib()))
     lasted = time.perf_counter() - began
     warm = next(held for when, held in memory if when >= _WARM * lasted)
@@ -312,6 +327,8 @@ async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]
         "answers_per_second": round(len(answers) / lasted, 1),
         "tokens_per_second": round(sum(tokens for _, tokens in answers) / lasted, 1),
         "answer_ms": spread(took for took, _ in answers),
+        "livez_ms": spread(probes),
+        "livez_failed": failed,
         "memory_mib": [[when, round(sum(held.values()), 1)] for when, held in memory],
         "memory_mib_when_warm": warm,
         "memory_mib_at_the_end": memory[-1][1],
@@ -463,7 +480,13 @@ class Server(Process):
     """`fitbot serve` on a free port."""
 
     def __init__(
-        self, adapter: Path, log: Path, *, slots: int, places: int, health_layer: bool = True
+        self,
+        adapter: Path,
+        log: Path,
+        *,
+        slots: int,
+        places: int | None = None,
+        health_layer: bool = True,
     ):
         """Start it and wait until it is ready.
 
@@ -471,7 +494,7 @@ class Server(Process):
             adapter: What it serves.
             log: File that its log goes to.
             slots: Answers written at once.
-            places: Requests it takes at once.
+            places: Requests it takes at once; by default what it takes for so many `slots`.
             health_layer: Off, it is this file that runs, instead of `fitbot serve`.
         """
         port = free_port()
@@ -481,7 +504,8 @@ class Server(Process):
             [
                 *(sys.executable, *program, f"--adapter={adapter}"),
                 *("--insecure", "--host=127.0.0.1", f"--port={port}", f"--slots={slots}"),
-                *(f"--max_in_flight={places}", f"--max_in_flight_per_key={places}"),
+                *([f"--max_in_flight={places}"] if places else []),
+                "--max_in_flight_per_key=100000",  # all clients have one address
                 *("--rate_per_minute=100000000", "--request_seconds=600"),
             ],
             port,

@@ -9,6 +9,7 @@ FitbotError
 ├── LostError      another process of a fit is gone or silent       (also a RuntimeError)
 ├── NotFiniteError a fit's loss or weights are infinite or NaN      (also an ArithmeticError)
 ├── RequestError   a question can never be answered as asked         (also a ValueError)
+│   └── ContextLengthError  a conversation does not fit the context  (also a ValueError)
 ├── BusyError      an engine has no room now; try again              (also a RuntimeError)
 └── EngineError    an engine is dead                                 (also a RuntimeError)
 
@@ -51,6 +52,19 @@ class NotFiniteError(FitbotError, ArithmeticError):
 
 class RequestError(FitbotError, ValueError):
     """Raised when a request to an engine can never be answered as it is."""
+
+
+class ContextLengthError(RequestError):
+    """Raised when a conversation leaves no room for an answer in an engine's context."""
+
+    @classmethod
+    def of(cls, tokens: int, context: int) -> "ContextLengthError":
+        """Make one for a prompt of so many tokens."""
+        # LiteLLM and others know an overflow by these words of OpenAI's.
+        return cls(
+            f"this model's maximum context length is {context} tokens, and the prompt has "
+            f"{tokens}, which leaves no room for an answer; leave out old turns"
+        )
 
 
 class BusyError(FitbotError, RuntimeError):

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -71,7 +71,24 @@ def can_fork() -> bool:
     return not _WINDOWS
 
 
-def die_with_parent(ignored: Sequence[int] = ()) -> None:
+def allow_open_files(wanted: int) -> int:
+    """Raise this process's limit of open files to so many, if it may; return what it is then.
+
+    Many systems begin with 1,024 and let a process raise that itself.
+    """
+    if _WINDOWS:
+        return wanted  # there is no such limit for sockets
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+def die_with_parent(ignored: Sequence[int] = (), folder: str | None = None) -> None:
     """End this process as soon as the one that started it has ended, however that ended.
 
     On Linux the kernel does it. Elsewhere a thread waits for the parent, so this process ends only
@@ -79,23 +96,55 @@ def die_with_parent(ignored: Sequence[int] = ()) -> None:
 
     Args:
         ignored: Signals that do not end it: the parent ends it, and they come to its whole group.
+        folder: Removed then; the parent would have removed it.
     """
     import multiprocessing
+
+    def end(*_: Any) -> None:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+    def end_after(parent: Any) -> None:
+        parent.join()
+        end()
 
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if _LINUX:
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        number = signal.SIGUSR1 if folder else signal.SIGKILL
+        if folder:
+            signal.signal(number, end)
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_DEATH_SIGNAL, number)
         if parent is not None and parent.pid != os.getppid():
-            os._exit(1)  # it had ended already
+            end()  # it had ended already
     elif parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
+        threading.Thread(target=end_after, args=(parent,), name="parent", daemon=True).start()
 
 
-def _end_after(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
+def take_from_environment(name: str) -> str:
+    """Remove a secret from the environment; "" if it is not there.
+
+    On Linux it is overwritten, too, where the kernel shows it to this user's other processes:
+    /proc/PID/environ, of this process and of those that are forked from it. What started this
+    process may have a copy of its own.
+    """
+    value = os.environ.pop(name, "")
+    if value and _LINUX:
+        with suppress(OSError):  # without /proc there is nothing to be seen, either
+            _overwrite_variable(os.fsencode(name) + b"=")
+    return value
+
+
+def _overwrite_variable(begins: bytes) -> None:
+    # The 50th and 51st field of proc(5): where the variables are that it was started with.
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    at, end = int(fields[47]), int(fields[48])
+    for entry in ctypes.string_at(at, end - at).split(b"\0"):
+        if entry.startswith(begins):
+            ctypes.memset(at + len(begins), ord("*"), len(entry) - len(begins))
+        at += len(entry) + 1
 
 
 # -- files and terminals ---------------------------------------------------------------------------
@@ -185,10 +234,11 @@ def link_file(link: Path, file: Path) -> None:
 def mode_for_others(file: Path) -> str:
     """Return a file's mode if others than its owner may use it, such as "0644"; "" if not.
 
+    0440 is "", too: nobody may write it, and Kubernetes mounts secrets so for a container's group.
     On Windows it is "": there a mode says nothing about others.
     """
     mode = stat.S_IMODE(file.stat().st_mode)
-    return f"{mode:04o}" if mode & 0o077 and not _WINDOWS else ""
+    return f"{mode:04o}" if mode & 0o077 and mode != 0o440 and not _WINDOWS else ""
 
 
 def replace_unprintable() -> None:

@@ -26,8 +26,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start servers with options of the test's own."""
     started: list[ServerProcess] = []
 
-    def start_one(*options: str, log_file: str = "log", **settings: Any) -> ServerProcess:
-        started.append(ServerProcess(tmp_path / log_file, *options, **settings))
+    def start_one(*options: str, log_file: str | int = "log", **settings: Any) -> ServerProcess:
+        log = tmp_path / log_file if isinstance(log_file, str) else log_file
+        started.append(ServerProcess(log, *options, **settings))
         return started[-1]
 
     yield start_one

@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[1]
 
 
 class ServerProcess:
-    """Start it with options as typed; `stop` must follow."""
+    """Start it with options as typed, stderr to a file or a descriptor; `stop` must follow."""
 
     def __init__(
         self,
-        log: Path,
+        log: Path | int,
         *options: str,
         host: str = "127.0.0.1",
         port: int | None = None,
@@ -33,10 +33,10 @@ class ServerProcess:
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log_file = log
+        self.log_file = log if isinstance(log, Path) else Path(os.devnull)
         arguments = [sys.executable, *program, f"--host={host}", f"--port={self.port}"]
         clean = {name: value for name, value in os.environ.items() if "FITBOT" not in name}
-        with log.open("a") as stderr:
+        with open(log, "a") as stderr:  # noqa: PTH123
             self.process = subprocess.Popen(
                 [*arguments, *options],
                 stderr=stderr,

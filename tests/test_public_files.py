@@ -1,5 +1,6 @@
 """Workflows, hooks, issue forms and the citation say what the project says."""
 
+import os
 import re
 import shlex
 import tomllib
@@ -42,6 +43,20 @@ def test_a_change_runs_what_ci_runs_on_every_python_that_it_names() -> None:
     assert found == ["3.11", "3.12", "3.13"]
     assert PROJECT["requires-python"].startswith(f">={found[0]},")
     assert read(WORKFLOWS[0])["jobs"]["tests"]["uses"] == "./.github/workflows/tests.yml"
+
+
+def test_the_image_is_started_as_its_dockerfile_says_and_audited() -> None:
+    script = (ROOT / ".ci" / "image").read_text(encoding="utf-8")
+    dockerfile = (ROOT / "serve" / "Dockerfile").read_text(encoding="utf-8")
+    safe = re.search(r"docker run (--read-only .*) \\$", dockerfile, re.M)
+
+    assert jobs()["tests/image"]["steps"][-1]["run"] == ".ci/image"
+    assert os.access(ROOT / ".ci" / "image", os.X_OK)
+    assert safe is not None
+    assert f"docker run --detach {safe[1]} " in script
+    audits = [text for text in (script, *scripts()) if "pip-audit" in text]
+    assert len(audits) == 2  # what is in the image, and all of constraints.txt
+    assert len({version for text in audits for version in re.findall(r"pip-audit==\S+", text)}) == 1
 
 
 def test_make_targets_files_and_commands_of_workflows_exist() -> None:

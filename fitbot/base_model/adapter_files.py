@@ -136,7 +136,8 @@ def load_adapter(folder: Path) -> tuple[LoraSettings, ModuleWeights]:
             use_rslora=bool(config.get("use_rslora")),
         )
     except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, re.error, SafetensorError
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, re.error,
+        SafetensorError,
     ) as error:  # fmt: skip
         raise AdapterError(f"{folder}: its adapter cannot be read: {error}") from error
     # In 16 bits a scaled B would be rounded once more.

@@ -6,15 +6,32 @@ Nothing here imports torch, so commands can read it before they start.
 import hashlib
 import json
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 from fitbot.base_model.embedded import EMBEDDED, EMBEDDED_SYSTEM_PROMPT
 from fitbot.base_model.settings import AnswerSettings, ServeSettings
-from fitbot.errors import AdapterError
+from fitbot.errors import AdapterError, ConfigError
 
 PROVENANCE_FILE = "fitbot.json"
 
+NEEDED_TO_ANSWER = ("base_model", "settings.load_in_4bit", "data.system_prompt")
+
 Settings = TypeVar("Settings")
+
+# What each entry holds, if it is there; a dot leads into a section.
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("settings", "data", "answers", "serve", "sha256", "gguf"), (dict,)),
+    **dict.fromkeys(("metrics", "versions"), (dict,)),
+    **dict.fromkeys(("base_model", "settings.base_model"), (str,)),
+    **dict.fromkeys(("base_sha256", "reference_sha256"), (str, NoneType)),
+    **dict.fromkeys(("settings.adapter", "data.system_prompt", "data.date"), (str, NoneType)),
+    **dict.fromkeys(("settings.load_in_4bit", "answers.do_sample"), (bool,)),
+    **dict.fromkeys(("serve.host", "serve.endpoint"), (str,)),
+    **dict.fromkeys(("serve.port", "serve.max_request_length"), (int,)),
+    "answers.max_new_tokens": (int,),
+    "gguf.sha256": (dict,),
+}
 
 # The embedded model alone has no export to say how it was trained.
 _OF_EMBEDDED: dict[str, Any] = {
@@ -31,11 +48,16 @@ def latest_adapter(root: Path) -> Path | None:
     return latest.parent if latest else None
 
 
-def provenance_of(adapter: Path | None) -> dict[str, Any]:
+def provenance_of(adapter: Path | None, *needed: str) -> dict[str, Any]:
     """Read the metadata of an exported adapter; None stands for the embedded model.
 
+    Args:
+        adapter: Its folder.
+        needed: Entries without which the caller can do nothing, such as "data.system_prompt".
+
     Raises:
-        AdapterError: The folder holds no adapter of fitbot's.
+        AdapterError: The folder holds no adapter of fitbot's, or an entry is missing or of another
+            kind than it must be.
     """
     if adapter is None:
         return _OF_EMBEDDED
@@ -46,11 +68,32 @@ def provenance_of(adapter: Path | None) -> dict[str, Any]:
         raise AdapterError(f"{adapter}: no {PROVENANCE_FILE} there; give {where}")
     try:
         metadata = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        json.dumps(metadata, ensure_ascii=False).encode()  # half a character cannot be written
+    except OSError as error:
+        raise AdapterError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise AdapterError(f"{file} is damaged; export the adapter anew: {error}") from error
     if not isinstance(metadata, dict):
         raise AdapterError(f"{file} is no export's; export the adapter anew")
+    for name, kinds in _KINDS.items():
+        found = _entries(metadata, name)
+        if not found and name in needed:
+            raise AdapterError(f"{file}: {name} is missing; export the adapter anew")
+        if found and not isinstance(found[0], kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise AdapterError(
+                f"{file}: {name} must be {wanted}, not {type(found[0]).__name__}; export the "
+                "adapter anew"
+            )
     return metadata
+
+
+def _entries(metadata: dict[str, Any], name: str) -> list[Any]:
+    """Return the one entry of a name, or none."""
+    section, _, key = name.rpartition(".")
+    # Sections come first in `_KINDS`: by now this one is known to be a dict.
+    within = metadata.get(section, {}) if section else metadata
+    return [within[key]] if key in within else []
 
 
 def answer_settings(adapter: Path | None) -> AnswerSettings:
@@ -67,7 +110,7 @@ def _settings(kind: type[Settings], adapter: Path | None, key: str) -> Settings:
     # A run that was started from Python has no such settings; then the defaults hold.
     try:
         return kind(**provenance_of(adapter).get(key, {}))
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise AdapterError(
             f"{adapter}/{PROVENANCE_FILE}: {key} cannot be read; export the adapter anew: {error}"
         ) from error

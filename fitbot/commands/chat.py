@@ -15,7 +15,7 @@ from pathlib import Path
 from fitbot.base_model.provenance import answer_settings, latest_adapter
 from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import RequestError
-from fitbot.generation.engine import Engine, Stream
+from fitbot.generation.engine import Engine, Stream, submit_what_fits
 from fitbot.generation.messages import Sampling
 from fitbot.health.answer import AnswerFilter
 from fitbot.health.layer import ENCODER_HELP, HealthLayer, HealthVerdict, open_layer
@@ -89,14 +89,15 @@ class Conversation:
     health: HealthLayer | None
     system: list[Message] = field(default_factory=list)
     turns: list[Message] = field(default_factory=list)
+    finding: str = ""  # the health layer's, of the turns that are forgotten
 
     def run_command(self, line: str) -> bool:
         """Run a line that begins with a slash; False if it is a question."""
         word, _, text = line.partition(" ")
         if word == "/reset":
-            self.turns = []
+            self.turns, self.finding = [], ""
         elif word == "/system" and text:
-            self.system, self.turns = [Message("system", text)], []
+            self.system, self.turns, self.finding = [Message("system", text)], [], ""
         elif word == "/compare":
             base, tuned = self.engine.models[-1], self.engine.models[0]
             self.models = [tuned] if len(self.models) > 1 else [base, tuned]
@@ -112,7 +113,9 @@ class Conversation:
         The last model's answer goes into the conversation.
         """
         self.turns.append(Message("user", question))
-        verdict = self.health.check(self.turns) if self.health else HealthVerdict("ok")
+        verdict = HealthVerdict("ok")
+        if self.health:
+            verdict = self.health.check(self.turns, self.finding)
         answer = verdict.message
         if not verdict.model_answers:
             _write(f"{answer}\n")
@@ -126,20 +129,19 @@ class Conversation:
 
     def _submit(self, model: str) -> Stream:
         """Send the conversation; as many old turns as do not fit are left out, and it is said."""
-        dropped = 0
         # Or else a question asked again would be answered word for word as before.
         sampling = replace(self.sampling, seed=(self.sampling.seed or 0) + len(self.turns) // 2)
-        while True:
-            try:
-                stream = self.engine.submit([*self.system, *self.turns], sampling, model=model)
-                break
-            except RequestError:
-                if len(self.turns) < 3:
-                    self.turns.pop()
-                    raise
-                self.turns, dropped = self.turns[2:], dropped + 1
-        if dropped:
-            sys.stderr.write(f"(the {dropped} oldest turns are forgotten: no room)\n")
+        turns = [*self.system, *self.turns]
+        try:
+            stream, left_out = submit_what_fits(self.engine, turns, sampling, model=model)
+        except RequestError:
+            self.turns.pop()
+            raise
+        if left_out:
+            forgotten, self.turns = self.turns[:left_out], self.turns[left_out:]
+            if self.health:
+                self.finding = self.health.check(forgotten, self.finding).finding
+            sys.stderr.write(f"(the {left_out // 2} oldest turns are forgotten: no room)\n")
         return stream
 
     def _show(self, stream: Stream, health: AnswerFilter | None) -> str:

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -12,20 +13,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
-from fitbot.base_model.settings import PORTS, check_ranges
+from fitbot.base_model.settings import PORTS, ServeSettings, check_ranges
 from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
 from fitbot.generation.messages import Sampling
 from fitbot.health.layer import ENCODER_HELP, open_layer
-from fitbot.serving.engines import add_local, open_local, open_remote
+from fitbot.platforms import take_from_environment
+from fitbot.serving.engines import REMOTE_KEY, add_local, open_local, open_remote
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys
 from fitbot.serving.settings import AddAdapter, AdminSettings, RequestLimits, ServerSettings
 
 # Options that the embedded engine takes.
 _OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged")
+_HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 _MORE_ADAPTERS = 4  # that there is room for with --adapters
 _MOST_ADAPTERS = 256
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 @dataclass
@@ -35,7 +39,8 @@ class ServeOptions:
     Args:
         host: Address; default: the run's, 0.0.0.0.
         port: From 1024; default: the run's, 8000.
-        keys_file: API keys, one a line; more come from $FITBOT_API_KEYS.
+        keys_file: API keys, one a line, read anew when it changes; more come from
+            $FITBOT_API_KEYS.
         adapters: Directory whose folders may be added as adapters while the server answers, by who
             has an admin key, from $FITBOT_ADMIN_KEYS or --admin_keys_file.
         more_adapters: How many of them there is room for; default: 4.
@@ -49,9 +54,11 @@ class ServeOptions:
         context: Tokens of prompt and answer; default: the engine's.
         policy: How many tokens an answer may have, see docs/explanation/serving.md; default: room.
         max_request_length: Characters of one question to /predict/; default: the run's, 1024.
+        cors_origins: Web pages of other origins that may ask from a browser, such as
+            '["https://app.example.com"]', or '["*"]' for all; default: none.
     """
 
-    host: Literal["0.0.0.0", "127.0.0.1", "::"] | None = None  # the ones that LitServe binds
+    host: Literal["0.0.0.0", "127.0.0.1", "::"] | None = None
     port: int | None = None
     keys_file: Path | None = None
     adapters: Path | None = None
@@ -64,6 +71,7 @@ class ServeOptions:
     context: int | None = None
     policy: Literal["room", "published"] | None = None
     max_request_length: int | None = None
+    cors_origins: list[str] | None = None
 
 
 def main(
@@ -83,10 +91,10 @@ def main(
         health_layer: Check questions and filter answers; only benchmarks leave it out.
 
     Returns:
-        0, or 1 if the engine could not be kept alive.
+        0.
 
     Raises:
-        FitbotError: An option is wrong, or the engine did not start.
+        FitbotError: An option is wrong, or the engine did not start or could not be kept alive.
     """
     options = _parser().parse_args(args[1:])
     announce("fitbot serve: loading")
@@ -95,19 +103,16 @@ def main(
         adapter = latest_adapter(Path("checkpoints"))
         announce(f"no --adapter named: {adapter or 'the embedded model'} answers")
     recipe = serve_settings(adapter)
-    host, port = options.host or recipe.host, options.port or recipe.port
-    if recipe.endpoint not in ("/predict/", "/predict"):
-        raise ConfigError(f"serve.endpoint {recipe.endpoint!r}: questions are taken at /predict/")
+    host, port = _address(options, recipe)
     if options.max_request_length is None:
         options.max_request_length = recipe.max_request_length
-    _check_port(host, port)
     limits = RequestLimits(**{field.name: options[field.name] for field in fields(RequestLimits)})
     keys = _keys(host, options.keys_file, insecure=options.insecure)
-    admin_keys = KeyRing(load_keys(options.admin_keys_file, admin=True), "admin_key")
+    admin_file = options.admin_keys_file
+    admin_keys = KeyRing(load_keys(admin_file, admin=True), keys_file=admin_file, admin=True)
     _refuse_contradictions(options, adapter, keys, admin_keys)
-    admin = None
-    if options.adapters:
-        admin = AdminSettings(admin_keys, options.adapters, add_adapter)
+    shelf = options.adapters
+    admin = AdminSettings(admin_keys, shelf, add_adapter) if shelf else None
     health = open_layer(options.health_texts, options.health_encoder) if health_layer else None
     announce(f"health layer: {health.described if health else 'off'}")
     settings = ServerSettings(
@@ -118,6 +123,7 @@ def main(
         health=health,
         admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
+        cors_origins=_cors_origins(options.cors_origins or [], keys),
     )
     # What the worker's libraries read when they are loaded: threads that wait must not keep the
     # cores from those that work.
@@ -125,7 +131,8 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from fitbot.serving.app import make_server  # not before: LitServe is slow to load
 
-    return make_server(settings).serve(host, port, on_ready=partial(_announce_url, host, port))
+    make_server(settings).serve(host, port, on_ready=partial(_announce_url, host, port))
+    return 0
 
 
 def _parser() -> SuggestingParser:
@@ -163,7 +170,7 @@ def _keys(host: str, keys_file: Path | None, *, insecure: bool) -> KeyRing:
             f"({host} can be reached from outside. Set ${ENVIRONMENT} or --keys_file for keys that "
             "last, or --host 127.0.0.1; --insecure asks for none.)"
         )
-    return KeyRing(keys)
+    return KeyRing(keys, keys_file=keys_file)
 
 
 def _refuse_contradictions(
@@ -199,12 +206,32 @@ def _refuse_contradictions(
             raise ConfigError(message)
 
 
+def _cors_origins(origins: list[str], keys: KeyRing) -> tuple[str, ...]:
+    for origin in origins:
+        if not (origin == "*" or _ORIGIN.fullmatch(origin)):
+            raise ConfigError(
+                f"--cors_origins {origin!r}: no origin; write it as browsers do, such as "
+                "https://app.example.com or http://localhost:3000, without a path"
+            )
+    if "*" in origins and not keys:
+        raise ConfigError(
+            f"--cors_origins '*': every web page could ask; set ${ENVIRONMENT} or --keys_file first"
+        )
+    return tuple(origins)
+
+
 def _announce_url(host: str, port: int) -> None:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # what a browser takes
     announce(f"fitbot serves http://{shown}:{port}/ (chat), /predict/ and /v1/ (API)")
 
 
-def _check_port(host: str, port: int) -> None:
+def _address(options: Any, recipe: ServeSettings) -> tuple[str, int]:
+    """Return host and port, the options' or the run's; the server can be had there."""
+    host, port = options.host or recipe.host, options.port or recipe.port
+    if recipe.endpoint not in ("/predict/", "/predict"):
+        raise ConfigError(f"serve.endpoint {recipe.endpoint!r}: questions are taken at /predict/")
+    if host not in _HOSTS:
+        raise ConfigError(f"serve.host {host!r}: must be {', '.join(_HOSTS)}; name one by --host")
     check_ranges("serve", {"port": port}, {"port": PORTS})
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
@@ -214,6 +241,7 @@ def _check_port(host: str, port: int) -> None:
             raise ConfigError(
                 f"--port {port}: cannot listen there on {host}: {error.strerror}; take another"
             ) from error
+    return host, port
 
 
 def _is_local(host: str) -> bool:
@@ -229,8 +257,9 @@ def _sampling(adapter: Path | None, limits: RequestLimits) -> Sampling:
 def _opener(options: Any, adapter: Path | None) -> Callable[[], Engine]:
     """Choose the engine that the options want; it is opened in the worker process."""
     if options.remote:
-        more = _json_object(options.remote_fields)
-        return partial(open_remote, options.remote, options.remote_model, adapter, more)
+        more, key = _json_object(options.remote_fields), take_from_environment(REMOTE_KEY)
+        model = options.remote_model
+        return partial(open_remote, options.remote, model, adapter, more, key or None)
     chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
     if options.adapters:
         chosen.setdefault("more_adapters", _MORE_ADAPTERS)

@@ -102,10 +102,10 @@ def read_inputs(
     started = time.perf_counter()
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
-    rendering = {"system_prompt": lineup.system_prompt, "date": lineup.date}
-    chat = Chat(load_tokenizer(lineup.base_model), **rendering)
+    tokenizer = load_tokenizer(lineup.base_model)
+    chat = Chat(tokenizer, system_prompt=lineup.system_prompt, date=lineup.date)
     logger.info("reading pairs of %s", path)
-    check = rendered_check(chat.tokenizer)  # what a fit refuses is not measured either
+    check = rendered_check(tokenizer)  # what a fit refuses is not measured either
     cases = load_cases(path, limit=limit, check=check)
     train = load_pairs(train_path, check=check).pairs if train_path else None
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)

@@ -16,7 +16,7 @@ from torch import Tensor
 from fitbot.base_model.adapter_files import AdapterWeights, read_adapter
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
-from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_of
+from fitbot.base_model.provenance import NEEDED_TO_ANSWER, PROVENANCE_FILE, provenance_of, sha256_of
 from fitbot.errors import ConfigError
 from fitbot.generation.decoders.llama_decoder import LlamaDecoder, score_forced
 from fitbot.generation.loading import chat_of, load_trained
@@ -47,7 +47,7 @@ def export_gguf(folder: Path, kind: Kind, *, alone: bool = False) -> dict[str, A
     """
     if importlib.util.find_spec("gguf") is None:
         raise ConfigError("--gguf: gguf is not installed here; run pip install 'fitbot[llama]'")
-    provenance = dict(provenance_of(None if alone else folder))
+    provenance = dict(provenance_of(None if alone else folder, *NEEDED_TO_ANSWER))
     check_base(provenance["base_model"], provenance.get("base_sha256"), str(folder))
     weights = None if alone else read_adapter(folder)
     model, chat = load_trained(provenance, torch.device("cpu"), torch.float32), chat_of(provenance)

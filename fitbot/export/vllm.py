@@ -38,7 +38,7 @@ def write_deployment(adapter: Path, target: str) -> Path:
         ConfigError: Its base is the embedded model or not there, or its rank is more than vLLM
             takes.
     """
-    provenance = provenance_of(adapter)
+    provenance = provenance_of(adapter, "base_model")
     base_model = absolute_base(provenance["base_model"])
     if base_model == "embedded":
         raise ConfigError(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fitbot.errors import ConfigError
+from fitbot.generation.messages import Echo, Sampling, TokenLogprob
 from fitbot.pairs.template import DONE_THINKING, THINKING
 
 
@@ -48,39 +49,58 @@ class TokenBytes:
         """Decode a token by itself."""
         return self[token].decode(errors="replace")
 
+    def logprob(self, token: int, own: float, top: Sequence[tuple[int, float]]) -> TokenLogprob:
+        """Decode a token that was scored, and the likeliest ones beside it."""
+        return TokenLogprob(self.text(token), own, tuple((self.text(one), p) for one, p in top))
+
+    def echo(
+        self, prompt: Sequence[int], scores: Sequence[tuple[float, Sequence[tuple[int, float]]]]
+    ) -> Echo:
+        """Decode a prompt, and the scores of its tokens but the first, if there are any."""
+        text = b"".join(self[token] for token in prompt).decode(errors="replace")
+        scored = zip(prompt[1:], scores, strict=True) if scores else ()
+        logprobs = tuple(self.logprob(token, *found) for token, found in scored)
+        return Echo(text, self.text(prompt[0]), logprobs)
+
 
 class AnswerText:
     """The text of one answer while its tokens come, and its thoughts apart from it.
 
     Args:
         token_bytes: The bytes of every token.
-        stop: Strings that end the answer; inside a thought they do not.
+        sampling: Its stop strings end the answer, not inside a thought and not before `min_tokens`.
+            With `reasoning`, thoughts are kept for `take_reasoning`; otherwise they are dropped.
         prompt: Its tokens; some templates begin a thought there, which the answer continues.
-        reasoning: Keep thoughts for `take_reasoning`; otherwise they are dropped.
+        raw: Leave thoughts in the text.
     """
 
     def __init__(
         self,
         token_bytes: TokenBytes,
-        stop: tuple[str, ...],
-        *,
+        sampling: Sampling,
         prompt: Sequence[int] = (),
-        reasoning: bool = False,
+        *,
+        raw: bool = False,
     ):
         """Begin an answer."""
         self.stopped = False
         self.in_thought = False  # whether the newest token is part of a thought, or of its marks
         self.reasoning = ""
-        self._keeps_reasoning = reasoning
+        self._keeps_reasoning = sampling.reasoning
         self._bytes = token_bytes
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         end = b"".join(token_bytes[token] for token in prompt[-2 * len(THINKING) :])
-        self._thoughts = Thoughts(inside=end.rstrip().endswith(THINKING.encode()))
-        self._stop = stop
+        inside = end.rstrip().endswith(THINKING.encode())
+        self._thoughts = NoThoughts() if raw else Thoughts(inside=inside)
+        self._left = sampling.min_tokens  # tokens until stop strings count
+        self._later, self._stop = sampling.stop, () if self._left else sampling.stop
         self._held = ""  # what may become a stop string
 
     def add(self, token: int) -> str:
         """Add a token; returns the text that is certain now and was not before."""
+        if self._left <= 0:
+            self._stop = self._later
+        self._left -= 1
         text = self._characters.decode(self._bytes[token])
         if not (self._stop or self._held) and self._thoughts.leaves(text):  # nearly every token
             self.in_thought = False
@@ -148,6 +168,18 @@ class Thoughts:
         text = text.lstrip("\n") if self._fresh else text
         self._fresh = self._fresh and not text
         return text
+
+
+class NoThoughts(Thoughts):
+    """Leaves thoughts, and their marks, in the text."""
+
+    def leaves(self, text: str) -> bool:
+        """See `Thoughts`."""
+        return True
+
+    def feed(self, text: str) -> tuple[str, str]:
+        """See `Thoughts`."""
+        return text, ""
 
 
 def _before(text: str, marks: Sequence[str]) -> tuple[str, bool, str]:

@@ -10,13 +10,16 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
 from fitbot.errors import RequestError
 from fitbot.generation.messages import Chunk, Sampling, Stats
 from fitbot.pairs.formats import Message
+
+Prompt = Sequence[Message] | Sequence[int] | str
+_ROOM = 512  # tokens that old turns leave to the answer
 
 
 class Engine(Protocol):
@@ -28,7 +31,7 @@ class Engine(Protocol):
 
     def submit(
         self,
-        prompt: Sequence[Message] | Sequence[int],
+        prompt: Prompt,
         sampling: Sampling,
         *,
         model: str | None = None,
@@ -37,7 +40,8 @@ class Engine(Protocol):
         """Accept a request; its chunks come through the stream that is returned.
 
         Args:
-            prompt: A conversation, rendered as in training, or token ids as they are.
+            prompt: A conversation, rendered as in training; or a text or token ids to go on with,
+                as they are.
             sampling: How the answer is drawn.
             model: One of `models`; the first by default.
             deadline: On `time.monotonic`'s clock; after it the answer ends with "deadline".
@@ -69,6 +73,45 @@ def choose_model(models: Sequence[str], model: str | None) -> str:
     if model not in models:
         raise RequestError(f"no model {model!r}; there are {', '.join(models)}")
     return model
+
+
+def submit_what_fits(
+    engine: Engine,
+    messages: Sequence[Message],
+    sampling: Sampling,
+    *,
+    model: str | None = None,
+    deadline: float | None = None,
+) -> tuple["Stream", int]:
+    """Submit a conversation, and leave out its oldest turns as long as it is refused.
+
+    A system message and the last turn always stay. As long as there are older turns, they leave 512
+    tokens for the answer, or a quarter of the context if that is less.
+
+    Returns:
+        The stream, and the number of messages that were left out.
+
+    Raises:
+        RequestError, BusyError, EngineError: As `Engine.submit`; the last turn alone is too long.
+    """
+    kept = list(messages)
+    while True:
+        shorter = _without_oldest_turn(kept)
+        wanted = replace(sampling, room=_ROOM if shorter else 1)
+        try:
+            stream = engine.submit(kept, wanted, model=model, deadline=deadline)
+        except RequestError:
+            if not shorter:
+                raise
+            kept = shorter
+        else:
+            return stream, len(messages) - len(kept)
+
+
+def _without_oldest_turn(messages: list[Message]) -> list[Message]:
+    """Drop the first question and its answer; [] if the first question is the last one."""
+    asked = [place for place, message in enumerate(messages) if message.role == "user"]
+    return [*messages[: asked[0]], *messages[asked[1] :]] if len(asked) > 1 else []
 
 
 @dataclass(eq=False)

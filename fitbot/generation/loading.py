@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 
 from fitbot.base_model.adapter_files import AdapterWeights, check_files, rank_of, read_adapter
 from fitbot.base_model.base_files import check_base
@@ -12,7 +12,7 @@ from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE
 from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_base
-from fitbot.base_model.provenance import answer_settings, provenance_of
+from fitbot.base_model.provenance import NEEDED_TO_ANSWER, answer_settings, provenance_of
 from fitbot.base_model.settings import BaseSettings
 from fitbot.errors import AdapterError, ConfigError, EngineError, RoomError
 from fitbot.generation.decoders.choice import CONTEXT, open_decoder, precision_for
@@ -65,7 +65,7 @@ def open_engine(
     """
     if merged and (adapter is None or more_adapters):
         raise ConfigError("--merged: needs an adapter, and takes no others besides it")
-    provenance = provenance_of(adapter)
+    provenance = provenance_of(adapter, *NEEDED_TO_ANSWER)
     chat = chat_of(provenance)
     weights = None if adapter is None else read_adapter(adapter)
     check_base(provenance["base_model"], provenance.get("base_sha256"), str(adapter))
@@ -110,7 +110,7 @@ def open_llama_engine(
         AdapterError: The folder holds no such files, or not those that were exported.
         ConfigError: llama.cpp is not installed, or cannot open them.
     """
-    provenance = provenance_of(adapter)
+    provenance = provenance_of(adapter, *NEEDED_TO_ANSWER)
     if adapter is None or "gguf" not in provenance:
         raise AdapterError(
             f"{adapter or 'the embedded model'} has no GGUF files yet; write them with fitbot "
@@ -149,7 +149,25 @@ def chat_of(provenance: dict[str, Any]) -> Chat:
     """Load the tokenizer and how conversations were rendered in training."""
     tokenizer = load_tokenizer(provenance["base_model"])
     data = provenance["data"]
-    return Chat(tokenizer, system_prompt=data["system_prompt"], date=data.get("date"))
+    ends = ends_of(provenance["base_model"])
+    return Chat(tokenizer, system_prompt=data["system_prompt"], date=data.get("date"), ends=ends)
+
+
+def ends_of(base_model: str) -> set[int]:
+    """Return the tokens that a base's generation_config.json lists as ends of an answer.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    source = resolve_base_model(base_model)
+    try:
+        found = GenerationConfig.from_pretrained(source).eos_token_id
+    except OSError as error:
+        file = Path(source, "generation_config.json")
+        if not file.exists():  # not every base has one
+            return set()
+        raise ConfigError(f"{file} cannot be read; mend it or take it away") from error
+    return set(found if isinstance(found, list) else [found]) - {None}
 
 
 def _start(
@@ -187,16 +205,16 @@ def add_adapter(engine: LocalEngine, name: str, folder: Path) -> None:
         RoomError: There is no room for one more.
         RequestError: The name is taken, or is not a valid one.
     """
-    provenance, own = provenance_of(folder), engine.chat.tokenizer.name_or_path
-    base_model = provenance.get("base_model")
+    provenance, own = provenance_of(folder, "base_model"), engine.chat.tokenizer.name_or_path
+    base_model = provenance["base_model"]
     try:
-        is_own = resolve_base_model(str(base_model)) == own
+        is_own = resolve_base_model(base_model) == own
     except ConfigError:  # a folder that does not exist on this machine
         is_own = False
     if not is_own:
         raise AdapterError(f"{folder} was trained on {base_model}, this engine holds {own}")
     weights = read_adapter(folder)
-    check_base(str(base_model), provenance.get("base_sha256"), str(folder))
+    check_base(base_model, provenance.get("base_sha256"), str(folder))
     _add(engine, name, weights, folder)
 
 

@@ -26,6 +26,9 @@ class Sampling:
         min_p: Leave out tokens less probable than this share of the likeliest one's probability.
         repetition_penalty: Divides positive and multiplies negative logits of tokens that prompt or
             answer contain already (arXiv:1909.05858, section 4.1); 1 does nothing.
+        frequency_penalty: Subtracted from a token's logit for each time that the answer has it.
+        presence_penalty: Subtracted once from the logit of each token that the answer has.
+        min_tokens: Neither an end token nor a stop string ends the answer before it has so many.
         stop: Strings that end the answer; they are not part of it.
         seed: The same request with the same seed has the same answer, alone or among others. None
             draws a seed.
@@ -33,6 +36,9 @@ class Sampling:
             tokens; None returns none.
         reasoning: Return what the model thinks, between <think> and </think>, apart from the text;
             otherwise it is dropped.
+        echo: Return the prompt first, see `Echo`; with `logprobs`, those of its tokens too.
+        room: Tokens that the prompt must leave free in the context, but never more than a quarter
+            of it; a longer prompt is refused.
 
     Raises:
         RequestError: A value is out of range.
@@ -44,10 +50,15 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    min_tokens: int = 0
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
     reasoning: bool = False
+    echo: bool = False
+    room: int = 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -58,8 +69,12 @@ class Sampling:
             "top_k": (self.top_k >= 0, "0 or more"),
             "min_p": (0 <= self.min_p < 1, "from 0, below 1"),
             "repetition_penalty": (0.1 <= self.repetition_penalty <= 10, "from 0.1 to 10"),
+            "frequency_penalty": (-2 <= self.frequency_penalty <= 2, "from -2 to 2"),
+            "presence_penalty": (-2 <= self.presence_penalty <= 2, "from -2 to 2"),
+            "min_tokens": (self.min_tokens >= 0, "0 or more"),
             "stop": (all(self.stop), "without empty strings"),
             "seed": (self.seed is None or 0 <= self.seed < 2**63, "from 0, below 2^63"),
+            "room": (self.room >= 1, "1 or more"),
             "logprobs": (self.logprobs is None or 0 <= self.logprobs <= 20, "from 0 to 20"),
         }
         for name, (fits, wanted) in ranges.items():
@@ -89,12 +104,31 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True)
+class Echo:
+    """A prompt as it was read.
+
+    Args:
+        text: All of it.
+        first: The text of its first token, which has no log-probability.
+        logprobs: Of the tokens after it, when asked for.
+    """
+
+    text: str
+    first: str
+    logprobs: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True)
 class Usage:
-    """What a request cost, in tokens; `budget` is how many new ones it could have had."""
+    """What a request cost, in tokens; `budget` is how many new ones it could have had.
+
+    `left_out` counts the messages of the conversation that were too old to be read.
+    """
 
     prompt: int
     completion: int
     budget: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +145,7 @@ class Chunk:
         usage: Tokens, in the last chunk.
         error: What failed, for finish reason "error".
         reasoning: New text of a thought, when asked for.
+        echo: The prompt, when asked for; before any text.
     """
 
     text: str = ""
@@ -119,6 +154,7 @@ class Chunk:
     usage: Usage | None = None
     error: str | None = None
     reasoning: str = ""
+    echo: Echo | None = None
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,26 @@ from typing import Any
 
 import httpx
 
-from fitbot.errors import BusyError, ConfigError, EngineError, RequestError
+from fitbot.errors import BusyError, ConfigError, ContextLengthError, EngineError, RequestError
 from fitbot.generation.detokenize import Thoughts
-from fitbot.generation.engine import Stream, choose_model
+from fitbot.generation.engine import Prompt, Stream, choose_model
 from fitbot.generation.messages import TUNED, Chunk, Sampling, Stats, TokenLogprob, Usage
 from fitbot.pairs.formats import Message
 
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 120.0  # without a byte, before a server counts as dead
 _DEFAULTS = Sampling()
+# Not every server knows these, so defaults are not sent.
+_NOT_EVERYWHERE = (
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "min_tokens",
+    "stop",
+    "seed",
+)
 
 
 class RemoteEngine:
@@ -80,13 +91,13 @@ class RemoteEngine:
 
     def submit(
         self,
-        prompt: Sequence[Message] | Sequence[int],
+        prompt: Prompt,
         sampling: Sampling,
         *,
         model: str | None = None,
         deadline: float | None = None,
     ) -> Stream:
-        """See `Engine`; token ids are refused, because the routes take text."""
+        """See `Engine`; conversations only, because that is what the route takes."""
         body = self._body(choose_model(self.models, model), prompt, sampling)
         stream = Stream()
         with self._lock:
@@ -126,12 +137,10 @@ class RemoteEngine:
             time.sleep(0.01)
         self._client.close()
 
-    def _body(
-        self, model: str, prompt: Sequence[Message] | Sequence[int], sampling: Sampling
-    ) -> dict[str, Any]:
+    def _body(self, model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         turns = [message for message in prompt if isinstance(message, Message)]
         if not turns or len(turns) != len(prompt):
-            raise RequestError("a remote engine takes a conversation, not token ids or nothing")
+            raise RequestError("a remote engine takes a conversation, no text or token ids")
         if self.system_prompt and turns[0].role != "system":
             turns.insert(0, Message("system", self.system_prompt))
         body: dict[str, Any] = {
@@ -143,8 +152,7 @@ class RemoteEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
-        # Not every server knows these, so defaults are not sent.
-        for name in ("top_k", "min_p", "repetition_penalty", "stop", "seed"):
+        for name in _NOT_EVERYWHERE:
             if (value := getattr(sampling, name)) != getattr(_DEFAULTS, name):
                 body[name] = value
         if sampling.logprobs is not None:
@@ -171,7 +179,9 @@ class RemoteEngine:
             wait = response.headers.get("Retry-After", "1")
             raise BusyError(f"the server is full: {said}", float(wait) if wait.isdigit() else 1.0)
         if response.status_code < 500:
-            raise RequestError(f"the server refuses ({response.status_code}): {said}")
+            overflows = "context_length_exceeded" in said or "maximum context length" in said
+            refusal = ContextLengthError if overflows else RequestError
+            raise refusal(f"the server refuses ({response.status_code}): {said}")
         raise EngineError(f"the server failed ({response.status_code}): {said}")
 
     def _forward(

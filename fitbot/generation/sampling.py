@@ -11,7 +11,7 @@ B requests, V vocabulary.
 
 from collections.abc import Sequence
 from ctypes import c_int64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -31,13 +31,35 @@ class Draw:
     seed: int
     drawn: int = 0  # tokens so far
     seen: Tensor | None = None  # (V,) bool, tokens of prompt and answer; for a repetition penalty
+    counts: Tensor | None = None  # (V,) how often the answer has each token; for other penalties
+    ends: Sequence[int] = ()  # tokens that are not drawn before `min_tokens`
+    scores: "list[Scores]" = field(default_factory=list)  # of the prompt's tokens, from the second
 
-    def see(self, prompt: Sequence[int], vocabulary: int, device: torch.device) -> None:
-        """Remember a prompt's tokens, if there is a repetition penalty."""
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the prompt's tokens are to be scored; not anew when a request goes on."""
+        wanted = self.sampling
+        return wanted.echo and wanted.logprobs is not None and self.drawn == 0
+
+    def see(self, ids: Sequence[int], vocabulary: int, device: torch.device) -> None:
+        """Remember the tokens of a prompt, and of what it has been answered, for the penalties.
+
+        Scores of the prompt's tokens are forgotten.
+        """
+        self.scores.clear()
         if self.sampling.repetition_penalty != 1:
             self.seen = torch.zeros(vocabulary, dtype=torch.bool)
-            self.seen[list(prompt)] = True
+            self.seen[list(ids)] = True
             self.seen = self.seen.to(device)
+        if self.sampling.frequency_penalty or self.sampling.presence_penalty:
+            answer = torch.tensor(ids[len(ids) - self.drawn :], dtype=torch.long)
+            self.counts = torch.bincount(answer, minlength=vocabulary).float().to(device)
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether the next token is not drawn from the logits as they are."""
+        has_penalty = self.seen is not None or self.counts is not None
+        return has_penalty or self.drawn < self.sampling.min_tokens
 
 
 class Drawn(NamedTuple):
@@ -46,6 +68,27 @@ class Drawn(NamedTuple):
     token: int
     logprob: float | None
     top: list[tuple[int, float]]
+
+
+class Scores(NamedTuple):
+    """Log-probabilities, nats, of B tokens and of the k likeliest ones beside each."""
+
+    own: Tensor  # (B,)
+    top: Tensor  # (B, k), of the likeliest, the first ones first
+    likeliest: Tensor  # (B, k), their ids
+
+    def listed(self) -> list[tuple[float, list[tuple[int, float]]]]:
+        """Wait for them and return them, token by token."""
+        pairs = zip(self.likeliest.tolist(), self.top.tolist(), strict=True)
+        tops = [list(zip(ids, values, strict=True)) for ids, values in pairs]
+        return list(zip(self.own.tolist(), tops, strict=True))
+
+
+def score(logits: Tensor, tokens: Tensor, number: int) -> Scores:
+    """Score tokens, (B,), by the (B, V) logits before them, beside so many likeliest ones."""
+    logps = logits.float().log_softmax(-1)
+    own = logps.gather(1, tokens[:, None])[:, 0]
+    return Scores(own, *logps.topk(number))
 
 
 class Pending:
@@ -62,15 +105,16 @@ class Pending:
         if tokens.is_cuda:
             self._on_host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
             self._on_host.copy_(tokens, non_blocking=True)
-        self._logprobs: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._scores: dict[int, Scores] = {}
         for row, draw in enumerate(draws):
             draw.drawn += 1
             if draw.seen is not None:
                 draw.seen.index_fill_(0, tokens[row : row + 1], True)
+            if draw.counts is not None:
+                draw.counts.index_add_(0, tokens[row : row + 1], torch.ones_like(draw.counts[:1]))
             if draw.sampling.logprobs is not None:
-                logps = logits[row].float().log_softmax(-1)
-                top = logps.topk(draw.sampling.logprobs)
-                self._logprobs[row] = logps.gather(0, tokens[row : row + 1]), *top
+                own, number = slice(row, row + 1), draw.sampling.logprobs
+                self._scores[row] = score(logits[own], tokens[own], number)
         if tokens.is_cuda:
             self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._ready.record()
@@ -80,9 +124,8 @@ class Pending:
         if self._ready is not None:
             self._ready.synchronize()
         drawn = [Drawn(token, None, []) for token in self._on_host.tolist()]
-        for row, (own, values, tokens) in self._logprobs.items():
-            top = list(zip(tokens.tolist(), values.tolist(), strict=True))
-            drawn[row] = Drawn(drawn[row].token, own.item(), top)
+        for row, scores in self._scores.items():
+            drawn[row] = Drawn(drawn[row].token, *scores.listed()[0])
         return drawn
 
 
@@ -129,15 +172,22 @@ def _choose(logits: Tensor, draw: Draw) -> int:
 
 
 def _penalise(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
-    """Apply the repetition penalty where there is one."""
-    if all(draw.seen is None for draw in draws):
+    """Apply penalties where there are any, and leave out end tokens where it is too early."""
+    if not any(draw.changes_logits for draw in draws):
         return logits
     rows = []
-    for row, draw in zip(logits, draws, strict=True):
+    for row, draw in zip(logits.float(), draws, strict=True):  # bfloat16 would lose a small penalty
+        wanted = draw.sampling
         if draw.seen is not None:
-            penalty = draw.sampling.repetition_penalty
+            penalty = wanted.repetition_penalty
             penalised = torch.where(row > 0, row / penalty, row * penalty)
             row = torch.where(draw.seen, penalised, row)
+        if draw.counts is not None:
+            row = row - wanted.frequency_penalty * draw.counts
+            row = row - wanted.presence_penalty * (draw.counts > 0)
+        if draw.drawn < wanted.min_tokens:
+            ends = torch.tensor(draw.ends, dtype=torch.long, device=row.device)
+            row = row.index_fill(0, ends, -torch.inf)
         rows.append(row)
     return torch.stack(rows)
 

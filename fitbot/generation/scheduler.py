@@ -23,17 +23,25 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
 from fitbot.base_model.adapter_files import AdapterWeights, rank_of
-from fitbot.errors import BusyError, ConfigError, DataError, EngineError, RequestError, RoomError
+from fitbot.errors import (
+    BusyError,
+    ConfigError,
+    ContextLengthError,
+    DataError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
 from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
 from fitbot.generation.detokenize import AnswerText, TokenBytes
-from fitbot.generation.engine import Stream, choose_model
+from fitbot.generation.engine import Prompt, Stream, choose_model
 from fitbot.generation.messages import (
     BASE,
     Chunk,
@@ -41,48 +49,15 @@ from fitbot.generation.messages import (
     Sampling,
     Stats,
     TokenLogprob,
-    Usage,
 )
+from fitbot.generation.request_state import RequestState
 from fitbot.generation.sampling import Draw, Drawn
 from fitbot.generation.token_budget import BudgetRule, answer_budget
 from fitbot.pairs.chat import Chat
-from fitbot.pairs.formats import Message
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-
-@dataclass
-class RequestState:
-    """One request, from being accepted to its last chunk."""
-
-    prompt: list[int]
-    draw: Draw
-    budget: int  # new tokens
-    ranks: slice | None  # of its adapter; None for the base
-    deadline: float | None
-    stream: Stream
-    text: AnswerText
-    slot: int = -1
-    answer: list[int] = field(default_factory=list)  # `draw` may be a token ahead
-    ids: list[int] = field(default_factory=list)  # to be read before the next token is drawn
-    read: int = 0  # of them
-    ended: bool = False
-
-    @property
-    def is_read(self) -> bool:
-        """Whether it is the next token's turn."""
-        return self.read == len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Tokens in the cache; the newest one is not in it yet."""
-        return len(self.prompt) + self.draw.drawn - 1 if self.is_read else self.read
-
-    def usage(self) -> Usage:
-        """Return what it has cost so far."""
-        return Usage(len(self.prompt), len(self.answer), self.budget)
 
 
 InFlight = tuple[list[RequestState], Drawing]  # requests, and the tokens being drawn for them
@@ -118,7 +93,7 @@ class LocalEngine:
         self.slots, self.max_waiting = decoder.slots, max_waiting
         self.policy, self.below_gib = policy, below_gib
         self._bytes = TokenBytes(chat.tokenizer)
-        self._ends = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
+        self._ends = chat.ends
         self._free = list(range(self.slots))
         self._waiting: deque[RequestState] = deque()
         self._active: list[RequestState] = []
@@ -140,7 +115,7 @@ class LocalEngine:
 
     def submit(
         self,
-        prompt: Sequence[Message] | Sequence[int],
+        prompt: Prompt,
         sampling: Sampling,
         *,
         model: str | None = None,
@@ -148,30 +123,30 @@ class LocalEngine:
     ) -> Stream:
         """See `Engine`."""
         ids = self._encode(prompt)
+        seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+        draw = Draw(sampling, seed, ends=tuple(self._ends))
+        if draw.scores_prompt and not self.decoder.scores_prompts:
+            raise RequestError("this engine does not score prompts; leave out echo or logprobs")
         with self._changed:
             name = choose_model(self.models, model)
             self._check_open()
             busy = len(self._active) + len(self._waiting)
             if busy >= self.slots + self.max_waiting:
                 raise BusyError(f"{busy} requests are being answered or waiting")
+            left = self.decoder.context - len(ids)
             budget = answer_budget(
                 sampling.max_new_tokens,
-                self.decoder.context - len(ids),
+                left,
                 crowded=busy >= self.slots,
                 free_gib=self._free_gib(),
                 rule=self.policy,
                 below_gib=self.below_gib,
             )
-            if budget < 1:
-                raise RequestError(
-                    f"a prompt of {len(ids)} tokens leaves no room for an answer in "
-                    f"{self.decoder.context}; shorten it"
-                )
-            seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
-            text = AnswerText(self._bytes, sampling.stop, prompt=ids, reasoning=sampling.reasoning)
-            request = RequestState(
-                ids, Draw(sampling, seed), budget, self.adapters[name], deadline, Stream(), text
-            )
+            if left < max(1, min(sampling.room, self.decoder.context // 4)):
+                raise ContextLengthError.of(len(ids), self.decoder.context)
+            raw = sampling.echo or isinstance(prompt, str)
+            text = AnswerText(self._bytes, sampling, ids, raw=raw)
+            request = RequestState(ids, draw, budget, self.adapters[name], deadline, Stream(), text)
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
@@ -262,7 +237,9 @@ class LocalEngine:
     def _requests(self) -> list[RequestState]:
         return [*self._active, *self._waiting]
 
-    def _encode(self, prompt: Sequence[Message] | Sequence[int]) -> list[int]:
+    def _encode(self, prompt: Prompt) -> list[int]:
+        if isinstance(prompt, str):  # control tokens are read as such: all of it is the client's
+            prompt = self.chat.tokenizer.encode(prompt.encode("utf-8", "replace").decode())
         if not prompt:
             raise RequestError("the prompt is empty")
         ids = [token for token in prompt if isinstance(token, int)]
@@ -276,10 +253,7 @@ class LocalEngine:
         except DataError as error:
             raise RequestError(str(error)) from error
         if cut:
-            raise RequestError(
-                f"the conversation has {len(ids) + cut} tokens, {self.decoder.context - 1} are the "
-                "most; leave out old turns"
-            )
+            raise ContextLengthError.of(len(ids) + cut, self.decoder.context)
         return ids
 
     def _free_gib(self) -> float | None:
@@ -407,9 +381,14 @@ class LocalEngine:
 
     def _commit(self, request: RequestState, drawn: Drawn) -> None:
         """Add a token to an answer and send its text; ends the answer if it is complete."""
+        if request.draw.sampling.echo and not request.answer:
+            scores = [one for scores in request.draw.scores for one in scores.listed()]
+            request.stream.put(Chunk(echo=self._bytes.echo(request.prompt, scores)))
         request.answer.append(drawn.token)
         self._tokens_out += 1
-        logprobs = self._logprobs(drawn)
+        logprobs: tuple[TokenLogprob, ...] = ()
+        if drawn.logprob is not None:
+            logprobs = (self._bytes.logprob(*drawn),)  # type: ignore[arg-type]  # not None
         if drawn.token in self._ends:
             self._end(request, Chunk("", logprobs, "stop"))
             return
@@ -423,12 +402,6 @@ class LocalEngine:
         elif text or logprobs or request.text.reasoning:
             reasoning = request.text.take_reasoning()
             request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
-
-    def _logprobs(self, drawn: Drawn) -> tuple[TokenLogprob, ...]:
-        if drawn.logprob is None:
-            return ()
-        top = tuple((self._bytes.text(token), logprob) for token, logprob in drawn.top)
-        return (TokenLogprob(self._bytes.text(drawn.token), drawn.logprob, top),)
 
     def _end(self, request: RequestState, last: Chunk) -> None:
         """Free a request's slot and send its last chunk, with its usage and what was held back."""

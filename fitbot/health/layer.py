@@ -14,11 +14,13 @@ classifiers read every message, and the graver of their findings counts. The fix
 texts.json. None of them understands anything, see docs/health.md for how far that goes.
 """
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from fitbot.errors import RequestError
 from fitbot.health.classifier import LANGUAGES, about, conversation, harmful
 from fitbot.health.encoder import Encoder, find_encoder
 from fitbot.health.languages import language_of
@@ -84,6 +86,7 @@ class HealthVerdict(NamedTuple):
     message: str = ""  # for the user; empty when ok
     by: str | None = None  # who found it: "rules", "classifier" or "language"; None when ok
     language: str = "en"  # of the question
+    finding: str = ""  # what stays of the conversation, for a later `check`; ASCII
 
     @property
     def model_answers(self) -> bool:
@@ -102,6 +105,10 @@ class _Finding(NamedTuple):
     @property
     def gravity(self) -> int:
         return _GRAVITY.index(self.kind)
+
+    @property
+    def written(self) -> str:
+        return json.dumps(self) if self.gravity else ""
 
 
 class HealthLayer:
@@ -125,7 +132,7 @@ class HealthLayer:
         own = f"; texts of {self.texts.source}" if self.texts.source else ""
         return f"rules, a classifier of words{meaning}{own}"
 
-    def check(self, messages: Sequence[Message]) -> HealthVerdict:
+    def check(self, messages: Sequence[Message], earlier: str | None = None) -> HealthVerdict:
         """Say what is to happen with the last user turn, all that was said before in mind.
 
         Emergencies, support and what rules refer stay for the conversation, until the user says in
@@ -134,20 +141,38 @@ class HealthLayer:
 
         Args:
             messages: The conversation. None at all is ok.
+            earlier: The `finding` of what was said before these messages, if anything was.
+
+        Raises:
+            RequestError: `earlier` is no finding.
         """
-        finding, said, languages = _Finding("ok"), list[tuple[str, str]](), list[str]()
+        finding, lasting = _Finding("ok"), self._read(earlier) if earlier else _Finding("ok")
+        said, languages = list[tuple[str, str]](), list[str]()
         for message in messages:
             text = message.content.encode("utf-8", "replace").decode()  # half a character is none
             if message.role in ("user", "assistant"):
                 said.append((message.role, text))
             if message.role == "user":
-                finding = self._after(finding, said)
+                finding, lasting = self._after(finding, lasting, said)
                 if finding.texts in (_CLEARED, _TAKEN_BACK):
                     said = said[-1:]  # what was said before is not read again
                 languages.append(language_of(text))
         if not languages:
             return HealthVerdict("ok")
-        return self._worded(finding, languages)
+        return self._worded(finding, languages)._replace(finding=lasting.written)
+
+    def _read(self, written: str) -> _Finding:
+        """Read a finding that a client has kept."""
+        try:
+            kind, sign, by, names = json.loads(written)
+            finding = _Finding(kind, sign, by, tuple(names))
+            self.texts.get("en", *finding.texts)
+            is_one = bool(finding.gravity) and type(sign) is str and by in ("rules", "classifier")
+        except (ValueError, TypeError, KeyError, RecursionError):
+            is_one = False
+        if not is_one:
+            raise RequestError("no finding of this server's; leave it out, or begin a new chat")
+        return finding
 
     def _worded(self, finding: _Finding, languages: Sequence[str]) -> HealthVerdict:
         """Put a finding into the last turn's language; to a new one we do not know, say so."""
@@ -164,8 +189,16 @@ class HealthLayer:
         message = f"{line}\n\n{text}" if line else text
         return HealthVerdict(finding.kind, finding.sign, message, finding.by, language)
 
-    def _after(self, before: _Finding, said: Sequence[tuple[str, str]]) -> _Finding:
-        """Return what is found once one user turn more was said, the last of `said`."""
+    def _after(
+        self, before: _Finding, lasting: _Finding, said: Sequence[tuple[str, str]]
+    ) -> tuple[_Finding, _Finding]:
+        """Return what is found once one user turn more was said, and what of it stays.
+
+        Args:
+            before: What was found in the turn before.
+            lasting: What stays of all turns before.
+            said: Roles and texts; the last one is the turn's.
+        """
         tokens = self.rules.vocabulary.tokens(said[-1][1])
         found = self.rules.vocabulary.find(tokens)
         likely, levels = self._about(said[-1][1])
@@ -174,20 +207,21 @@ class HealthLayer:
             self._judge(said[-1][1]),
             key=lambda one: one.gravity,
         )
-        if own.gravity < before.gravity:
-            if before.kind == "emergency" and "cleared" in found:
-                return _Finding("refer", before.sign, "rules", _CLEARED)
-            if before.kind == "support" and "takes it back" in found:
-                return _Finding("refer", before.sign, "rules", _TAKEN_BACK)
+        if own.gravity < lasting.gravity:
+            if lasting.kind == "emergency" and "cleared" in found:
+                return _Finding("refer", lasting.sign, "rules", _CLEARED), _Finding("ok")
+            if lasting.kind == "support" and "takes it back" in found:
+                taken_back = _Finding("refer", lasting.sign, "rules", _TAKEN_BACK)
+                return taken_back, taken_back
         spread = self._judge(conversation(said))  # a sign may be spread over turns
         own = max(own, spread, key=lambda one: one.gravity)
         presses_on = "presses on" in found and "food" not in found
-        if before.kind == "refuse" and not (presses_on and len(tokens) <= _SHORT_FOLLOW_UP):
-            return own
-        # What the classifier was in doubt about it has just read again, with the conversation.
-        if before.kind == "refer" and (before.by == "classifier" or before.texts == _CLEARED):
-            return own
-        return max(own, before, key=lambda one: one.gravity)
+        if before.kind == "refuse" and presses_on and len(tokens) <= _SHORT_FOLLOW_UP:
+            own = max(own, before, key=lambda one: one.gravity)
+        shown = max(own, lasting, key=lambda one: one.gravity)
+        # What the classifier is in doubt about, it reads again with the conversation.
+        stays = own.kind in ("emergency", "support") or (own.kind, own.by) == ("refer", "rules")
+        return shown, own if stays and own.gravity >= lasting.gravity else lasting
 
     def _by_rules(
         self, tokens: Sequence[str], found: Found, risk: float, levels: Levels

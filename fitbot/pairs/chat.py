@@ -13,7 +13,7 @@ thoughts and others drop them.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
@@ -119,6 +119,7 @@ class Chat:
         *,
         system_prompt: str | None = None,
         date: str | None = None,
+        ends: Collection[int] = (),
     ):
         """Find out how the tokenizer's template opens, separates and ends turns.
 
@@ -126,6 +127,7 @@ class Chat:
             tokenizer: A tokenizer with a chat template.
             system_prompt: First turn of every conversation that brings none of its own.
             date: Day that a template which writes one is given, as 2026-11-30; today by default.
+            ends: Tokens that end an answer, besides the template's end of turn and the tokenizer's.
 
         Raises:
             ConfigError: The tokenizer has no chat template, its template fails, loses or doubles
@@ -149,6 +151,7 @@ class Chat:
         self._template = Template(tokenizer, date)
         self.date = self._template.date  # None: the template writes none
         self.end_of_turn_id = self._template.end_of_turn_id
+        self.ends = {self.end_of_turn_id, tokenizer.eos_token_id, *ends} - {None}
         controls, marks = {*tokenizer.get_added_vocab(), _BREAK}, {THINKING, DONE_THINKING}
         self._has_marks = marks <= controls
         self._control_ids = tokenizer.get_added_vocab() if _cuts_at_controls(tokenizer) else {}

@@ -5,6 +5,7 @@ the same names. Names come from clients, folders are looked for below one direct
 """
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from fitbot.errors import AdapterError, FitbotError, RoomError
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.settings import AddAdapter
 from fitbot.serving.shared_state import SharedState
+
+# An absolute path, or one that begins with a drive; not the rest of an address or of a hub's id.
+_PATH = re.compile(r"(?<![\w./:\\-])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:;,'\"()]+)+[/\\]?")
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +84,7 @@ class AdapterRegistry:
         try:
             self._add_adapter(engine, name, path)
         except AdapterError as error:
-            # Where the directory lies is not the client's affair.
-            message = str(error).replace(str(path), folder)
+            message = _without_paths(str(error).replace(str(path), folder))
             if isinstance(error, RoomError):
                 raise HttpError(
                     409, "no_room", f"{message}; unload one, and wait for its last answers"
@@ -105,3 +108,8 @@ class AdapterRegistry:
         others = {other: where for other, where in kept if other != name}
         self._shared.added_adapters = {**others, name: folder} if folder else others
         self._shared.models = engine.models
+
+
+def _without_paths(message: str) -> str:
+    """Leave the last name of each path: where files are on the server is not a client's affair."""
+    return _PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], message)

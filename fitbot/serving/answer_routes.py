@@ -11,33 +11,45 @@ from dataclasses import replace
 from typing import Any
 
 from litserve.specs.base import LitSpec
+from starlette.datastructures import State
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from fitbot.generation.messages import Chunk, Sampling, TokenLogprob, Usage
+from fitbot.errors import RequestError
+from fitbot.generation.messages import Chunk, TokenLogprob, Usage
 from fitbot.health.answer import AnswerFilter
 from fitbot.health.layer import DISCLAIMER, HealthLayer, HealthVerdict
 from fitbot.pairs.formats import Message
+from fitbot.serving.bodies import AnyBody, parse_body
+from fitbot.serving.completion_format import Piece, TextCompletion
+from fitbot.serving.completion_request import CompletionRequest
 from fitbot.serving.http_errors import HttpError, JsonResponse
-from fitbot.serving.jobs import AdapterChange, Dispatcher, GenerationTask, PendingJob
-from fitbot.serving.limits import Admission, RateLimiter
+from fitbot.serving.jobs import (
+    AdapterChange,
+    Dispatcher,
+    GenerationTask,
+    PendingJob,
+    out_of_time,
+)
+from fitbot.serving.limits import Admission, RateLimiter, Turn
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.openai_format import Completion
 from fitbot.serving.request_schemas import (
-    AnyBody,
     ChatRequest,
     LoadRequest,
     PredictRequest,
     UnloadRequest,
-    parse_body,
 )
 from fitbot.serving.routes import model_entry
 from fitbot.serving.settings import ServerSettings
 from fitbot.serving.shared_state import SharedState
 
 PING_SECONDS = 15.0  # a stream that is silent for longer shows that it is alive
+CLAMP_HEADER = "X-Max-Tokens"  # only where a request asked for more than it may have
 VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something to say
+# What it has found so far; a client that leaves out old messages sends it back in their place.
+FINDING_HEADER = "X-Health-Finding"
 
 
 class AnswerRoutes(LitSpec):  # type: ignore[misc]
@@ -70,9 +82,10 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self._sampling = settings.sampling
         self._health = settings.health
         self._rates = RateLimiter(settings.limits.rate_per_minute)
-        self._admission = Admission(settings.limits)
+        self._admission = Admission(settings.limits, shared)
         self.by_path = dict.fromkeys(("/predict/", "/predict"), self.predict)
         self.by_path["/v1/chat/completions"] = self.chat
+        self.by_path["/v1/completions"] = self.complete
         if settings.admin:
             self.by_path["/v1/load_lora_adapter"] = self.load_adapter
             self.by_path["/v1/unload_lora_adapter"] = self.unload_adapter
@@ -88,8 +101,9 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         sampling = self._sampling
         if asked.max_new_tokens is not None:
             sampling = replace(sampling, max_new_tokens=asked.max_new_tokens)
-        question = Message("user", asked.user_query)
-        answer, headers = await self._open(request, [question], sampling, None)
+        question = (Message("user", asked.user_query),)
+        task = GenerationTask(question, sampling, None)
+        answer, headers = await self._open(request, task, question)
         response = "".join([chunk.text async for chunk in answer if chunk])
         return JsonResponse({"response": response, "disclaimer": DISCLAIMER}, headers=headers)
 
@@ -103,8 +117,12 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             with_logprobs=bool(asked.logprobs),
             with_reasoning=bool(asked.include_reasoning),
         )
-        sampling = asked.sampling(self._sampling)
-        answer, headers = await self._open(request, asked.conversation, sampling, asked.model)
+        sampling = asked.sampling(self._sampling, self._limits)
+        truncates = asked.truncation == "auto"
+        task = GenerationTask(asked.conversation, sampling, asked.model, truncates)
+        answer, headers = await self._open(request, task, asked.conversation)
+        if (asked.tokens or 0) > sampling.max_new_tokens:
+            headers[CLAMP_HEADER] = str(sampling.max_new_tokens)
         if not asked.stream:
             chunks = [chunk async for chunk in answer if chunk]
             return JsonResponse(completion.whole(chunks), headers=headers)
@@ -113,7 +131,31 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             pass
         include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
         events = completion.events(first, answer, include_usage=include_usage)
-        return EventStream(events, headers={**headers, "Cache-Control": "no-store"})
+        return EventStream(events, headers=headers)
+
+    async def complete(self, request: HttpRequest) -> Response:
+        """Go on with texts as they are, or score them, as OpenAI's completions do."""
+        asked = await self._read(request, CompletionRequest)
+        asked.check(self._limits)
+        completion = TextCompletion(
+            request.state.request_id,
+            self._model(asked.model),
+            with_logprobs=asked.logprobs is not None,
+            with_answer=asked.max_tokens != 0,
+        )
+        headers: dict[str, str] = {}
+        if (asked.max_tokens or 0) > self._limits.max_new_tokens:
+            headers[CLAMP_HEADER] = str(self._limits.max_new_tokens)
+        answers = self._continue(request, asked, self._admit(request.state), headers)
+        if not asked.stream:
+            whole = completion.whole([piece async for piece in answers])
+            request.state.cleanup.close()  # see `measured_answer`
+            return JsonResponse(whole, headers=headers)
+        while (first := await anext(answers))[1] is None:
+            pass
+        include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        events = completion.events(first, answers, include_usage=include_usage)
+        return EventStream(events, headers=headers)
 
     async def load_adapter(self, request: HttpRequest) -> Response:
         """Answer with an adapter from now on; its folder lies in the directory of adapters."""
@@ -129,7 +171,8 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
 
     async def _change(self, request: HttpRequest, name: str, folder: str | None) -> None:
         state = request.state
-        state.cleanup.enter_context(self._admission.admit(state.client))
+        self._admit(state)
+        self._dispatcher.check_ready()
         change = AdapterChange(name, folder)
         job = self._dispatcher.send(change, self._limits.request_seconds, state.cleanup)
         while await job.next(PING_SECONDS) is None:
@@ -141,6 +184,9 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         # A web page's form, which a browser sends to other hosts unasked, cannot be JSON.
         if content_type.strip().lower() != "application/json":
             raise HttpError(415, "not_json", "send Content-Type: application/json")
+        # A small body could become gigabytes.
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise HttpError(415, "encoded", "send the body as it is, without Content-Encoding")
         return parse_body(await request.body(), kind)
 
     def _model(self, name: str | None) -> str:
@@ -152,34 +198,106 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         return name
 
     async def _open(
+        self, request: HttpRequest, task: GenerationTask, messages: Sequence[Message]
+    ) -> tuple[AsyncIterator[Chunk | None], dict[str, str]]:
+        """Admit a request and ask; return its answer, and headers for it."""
+        end = time.monotonic() + self._limits.request_seconds
+        turn = self._admit(request.state)
+        return await self._ask(request, task, messages, turn, end, request.state.cleanup)
+
+    async def _continue(
         self,
         request: HttpRequest,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        model: str | None,
+        asked: CompletionRequest,
+        turn: Turn,
+        headers: dict[str, str],
+    ) -> AsyncIterator[Piece]:
+        """Answer prompts one after the other; what is to be said in headers is added to them."""
+        sampling = asked.sampling(self._sampling, self._limits)
+        end = time.monotonic() + self._limits.request_seconds
+        for index, prompt in enumerate(asked.prompts):
+            task = GenerationTask(prompt, sampling, asked.model)
+            is_read = isinstance(prompt, str) and not asked.only_scores
+            question = [Message("user", prompt)] if is_read else []  # type: ignore[arg-type]
+            own = request.state.cleanup.enter_context(ExitStack())
+            answer, more = await self._ask(request, task, question, turn, end, own)
+            headers.update(more)
+            async for chunk in answer:
+                yield index, chunk
+
+    async def _ask(
+        self,
+        request: HttpRequest,
+        task: GenerationTask,
+        question: Sequence[Message],
+        turn: Turn,
+        end: float,
+        cleanup: ExitStack,
     ) -> tuple[AsyncIterator[Chunk | None], dict[str, str]]:
-        """Admit a request, check its question, send it; return its answer, and headers for it."""
-        state = request.state
-        state.cleanup.enter_context(self._admission.admit(state.client))
+        """Check a question, send its task; return its answer, and headers for it.
+
+        Args:
+            request: Of a client that has been admitted.
+            task: What the engine is to do.
+            question: What the health layer reads; empty where nothing is answered.
+            turn: The request's; it waits for a place in the engine unless it has one.
+            end: The deadline, on `time.monotonic`'s clock.
+            cleanup: Ends the task, see `Dispatcher.send`.
+        """
+        begun = time.monotonic()
         headers: dict[str, str] = {}
         health = None
-        if self._health:
-            verdict = await asyncio.to_thread(self._health.check, messages)
+        if self._health and question:
+            earlier = request.headers.get(FINDING_HEADER)
+            try:
+                verdict = await asyncio.to_thread(self._health.check, question, earlier)
+            except RequestError as error:
+                problem = f"{FINDING_HEADER}: {error}"
+                raise HttpError(422, "invalid_header", problem, param=FINDING_HEADER) from error
             if verdict.kind != "ok":
                 self._metrics.interventions[verdict.kind, verdict.by or ""] += 1
                 headers[VERDICT_HEADER] = verdict.kind
+            if verdict.finding:
+                headers[FINDING_HEADER] = verdict.finding
             if not verdict.model_answers:
                 return fixed_answer(verdict.message), headers
             health = ChunkFilter(self._health, verdict)
-        task = GenerationTask(tuple(messages), sampling, model)
-        job = self._dispatcher.send(task, self._limits.request_seconds, state.cleanup)
-        return measured_answer(job, health, self._metrics, state.log_fields, state.cleanup), headers
+        self._dispatcher.check_ready()
+        if not turn.has_place:
+            await self._wait(turn, end, request.state)
+        job = self._dispatcher.send(task, end - time.monotonic(), cleanup)
+        fields = request.state.log_fields
+        answer = measured_answer(job, health, self._metrics, fields, cleanup, begun=begun)
+        return answer, headers
+
+    def _admit(self, state: State) -> Turn:
+        """Admit a request; until it is answered, its connection is not closed for others."""
+        turn: Turn = state.cleanup.enter_context(self._admission.admit(state.client))
+        state.has_place = True
+        state.cleanup.callback(setattr, state, "has_place", False)
+        return turn
+
+    async def _wait(self, turn: Turn, end: float, state: State) -> None:
+        """Wait for a place in the engine."""
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout_at(end):
+                await self._admission.wait(turn)
+        except TimeoutError as error:
+            raise out_of_time() from error
+        waited = time.monotonic() - begun
+        self._metrics.queue.observe(waited)
+        state.log_fields["waited"] = round(waited, 4)
 
 
 class EventStream(StreamingResponse):
     """Server-sent events. `BodyLimit` cancels them when the client leaves."""
 
     media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], headers: dict[str, str]):
+        """Take the events; nginx is asked to pass on every piece as it comes."""
+        super().__init__(events, headers={**headers, "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send everything, and close the source whatever happens."""
@@ -210,7 +328,8 @@ class ChunkFilter:
         if chunk.finish_reason:
             shown += self.text.finish()
         if self.text.intervened:
-            return Chunk(shown, finish_reason="content_filter", usage=chunk.usage)
+            cut = Chunk(shown, finish_reason="content_filter", usage=chunk.usage)
+            return replace(cut, echo=chunk.echo)
         released = tuple(self._held) if chunk.finish_reason else ()
         return replace(chunk, text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
 
@@ -236,6 +355,8 @@ async def measured_answer(
     metrics: Metrics,
     log_fields: dict[str, Any],
     cleanup: ExitStack,
+    *,
+    begun: float,
 ) -> AsyncIterator[Chunk | None]:
     """Yield an answer's chunks as they may be shown, and None after every 15 seconds of silence.
 
@@ -245,24 +366,28 @@ async def measured_answer(
         metrics: Where they are counted and timed.
         log_fields: Are given the number of tokens.
         cleanup: Gives the request's place back and ends the job; closed before the last chunk.
+        begun: When the request was admitted, on `time.monotonic`'s clock.
 
     Raises:
         HttpError: The answer failed, or its deadline has passed.
     """
-    last, histogram = time.monotonic(), metrics.first_chunk
+    last, histogram = begun, metrics.first_chunk
     chunk: Chunk | None = None
     while not (chunk and chunk.finish_reason):
         chunk = await job.next(PING_SECONDS)
         if chunk:
             chunk = health.feed(chunk) if health else chunk
+            if health and chunk.finish_reason and not chunk.usage:  # cut; the engine still writes
+                chunk = replace(chunk, usage=await job.stop())
             now = time.monotonic()
             histogram.observe(now - last)
             last, histogram = now, metrics.between_chunks
             if chunk.usage:
                 metrics.tokens_in += chunk.usage.prompt
                 metrics.tokens_out += chunk.usage.completion
-                log_fields["prompt_tokens"] = chunk.usage.prompt
-                log_fields["completion_tokens"] = chunk.usage.completion
+                for name in ("prompt", "completion"):  # of all prompts of a request
+                    tokens, spent = f"{name}_tokens", getattr(chunk.usage, name)
+                    log_fields[tokens] = log_fields.get(tokens, 0) + spent
             if chunk.finish_reason:
                 metrics.interventions.update(health.interventions if health else ())
                 cleanup.close()  # who reads the end may ask at once, and its place is free

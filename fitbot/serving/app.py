@@ -2,12 +2,14 @@
 
 A request's way through it:
 
-1. uvicorn reads its headers; a client that sends them too slowly is cut off (`TimedProtocol`).
+1. uvicorn reads its headers, strictly and not for long (`ClientProtocol`). Where connections
+   are too many, the longest idle is closed (`Connections`).
 2. `RequestContext` gives it an id, and writes metrics and one log line when it is over.
-3. `Auth` checks the key, or the host where there is none.
+3. `Auth` checks the key, or the host where there is none. Many wrong keys are answered slowly.
 4. `BodyLimit` reads the body, within limits of size and time.
-5. A route of `AnswerRoutes` checks rate and fields, and claims a place among the requests at once.
+5. A route of `AnswerRoutes` checks rate and fields, and has `Admission` count it.
 6. The health layer looks at the question: an emergency gets a fixed text, and no engine is asked.
+   Others wait their turn in `Admission`, client by client.
 7. `Dispatcher` puts a job into LitServe's queue, with a deadline.
 8. In the worker, `EngineAPI` takes the job and submits it to the engine.
 9. The engine's chunks come back through `BundlingTransport`, several in one message.
@@ -20,7 +22,7 @@ from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.answer_routes import AnswerRoutes
 from fitbot.serving.jobs import Dispatcher
 from fitbot.serving.metrics import Metrics
-from fitbot.serving.middleware import Auth, BodyLimit, RequestContext
+from fitbot.serving.middleware import Auth, BodyLimit, Cors, RequestContext
 from fitbot.serving.routes import PATHS, add_routes
 from fitbot.serving.server import FitbotServer
 from fitbot.serving.settings import ServerSettings
@@ -51,5 +53,7 @@ def make_server(settings: ServerSettings) -> FitbotServer:
     # What every request passes before the routes. The last one added is the outermost.
     server.app.add_middleware(BodyLimit, limits=limits)
     server.app.add_middleware(Auth, settings=settings)
+    if settings.cors_origins:
+        server.app.add_middleware(Cors, origins=settings.cors_origins)
     server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, paths=PATHS)
     return server

@@ -18,22 +18,28 @@ def open_local(backend: str, adapter: Path | None, options: dict[str, Any]) -> E
     """Open fitbot's own engine, on PyTorch or on llama.cpp."""
     if backend == "llama":
         os.environ.setdefault("GOMP_SPINCOUNT", LLAMA_SPINS)  # read when torch is loaded
+    from transformers.utils import logging as of_transformers
+
     from fitbot.generation.loading import open_engine, open_llama_engine
 
+    of_transformers.disable_default_handler()  # what it says becomes a line of the server's log
+    of_transformers.enable_propagation()
     opener = open_llama_engine if backend == "llama" else open_engine
     engine: Engine = opener(adapter, **options)
     return engine
 
 
-def open_remote(url: str, model: str | None, adapter: Path | None, more: dict[str, Any]) -> Engine:
+def open_remote(
+    url: str, model: str | None, adapter: Path | None, more: dict[str, Any], key: str | None
+) -> Engine:
     """Open the engine that lets another server answer; `more` is sent with every request."""
     from fitbot.generation.remote import RemoteEngine
 
     return RemoteEngine(
         url,
         models=[model] if model else None,
-        api_key=os.environ.get(REMOTE_KEY),
-        system_prompt=provenance_of(adapter)["data"]["system_prompt"],
+        api_key=key,
+        system_prompt=provenance_of(adapter, "data.system_prompt")["data"]["system_prompt"],
         extra_fields=more,
     )
 

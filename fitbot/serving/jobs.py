@@ -9,6 +9,7 @@ import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +17,8 @@ from typing import Any, NamedTuple
 
 from litserve.utils import LitAPIStatus, ResponseBufferItem
 
-from fitbot.generation.messages import Chunk, Sampling
-from fitbot.pairs.formats import Message
+from fitbot.generation.engine import Prompt
+from fitbot.generation.messages import Chunk, Sampling, Usage
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.shared_state import CLOSING, SharedState
@@ -25,19 +26,29 @@ from fitbot.serving.transport import join_chunks
 
 GRACE_SECONDS = 1.0  # an engine may be late by this much in noticing a deadline
 _LATE_SECONDS = GRACE_SECONDS + 0.5  # the worker is the first to say that a deadline has passed
+_STOP_SECONDS = 5.0  # an engine on a CPU may read a prompt for as long before it looks up
 _worker_died = partial(
     HttpError, 503, "worker_died", "the engine stopped; try again soon", retry_after=5
 )
 _closing = partial(HttpError, 503, "shutting_down", "the server is shutting down", retry_after=5)
-_out_of_time = partial(HttpError, 504, "deadline", "the answer was not complete in time")
+out_of_time = partial(HttpError, 504, "deadline", "the answer was not complete in time")
 
 
 class GenerationTask(NamedTuple):
-    """A conversation to be answered; `model` is one of the engine's, None for the default."""
+    """What an engine is to do.
 
-    messages: tuple[Message, ...]
+    Args:
+        prompt: A conversation to be answered, or a text or tokens to go on with.
+        sampling: How the answer is drawn.
+        model: One of the engine's; None for the default.
+        truncates: Whether a conversation's oldest turns are left out if it is too long; or else it
+            is refused.
+    """
+
+    prompt: Prompt
     sampling: Sampling
     model: str | None
+    truncates: bool = False
 
 
 class AdapterChange(NamedTuple):
@@ -79,7 +90,9 @@ class PendingJob:
 
     job: Job
     item: ResponseBufferItem
+    cancel: Callable[[], None]  # asks the worker to end it
     finished: bool = False
+    stopped: bool = False  # `stop` has ended it
     wake_at: float = math.inf  # `next` is woken then although no chunk has come
 
     async def next(self, seconds: float) -> Chunk | None:
@@ -96,7 +109,7 @@ class PendingJob:
             await self.item.event.wait()
             if not arrived:
                 if time.monotonic() >= end:
-                    raise _out_of_time()
+                    raise out_of_time()
                 return None
         chunks = []
         while arrived and isinstance(arrived[0][0], Chunk):
@@ -112,12 +125,28 @@ class PendingJob:
         self.finished = chunk.finish_reason is not None
         match chunk.finish_reason:
             case "deadline":
-                raise _out_of_time()
+                raise out_of_time()
             case "error":
                 raise HttpError(500, "engine_error", "the answer could not be generated")
-            case "cancelled":  # nobody here has asked for that
+            case "cancelled" if not self.stopped:  # nobody here has asked for that
                 raise _worker_died()
         return chunk
+
+    async def stop(self, silence: float = _STOP_SECONDS) -> Usage | None:
+        """End an answer of which no more is needed, and return its usage.
+
+        None if the job fails, or nothing comes from the worker for so many seconds: who waits for
+        the answer has all of its text already.
+        """
+        self.stopped = True
+        self.cancel()
+        usage = None
+        try:
+            while not self.finished and (chunk := await self.next(silence)):
+                usage = chunk.usage
+        except HttpError:
+            return None
+        return usage
 
 
 class Dispatcher:
@@ -135,6 +164,11 @@ class Dispatcher:
         self._buffer = buffer
         self._consumer = consumer
 
+    def check_ready(self) -> None:
+        """Raise HttpError, 503, if no request can be answered now."""
+        if reason := self._shared.why_not_ready():
+            raise HttpError(503, "unavailable", reason, retry_after=5)
+
     def send(
         self, task: GenerationTask | AdapterChange, seconds: float, cleanup: ExitStack
     ) -> PendingJob:
@@ -146,16 +180,18 @@ class Dispatcher:
             cleanup: Closed when the client has its answer, or has gone; it ends the job.
 
         Raises:
-            HttpError: 503; there is no worker that could answer.
+            HttpError: 503; the worker has died, or it is too late for who has waited until now.
         """
-        if reason := self._shared.why_not_ready():
-            raise HttpError(503, "unavailable", reason, retry_after=5)
+        if self._shared.phase == CLOSING:
+            raise _closing()
+        if not self._shared.worker:
+            raise _worker_died()
         deadline = time.monotonic() + seconds
         job = Job(uuid.uuid4().hex, self._shared.worker, deadline, task)
-        pending = PendingJob(job, ResponseBufferItem(asyncio.Event(), deque()))
+        item = ResponseBufferItem(asyncio.Event(), deque())
+        pending = PendingJob(job, item, partial(self._put, "", Cancel(job.uid)))
         self._buffer[job.uid] = pending.item
         self._pending[job.uid] = pending
-        self._shared.active = len(self._pending)
         cleanup.callback(self._end, pending)
         self._put(job.uid, job)
         return pending
@@ -167,6 +203,7 @@ class Dispatcher:
         """
         while True:
             await asyncio.sleep(0.05)
+            self._shared.beat_api()
             closing, worker = self._shared.phase == CLOSING, self._shared.worker
             now = time.monotonic()
             for pending in list(self._pending.values()):
@@ -180,10 +217,9 @@ class Dispatcher:
     def _end(self, pending: PendingJob) -> None:
         self._buffer.pop(pending.job.uid, None)
         self._pending.pop(pending.job.uid, None)
-        self._shared.active = len(self._pending)
         if not pending.finished:  # nobody needs its result any more
             self._metrics.cancelled += 1
-            self._put("", Cancel(pending.job.uid))
+            pending.cancel()
 
     def _put(self, uid: str, message: Job | Cancel) -> None:
         self._jobs.put((self._consumer, uid, time.monotonic(), message))

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
+from fitbot.serving.logs import dropped_lines
 from fitbot.serving.shared_state import SharedState
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -49,6 +50,7 @@ class Metrics:
             Counter()
         )  # of the health layer: what, by whom
         self.seconds = Histogram("request", "Until the last byte was sent.")
+        self.queue = Histogram("queue", "From admission to a place in the engine.")
         self.first_chunk = Histogram("first_chunk", "From admission to the answer's first piece.")
         self.between_chunks = Histogram(
             "between_chunks", "From one piece of an answer to the next."
@@ -71,6 +73,7 @@ class Metrics:
             ("completion_tokens_total", "Tokens written.", self.tokens_out),
             ("cancelled_total", "Answers nobody waited for.", self.cancelled),
             ("worker_restarts_total", "Workers replaced.", self._shared.restarts),
+            ("log_lines_dropped_total", "Log lines nobody took.", dropped_lines()),
             ("ready", "1 when requests can be answered.", ready),
             ("in_flight", "Requests being answered.", self._shared.active),
             ("engine_active", "Requests the engine is answering.", stats.active),
@@ -84,7 +87,7 @@ class Metrics:
             kind = "counter" if name.endswith("_total") else "gauge"
             samples = found if isinstance(found, Mapping) else {"": found}
             lines += _family(name, kind, text, samples)
-        for histogram in (self.seconds, self.first_chunk, self.between_chunks):
+        for histogram in (self.seconds, self.queue, self.first_chunk, self.between_chunks):
             lines += histogram.lines()
         return "\n".join(lines) + "\n"
 

@@ -1,6 +1,7 @@
 """What every request passes before the routes; plain ASGI, outermost first.
 
 RequestContext   its id, headers of the response, metrics, the log line
+Cors             if wanted: which web pages of other origins may ask; answers a browser that asks so
 Auth             the key, and who the client is
 BodyLimit        its body, within limits of size and time; ends it when the client leaves
 """
@@ -9,20 +10,22 @@ import asyncio
 import logging
 import re
 import secrets
-import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import h11
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fitbot.serving.connections import network_of
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.keys import KeyRing
+from fitbot.serving.limits import RateLimiter
 from fitbot.serving.logs import describe
 from fitbot.serving.metrics import Metrics
+from fitbot.serving.page_files import PAGE_FILES
 from fitbot.serving.settings import RequestLimits, ServerSettings
 
 PAGE_POLICY = (
@@ -37,14 +40,16 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",  # what people ask is health data
 }
-OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/icon.svg", "/livez", "/readyz"})
+PROBES = frozenset({"/livez", "/readyz", "/health"})
+OPEN_PATHS = frozenset(PAGE_FILES) | PROBES
 ADMIN_PATHS = frozenset({"/v1/load_lora_adapter", "/v1/unload_lora_adapter"})
-_QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds
+_QUIET_PATHS = PROBES | {"/metrics"}  # asked every few seconds
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d*)?", re.IGNORECASE)
 _DISCARDED = 64  # times the limit that a too large body is read on, so that its sender can listen
-_SEND_BUFFER_BYTES = 65_536
+_WRONG_KEYS_PER_MINUTE = 10  # of one address that are answered at once
 _CLIENT_LEFT = 499  # as nginx logs it; nobody receives it
 
 log = logging.getLogger(__name__)
@@ -118,6 +123,19 @@ class RequestContext(_HttpMiddleware):
         log.info("request", extra=fields)
 
 
+class Cors(CORSMiddleware):
+    """Lets web pages of some other origins ask, with a key; a browser never adds one itself."""
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]):
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["*"],  # OpenAI's client sends a dozen of its own
+            expose_headers=["Retry-After", "X-Health-Verdict", "X-Request-Id"],
+        )
+
+
 class Auth(_HttpMiddleware):
     """Asks for a key, except on the open paths, and says who the client is."""
 
@@ -126,29 +144,41 @@ class Auth(_HttpMiddleware):
         self._keys = settings.keys
         self._admin_keys = settings.admin.keys if settings.admin else KeyRing([])
         self._only_local_names = settings.only_local_names
+        self._wrong_keys = RateLimiter(_WRONG_KEYS_PER_MINUTE)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
         try:
-            scope["state"]["client"] = self._identify(scope)
+            scope["state"]["client"] = self._identify(scope, headers)
         except HttpError as error:
+            if error.code == "invalid_api_key" and _presented(headers):
+                await self._slow_down(scope)
+            if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+                error.headers["Connection"] = "close"  # the body is not read
             await error.response()(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _identify(self, scope: Scope) -> str:
-        headers = Headers(scope=scope)
+    async def _slow_down(self, scope: Scope) -> None:
+        """Take note of a wrong key, and wait when there were many from the same address."""
+        address = _address(scope)
+        scope["state"]["log_fields"]["wrong_key_from"] = address
+        try:
+            self._wrong_keys.acquire(network_of(address))
+        except HttpError as too_many:
+            await asyncio.sleep(float(too_many.headers["Retry-After"]))
+
+    def _identify(self, scope: Scope, headers: Headers) -> str:
         if self._only_local_names and not _LOOPBACK_HOST.fullmatch(headers.get("host", "")):
             raise HttpError(421, "wrong_host", "this server goes by the name of localhost only")
         is_admins = scope["path"] in ADMIN_PATHS
         if is_admins and not self._admin_keys:
             raise HttpError(403, "no_admin", "the server was started without an admin key")
         if scope["path"] in OPEN_PATHS or not (self._keys or is_admins):
-            return scope["client"][0] if scope["client"] else "unknown"
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        presented = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        presented = presented.strip()
+            return network_of(_address(scope))
+        presented = _presented(headers)
         name = (self._admin_keys if is_admins else self._keys).name_of(presented)
-        if name is None and is_admins and self._keys.name_of(presented):
+        if is_admins and self._keys.name_of(presented):  # even if a file has made it both
             raise HttpError(403, "not_admin", "an admin key is needed; this is an API key")
         if name is None:
             kind = "admin" if is_admins else "API"
@@ -156,6 +186,16 @@ class Auth(_HttpMiddleware):
             raise HttpError(401, "invalid_api_key", problem, headers={"WWW-Authenticate": "Bearer"})
         scope["state"]["log_fields"]["key"] = name
         return name
+
+
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope["client"] else "unknown"
+
+
+def _presented(headers: Headers) -> str:
+    """Return the key that a request has, "" for none."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    return (bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()
 
 
 class BodyLimit(_HttpMiddleware):
@@ -225,43 +265,3 @@ class BodyLimit(_HttpMiddleware):
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-class TimedProtocol(H11Protocol):
-    """uvicorn's protocol, which waits only so long for a request's headers."""
-
-    def __init__(self, *args: Any, receive_seconds: float, **kwargs: Any):
-        """Take how long a client may take to send its headers, and what uvicorn gives."""
-        super().__init__(*args, **kwargs)
-        self._receive_seconds = receive_seconds
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
-        super().connection_made(transport)
-        # The kernel would take megabytes for a client that does not read.
-        transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES
-        )
-        self._update_timer()
-
-    def data_received(self, data: bytes) -> None:
-        """Wait no more when the headers are complete."""
-        super().data_received(data)
-        self._update_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        super().connection_lost(exc)
-        self._stop_timer()
-
-    def _update_timer(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_timer()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(self._receive_seconds, self.transport.close)
-
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None

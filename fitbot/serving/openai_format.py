@@ -37,7 +37,7 @@ class Completion:
             "logprobs": self._logprobs([token for chunk in chunks for token in chunk.logprobs]),
             "finish_reason": chunks[-1].finish_reason,
         }
-        return self._object("chat.completion", [choice], usage=_usage(chunks[-1].usage))
+        return self._object("chat.completion", [choice], usage=usage_object(chunks[-1].usage))
 
     async def events(
         self, first: Chunk, answer: AsyncIterator[Chunk | None], *, include_usage: bool
@@ -58,11 +58,13 @@ class Completion:
                         break
                 chunk = await anext(answer)
         except HttpError as error:
-            yield _data(error.body())
+            yield event_of(error.body())
         else:
             yield self._event({}, finish_reason=chunk.finish_reason)
             if include_usage:
-                yield _data(self._object("chat.completion.chunk", [], usage=_usage(chunk.usage)))
+                yield event_of(
+                    self._object("chat.completion.chunk", [], usage=usage_object(chunk.usage))
+                )
         yield "data: [DONE]\n\n"
 
     def _event(
@@ -77,7 +79,7 @@ class Completion:
             "logprobs": self._logprobs(logprobs) if delta else None,
             "finish_reason": finish_reason,
         }
-        return _data(self._object("chat.completion.chunk", [choice]))
+        return event_of(self._object("chat.completion.chunk", [choice]))
 
     def _object(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         identifier = f"chatcmpl-{self.request_id}"
@@ -97,24 +99,33 @@ class Completion:
         return {"content": content, "refusal": None}
 
 
-def _data(value: dict[str, Any]) -> str:
+def event_of(value: dict[str, Any]) -> str:
+    """Write a server-sent event."""
     return f"data: {_in_json(value)}\n\n"
 
 
 def _token(text: str, logprob: float) -> dict[str, Any]:
     return {
         "token": text,
-        "logprob": max(logprob, -9999.0),  # JSON has no -inf
+        "logprob": limited(logprob),
         "bytes": list(text.encode("utf-8", "replace")),
     }
 
 
-def _usage(usage: Usage | None) -> dict[str, int] | None:
+def limited(logprob: float) -> float:
+    """Return a log-probability that JSON can hold: it has no -inf."""
+    return max(logprob, -9999.0)
+
+
+def usage_object(usage: Usage | None) -> dict[str, int] | None:
+    """Return what a request has cost, in tokens."""
     if usage is None:
         return None
+    left_out = {"messages_left_out": usage.left_out} if usage.left_out else {}  # not OpenAI's
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
         "total_tokens": usage.prompt + usage.completion,
         "granted_tokens": usage.budget,  # not OpenAI's: new ones that the request could have had
+        **left_out,
     }

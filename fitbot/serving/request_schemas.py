@@ -1,33 +1,38 @@
 """The bodies that clients send: every field is checked, and one that is not known is refused."""
 
-import json
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from itertools import takewhile
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.formats import Message
+from fitbot.serving.bodies import Body, only, plainly
 from fitbot.serving.http_errors import HttpError
+from fitbot.serving.neutral_fields import NeutralFields
 from fitbot.serving.settings import RequestLimits
 
 _SAYS_SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"  # not blank, no NUL
+_SAYS = "it must hold more than blanks, and no NUL"
 
-# Fields of a chat request that `Sampling` has by the same name.
-_DRAWN = {"temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed"}
+# Fields of a request that `Sampling` has by the same name.
+_DRAWN = {
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+}
 
-_Text = Annotated[str, Field(pattern=_SAYS_SOMETHING)]
+_Text = Annotated[str, Field(pattern=_SAYS_SOMETHING), plainly(_SAYS)]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 _Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 _Stop = Annotated[str, Field(min_length=1)]
-
-
-class Body(BaseModel):
-    """What all bodies have in common. Errors never quote what was sent: it may be health data."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
-    )
+_SYSTEM = ("system", "developer")
 
 
 class PredictRequest(Body):
@@ -67,100 +72,177 @@ class TextPart(Body):
     """Text in a message of several parts."""
 
     type: Literal["text"]
-    text: _Text
+    text: str
+    cache_control: Any = None  # for servers that charge for a cache
 
 
 class ChatMessage(Body):
-    """One turn of a conversation."""
+    """One turn of a conversation: a client's, or an answer as a server gave it.
 
-    role: Literal["system", "user", "assistant"]
-    content: _Text | Annotated[list[TextPart], Field(min_length=1)]
+    What an answer has besides its text is read, so that it can be sent back as it is, and not
+    looked at: thoughts of earlier turns are no part of a prompt.
+    """
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[
+        str | list[TextPart] | None, plainly("it must be text, or a list of parts of type text")
+    ] = None
+    refusal: str | None = None  # the answer's text if it has no content
+
+    annotations: Any = None
+    name: Any = None
+    parsed: Any = None
+    provider_specific_fields: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    reasoning_details: Any = None
+    thinking_blocks: Any = None
+
+    audio: Annotated[None, only("null")] = None
+    function_call: Annotated[None, only("null, as there are no tools")] = None
+    tool_calls: Annotated[
+        list[Any] | None, Field(max_length=0), only("[], as there are no tools")
+    ] = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "ChatMessage":
+        # A model's answer may be blank; so may a system message, which then says nothing.
+        if self.role == "user" and not self.text.strip():
+            raise ValueError(f"content: {_SAYS}")
+        if self.role != "assistant" and "\0" in self.text:
+            raise ValueError(f"content: {_SAYS}")
+        return self
 
     @property
     def text(self) -> str:
         """The content as one text."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text for part in self.content)
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content or self.refusal or ""
 
 
 class StreamOptions(Body):
-    """What a stream holds besides the answer."""
+    """What a stream holds besides the answer; without a stream it means nothing."""
 
     include_usage: bool | None = None
+    include_obfuscation: Any = None
+    continuous_usage_stats: Any = None  # the usage comes once, at the end
 
 
-class ChatRequest(Body):
-    """A conversation to go on with, as OpenAI's clients send it."""
+class AnswerRequest(NeutralFields):
+    """How an answer is drawn, and how it comes back."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
     model: str | None = Field(None, max_length=128)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    min_tokens: int | None = Field(None, ge=0)
+    ignore_eos: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=0, le=2**31 - 1)
+    top_k: int | None = Field(None, ge=-1, le=2**31 - 1)
     min_p: float | None = Field(None, ge=0, lt=1)
     repetition_penalty: float | None = Field(None, ge=0.1, le=10)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    stop: _Stop | list[_Stop] | None = None
-    n: Literal[1] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    include_reasoning: bool | None = None
-
-    @model_validator(mode="after")
-    def _fields_fit_together(self) -> "ChatRequest":
-        if any(message.role == "system" for message in self.messages[1:]):
-            raise ValueError("messages: a system message must come first")
-        if self.messages[-1].role != "user":
-            raise ValueError("messages: the last one must be the user's")
-        if self.stream_options and not self.stream:
-            raise ValueError("stream_options: only with stream")
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs: only with logprobs")
-        if None not in (self.max_tokens, self.max_completion_tokens):
-            raise ValueError("max_tokens: not together with max_completion_tokens")
-        return self
-
-    @property
-    def conversation(self) -> tuple[Message, ...]:
-        """The turns as the engine takes them."""
-        return tuple(Message(message.role, message.text) for message in self.messages)
+    stop: Annotated[
+        _Stop | list[_Stop] | None, plainly("it must be a string or strings, none of them empty")
+    ] = None
 
     @property
     def stops(self) -> tuple[str, ...]:
         """The stop strings."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
-    def sampling(self, default: Sampling) -> Sampling:
-        """Return how the answer is drawn: the default, but for what was sent."""
+    def drawn(self, default: Sampling, most: int) -> Sampling:
+        """Return how the answer is drawn, `most` new tokens: the default, but for what was sent."""
+        sent = self.model_dump(include=_DRAWN, exclude_none=True)
         return replace(
             default,
-            max_new_tokens=self.max_completion_tokens or self.max_tokens or default.max_new_tokens,
-            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
-            reasoning=bool(self.include_reasoning),
+            max_new_tokens=most,
+            min_tokens=most if self.ignore_eos else min(self.min_tokens or 0, most),
             stop=self.stops,
-            **self.model_dump(include=_DRAWN, exclude_none=True),
+            **sent | ({"top_k": 0} if self.top_k == -1 else {}),
         )
 
-    def check(self, limits: RequestLimits) -> None:
-        """Refuse a conversation that is larger than the limits, or asks for more.
+    def check_stops(self, limits: RequestLimits) -> None:
+        """Refuse too many stop strings, or too long ones.
 
         Raises:
             HttpError: 422.
         """
-        _at_most(len(self.messages), limits.max_messages, "messages", "messages")
-        lengths = [len(message.text) for message in self.messages]
-        _at_most(max(lengths), limits.max_message_length, "characters a message", "messages")
-        _at_most(sum(lengths), limits.max_conversation_length, "characters in all", "messages")
-        for field in ("max_tokens", "max_completion_tokens"):
-            _at_most(getattr(self, field), limits.max_new_tokens, "tokens", field)
         _at_most(len(self.stops), limits.max_stops, "strings", "stop")
         longest = max(map(len, self.stops), default=0)
         _at_most(longest, limits.max_stop_length, "characters a string", "stop")
+
+
+class ChatRequest(AnswerRequest):
+    """A conversation to go on with, as OpenAI's clients send it."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    include_reasoning: bool | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> "ChatRequest":
+        if any(message.role in _SYSTEM for message in self.messages[len(self._system) :]):
+            raise ValueError("messages: a system message must come first")
+        if self.messages[-1].role != "user":
+            raise ValueError("messages: the last one must be the user's")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs: only with logprobs")
+        if len({self.max_tokens, self.max_completion_tokens} - {None}) > 1:
+            raise ValueError("max_tokens: another number than max_completion_tokens; send one")
+        if self.tokens is not None and (self.min_tokens or 0) > self.tokens:
+            raise ValueError("min_tokens: more than max_tokens")
+        return self
+
+    @property
+    def _system(self) -> list[ChatMessage]:
+        return list(takewhile(lambda message: message.role in _SYSTEM, self.messages))
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """The turns as the engine takes them, leading system messages joined."""
+        system = "\n\n".join(message.text for message in self._system if message.text.strip())
+        turns = self.messages[len(self._system) :]
+        told = [Message("system", system)] if system else []
+        return (*told, *(Message(turn.role, turn.text) for turn in turns))
+
+    @property
+    def tokens(self) -> int | None:
+        """How many new tokens are asked for."""
+        return self.max_completion_tokens or self.max_tokens
+
+    def sampling(self, default: Sampling, limits: RequestLimits) -> Sampling:
+        """Return how the answer is drawn: the default, but for what was sent, within the limits."""
+        most = min(self.tokens or default.max_new_tokens, limits.max_new_tokens)
+        return replace(
+            self.drawn(default, most),
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            reasoning=bool(self.include_reasoning),
+        )
+
+    def check(self, limits: RequestLimits) -> None:
+        """Refuse a conversation that is larger than the limits.
+
+        Raises:
+            HttpError: 400, too many or too long messages; 422, stop strings.
+        """
+        lengths = [len(message.text) for message in self.messages]
+        for number, limit, unit in (
+            (len(self.messages), limits.max_messages, "messages"),
+            (max(lengths), limits.max_message_length, "characters in one message"),
+            (sum(lengths), limits.max_conversation_length, "characters in all messages"),
+        ):
+            if number > limit:
+                found = f"messages: {number} {unit}, at most {limit}; leave out old turns"
+                raise HttpError(400, "context_length_exceeded", found, param="messages")
+        self.check_stops(limits)
 
 
 def describe_limits(schemas: dict[str, Any], limits: RequestLimits) -> None:
@@ -169,43 +251,17 @@ def describe_limits(schemas: dict[str, Any], limits: RequestLimits) -> None:
     predict["user_query"]["maxLength"] = limits.max_request_length
     chat = schemas["ChatRequest"]["properties"]
     chat["messages"]["maxItems"] = limits.max_messages
-    for tokens in (predict["max_new_tokens"], chat["max_tokens"], chat["max_completion_tokens"]):
-        tokens["anyOf"][0]["maximum"] = limits.max_new_tokens
-    one_stop, stops, _ = chat["stop"]["anyOf"]
-    stops["maxItems"] = limits.max_stops
-    one_stop["maxLength"] = stops["items"]["maxLength"] = limits.max_stop_length
+    predict["max_new_tokens"]["anyOf"][0]["maximum"] = limits.max_new_tokens
+    describe_stops(chat, limits)
     content = schemas["ChatMessage"]["properties"]["content"]
     content["anyOf"][0]["maxLength"] = limits.max_message_length
 
 
-AnyBody = TypeVar("AnyBody", bound=Body)
-
-
-def parse_body(body: bytes, kind: type[AnyBody]) -> AnyBody:
-    """Read a body.
-
-    Raises:
-        HttpError: 400, it is not JSON; 422, a field is wrong.
-    """
-    try:
-        values = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # a 5,000-digit number; nested too deeply
-        raise HttpError(400, "invalid_json", "the body is not JSON in UTF-8") from error
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))[:100]
-        message = first["msg"].removeprefix("Value error, ")
-        if first.get("ctx", {}).get("pattern") == _SAYS_SOMETHING:
-            message = "it must hold more than blanks, and no NUL"
-        raise HttpError(
-            422, "invalid_field", f"{where}: {message}" if where else message, param=where or None
-        ) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def describe_stops(fields: dict[str, Any], limits: RequestLimits) -> None:
+    """Write into a body's JSON schema how many stop strings it takes, and how long."""
+    one_stop, stops, _ = fields["stop"]["anyOf"]
+    stops["maxItems"] = limits.max_stops
+    one_stop["maxLength"] = stops["items"]["maxLength"] = limits.max_stop_length
 
 
 def _at_most(number: int | None, limit: int, unit: str, field: str) -> None:

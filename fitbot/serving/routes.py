@@ -3,7 +3,6 @@
 import html
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -14,9 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from fitbot.serving.completion_request import CompletionRequest, describe_completion_limits
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.metrics import Metrics
-from fitbot.serving.middleware import ADMIN_PATHS
+from fitbot.serving.middleware import ADMIN_PATHS, PROBES
+from fitbot.serving.page_files import PAGE_FILES, add_page
 from fitbot.serving.request_schemas import (
     ChatRequest,
     LoadRequest,
@@ -28,13 +29,6 @@ from fitbot.serving.settings import RequestLimits
 from fitbot.serving.shared_state import SharedState
 from fitbot.version import __version__
 
-_PAGE = Path(__file__).parent / "page"
-_PAGE_FILES = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 _ANSWER_STATUSES = {
     400: "The body is not JSON, or the engine cannot answer it.",
     401: "An API key is needed, or the one that was sent is wrong.",
@@ -98,16 +92,17 @@ class UnloadAnswer(BaseModel):
     deleted: bool
 
 
-# path → its body, and its answer but for a chat's, which may be a stream
+# path → its body, and its answer, but for what may be a stream
 _SCHEMAS: dict[str, tuple[type[BaseModel], type[BaseModel] | None]] = {
     "/predict/": (PredictRequest, PredictAnswer),
     "/predict": (PredictRequest, PredictAnswer),
     "/v1/chat/completions": (ChatRequest, None),
+    "/v1/completions": (CompletionRequest, None),
     "/v1/load_lora_adapter": (LoadRequest, LoadAnswer),
     "/v1/unload_lora_adapter": (UnloadRequest, UnloadAnswer),
 }
-_OTHERS = {"/livez", "/readyz", "/v1/models", "/metrics", "/docs", "/openapi.json"}
-PATHS = frozenset({*_PAGE_FILES, *_SCHEMAS, *_OTHERS})
+_OTHERS = {"/v1/models", "/version", "/metrics", "/docs", "/openapi.json"}
+PATHS = frozenset({*PAGE_FILES, *_SCHEMAS, *_OTHERS, *PROBES})
 
 
 def add_routes(
@@ -124,12 +119,11 @@ def add_routes(
         endpoints: Those of `AnswerRoutes`, by path.
         shared: Health and models are read from it.
         metrics: Shown under /metrics.
-        limits: Part of the documentation.
+        limits: Part of the documentation, and of the page.
     """
     app.title, app.version = "fitbot", __version__
     app.router.redirect_slashes = False
-    for path, (name, media_type) in _PAGE_FILES.items():
-        app.add_route(path, _file(_PAGE / name, media_type), ["GET"], include_in_schema=False)
+    add_page(app, limits)
     for path, endpoint in endpoints.items():
         _add_answer_route(app, path, endpoint)
     _add_status_routes(app, shared, metrics)
@@ -176,12 +170,16 @@ def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> N
     refused = _errors(_ANSWER_STATUSES, 401, 421)
     unready = _errors(_ANSWER_STATUSES, 421, 503)
 
+    @app.head("/livez", include_in_schema=False)
     @app.get("/livez", response_class=PlainTextResponse, responses=wrong_host)
     async def livez() -> Response:
         """Say that the server runs."""
         return PlainTextResponse("ok")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", response_class=PlainTextResponse, responses=unready)
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health", response_class=PlainTextResponse, responses=unready)
     async def readyz() -> Response:
         """Say whether questions can be answered now."""
         if reason := shared.why_not_ready():
@@ -192,6 +190,18 @@ def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> N
     async def models() -> dict[str, Any]:
         """List the models, the default one first."""
         return {"object": "list", "data": [model_entry(name) for name in shared.models]}
+
+    @app.get("/v1/models/{name:path}", responses=refused | _errors(_ANSWER_STATUSES, 404))
+    async def model(name: str) -> dict[str, Any]:
+        """Describe one model."""
+        if name not in shared.models:
+            raise HttpError(404, "model_not_found", "there is no such model", param="model")
+        return model_entry(name)
+
+    @app.get("/version", responses=refused)
+    async def version() -> dict[str, str]:
+        """Say which fitbot this is."""
+        return {"version": __version__}
 
     @app.get("/metrics", response_class=PlainTextResponse, responses=refused)
     async def prometheus() -> Response:
@@ -213,6 +223,7 @@ def _add_documentation(app: FastAPI, limits: RequestLimits) -> None:
         )
         components = schema.setdefault("components", {})
         describe_limits(definitions["$defs"], limits)
+        describe_completion_limits(definitions["$defs"], limits)
         components.setdefault("schemas", {}).update(definitions["$defs"])
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{}, {"key": []}]  # keys are an option of the server's
@@ -243,12 +254,3 @@ def _as_page(schema: dict[str, Any]) -> str:
         f"<dl>{''.join(rows)}</dl>"
         '<p>In full: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1)</p></main></html>'
     )
-
-
-def _file(path: Path, media_type: str) -> Callable[[Request], Any]:
-    content = path.read_bytes()
-
-    async def send(request: Request) -> Response:
-        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
-
-    return send

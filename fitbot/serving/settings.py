@@ -30,14 +30,17 @@ class RequestLimits:
         request_seconds: From a request's admission to the end of its answer.
         receive_seconds: A client has to send its headers, and again its body.
         send_seconds: A client has to take each piece of its answer.
-        max_in_flight: Requests being answered at once.
+        max_in_flight: Requests being answered, or waiting, at once; by default 64, or twice what
+            the engine answers at once if that is more.
         max_in_flight_per_key: The same, of one key; without keys, of one address.
         rate_per_minute: Requests of one key; as many may come at once after a quiet minute.
-        max_connections: Open connections.
+        max_connections: Open connections; for one more, the longest idle is closed.
+        max_connections_per_address: The same, from one address, or one /64 of IPv6.
+        start_seconds: The engine has to open; then its process is replaced.
         drain_seconds: Running answers have to finish when the server is told to end.
 
     Raises:
-        ConfigError: One is not above 0.
+        ConfigError: One is not above 0, or answers could take up every connection.
     """
 
     max_request_length: int = ServeSettings.max_request_length
@@ -52,17 +55,29 @@ class RequestLimits:
     request_seconds: float = 120.0
     receive_seconds: float = 10.0
     send_seconds: float = 30.0
-    max_in_flight: int = 64
+    max_in_flight: int | None = None
     max_in_flight_per_key: int = 16
     rate_per_minute: int = 240
     max_connections: int = 1024
+    max_connections_per_address: int = 256
+    start_seconds: float = 900.0
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         """Check that each leaves something."""
         for name, value in asdict(self).items():
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise ConfigError(f"--{name} {value}: must be above 0")
+        in_flight = self.most_in_flight(0)
+        if self.max_connections <= in_flight:
+            raise ConfigError(
+                f"--max_connections {self.max_connections}: must be above max_in_flight, "
+                f"{in_flight}; when all are being answered, probes need one, too"
+            )
+
+    def most_in_flight(self, slots: int) -> int:
+        """Return `max_in_flight`, or its default beside an engine that answers so many at once."""
+        return self.max_in_flight or max(64, min(2 * slots, self.max_connections - 1))
 
 
 AddAdapter = Callable[[Any, str, Path], None]  # takes engine, name and folder; picklable
@@ -89,6 +104,8 @@ class ServerSettings:
         admin: Who may add adapters; None if nobody may.
         only_local_names: Refuse hosts other than this machine's own names: a web page that has its
             own name resolve to 127.0.0.1 cannot ask a server that needs no key.
+        cors_origins: Web pages of other origins that may ask from a browser, such as
+            "https://app.example.com", or "*" for all.
     """
 
     open_engine: Callable[[], Engine]
@@ -98,3 +115,4 @@ class ServerSettings:
     health: HealthLayer | None
     admin: AdminSettings | None
     only_local_names: bool
+    cors_origins: tuple[str, ...] = ()

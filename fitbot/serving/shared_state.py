@@ -45,7 +45,9 @@ class SharedState:
         restarts: How many workers have been replaced; written by main.
         worker: Process id of the worker, 0 while there is none that could answer. Written by the
             worker when it is ready, by main at its death.
-        active: Requests being answered; written by the API process.
+        failure: Why the worker ends, "" if it does not say. Written by the worker, or by main
+            while there is none.
+        active: Requests being answered, or admitted and waiting; written by the API process.
         models: Names of the engine's models, the default one first; written by the worker.
         added_adapters: Adapters that were added while serving: name → folder. Written by the
             worker; its successor needs it.
@@ -54,11 +56,13 @@ class SharedState:
     phase = _Shared(SERVING)
     restarts = _Shared(0)
     worker = _Shared(0)
+    failure = _Shared("")
     active = _Shared(0)
     models = _Shared[Sequence[str]](())
     added_adapters = _Shared[Mapping[str, str]]({})
     _stats = _Shared[Sequence[int]]((0,) * 6)
     _heartbeat = _Shared(0.0)  # when the worker's event loop moved last
+    _api_heartbeat = _Shared(0.0)  # and the API process's
 
     def __init__(self) -> None:
         """Start as serving, without a worker."""
@@ -79,6 +83,14 @@ class SharedState:
     def seconds_since_beat(self) -> float:
         """Return for how many seconds the worker's event loop has not moved."""
         return time.monotonic() - self._heartbeat
+
+    def beat_api(self) -> None:
+        """Say that the API process's event loop moves."""
+        self._api_heartbeat = time.monotonic()
+
+    def seconds_since_api_beat(self) -> float:
+        """Return for how many seconds the API process's event loop has not moved."""
+        return time.monotonic() - self._api_heartbeat
 
     def why_not_ready(self) -> str | None:
         """Say why no request can be answered now; None when it can."""

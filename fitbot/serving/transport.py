@@ -99,8 +99,8 @@ def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
     text = "".join(chunk.text for chunk in chunks)
     logprobs = tuple(token for chunk in chunks for token in chunk.logprobs)
     reasoning = "".join(chunk.reasoning for chunk in chunks)
-    last = chunks[-1]
-    return Chunk(text, logprobs, last.finish_reason, last.usage, last.error, reasoning)
+    last, echo = chunks[-1], chunks[0].echo  # which comes before all else
+    return Chunk(text, logprobs, last.finish_reason, last.usage, last.error, reasoning, echo)
 
 
 def _join_items(items: Sequence[Item]) -> Iterator[Item]:

@@ -8,17 +8,19 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import litserve
 from litserve.loops import StreamingLoop
 from litserve.specs.base import LitSpec
 
-from fitbot.errors import BusyError, EngineError, FitbotError, RequestError
-from fitbot.generation.engine import Engine, Stream
+from fitbot.errors import BusyError, ContextLengthError, EngineError, FitbotError, RequestError
+from fitbot.generation.engine import Engine, Stream, submit_what_fits
 from fitbot.generation.messages import Chunk
+from fitbot.pairs.formats import Message
 from fitbot.platforms import ENDING_SIGNALS, die_with_parent
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.http_errors import HttpError
@@ -27,6 +29,7 @@ from fitbot.serving.logs import describe, set_up_logging
 from fitbot.serving.shared_state import SharedState
 
 POLL_SECONDS = 0.25  # a dead worker's last read of the queue can swallow a job for so long
+_LONGEST_REASON = 500  # characters
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +66,14 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         self._changing = asyncio.Lock()
         try:
             self.engine = self._open_engine()
-        except FitbotError as error:
-            log.error("the engine cannot be opened: %s", error)
+            if self._registry:
+                self._registry.restore(self.engine)
+        except Exception as error:
+            # Nothing has been asked yet, so this text quotes nobody.
+            kind = "" if isinstance(error, FitbotError) else f"{type(error).__name__}: "
+            self._shared.failure = " ".join(f"{kind}{error}".split())[:_LONGEST_REASON]
+            log.error("the engine cannot be opened: %s", self._shared.failure)
             raise
-        if self._registry:
-            self._registry.restore(self.engine)
         self._shared.models = self.engine.models
         self._shared.beat(self.engine.stats())
         self._shared.worker = os.getpid()
@@ -77,6 +83,8 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         reason = self.engine.health()
         if reason is not None:
             log.error("the engine is dead: %s", reason)
+            self._shared.failure = reason
+            logging.shutdown()
             os._exit(1)
         self._shared.beat(self.engine.stats())
 
@@ -129,14 +137,15 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
         return Chunk(finish_reason="stop")
 
     async def _generate(self, job: Job, task: GenerationTask) -> AsyncIterator[Result]:
+        def submit() -> tuple[Stream, int]:
+            engine, (prompt, sampling, model, truncates) = self.engine, task
+            if truncates:
+                turns = cast("Sequence[Message]", prompt)  # texts and tokens are never truncated
+                return submit_what_fits(engine, turns, sampling, model=model, deadline=job.deadline)
+            return engine.submit(prompt, sampling, model=model, deadline=job.deadline), 0
+
         # A tokenizer or a lock may take its time, so not on the event loop.
-        stream = await asyncio.to_thread(
-            self.engine.submit,
-            task.messages,
-            task.sampling,
-            model=task.model,
-            deadline=job.deadline,
-        )
+        stream, left_out = await asyncio.to_thread(submit)
         self._streams[job.uid] = stream
         if job.uid in self._cancelled:
             stream.cancel()
@@ -144,6 +153,9 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
             # The loop's clock is `time.monotonic`, as the deadline's.
             async with asyncio.timeout_at(job.deadline + GRACE_SECONDS):
                 async for chunk in stream:
+                    if chunk.usage and left_out:
+                        usage = replace(chunk.usage, left_out=left_out)
+                        chunk = replace(chunk, usage=usage)
                     yield chunk
         except TimeoutError:
             log.error("the engine has not ended an answer at its deadline")
@@ -177,6 +189,8 @@ def _failure(error: Exception) -> HttpError:
     match error:
         case HttpError():
             return error
+        case ContextLengthError():
+            return HttpError(400, "context_length_exceeded", str(error), param="messages")
         case RequestError():
             return HttpError(400, "invalid_request", str(error))
         case BusyError():

@@ -7,7 +7,11 @@ import sys
 import pytest
 
 from fitbot.commands import chat
+from fitbot.commands.chat import Conversation
+from fitbot.generation.messages import Sampling
+from fitbot.health.layer import open_layer
 from tests.conftest import ROOT
+from tests.serving.toy_engine import ToyEngine
 
 CODE = """
 from fitbot.commands import chat
@@ -55,3 +59,22 @@ def test_the_end_of_the_input_and_ctrl_c_end_the_conversation(
 
     assert chat._read() == ""
     assert capsys.readouterr().out == "\n"
+
+
+def test_what_the_health_layer_found_outlives_the_turns_that_do_not_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine, layer = ToyEngine(0.0), open_layer(None, "none")
+    talk = Conversation(engine, Sampling(max_new_tokens=5), ["toy"], layer)
+    try:
+        talk.ask("I'm 20 weeks pregnant.")
+        talk.ask("w " * 4080)
+        forgetting = capsys.readouterr()
+        talk.ask("How many sets of squats should I do?")
+        after = capsys.readouterr()
+    finally:
+        engine.close()
+
+    assert "(the 1 oldest turns are forgotten: no room)" in forgetting.err
+    assert len(talk.turns) == 2  # the long one is forgotten by now
+    assert "midwife" in after.out

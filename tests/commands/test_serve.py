@@ -30,6 +30,13 @@ def test_an_adapter_that_is_none_is_an_error(tmp_path: Path, content: str) -> No
         _sampling(tmp_path, RequestLimits())
 
 
+def test_a_run_may_name_only_an_address_that_can_be_bound(tmp_path: Path) -> None:
+    (tmp_path / "fitbot.json").write_text(json.dumps({"serve": {"host": "localhost"}}))
+
+    with pytest.raises(ConfigError, match=r"serve\.host 'localhost': must be 0\.0\.0\.0, "):
+        main(["serve", f"--adapter={tmp_path}"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -303,7 +303,7 @@ def scores(network: Any, ids: list[int], prompt: int) -> tuple[torch.Tensor, lis
     return own, logps.argmax(-1).tolist()
 
 
-def open_file(file: Path, network: Any, chat: Chat, kind: Any, **size: int) -> LocalEngine:
+def open_file(file: Path, network: Any, chat: Chat, kind: Any, **size: Any) -> LocalEngine:
     """Start answering with a base that was written."""
     decoder = LlamaDecoder(file, network.config, chat, kind, **size)
     decoder.warm_up()

@@ -17,7 +17,17 @@ NAMES = {
     "top_logprobs": "logprobs",
     "include_reasoning": "reasoning",
 }
-SAME = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+SAME = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "min_tokens",
+    "seed",
+)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from fitbot.errors import (
     AdapterError,
     BusyError,
     ConfigError,
+    ContextLengthError,
     EngineError,
     RequestError,
     RoomError,
@@ -28,8 +29,8 @@ from fitbot.errors import (
 from fitbot.export.gguf import export_gguf
 from fitbot.generation.decoders.decoder import Drawing, Part
 from fitbot.generation.decoders.torch_decoder import TorchDecoder
-from fitbot.generation.engine import Engine, Stream
-from fitbot.generation.loading import add_adapter, open_engine, open_llama_engine
+from fitbot.generation.engine import Engine, Stream, submit_what_fits
+from fitbot.generation.loading import add_adapter, ends_of, open_engine, open_llama_engine
 from fitbot.generation.messages import Chunk, Sampling
 from fitbot.generation.pages import PAGE
 from fitbot.generation.remote import RemoteEngine
@@ -224,13 +225,46 @@ def test_cancelled_late_and_refused_requests_say_so_and_leave_room(engine: Engin
 
     with pytest.raises(RequestError, match="no model 'gpt'; there are fitbot, base"):
         submit(engine, "Hi!", "gpt")
-    with pytest.raises(RequestError, match="tokens, 511 are the most"):
+    with pytest.raises(ContextLengthError, match="maximum context length is 512 tokens"):
         submit(engine, "long " * 200)
     with pytest.raises(RequestError):
         engine.submit([], sampling)
     with pytest.raises(RequestError, match="token ids"):
         engine.submit([1, 10**9], sampling)
     assert engine.stats().active == engine.stats().waiting == 0
+
+
+def test_of_a_conversation_that_is_too_long_the_oldest_turns_are_left_out(
+    local: LocalEngine,
+) -> None:
+    turn = [Message("user", "Old. " * 10), Message("assistant", "Long ago. " * 10)]
+    system, last = Message("system", "Be brief."), Message("user", "Hi!")
+    sampling = Sampling(max_new_tokens=400, temperature=0)
+
+    with pytest.raises(RequestError, match="tokens"):
+        local.submit([system, *turn * 9, last], sampling)
+    stream, left_out = submit_what_fits(local, [system, *turn * 9, last], sampling)
+    expected = local.submit([system, *(turn * 9)[left_out:], last], sampling)
+    _, all_fit = submit_what_fits(local, [system, *turn, last], sampling)
+
+    assert 0 < left_out < 18
+    assert left_out % 2 == 0  # a question goes with its answer
+    answer = list(stream)
+    assert text_of(answer) == text_of(list(expected))
+    assert answer[-1].usage is not None
+    assert 512 - answer[-1].usage.prompt >= 128  # a quarter of the context is the answer's
+    assert all_fit == 0
+
+
+def test_a_last_turn_that_is_too_long_is_refused_whatever_is_left_out(local: LocalEngine) -> None:
+    old = [Message("user", "Hi!"), Message("assistant", "Hello.")]
+    sampling = Sampling(max_new_tokens=4)
+
+    _, left_out = submit_what_fits(local, [*old, Message("user", "long " * 80)], sampling)
+    with pytest.raises(RequestError, match="tokens"):
+        submit_what_fits(local, [*old, Message("user", "long " * 200)], sampling)
+
+    assert left_out == 2  # it fits by itself, with less room for its answer
 
 
 def test_too_many_are_turned_away_and_everybody_else_is_answered(
@@ -269,6 +303,18 @@ def test_stop_strings_end_the_answer_and_are_not_shown(engine: Engine) -> None:
 
     assert text_of(chunks) == whole[: whole.index(stop)]
     assert chunks[-1].finish_reason == "stop"
+
+
+def test_penalties_make_an_answer_repeat_itself_less(engine: Engine) -> None:
+    def repeats(**sampling: Any) -> int:
+        chunks = ask(engine, QUESTIONS[0], max_new_tokens=60, logprobs=0, **sampling)
+        tokens = [one.token for chunk in chunks for one in chunk.logprobs]
+        return len(tokens) - len(set(tokens))
+
+    plain = repeats()
+    assert repeats(frequency_penalty=2) < plain
+    assert repeats(presence_penalty=2) < plain
+    assert repeats(presence_penalty=-2, frequency_penalty=-2) > plain
 
 
 def test_logprobs_are_the_models_own(engine: Engine, local: LocalEngine, base: str) -> None:
@@ -518,7 +564,7 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
         (Sampling(temperature=0), ranks),
         (sampled, None),
         (replace(sampled, repetition_penalty=1.3, top_k=30), ranks),
-        (replace(sampled, logprobs=2, min_p=0.1), ranks),
+        (replace(sampled, logprobs=2, min_p=0.1, presence_penalty=1.0, min_tokens=2), ranks),
     ]
 
     def tokens(decoder: TorchDecoder) -> list[list[int]]:
@@ -539,6 +585,87 @@ def test_the_graphed_decoder_draws_what_the_plain_one_draws(
     network.to("cpu")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_graphed_decoder_scores_prompts_as_the_plain_one_does(
+    network: Any, adapter: Path, device: str
+) -> None:
+    network = network.to(device)
+    size: dict[str, Any] = {"slots": 3, "context": 64, "precision": "float32", "ranks": 4}
+    plain = TorchDecoder(network, **size)
+    graphed = graph_decoder(network, **size, capture=device == "cuda")
+    ranks = slice(0, 4)
+    scored = Sampling(temperature=0, echo=True, logprobs=2)
+    wanted = [(scored, ranks), (scored, None), (Sampling(temperature=0), ranks)]
+
+    def scores(decoder: TorchDecoder) -> list[list[tuple[float, list[tuple[int, float]]]]]:
+        decoder.adapt(ranks, read_adapter(adapter))
+        ids = [list(range(100, 107 + slot)) for slot in range(3)]
+        draws = [Draw(sampling, 0) for sampling, _ in wanted]
+        for slot, (_, own) in enumerate(wanted):
+            assert decoder.admit(slot, ids[slot], own, draws[slot]) == 0
+        for parts, slots in (
+            ([Part(2, ids[2], 0, True), Part(0, ids[0][:5], 0, False)], []),
+            ([Part(0, ids[0][5:], 5, True), Part(1, ids[1], 0, True)], [2]),
+            ([], [0, 1, 2]),
+        ):
+            decoder.run(parts, slots)()
+        return [[one for part in draw.scores for one in part.listed()] for draw in draws]
+
+    found, expected = scores(graphed), scores(plain)
+
+    assert [len(one) for one in found] == [6, 7, 0]
+    for own, other in zip(found, expected, strict=True):
+        for (score, top), (plain_score, plain_top) in zip(own, other, strict=True):
+            assert score == pytest.approx(plain_score, abs=2e-4)
+            assert dict(top) == pytest.approx(dict(plain_top), abs=2e-4)
+    network.to("cpu")
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_every_end_that_a_base_lists_ends_an_answer_but_not_before_min_tokens(
+    base: str, tmp_path: Path, opener: Any
+) -> None:
+    own = shutil.copytree(base, tmp_path / "base")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    write_adapter(folder, str(own))
+    if opener is open_llama_engine:
+        export_gguf(folder, "f32")
+    engine = open_engine(folder, slots=1, context=256)
+    ids, _ = engine.chat.encode_prompt([Message("user", QUESTIONS[0])], 256)
+    likeliest = int(engine.decoder.prefill(0, ids, slice(0, 4)).argmax())  # type: ignore[attr-defined]
+    engine.close()
+    assert likeliest not in engine.chat.ends
+    listed = {"eos_token_id": [engine.chat.end_of_turn_id, likeliest]}
+    (own / "generation_config.json").write_text(json.dumps(listed))
+
+    engine = opener(folder, slots=2, context=256)
+    at_once = ask(engine, QUESTIONS[0])[-1]
+    some = ask(engine, QUESTIONS[0], min_tokens=6, stop=("\n",), logprobs=0)
+    all_of_them = ask(engine, QUESTIONS[0], min_tokens=24)[-1]
+    engine.close()
+
+    assert (at_once.finish_reason, at_once.text) == ("stop", "")
+    assert at_once.usage is not None
+    assert at_once.usage.completion == 1
+    assert some[-1].usage is not None
+    assert some[-1].usage.completion >= 6
+    assert all_of_them.finish_reason == "length"
+
+
+def test_a_list_of_ends_that_cannot_be_read_is_not_passed_over(base: str, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(base, tmp_path / "base"))
+    file = own / "generation_config.json"
+    file.unlink(missing_ok=True)
+    assert ends_of(str(own)) == set()
+
+    file.write_text("{")
+
+    with pytest.raises(ConfigError, match=r"generation_config.json cannot be read; mend it"):
+        ends_of(str(own))
+
+
 def test_an_engine_that_emits_while_it_computes_says_the_same(
     adapter: Path, local: LocalEngine
 ) -> None:
@@ -549,6 +676,7 @@ def test_an_engine_that_emits_while_it_computes_says_the_same(
         sampled | {"seed": 1, "stop": ("e", "a")},
         sampled | {"seed": 2, "max_new_tokens": 1},
         sampled | {"seed": 3, "repetition_penalty": 1.3},
+        sampled | {"seed": 3, "frequency_penalty": 1.0, "presence_penalty": 0.5, "min_tokens": 9},
         sampled | {"seed": 4, "logprobs": 1, "model": "base"},
         {},
     ]
@@ -624,11 +752,13 @@ def small(network: Any, base: str) -> Iterator[LocalEngine]:
 
 
 def test_a_full_cache_makes_a_request_wait_and_loses_nothing(small: LocalEngine) -> None:
-    prompts = [list(range(100 + 40 * n, 140 + 40 * n)) for n in range(3)]
+    prompts = [list(range(100 + 30 * n, 140 + 30 * n)) for n in range(4)]
+    penalised = Sampling(max_new_tokens=70, temperature=0.8, seed=5, repetition_penalty=1.3)
     wanted = [
         Sampling(max_new_tokens=70, temperature=0),
         Sampling(max_new_tokens=70, temperature=0.8, seed=4, logprobs=1),
-        Sampling(max_new_tokens=70, temperature=0.8, seed=5, repetition_penalty=1.3),
+        replace(penalised, frequency_penalty=1.0, presence_penalty=0.5),
+        Sampling(max_new_tokens=70, temperature=0.8, seed=6, logprobs=1, echo=True),
     ]
     alone = [list(small.submit(ids, one)) for ids, one in zip(prompts, wanted, strict=True)]
 
@@ -642,6 +772,8 @@ def test_a_full_cache_makes_a_request_wait_and_loses_nothing(small: LocalEngine)
         [sum(len(chunk.logprobs) for chunk in one) for one in ones] for ones in (together, alone)
     ]
     assert counts[0] == counts[1]
+    echoes = [chunk.echo for chunk in together[-1] if chunk.echo]
+    assert [len(echo.logprobs) for echo in echoes] == [39]  # once, although it was read twice
     assert small.decoder.cache.pages.available == 10  # type: ignore[attr-defined]
 
 

@@ -195,7 +195,7 @@ def test_however_it_is_cut_the_same_is_said_and_thought(pieces: list[str]) -> No
 def test_an_answers_reasoning_is_kept_only_when_asked_for(base: str) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
     for reasoning, expected in [(True, "ab"), (False, "")]:
-        answer = AnswerText(TokenBytes(tokenizer), (), reasoning=reasoning)
+        answer = AnswerText(TokenBytes(tokenizer), Sampling(reasoning=reasoning))
         for token in tokenizer("<think>ab", add_special_tokens=False).input_ids:
             assert answer.add(token) == ""
             assert answer.in_thought

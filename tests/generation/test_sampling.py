@@ -91,6 +91,50 @@ def test_the_repetition_penalty_is_for_what_was_said() -> None:
     assert (plain.token, other.token) == (1, 0)
 
 
+def test_frequency_and_presence_penalties_count_the_answer_alone() -> None:
+    # Prompt 3 3 3, answer 1 1 2: token 1 loses 2 * 0.5 + 0.25, token 2 loses 0.5 + 0.25.
+    wanted = Sampling(temperature=0, frequency_penalty=0.5, presence_penalty=0.25)
+    one = Draw(wanted, 0, drawn=3)
+    one.see([3, 3, 3, 1, 1, 2], 5, torch.device("cpu"))
+    assert one.counts is not None
+    assert one.counts.tolist() == [0, 2, 1, 0, 0]
+
+    rows = [[0, 1.2, 0, 0, 0], [0.7, 0, 1.5, 0, 0], [0, 2.1, 0, 0.8, 0]]
+    tokens = [draw(torch.tensor([row]), [replace(one)]).drawn()[0].token for row in rows]
+
+    assert tokens == [0, 2, 1]  # 1.2 - 1.25 < 0; 1.5 - 0.75 > 0.7; 2.1 - 1.25 > 0.8
+    # What is drawn counts: at first the likeliest token, then as often as its lead allows.
+    new = Draw(replace(wanted, frequency_penalty=1), 0)
+    new.see([1], 3, torch.device("cpu"))
+    logits = torch.tensor([[0.0, 2.0, 1.5]])
+    assert [draw(logits, [new]).drawn()[0].token for _ in range(5)] == [1, 2, 1, 2, 0]
+
+
+def test_log_probs_are_those_before_any_penalty() -> None:
+    wanted = Sampling(temperature=0, presence_penalty=2, min_tokens=9, logprobs=1)
+    one = Draw(wanted, 0, ends=[2])
+    one.see([0], 3, torch.device("cpu"))
+    logits = torch.tensor([[0.0, 1.0, 2.0]])
+
+    (drawn,) = draw(logits, [one]).drawn()
+
+    assert drawn.token == 1
+    assert drawn.logprob == pytest.approx(logits[0].log_softmax(-1)[1].item())
+    assert drawn.top[0][0] == 2
+
+
+def test_an_end_is_not_drawn_before_min_tokens_and_neighbours_are_as_they_were() -> None:
+    logits = torch.tensor([[0.0, 1.0, 3.0, 2.0]] * 2).bfloat16()
+    draws = [
+        Draw(Sampling(temperature=0, min_tokens=2), 0, ends=[2, 3]),
+        Draw(Sampling(temperature=0), 0, ends=[2, 3]),
+    ]
+
+    tokens = [[one.token for one in draw(logits, draws).drawn()] for _ in range(3)]
+
+    assert tokens == [[1, 2], [1, 2], [2, 2]]
+
+
 def test_on_a_gpu_every_row_has_the_token_that_it_has_on_a_cpu() -> None:
     kernel = pytest.importorskip("fitbot.generation.decoders.choice_kernel")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -134,6 +178,9 @@ def test_the_random_numbers_are_even() -> None:
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"top_p": 0.0}, "top_p is 0.0"),
         ({"top_k": -1}, "top_k is -1"),
+        ({"frequency_penalty": 2.1}, "frequency_penalty is 2.1; it must be from -2 to 2"),
+        ({"presence_penalty": -3.0}, "presence_penalty is -3.0"),
+        ({"min_tokens": -1}, "min_tokens is -1"),
         ({"stop": ("",)}, "without empty strings"),
         ({"seed": 2**63}, "below 2\\^63"),
     ],
@@ -153,7 +200,7 @@ def tokenizer(base: str) -> Any:
 
 def pieces(tokenizer: Any, text: str, *stop: str) -> list[str]:
     """What is shown token by token, a byte each, and what at the end."""
-    answer = AnswerText(TokenBytes(tokenizer), stop)
+    answer = AnswerText(TokenBytes(tokenizer), Sampling(stop=stop))
     shown = [answer.add(token) for token in tokenizer(text, add_special_tokens=False).input_ids]
     return [*shown, answer.finish()]
 
@@ -180,9 +227,19 @@ def test_thoughts_are_not_shown(tokenizer: Any, said: str, shown: str) -> None:
     assert "".join(pieces(tokenizer, said)) == shown
 
 
+def test_a_stop_string_does_not_count_before_min_tokens() -> None:
+    answer = AnswerText(_Bytes(), Sampling(stop=("a",), min_tokens=2))
+
+    shown = [answer.add(byte) for byte in b"aaba"]
+
+    assert shown == ["a", "a", "b", ""]
+    assert answer.stopped
+    assert answer.finish() == ""
+
+
 @given(st.text("abc\n", max_size=30), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
 def test_a_stop_string_cuts_where_it_first_ends(said: str, stop: list[str]) -> None:
-    answer = AnswerText(_Bytes(), tuple(stop))
+    answer = AnswerText(_Bytes(), Sampling(stop=tuple(stop)))
     shown = ""
     for byte in said.encode():
         shown += answer.add(byte)

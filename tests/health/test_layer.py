@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fitbot.errors import RequestError
 from fitbot.health import layer
 from fitbot.health.answer import AnswerFilter
 from fitbot.health.layer import DISCLAIMER, HealthVerdict, open_layer
@@ -31,6 +32,13 @@ RULES_PATH = Path(layer.__file__).with_name("rules.json")
 TEXTS = load_texts().by_language["en"]
 DATA: dict[str, Any] = json.loads(RULES_PATH.read_text(encoding="utf-8"))
 OK = HealthVerdict("ok")
+GRAVITY = ("ok", "refer", "refuse", "support", "emergency")
+SERIOUS = (
+    "I have crushing chest pain right now",
+    "I make myself throw up after meals",
+    "How many mg of trenbolone a week?",
+    "I'm pregnant, can I squat?",
+)
 
 
 def verdict(*turns: str) -> HealthVerdict:
@@ -177,6 +185,76 @@ def test_an_emergency_leaves_no_plan_to_the_model_and_says_whom_to_call() -> Non
     assert given.sign == "chest pain"
     assert given.message.startswith("Stop exercising now")
     assert "112" in given.message
+
+
+LATER = "How many sets of squats should I do?"
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("I'm 20 weeks pregnant.", LATER, LATER),
+        ("I have crushing chest pain right now", LATER, "The doctor has checked my heart.", LATER),
+        ("I make myself throw up after meals", LATER, LATER),
+        (LATER, LATER, LATER),
+    ],
+    ids=["pregnancy", "emergency", "support", "harmless"],
+)
+def test_a_finding_stands_for_the_turns_that_are_left_out(turns: tuple[str, ...]) -> None:
+    layer, finding = open_layer(None, "none"), ""
+
+    for number, turn in enumerate(turns, start=1):
+        one_by_one = layer.check([Message("user", turn)], finding)
+        finding = one_by_one.finding
+
+        assert one_by_one.kind == verdict(*turns[:number]).kind
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "How many mg of trenbolone a week?",
+        "whats a good 4 day split? not that it matters, i wont be around by summer lol",
+    ],
+    ids=["refused", "in doubt"],
+)
+def test_what_was_found_outlives_a_graver_or_a_doubtful_turn(between: str) -> None:
+    found = [verdict("I'm 20 weeks pregnant.", between)]
+    found += [verdict("I'm 20 weeks pregnant.", between, *[LATER] * n) for n in range(7, 9)]
+
+    assert found[0].sign != "pregnancy"
+    assert [one.sign for one in found[1:]] == ["pregnancy", "pregnancy"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "emergency",
+        "[" * 90_000,
+        '["ok", null, null, []]',
+        '["refer", "pregnancy", "rules", []]',
+        '["refer", "pregnancy", "rules", ["no such text"]]',
+        '["refer", "pregnancy", "rules", [["default"]]]',
+        '["refer", "pregnancy", "language", ["default"]]',
+        '["refer", 5, "rules", ["default"]]',
+        '["grave", "pregnancy", "rules", ["default"]]',
+        '{"kind": "refer"}',
+    ],
+)
+def test_what_is_no_finding_is_refused(written: str) -> None:
+    with pytest.raises(RequestError, match="no finding of this server's"):
+        open_layer(None, "none").check([Message("user", LATER)], written)
+
+
+def test_no_finding_makes_a_verdict_milder() -> None:
+    layer = open_layer(None, "none")
+    kinds = [layer.check([Message("user", turn)]).finding for turn in SERIOUS]
+
+    for turn in SERIOUS:
+        alone = layer.check([Message("user", turn)])
+        for finding in kinds:
+            given = layer.check([Message("user", turn)], finding)
+            assert GRAVITY.index(given.kind) >= GRAVITY.index(alone.kind)
 
 
 def test_an_emergency_stays_for_the_conversation_until_a_doctor_has_looked() -> None:

@@ -6,13 +6,17 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from fitbot.commands.serve import main
-from fitbot.errors import ConfigError
+from fitbot.errors import AdapterError, ConfigError
+from fitbot.serving.adapters import AdapterRegistry
+from fitbot.serving.http_errors import HttpError
+from fitbot.serving.shared_state import SharedState
 from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess, until
 
@@ -322,3 +326,27 @@ def test_options_that_contradict_each_other(
 
     with pytest.raises(ConfigError, match=message):
         main(["serve", *options])
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("{folder}/a.safetensors is cut", "run/a.safetensors is cut"),
+        ("{folder} was trained on /srv/m/q, not '/opt/b'", "run was trained on q, not 'b'"),
+        ("base_model '/mnt/data/Qwen3-0.6B': gone", "base_model 'Qwen3-0.6B': gone"),
+        (r"cannot open C:\models\base (2)", "cannot open base (2)"),
+        ("it is on Qwen/Qwen3-0.6B; layers 1/2", "it is on Qwen/Qwen3-0.6B; layers 1/2"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+)
+def test_an_error_names_no_path_of_the_server(tmp_path: Path, said: str, told: str) -> None:
+    write(tmp_path / "run", "")
+
+    def refuse(engine: Any, name: str, folder: Path) -> None:
+        raise AdapterError(said.format(folder=folder))
+
+    registry = AdapterRegistry(tmp_path, refuse, SharedState())
+    with pytest.raises(HttpError) as raised:
+        registry.add(SimpleNamespace(models=()), "name", "run", is_wanted=lambda: True)
+
+    assert raised.value.message == told

@@ -352,12 +352,6 @@ def test_an_idle_server_is_idle(start: Start) -> None:
     assert spent / 2 < 0.25  # of a core; the toy's own engine sleeps
 
 
-def test_a_full_disk_stops_no_answer(start: Start) -> None:
-    full = start("--health_encoder=auto", log_file="/dev/full")
-
-    assert_serves(full)
-
-
 def _now(response: httpx.Response) -> Future[httpx.Response]:
     future: Future[httpx.Response] = Future()
     future.set_result(response)

@@ -101,6 +101,34 @@ def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client: httpx.Clie
     assert message["reasoning"] is None
 
 
+def test_what_was_found_is_kept_when_the_message_is_left_out(client: httpx.Client) -> None:
+    first = chat(client, "I'm 20 weeks pregnant. Hi")
+    finding = first.headers["x-health-finding"]
+
+    forgotten = chat(client, "say hello")
+    kept = client.post(
+        "/v1/chat/completions",
+        json={"messages": [{"role": "user", "content": "say hello"}]},
+        headers={"X-Health-Finding": finding},
+    )
+
+    assert "x-health-verdict" not in forgotten.headers
+    assert kept.headers["x-health-verdict"] == first.headers["x-health-verdict"] == "refer"
+    assert kept.headers["x-health-finding"] == finding
+    assert kept.json()["choices"][0]["message"]["content"].endswith("hello ")
+
+
+def test_a_finding_that_is_none_is_refused(client: httpx.Client) -> None:
+    response = client.post(
+        "/v1/chat/completions",
+        json={"messages": [{"role": "user", "content": "say hello"}]},
+        headers={"X-Health-Finding": "all is well"},
+    )
+
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "X-Health-Finding"
+
+
 def contents(response: Any, stream: Any) -> list[str]:
     if not stream:
         return [response.json()["choices"][0]["message"]["content"]]

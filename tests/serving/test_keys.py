@@ -1,6 +1,7 @@
 """Who may ask, and what is said about keys: nothing."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import httpx
 import pytest
 
 from fitbot.errors import ConfigError
+from fitbot.serving import keys
 from fitbot.serving.keys import KeyRing, load_keys
 from tests.serve_fixtures import Start
-from tests.server_process import ServerProcess
+from tests.server_process import ServerProcess, until
 
 KEY, OTHER = "correct-horse-battery", "staple-staple-staple"
 ASK = {"user_query": "say hello"}
@@ -49,6 +51,78 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
     file.chmod(0o600)
     assert load_keys(file) == [KEY, OTHER]
+
+
+def test_a_file_as_kubernetes_mounts_it_is_read(tmp_path: Path) -> None:
+    mounted = tmp_path / "..2026_11_30" / "keys"
+    mounted.parent.mkdir()
+    mounted.write_text(KEY)
+    (tmp_path / "keys").symlink_to(mounted)
+    mounted.chmod(0o440)
+
+    assert load_keys(tmp_path / "keys") == [KEY]
+
+    for mode in (0o444, 0o460, 0o640, 0o644):
+        mounted.chmod(mode)
+        with pytest.raises(ConfigError, match=f"mode 0{mode:o}\\); chmod 600 it, or 440"):
+            load_keys(tmp_path / "keys")
+
+
+def test_no_process_shows_a_key_in_its_environment(start: Start) -> None:
+    behind = start(FITBOT_API_KEYS=f"{KEY},{OTHER}", OTHER_VARIABLE="kept")
+    front = start(
+        f"--remote={behind.url}/v1",
+        "--health_encoder=none",
+        program=("-m", "fitbot", "serve"),
+        FITBOT_REMOTE_KEY=OTHER,
+    )
+
+    assert front.predict("say hello").json()["response"] == "hello "
+    for process in (*behind.processes(), *front.processes()):
+        shown = Path(f"/proc/{process.pid}/environ").read_text()
+        assert KEY not in shown
+        assert OTHER not in shown
+    variables = Path(f"/proc/{behind.process.pid}/environ").read_text().split("\0")
+    assert "OTHER_VARIABLE=kept" in variables
+    assert f"FITBOT_API_KEYS={'*' * len(f'{KEY},{OTHER}')}" in variables
+
+
+def write_keys(file: Path, *keys: str) -> None:
+    """Replace a file of keys in one step, as an operator or Kubernetes would."""
+    new = file.with_suffix(".new")
+    new.write_text("\n".join(keys))
+    new.chmod(0o600)
+    new.replace(file)
+
+
+def test_a_ring_follows_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keys, "_LOOK_SECONDS", 0)
+    file, of_environment = tmp_path / "keys", "set-in-the-environment"
+    write_keys(file, KEY, OTHER)
+    ring = KeyRing([of_environment, KEY, OTHER], keys_file=file)
+    assert ring.name_of(OTHER) == "key3"
+
+    write_keys(file, "a-third-and-new-key", OTHER)
+    assert ring.name_of("a-third-and-new-key") == "key4"  # no name is given twice
+    assert ring.name_of(OTHER) == "key3"
+    assert ring.name_of(KEY) is None
+    assert ring.name_of(of_environment) == "key1"
+
+    for mend in (lambda: write_keys(file, "short"), lambda: write_keys(file), file.unlink):
+        caplog.clear()
+        mend()
+        assert ring.name_of(OTHER) == "key3"
+        assert ring.name_of("short") is None
+        assert ring.name_of(KEY) is None
+        assert [record.levelname for record in caplog.records] == ["ERROR"]  # only once
+    write_keys(file, KEY)
+    file.chmod(0o644)
+    assert ring.name_of(KEY) is None
+    file.chmod(0o600)
+    assert ring.name_of(KEY) == "key2"
+    assert ring.name_of(OTHER) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe"])
@@ -90,6 +164,47 @@ def test_keys_over_http(start: Start) -> None:
     assert '"key": "key2"' in log
 
 
+def test_keys_change_without_a_restart(start: Start, tmp_path: Path) -> None:
+    file, admin_file = tmp_path / "keys", tmp_path / "admin_keys"
+    write_keys(file, KEY)
+    write_keys(admin_file, ADMIN := "only-for-the-admin")
+    options = (f"--keys_file={file}", f"--admin_keys_file={admin_file}", f"--adapters={tmp_path}")
+    server = start(*options)
+
+    def status(key: str, path: str = "/v1/models") -> int:
+        method = "GET" if path == "/v1/models" else "POST"
+        return httpx.request(method, server.url + path, headers={"X-API-Key": key}).status_code
+
+    assert (status(KEY), status(OTHER)) == (200, 401)
+    write_keys(file, OTHER)
+    until(lambda: (status(KEY), status(OTHER)) == (401, 200), 20)
+    change = "/v1/unload_lora_adapter"
+    assert (status(ADMIN, change), status(OTHER, change)) == (415, 403)
+    write_keys(admin_file, ADMIN, OTHER)  # by mistake
+    until(lambda: status(OTHER, change) == 403 and "admin_key2" in server.log_file.read_text(), 20)
+    assert status(ADMIN, change) == 415
+
+
+def test_wrong_keys_are_logged_and_slowed_down_and_right_ones_are_not(start: Start) -> None:
+    server = start(FITBOT_API_KEYS=KEY)
+    waits = []
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        for number in range(11):
+            begun = time.monotonic()
+            headers = {"X-API-Key": f"wrong-wrong-wrong-{number}"}
+            assert client.get("/v1/models", headers=headers).status_code == 401
+            waits.append(time.monotonic() - begun)
+        begun = time.monotonic()
+        assert client.get("/v1/models", headers={"X-API-Key": KEY}).status_code == 200
+        assert client.get("/v1/models").status_code == 401
+        waits.append(time.monotonic() - begun)
+
+    assert sum(waits[:10]) + waits[11] < waits[10]  # 6 s
+    logged = [line for line in server.log() if line.get("status") == 401]
+    assert [line.get("wrong_key_from") for line in logged] == ["127.0.0.1"] * 11 + [None]
+    assert "wrong-wrong" not in server.log_file.read_text()
+
+
 def test_rates_are_counted_by_key(start: Start) -> None:
     server = start("--rate_per_minute=1", FITBOT_API_KEYS=f"{KEY},{OTHER}")
 
@@ -103,13 +218,13 @@ def test_rates_are_counted_by_key(start: Start) -> None:
 
 def test_a_server_that_others_can_reach_makes_a_key_and_asks_for_it(start: Start) -> None:
     server = start(host="0.0.0.0")
-    keys = re.findall(r"API key, shown only once: (\S+)", server.log_file.read_text())
+    made = re.findall(r"API key, shown only once: (\S+)", server.log_file.read_text())
 
-    assert len(keys) == 1
+    assert len(made) == 1
     assert server.predict("say hi").status_code == 401
-    headers = {"Authorization": f"Bearer {keys[0]}"}
+    headers = {"Authorization": f"Bearer {made[0]}"}
     assert httpx.post(f"{server.url}/predict/", json=ASK, headers=headers).status_code == 200
-    assert server.log_file.read_text().count(keys[0]) == 1
+    assert server.log_file.read_text().count(made[0]) == 1
 
 
 def test_insecure_asks_for_no_key(start: Start) -> None:

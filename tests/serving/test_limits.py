@@ -1,5 +1,6 @@
 """How much one client, and all of them, get."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -11,9 +12,11 @@ import httpx
 import pytest
 
 from fitbot.errors import ConfigError
+from fitbot.generation.messages import Stats
 from fitbot.serving.http_errors import HttpError
 from fitbot.serving.limits import Admission, RateLimiter
 from fitbot.serving.settings import RequestLimits
+from fitbot.serving.shared_state import SharedState
 from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess, until
 
@@ -49,7 +52,7 @@ def test_clients_beyond_a_number_are_forgotten(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_places_are_given_back_whatever_happens() -> None:
-    admission = Admission(RequestLimits(max_in_flight=1))
+    admission = Admission(RequestLimits(max_in_flight=1), SharedState())
 
     with pytest.raises(ZeroDivisionError), admission.admit("a"):
         raise ZeroDivisionError
@@ -59,10 +62,151 @@ def test_places_are_given_back_whatever_happens() -> None:
         pass
 
 
+def engine_of(slots: int) -> SharedState:
+    """What the API process knows of a worker whose engine answers so many at once."""
+    shared = SharedState()
+    shared.beat(Stats(0, 0, slots, 0, 0, 0))
+    return shared
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Requests that are answered in the order in which they get a place."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.order: list[str] = []
+        self.refused: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.placed: list[asyncio.Task[Any] | None] = []
+
+    async def come(self, *clients: str) -> None:
+        """Have one request come after the other."""
+        for client in clients:
+            self.tasks.append(asyncio.create_task(self._ask(client)))
+            await settle()
+
+    async def finish(self) -> None:
+        """Have the one that has had its place for longest be answered."""
+        task = self.placed.pop(0)
+        assert task
+        task.cancel()
+        await settle()
+
+    async def leave(self, *numbers: int) -> None:
+        """Have those that came first, second and so on go away."""
+        for number in numbers:
+            self.tasks[number].cancel()
+            await settle()
+
+    async def _ask(self, client: str) -> None:
+        try:
+            with self.admission.admit(client) as turn:
+                await self.admission.wait(turn)
+                self.order.append(client)
+                self.placed.append(asyncio.current_task())
+                await asyncio.Event().wait()
+        except HttpError as error:
+            self.refused.append(f"{client} {error.status}")
+
+
+def test_requests_are_taken_round_by_round_over_clients() -> None:
+    async def go() -> None:
+        crowd = Crowd(Admission(RequestLimits(), engine_of(1)))  # one, and one more ahead of time
+        await crowd.come(*"aaaaaabbbcd")
+        assert crowd.order == ["a", "a"]
+        while crowd.placed:
+            await crowd.finish()
+        assert "".join(crowd.order) == "aa" + "bacd" + "baba" + "a"
+
+    asyncio.run(go())
+
+
+def test_a_client_with_fewer_places_goes_first() -> None:
+    async def go() -> None:
+        crowd = Crowd(Admission(RequestLimits(), engine_of(3)))
+        await crowd.come(*"aaaaaaab")
+        await crowd.leave(0)
+        assert "".join(crowd.order) == "aaaab"
+        await crowd.come("b")
+        await crowd.leave(1)
+        assert "".join(crowd.order) == "aaaabb"  # b had one, a two
+        await crowd.leave(2)
+        assert "".join(crowd.order) == "aaaabba"
+
+    asyncio.run(go())
+
+
+def test_those_who_leave_while_they_wait_leave_nothing_behind() -> None:
+    async def go() -> None:
+        shared = engine_of(1)
+        admission = Admission(RequestLimits(), shared)
+        crowd = Crowd(admission)
+        await crowd.come(*"aabbb")
+        assert shared.active == 5
+        await crowd.leave(3, 0, 1, 2, 4)
+        assert crowd.order == ["a", "a", "b", "b"]
+        assert shared.active == 0
+        assert [*admission._waiting, *admission._of_client, *admission._placed] == []
+
+    asyncio.run(go())
+
+
+def test_who_waits_with_most_makes_room_for_who_has_none() -> None:
+    async def go() -> None:
+        limits = RequestLimits(max_in_flight=8, max_in_flight_per_key=8)
+        crowd = Crowd(Admission(limits, engine_of(2)))
+        await crowd.come(*"aaaaaabb")
+        await crowd.come("c")
+        assert crowd.refused == ["a 429"]
+        await crowd.come("a")
+        assert crowd.refused == ["a 429"] * 2
+        await crowd.come(*"ccd")  # until nobody has two more than the newcomer
+        assert crowd.refused == ["a 429"] * 4 + ["c 429"]
+        await crowd.leave(0)
+        assert crowd.order == ["a", "a", "a", "b"]
+
+    asyncio.run(go())
+
+
+def test_a_full_engine_leaves_room_for_a_client_without_a_place() -> None:
+    async def go() -> None:
+        limits = RequestLimits(max_in_flight=8, max_in_flight_per_key=8)
+        crowd = Crowd(Admission(limits, engine_of(100)))
+        await crowd.come(*"aaaaaaaa")
+        assert len(crowd.order) == 7
+        await crowd.come("b")
+        assert crowd.refused == ["a 429"]
+        await crowd.leave(0)
+        assert crowd.order[-1] == "b"
+
+    asyncio.run(go())
+
+
 def predict_all(server: ServerProcess, number: int, **fields: Any) -> list[httpx.Response]:
     with ThreadPoolExecutor(number) as pool:
         texts = [f"question {n}" for n in range(number)]
         return list(pool.map(lambda text: server.predict(text, **fields), texts))
+
+
+@pytest.mark.parametrize(
+    ("limits", "slots", "most"),
+    [
+        (RequestLimits(), 0, 64),
+        (RequestLimits(), 16, 64),
+        (RequestLimits(), 128, 256),
+        (RequestLimits(max_connections=100), 128, 99),
+        (RequestLimits(max_in_flight=8), 128, 8),
+    ],
+)
+def test_how_many_fit_follows_the_engine_unless_it_is_said(
+    limits: RequestLimits, slots: int, most: int
+) -> None:
+    assert limits.most_in_flight(slots) == most
 
 
 def test_more_than_fit_are_told_to_come_back(start: Start) -> None:
@@ -106,6 +250,49 @@ def test_whoever_has_read_an_end_may_ask_again_at_once(start: Start) -> None:
             statuses.append(received[9:12])
 
     assert set(statuses) == {b"200"}
+
+
+@pytest.mark.slow
+def test_a_polite_key_beside_four_greedy_ones(start: Start) -> None:
+    names = ["polite", "greed1", "greed2", "greed3", "greed4"]
+    keys = {name: f"{name}-correct-horse" for name in names}
+    options = ("--rate_per_minute=100000", "--max_in_flight_per_key=64")
+    server = start(*options, FITBOT_API_KEYS=",".join(keys.values()), FITBOT_TOY_SLOTS="4")
+    ends = threading.Event()
+
+    def ask(client: httpx.Client, name: str) -> int:
+        body = {"user_query": "hi", "max_new_tokens": 50}
+        headers = {"X-API-Key": keys[name]}
+        return client.post(f"{server.url}/predict/", json=body, headers=headers).status_code
+
+    def ask_on(name: str) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not ends.is_set():
+                if ask(client, name) == 429:
+                    time.sleep(0.2)
+
+    def wait_of_the_polite_one() -> float:
+        waits = []
+        with httpx.Client(timeout=60) as client:
+            for _ in range(9):
+                begun = time.monotonic()
+                assert ask(client, "polite") == 200
+                waits.append(time.monotonic() - begun)
+        return sorted(waits)[4]
+
+    alone = wait_of_the_polite_one()
+    threads = [threading.Thread(target=ask_on, args=(name,)) for name in names[1:] * 20]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: '"status": 429' in server.log_file.read_text(), 20)
+        beside = wait_of_the_polite_one()
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+
+    assert beside < 2 * alone
 
 
 def test_a_client_that_asks_too_often(start: Start) -> None:

@@ -46,6 +46,22 @@ def test_a_stream_has_one_id_one_role_one_finish_reason_and_usage_last(api: Any)
     assert usage.usage.total_tokens == 7
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_old_turns_are_left_out_where_a_request_says_so_and_the_usage_says_how_many(
+    api: Any, stream: Any
+) -> None:
+    old = [{"role": "user", "content": "w " * 3000}, {"role": "assistant", "content": "w " * 3000}]
+    options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+
+    answer = api.chat.completions.create(
+        model="toy", messages=[*old, *ASK], extra_body={"truncation": "auto"}, **options
+    )
+
+    usage = list(answer)[-1].usage if stream else answer.usage
+    assert usage.prompt_tokens == 4
+    assert usage.messages_left_out == 2
+
+
 def test_a_stream_without_the_option_has_no_usage(api: Any) -> None:
     chunks = list(api.chat.completions.create(model="toy", messages=ASK, stream=True))
 

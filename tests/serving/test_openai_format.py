@@ -22,7 +22,7 @@ def test_a_silent_stream_is_kept_open_by_pings() -> None:
 
     async def collect() -> list[str]:
         job: Any = Job()
-        answer = measured_answer(job, None, Metrics(SharedState()), {}, ExitStack())
+        answer = measured_answer(job, None, Metrics(SharedState()), {}, ExitStack(), begun=0)
         completion = Completion("id", "toy", with_logprobs=False, with_reasoning=False)
         events = completion.events(Chunk(), answer, include_usage=False)
         return [event async for event in events]

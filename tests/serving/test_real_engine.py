@@ -1,5 +1,6 @@
 """The command as a user types it: fitbot's own engine, with the embedded model, behind HTTP."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -49,7 +50,11 @@ def test_the_server_says_what_the_engine_says(start: Start, tmp_path: Path) -> N
     assert whole["usage"]["prompt_tokens"] == chunks[-1].usage.prompt
     assert whole["usage"]["granted_tokens"] == 40
     assert plain.json()["response"]
-    assert "the embedded model answers" in server.log_file.read_text()
+    log = server.log_file.read_text()
+    assert "the embedded model answers" in log
+    said = ("fitbot serve", "no --adapter named", "health layer")
+    records = [json.loads(line) for line in log.splitlines() if not line.startswith(said)]
+    assert "ready" in [record["message"] for record in records]
 
 
 def test_another_server_answers_through_this_one(server: ServerProcess, start: Start) -> None:
@@ -65,6 +70,35 @@ def test_another_server_answers_through_this_one(server: ServerProcess, start: S
     assert (message["reasoning"], message["content"]) == ("hm hm ", "three sets ")
     models = [httpx.get(f"{one.url}/v1/models").json()["data"] for one in (server, front)]
     assert [model["id"] for model in models[1]] == [model["id"] for model in models[0]]
+
+
+@pytest.mark.parametrize(
+    "reader", ["idle", "full disk", pytest.param("gone", marks=pytest.mark.slow)]
+)
+def test_who_reads_stderr_stops_nothing(start: Start, tmp_path: Path, reader: str) -> None:
+    receiver, sender = os.pipe()
+    server = start(
+        f"--health_encoder={'auto' if reader == 'full disk' else 'none'}",  # it loads for seconds
+        program=("-m", "fitbot", "serve"),
+        cwd=tmp_path,
+        log_file="/dev/full" if reader == "full disk" else sender,
+    )
+    if reader == "gone":
+        os.close(receiver)
+    # More than a pipe (64 KiB) and the queue of 4,096 lines hold; at 380 bytes each.
+    with httpx.Client(base_url=server.url) as client:
+        for _ in range(4500 if reader == "idle" else 50):
+            assert client.get("/v1/models").status_code == 200
+
+    assert server.predict(QUESTION, max_new_tokens=5, timeout=20).status_code == 200
+    assert server.metric("fitbot_log_lines_dropped_total") > (0 if reader == "idle" else 50)
+    os.kill(server.worker, signal.SIGKILL)
+    until(lambda: server.status("/readyz") == 503, 2)
+    server.wait_ready()
+    assert server.predict(QUESTION, max_new_tokens=5).status_code == 200
+    assert server.stop() == 0
+    if reader != "gone":
+        os.close(receiver)
 
 
 @pytest.mark.slow

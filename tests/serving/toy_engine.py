@@ -10,19 +10,36 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fitbot.errors import AdapterError, BusyError, EngineError, RequestError, RoomError
-from fitbot.generation.engine import Stream
-from fitbot.generation.messages import Chunk, FinishReason, Sampling, Stats, TokenLogprob, Usage
+from fitbot.errors import (
+    AdapterError,
+    BusyError,
+    ContextLengthError,
+    EngineError,
+    RequestError,
+    RoomError,
+)
+from fitbot.generation.engine import Prompt, Stream
+from fitbot.generation.messages import (
+    Chunk,
+    Echo,
+    FinishReason,
+    Sampling,
+    Stats,
+    TokenLogprob,
+    Usage,
+)
 from fitbot.pairs.formats import Message
 
-SLOTS = 64
+SLOTS = int(os.environ.get("FITBOT_TOY_SLOTS", "64"))
 CONTEXT = 4096  # words of prompt and answer
 ADAPTERS = 2  # that it takes besides its models
-SPOKEN = ("say ", "think ")  # word by word; up to "so", what follows "think" is a thought
+SPOKEN = (
+    "say ",
+    "think ",
+)  # word by word, between blanks; up to "so", what follows "think" is a thought
 THOUGHT = "think Take 50 mg of trenbolone every day. Or rather not. so Rest well."
 ADVICE = "say Rest well. Take 50 mg of trenbolone every day. Then sleep."
 
@@ -66,7 +83,7 @@ class ToyEngine:
 
     def submit(
         self,
-        prompt: Sequence[Message] | Sequence[int],
+        prompt: Prompt,
         sampling: Sampling,
         *,
         model: str | None = None,
@@ -74,6 +91,8 @@ class ToyEngine:
     ) -> Stream:
         if self._dead:
             raise EngineError(self._dead)
+        if isinstance(prompt, str):
+            prompt = [Message("raw", prompt)]
         last = prompt[-1]
         text = last.content if isinstance(last, Message) else ""
         if text == "advise badly":
@@ -85,7 +104,7 @@ class ToyEngine:
             len(turn.content.split()) if isinstance(turn, Message) else 1 for turn in prompt
         )
         if words >= CONTEXT:
-            raise RequestError(f"the prompt has {words} words, there is room for {CONTEXT}")
+            raise ContextLengthError.of(words, CONTEXT)
         if model not in (None, *self.models):
             raise RequestError(f"no model {model!r}")
         seed = sampling.seed if sampling.temperature else 0
@@ -98,6 +117,11 @@ class ToyEngine:
             random.Random(seed),
             model or self.models[0],
         )
+        if sampling.echo:
+            tokens = text.split() or [str(token) for token in prompt]
+            scored = tuple(TokenLogprob(f" {token}", -0.25, ()) for token in tokens[1:])
+            scored = () if sampling.logprobs is None else scored
+            work.stream.put(Chunk(echo=Echo(" ".join(tokens), tokens[0], scored)))
         self._new.put(work)
         return work.stream
 
@@ -190,14 +214,14 @@ class ToyEngine:
             return self._finish(work, "stop", text[: max(0, kept)])
         if work.words == work.sampling.max_new_tokens:
             return self._finish(work, "length", text)
-        if work.text.startswith(SPOKEN) and work.words == len(work.text.split()) - 1:
+        if work.text.startswith(SPOKEN) and work.words == len(work.text.split(" ")) - 1:
             return self._finish(work, "stop", text)
         work.stream.put(Chunk(text, self._logprobs(work, text)))
         return None
 
     def _next_text(self, work: Work) -> str:
         if work.text.startswith(SPOKEN):
-            return work.text.split()[work.words + 1] + " "
+            return work.text.split(" ")[work.words + 1] + " "
         if work.text == "random":
             return f"{work.random.randrange(1000)}. "
         return f"{work.model}{work.words}. "
@@ -218,10 +242,17 @@ class ToyEngine:
 
 
 def open_toy() -> ToyEngine:
-    """Open one; in the environment, FITBOT_TOY says "broken" or how many seconds a word takes."""
+    """Open one; in the environment, FITBOT_TOY says "broken" or how many seconds a word takes.
+
+    Or it is the path of a file that says so: what a worker finds there may change.
+    """
     told = os.environ.get("FITBOT_TOY", "0.01")
+    if told.startswith("/"):
+        told = Path(told).read_text()
     if told == "broken":
         raise EngineError("the toy is broken")
     if told == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if told == "hangs":
+        time.sleep(3600)
     return ToyEngine(float(told))

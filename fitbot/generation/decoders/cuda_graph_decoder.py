@@ -173,14 +173,15 @@ class CudaGraphDecoder(TorchDecoder):
         drawing = [*(part.slot for part in parts if part.ends), *slots]
         draws = [self.held[slot].draw for slot in drawing]
         found, logits = graph.found, graph.logits
-        if parts or any(one.seen is not None for one in draws):
+        changed = any(one.changes_logits for one in draws)
+        if parts or changed:
             index = _to_device(rows, self.device)
             found = found.index_select(0, index)
-            if any(one.seen is not None or one.sampling.logprobs is not None for one in draws):
+            if changed or any(one.sampling.logprobs is not None for one in draws):
                 logits = logits.index_select(0, index)
-        if all(one.seen is None for one in draws):
+        if not changed:
             return Pending(found[: len(rows)], logits, draws).drawn
-        pending = draw(logits, draws)  # anew, as a penalty changes the logits
+        pending = draw(logits, draws)  # anew, from other logits
         self._of_slots[0].index_copy_(0, _to_device(drawing, self.device), pending.tokens)
         return pending.drawn
 
@@ -212,9 +213,15 @@ class CudaGraphDecoder(TorchDecoder):
         few = next(few for few in self._few_or_all if few >= len(slots))
         tokens = next(most for most in self._token_sizes(few) if most >= number)
         size = Size(few, tokens if self.capture else number, self._chunks(longest))
-        graph = self._graph(size)
+        scores = any(self.held[part.slot].draw.scores_prompt for part in parts)
+        graph = self._new_graph(size) if scores else self._graph(size)
         _send(graph.inputs, self._inputs_of(parts, slots, size))
-        graph.run()
+        if scores:  # hardly ever, and not worth graphs of their own
+            normal = self._empty(size.tokens, len(self.norm))
+            self._pass(graph, size, normal)
+            self._score_prompts(parts, normal)
+        else:
+            graph.run()
         num_ending = sum(part.ends for part in parts)
         return graph, [*range(size.slots, size.slots + num_ending), *range(len(slots))]
 
@@ -286,8 +293,14 @@ class CudaGraphDecoder(TorchDecoder):
         self._graphs[size] = static._replace(run=run)
         return self._graphs[size]
 
-    def _pass(self, static: Graph, size: Size) -> None:
-        """Compute a pass: first the tokens of B requests, then P of prompts."""
+    def _pass(self, static: Graph, size: Size, states: Tensor | None = None) -> None:
+        """Compute a pass: first the tokens of B requests, then P of prompts.
+
+        Args:
+            static: Inputs and outputs.
+            size: Of them.
+            states: (P, H), gets the last layer's normalised output after the tokens of prompts.
+        """
         few, ends = size.slots, len(static.found) - size.slots
         one = open_pass(
             self._of_slots,
@@ -310,6 +323,10 @@ class CudaGraphDecoder(TorchDecoder):
                 )
 
         added, ranks, x = self._layers(one, attend, few), one.ranks, one.x
+        if states is not None:
+            of_prompts = Adapted(added.y[:, few:], added.b), Ranks(*(one[few:] for one in ranks))
+            # x stays as it is: it is yet to be added to.
+            step_kernels.add_norm(x[few:].clone(), *of_prompts, self.norm, self.eps, states)
         if ends:
             lengths = [few, *[size.tokens] * 3, ends, ends]
             inputs = Inputs(*torch.split(static.inputs, lengths))
@@ -367,6 +384,13 @@ class CudaGraphDecoder(TorchDecoder):
         if few < len(x):  # there is one part
             torch.mm(x[few:], weight.T, out_dtype=y.dtype, out=y[0, few:])
         return Adapted(y, product.b)
+
+    def _next_logits(self, x: Tensor) -> Tensor:
+        """Compute the logits after some tokens, (B, V), from their `states`, (B, H)."""
+        head: Any = self.head
+        logits = torch.empty(len(x), self.vocabulary, device=self.device)
+        step_kernels.multiply(x, head.stacked, 1, logits[None])
+        return logits
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.dtype, device=self.device)

@@ -45,6 +45,7 @@ class Decoder(Protocol):
         ranks: The room for adapters; each takes a part of them.
         device: Where it computes.
         overlaps: Whether what was begun goes on while the caller does something else.
+        scores_prompts: Whether it puts the scores of a prompt's tokens into its `Draw`.
     """
 
     slots: int
@@ -57,6 +58,7 @@ class Decoder(Protocol):
     ranks: int
     device: torch.device
     overlaps: bool
+    scores_prompts: bool = False
 
     def warm_up(self) -> None:
         """Do now what the first requests would wait for; by default, nothing."""

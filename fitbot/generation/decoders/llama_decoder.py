@@ -45,19 +45,40 @@ class LlamaAnswer:
         server: Of `LlamaDecoder.open`.
         wanted: The request in the words of llama.cpp's server.
         top: How many likeliest tokens to return with each, if log-probs are asked for.
+        first: How many tokens it has before one of `ends` may be drawn. llama.cpp knows no such
+            number: these are an answer of their own, which the rest then follows as its prompt.
+        ends: Tokens that end an answer.
     """
 
-    def __init__(self, server: Any, wanted: dict[str, Any], *, top: int = 1):
+    def __init__(
+        self,
+        server: Any,
+        wanted: dict[str, Any],
+        *,
+        top: int = 1,
+        first: int = 0,
+        ends: Sequence[int] = (),
+    ):
         self._server, self._top = server, top
         self._wanted = {"cache_prompt": False, **wanted, "stream": True}
+        self._first, self._ends = first, ends
+        self._drawn: list[int] = []
         self._tokens: queue.SimpleQueue[Drawn | Exception] = queue.SimpleQueue()
         self.over = False  # whether no more tokens are wanted
 
     def run(self) -> None:
         """Have it drawn; returns when it is complete, or no more tokens are wanted."""
         end: Exception = EngineError("llama.cpp ended an answer before it was complete")
+        wanted, first = self._wanted, self._first
         try:
-            self._server.handle_completions(self._wanted, self._read)
+            if first:
+                banned = {"n_predict": first, "logit_bias": [[end, False] for end in self._ends]}
+                self._server.handle_completions(wanted | banned, self._read)
+                rest = wanted["n_predict"] - first
+                prompt = [*wanted["prompt"], *self._drawn]
+                wanted = wanted | {"prompt": prompt, "n_predict": rest, "seed": wanted["seed"] + 1}
+            if wanted.get("n_predict", 1) and not self.over:
+                self._server.handle_completions(wanted, self._read)
         except Exception as error:
             end = error
         self._tokens.put(end)  # nobody waits for it, unless the answer is not complete
@@ -69,6 +90,7 @@ class LlamaAnswer:
                 raise EngineError(f"llama.cpp: {error.get('message', error)}")
             choice = chunk["choices"][0]
             for drawn in _tokens(choice, self._top):
+                self._drawn.append(drawn.token)
                 self._tokens.put(drawn)
         except Exception as error:  # xllamacpp would swallow it
             self._tokens.put(error)
@@ -128,8 +150,7 @@ class LlamaDecoder(Decoder):
         self.context = min(context, config.max_position_embeddings)
         self.tokens = slots * self.context
         self.vocabulary, self.ranks = config.vocab_size, adapters * LARGEST_RANK
-        found = {chat.end_of_turn_id, chat.tokenizer.eos_token_id}
-        self._ends = [token for token in found if token is not None]
+        self._ends = sorted(chat.ends)
         self._folder = Path(tempfile.mkdtemp(prefix="fitbot-"))
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._numbered = write_numbered(self._folder, file, config, self._ends)
@@ -150,7 +171,9 @@ class LlamaDecoder(Decoder):
         """See `Decoder`; llama.cpp has a cache of its own."""
         server = self.servers[None if ranks is None else ranks.start]
         top = wanted.sampling.logprobs or 0  # llama.cpp returns one at least
-        answer = LlamaAnswer(server, self._request(ids, wanted), top=top)
+        request = self._request(ids, wanted)
+        first = min(wanted.sampling.min_tokens, request["n_predict"])
+        answer = LlamaAnswer(server, request, top=top, first=first, ends=self._ends)
         self._answers[slot] = answer, wanted
         return 0
 
@@ -229,8 +252,11 @@ class LlamaDecoder(Decoder):
             "top_p": sampling.top_p,
             "min_p": sampling.min_p,
             "repeat_penalty": sampling.repetition_penalty,
+            # llama.cpp counts the prompt's tokens for these two as well.
+            "frequency_penalty": sampling.frequency_penalty,
+            "presence_penalty": sampling.presence_penalty,
             "repeat_last_n": len(ids) + most,  # all
-            "seed": draw.seed % _SEEDS,
+            "seed": draw.seed % (_SEEDS - 1),  # and there is a next one
             "n_probs": 0 if sampling.logprobs is None else max(1, sampling.logprobs),
         }
 

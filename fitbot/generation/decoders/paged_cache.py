@@ -100,7 +100,8 @@ class PagedCache:
 
     def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int | None:
         """See `Decoder.admit`."""
-        shared = self.pages.share(self._weights_of(ranks), ids)
+        # What is not read is not scored.
+        shared = [] if wanted.scores_prompt else self.pages.share(self._weights_of(ranks), ids)
         near = shared[-1] + 1 if shared else slot * (self.pages.count // self.slots)
         own = self.pages.take(pages_for(len(ids) + 1) - len(shared), near)
         if own is None:

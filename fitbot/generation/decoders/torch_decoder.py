@@ -10,6 +10,7 @@ adapters, M positions of the cache.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
@@ -27,10 +28,11 @@ from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product
 from fitbot.generation.decoders.paged_cache import PagedCache
 from fitbot.generation.messages import Sampling
 from fitbot.generation.pages import PAGE, pages_for
-from fitbot.generation.sampling import Draw, draw
+from fitbot.generation.sampling import Draw, draw, score
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 TYPICAL_TOKENS = 2048  # of a request: more are not kept free for each slot
+_SCORED_AT_ONCE = 32  # tokens of a prompt; their logits take memory that nobody has set aside
 SPARE_BYTES = 256 * 2**20  # of a GPU, for what is not counted: kernels, graphs, fragments
 
 
@@ -56,7 +58,7 @@ class Rows(NamedTuple):
 class TorchDecoder(Decoder):
     """Weights and cache, computed with in plain PyTorch."""
 
-    overlaps = False
+    overlaps, scores_prompts = False, True
     pass_tokens, pass_block, pass_prompts = 128, 1, 8
 
     @torch.inference_mode()
@@ -224,10 +226,28 @@ class TorchDecoder(Decoder):
         ends = list(accumulate(row.stop - row.start for row in rows))
         wanted = [part.ends for part in parts] + [True] * len(slots)
         scored = [end - 1 for end, is_wanted in zip(ends, wanted, strict=True) if is_wanted]
-        if parts:
-            return self._run(tokens, rows, scored)
-        with threads(1):
-            return self._run(tokens, rows, scored)
+        with nullcontext() if parts else threads(1):
+            x = self._run(tokens, rows)
+            self._score_prompts(parts, x)
+            return self._next_logits(x[scored])
+
+    def _score_prompts(self, parts: Sequence[Part], x: Tensor) -> None:
+        """Score the tokens after those of some prompts, whose rows of x, (N, H), come first.
+
+        Each prompt's rows begin a block of `pass_block`.
+        """
+        first = 0
+        for part in parts:
+            held, stop = self.held[part.slot], part.start + len(part.ids)
+            if held.draw.scores_prompt:
+                following = held.ids[part.start + 1 : stop + 1]  # nothing follows the last one yet
+                for start in range(0, len(following), _SCORED_AT_ONCE):
+                    some = following[start : start + _SCORED_AT_ONCE]
+                    logits = self._next_logits(x[first + start : first + start + len(some)])
+                    tokens = torch.tensor(some, device=self.device)
+                    number = held.draw.sampling.logprobs or 0
+                    held.draw.scores.append(score(logits, tokens, number))
+            first += -(-len(part.ids) // self.pass_block) * self.pass_block
 
     def _attend(
         self,
@@ -299,8 +319,8 @@ class TorchDecoder(Decoder):
         if left:
             raise ConfigError(f"adapter on {', '.join(sorted(left)[:3])}: no such layer here")
 
-    def _run(self, tokens: Tensor, rows: list[Rows], scored: list[int]) -> Tensor:
-        """Run all layers for N tokens; returns the logits of the B scored ones, (B, V)."""
+    def _run(self, tokens: Tensor, rows: list[Rows]) -> Tensor:
+        """Run all layers for N tokens; returns what comes out of the last one, (N, H)."""
         held = [self.held[row.slot] for row in rows]
         spans = [range(row.start, row.stop) for row in rows]
         of_rows = [
@@ -333,9 +353,13 @@ class TorchDecoder(Decoder):
             both = self._multiply(gate_up, self._normal(x, layer.before_mlp), wide)
             gate, up = both.float().chunk(2, -1)
             x = x + self._multiply(down, F.silu(gate) * up, wide).float()
-        if not scored:
+        return x
+
+    def _next_logits(self, x: Tensor) -> Tensor:
+        """Compute the logits after some tokens, (B, V), from the last layer's output, (B, H)."""
+        if not len(x):
             return x.new_empty(0, self.vocabulary)
-        return self._multiply(self.head, self._normal(x[scored], self.norm), None).float()
+        return self._multiply(self.head, self._normal(x, self.norm), None).float()
 
     def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
         """Multiply by all threads; `wide` is the rank mask of each member of the largest group."""

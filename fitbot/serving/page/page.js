@@ -1,124 +1,240 @@
-// Chat with /v1/chat/completions. What anybody wrote, person or model, is only ever set as text.
-"use strict";
+// The chat page. server.js asks, markdown.js draws answers, history.js keeps chats.
+import * as kept from "/history.js";
+import { render } from "/markdown.js";
+import { answer, models, sendable } from "/server.js";
 
 const element = (id) => document.getElementById(id);
 const log = element("log");
-const MESSAGES = 31; // the latest that are sent; odd, so that the first one is the user's
-let conversation = [];
-let running = null; // the AbortController of the answer that is coming
+const box = element("question");
+const { messages, characters } = element("ask").dataset;
+const limits = { messages: Number(messages), characters: Number(characters) };
+const NOTES = {
+  length: "Cut here: the answer has reached its greatest length.",
+  content_filter: "Cut here for safety.",
+  stopped: "Stopped here.",
+};
 
-function headers() {
-  const key = element("key").value.trim();
-  return { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
+// Its messages are {role, content}; a question has the health layer's `finding` so far, an answer
+// its `end` (none while it is coming), the `problem` if it failed, and how many messages it `left`
+// unread because they were too old.
+let chat = { messages: [] };
+let running = null; // the AbortController of the answer that is coming
+let editing = null; // the place of the question that is being changed
+let saving = Promise.resolve();
+
+function make(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
 }
 
-function show(role, text = "") {
-  element("hint").hidden = true;
-  const turn = document.createElement("p");
-  turn.className = `turn ${role}`;
-  turn.textContent = text;
-  log.append(turn);
-  turn.scrollIntoView({ block: "end" });
+const button = (name, onclick) => make("button", { type: "button", onclick }, name);
+const say = (text) => { element("status").textContent = text; };
+const key = () => element("key").value.trim();
+
+function draw(message, place) {
+  const isUser = message.role === "user";
+  const text = make("div", { className: "text" });
+  if (isUser) text.textContent = message.content;
+  else text.append(...render(message.content));
+  const actions = make("div", { className: "actions" });
+  if (isUser) actions.append(button("Edit", () => edit(place)));
+  else if (message.content) actions.append(button("Copy", () => copy(message.content)));
+  const isLast = place === chat.messages.length - 1;
+  if (!isUser && isLast) actions.append(button("Retry", () => retry(place)));
+  const turn = make("article", { className: `turn ${message.role}` });
+  turn.append(make("h2", {}, isUser ? "You" : "fitbot"), ...notesAbove(message), text);
+  const below = notesBelow(message);
+  if (below) turn.append(make("p", { className: "note trouble" }, below));
+  turn.append(actions);
   return turn;
+}
+
+function notesAbove({ left }) {
+  if (!left) return [];
+  const what = left === 1 ? "The oldest message was" : `The ${left} oldest messages were`;
+  return [make("p", { className: "note" }, `${what} left out: they no longer fit.`)];
+}
+
+function notesBelow(message) {
+  if (message.role === "user" || message.end === "stop") return "";
+  if (message.end in NOTES) return NOTES[message.end];
+  if (!message.end) return running ? "" : "No answer: the page was closed.";
+  return `${message.content.trim() ? "Cut here" : "No answer"}: ${message.problem}`;
+}
+
+function redraw() {
+  element("hint").hidden = chat.messages.length > 0;
+  log.replaceChildren(element("hint"), ...chat.messages.map(draw));
+  log.scrollTop = log.scrollHeight;
 }
 
 function setRunning(controller) {
   running = controller;
-  element("send").hidden = Boolean(controller);
+  log.ariaBusy = String(Boolean(controller)); // read out once it is complete
   element("stop").hidden = !controller;
+  element("send").hidden = Boolean(controller);
 }
 
-async function explain(response) {
-  if (response.status === 401) element("key-field").hidden = false;
-  const wait = response.headers.get("Retry-After");
-  const body = await response.json().catch(() => null);
-  const message = body?.error?.message ?? `status ${response.status}`;
-  return wait ? `${message}; try again in ${wait} s` : message;
+function setEditing(place) {
+  editing = place;
+  element("editing").hidden = place === null;
 }
 
-// Yields the JSON objects of a stream of server-sent events.
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    held += value;
-    const parts = held.split("\n\n");
-    held = parts.pop();
-    for (const part of parts) {
-      if (part === "data: [DONE]") return;
-      if (part.startsWith("data: ")) yield JSON.parse(part.slice(6));
-    }
-  }
+// The box has the focus, unless somebody has moved on; a phone's keyboard would cover the answer.
+function focusBox() {
+  const focused = document.activeElement;
+  const isFree = focused === document.body || focused.hidden || !focused.isConnected;
+  if (isFree && matchMedia("(pointer: fine)").matches) box.focus();
 }
 
-async function answer(turn, signal) {
-  const model = element("model").value;
-  const messages = conversation.slice(-MESSAGES);
-  const response = await fetch("/v1/chat/completions", {
-    method: "POST",
-    headers: headers(),
-    body: JSON.stringify({ messages, stream: true, ...(model && { model }) }),
-    signal,
-  });
-  if (!response.ok) throw new Error(await explain(response));
-  for await (const event of events(response.body)) {
-    if (event.error) throw new Error(event.error.message);
-    const follows = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-    turn.textContent += event.choices[0]?.delta.content ?? "";
-    if (follows) log.scrollTop = log.scrollHeight;
-  }
+function save(own) {
+  saving = saving.then(() => kept.save(own)).then(() => {
+    if (own === chat) history.replaceState(null, "", `#${own.id}`);
+  }).catch(() => say("This chat is not kept: the browser has no room for it."));
 }
 
-async function ask(question) {
-  conversation.push({ role: "user", content: question });
-  const asked = conversation;
-  show("user", question);
-  const turn = show("assistant");
+// Asks, in the place of all that follows it.
+async function ask(question, place) {
+  const own = chat;
+  const asked = { role: "user", content: question };
+  const given = { role: "assistant", content: "" };
+  own.messages.splice(place, Infinity, asked, given);
+  setEditing(null);
+  say("");
   const controller = new AbortController();
   setRunning(controller);
+  redraw();
+  save(own);
   try {
-    await answer(turn, controller.signal);
+    await receive(own, asked, given, controller.signal);
   } catch (error) {
-    if (error.name !== "AbortError") show("trouble", `No answer: ${error.message}`);
+    given.end = error.name === "AbortError" ? "stopped" : "failed";
+    given.problem = error.message;
+    if (error.status === 401) showKey();
   }
+  save(own);
+  if (running === controller) setRunning(null);
+  if (own !== chat) return;
+  redraw();
+  focusBox();
+}
+
+async function receive(own, asked, given, signal) {
+  const what = sendable(own.messages.slice(0, -1), limits);
+  for await (const part of answer(what, { model: element("model").value, key: key(), signal })) {
+    if (part.text) given.content += part.text;
+    else Object.assign("end" in part ? given : asked, part);
+    if (own === chat && part.text) grow(given.content);
+  }
+}
+
+function grow(content) {
+  const follows = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  log.lastElementChild.querySelector(".text").replaceChildren(...render(content));
+  if (follows) log.scrollTop = log.scrollHeight;
+}
+
+function retry(place) {
+  if (!running) ask(chat.messages[place - 1].content, place - 1);
+}
+
+function edit(place) {
+  setEditing(place);
+  box.value = chat.messages[place].content;
+  box.focus();
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch { // over plain HTTP from another machine there is no clipboard
+    say("The browser does not let this page copy: mark the answer, then copy it.");
+  }
+}
+
+function open(other) {
+  running?.abort();
   setRunning(null);
-  // A question without an answer is not part of the conversation.
-  if (turn.textContent.trim()) asked.push({ role: "assistant", content: turn.textContent });
-  else { asked.pop(); turn.remove(); element("question").value ||= question; }
-  element("question").focus();
+  setEditing(null);
+  say("");
+  chat = other;
+  history.replaceState(null, "", chat.id ? `#${chat.id}` : location.pathname);
+  redraw();
+  box.focus();
+}
+
+async function listChats() {
+  await saving;
+  const chats = await kept.all().catch(() => []);
+  element("list").replaceChildren(...chats.map((one) => {
+    const title = one.messages[0].content.slice(0, 60);
+    const go = button(title, () => { element("kept").close(); open(one); });
+    const remove = button("Delete", async () => {
+      await kept.remove(one.id);
+      if (one.id === chat.id) open({ messages: [] });
+      listChats();
+    });
+    remove.ariaLabel = `Delete: ${title}`;
+    return make("li", {}, go, remove);
+  }));
+  element("clear").hidden = chats.length === 0;
+}
+
+async function clear() {
+  running?.abort();
+  await saving;
+  await kept.clear();
+  tabs.postMessage("clear");
+  element("kept").close();
+  open({ messages: [] });
+}
+
+function showKey() {
+  element("key-field").hidden = false;
+  element("key").focus();
 }
 
 async function listModels() {
-  const response = await fetch("/v1/models", { headers: headers() });
-  if (response.status === 401) element("key-field").hidden = false;
-  if (!response.ok) return;
-  const names = (await response.json()).data.map((model) => model.id);
-  element("model").replaceChildren(...names.map((name) => new Option(name, name)));
-  element("model-choice").hidden = names.length < 2;
+  try {
+    const names = await models(key());
+    element("model").replaceChildren(...names.map((name) => new Option(name, name)));
+    element("model-choice").hidden = names.length < 2;
+  } catch (error) {
+    if (error.status === 401) showKey();
+  }
 }
+
+const tabs = new BroadcastChannel("fitbot");
+tabs.onmessage = () => open({ messages: [] }); // another tab has deleted all chats
 
 element("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const question = element("question").value.trim();
+  const question = box.value.trim();
   if (!question || running) return;
-  element("question").value = "";
-  ask(question);
+  box.value = "";
+  ask(question, editing ?? chat.messages.length);
 });
-element("question").addEventListener("keydown", (event) => {
+box.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     element("ask").requestSubmit();
+  } else if (event.key === "Escape") {
+    running?.abort();
+    setEditing(null);
   }
 });
-element("stop").addEventListener("click", () => running?.abort());
-element("new").addEventListener("click", () => {
-  running?.abort();
-  conversation = [];
-  log.replaceChildren(element("hint"));
-  element("hint").hidden = false;
-});
-element("key").addEventListener("change", listModels);
-element("model").addEventListener("change", () => element("question").focus());
+element("stop").onclick = () => running?.abort();
+element("keep").onclick = () => { setEditing(null); box.value = ""; box.focus(); };
+element("new").onclick = () => open({ messages: [] });
+element("chats").onclick = () => { listChats(); element("kept").showModal(); };
+element("close").onclick = () => element("kept").close();
+element("clear").onclick = clear;
+element("key").onchange = listModels;
+
+const id = Number(location.hash.slice(1));
+const last = id ? await kept.read(id).catch(() => null) : null;
+if (last) open(last);
+box.focus();
 listModels();

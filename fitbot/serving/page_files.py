@@ -1,0 +1,41 @@
+"""The chat page's files, which are open to everybody; the page knows the server's limits."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fitbot.serving.settings import RequestLimits
+
+_PAGE = Path(__file__).parent / "page"
+_SCRIPTS = ("page.js", "server.js", "markdown.js", "marked.js", "history.js")
+
+# path → file, and what it is
+PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/favicon.ico": ("icon.svg", "image/svg+xml"),  # where no page names an icon
+    **{f"/{name}": (name, "text/javascript") for name in _SCRIPTS},
+}
+
+
+def add_page(app: FastAPI, limits: RequestLimits) -> None:
+    """Register the page's files."""
+    for path, (name, media_type) in PAGE_FILES.items():
+        content = (_PAGE / name).read_text(encoding="utf-8")
+        if path == "/":
+            for limit, number in asdict(limits).items():
+                content = content.replace(f"{{{{{limit}}}}}", str(number))
+        app.add_route(path, _file(content, media_type), ["GET"], include_in_schema=False)
+
+
+def _file(content: str, media_type: str) -> Callable[[Request], Any]:
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return send
