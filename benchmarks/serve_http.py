@@ -39,7 +39,7 @@ _START_SECONDS = 600.0  # a server has to be ready by then
 _AGAIN_SECONDS = 0.1  # a client that was refused waits; the server asks for longer
 _PROBE_SECONDS = 0.1
 _SAMPLES = 60  # of memory, in one soak
-_WARM = 0.2  # of a soak; memory is compared after it
+_WARM = 0.2  # of a soak; what is measured and compared comes after it
 
 _TEXT = re.compile(rb'"content": ?"[^"]')
 _TOKENS = re.compile(rb'"completion_tokens": ?(\d+)')
@@ -284,7 +284,7 @@ async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]
     """
     began = time.perf_counter()
     seen: Counter[int] = Counter()
-    answers: list[tuple[float, int]] = []
+    answers: list[Answer] = []
     memory: list[tuple[float, dict[str, float]]] = []
     probes: list[float] = []
     failed = 0
@@ -295,7 +295,7 @@ async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]
             answer = await client.ask(random.randint(16, 64), stream=number % 2 == 0)
             seen[answer.status] += 1
             if answer.status == 200:
-                answers.append((answer.ended - answer.asked, answer.tokens))
+                answers.append(answer)
             else:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -318,15 +318,18 @@ async def soak(server: "Server", clients: int, seconds: float) -> dict[str, Any]
         task.cancel()
     memory.append((round(time.perf_counter() - began, 1), server.memory_mib()))
     lasted = time.perf_counter() - began
+    # At the end nobody asks any more, and the last answers have the server for themselves.
+    first, measured = began + _WARM * seconds, (1 - _WARM) * seconds
+    steady = [answer for answer in answers if first <= answer.ended < began + seconds]
     warm = next(held for when, held in memory if when >= _WARM * lasted)
     return {
         "clients": clients,
         "seconds": round(lasted, 1),
         "statuses": statuses(seen.elements()),
         "only_200_and_429": set(seen) <= {200, 429},
-        "answers_per_second": round(len(answers) / lasted, 1),
-        "tokens_per_second": round(sum(tokens for _, tokens in answers) / lasted, 1),
-        "answer_ms": spread(took for took, _ in answers),
+        "answers_per_second": round(len(steady) / measured, 1),
+        "tokens_per_second": round(sum(answer.tokens for answer in steady) / measured, 1),
+        "answer_ms": spread(answer.ended - answer.asked for answer in answers),
         "livez_ms": spread(probes),
         "livez_failed": failed,
         "memory_mib": [[when, round(sum(held.values()), 1)] for when, held in memory],

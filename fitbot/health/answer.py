@@ -22,7 +22,7 @@ class Sentences:
     def feed(self, text: str) -> Iterator[str]:
         """Take the next piece, yield complete sentences, or 400 characters of a longer one."""
         self._held += text
-        while end := self._end():
+        while end := self._end(self._held):
             sentence, self._held = self._held[:end], self._held[end:]
             yield sentence
 
@@ -31,14 +31,19 @@ class Sentences:
         rest, self._held = self._held, ""
         return rest
 
-    def _end(self) -> int:
-        """Return how many characters of the held text are a sentence; 0 if it may go on."""
-        for match in _SENTENCE_END.finditer(self._held[:_SEGMENT]):
+    def would_end(self, text: str) -> bool:
+        """Say whether the next piece makes a sentence complete."""
+        return self._end(self._held + text) > 0
+
+    @staticmethod
+    def _end(text: str) -> int:
+        """Return how many characters of a text are a sentence; 0 if it may go on."""
+        for match in _SENTENCE_END.finditer(text[:_SEGMENT]):
             if match.end():
                 return match.end()
-        if len(self._held) <= _SEGMENT:
+        if len(text) <= _SEGMENT:
             return 0
-        return self._held.rfind(" ", 1, _SEGMENT) if " " in self._held[1:_SEGMENT] else _SEGMENT
+        return text.rfind(" ", 1, _SEGMENT) if " " in text[1:_SEGMENT] else _SEGMENT
 
 
 def windows(answer: str) -> list[str]:
@@ -84,6 +89,10 @@ class AnswerFilter:
                 if not self.intervened:
                     released += self._pass(sentence)
         return self._with_message(released)
+
+    def would_judge(self, text: str) -> bool:
+        """Say whether `feed` has something to judge, which may take milliseconds."""
+        return not self.intervened and self._sentences.would_end(text)
 
     def finish(self) -> str:
         """Say that the answer is complete; return what is still to be shown."""

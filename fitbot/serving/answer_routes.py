@@ -4,11 +4,13 @@ An answer on its way to the client is filtered by the health layer, counted and 
 """
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from litserve.specs.base import LitSpec
 from starlette.datastructures import State
@@ -47,9 +49,15 @@ from fitbot.serving.shared_state import SharedState
 
 PING_SECONDS = 15.0  # a stream that is silent for longer shows that it is alive
 CLAMP_HEADER = "X-Max-Tokens"  # only where a request asked for more than it may have
+_REFUSALS_PER_MINUTE = 60  # of one client that are answered at once
 VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something to say
 # What it has found so far; a client that leaves out old messages sends it back in their place.
 FINDING_HEADER = "X-Health-Finding"
+
+
+_JUDGES = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) // 2)), "fitbot-health")
+
+Result = TypeVar("Result")
 
 
 class AnswerRoutes(LitSpec):  # type: ignore[misc]
@@ -82,6 +90,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self._sampling = settings.sampling
         self._health = settings.health
         self._rates = RateLimiter(settings.limits.rate_per_minute)
+        self._refusals = RateLimiter(_REFUSALS_PER_MINUTE)
         self._admission = Admission(settings.limits, shared)
         self.by_path = dict.fromkeys(("/predict/", "/predict"), self.predict)
         self.by_path["/v1/chat/completions"] = self.chat
@@ -146,7 +155,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         headers: dict[str, str] = {}
         if (asked.max_tokens or 0) > self._limits.max_new_tokens:
             headers[CLAMP_HEADER] = str(self._limits.max_new_tokens)
-        answers = self._continue(request, asked, self._admit(request.state), headers)
+        answers = self._continue(request, asked, await self._admit(request.state), headers)
         if not asked.stream:
             whole = completion.whole([piece async for piece in answers])
             request.state.cleanup.close()  # see `measured_answer`
@@ -171,7 +180,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
 
     async def _change(self, request: HttpRequest, name: str, folder: str | None) -> None:
         state = request.state
-        self._admit(state)
+        await self._admit(state)
         self._dispatcher.check_ready()
         change = AdapterChange(name, folder)
         job = self._dispatcher.send(change, self._limits.request_seconds, state.cleanup)
@@ -202,7 +211,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
     ) -> tuple[AsyncIterator[Chunk | None], dict[str, str]]:
         """Admit a request and ask; return its answer, and headers for it."""
         end = time.monotonic() + self._limits.request_seconds
-        turn = self._admit(request.state)
+        turn = await self._admit(request.state)
         return await self._ask(request, task, messages, turn, end, request.state.cleanup)
 
     async def _continue(
@@ -250,7 +259,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         if self._health and question:
             earlier = request.headers.get(FINDING_HEADER)
             try:
-                verdict = await asyncio.to_thread(self._health.check, question, earlier)
+                verdict = await _aside(self._health.check, question, earlier)
             except RequestError as error:
                 problem = f"{FINDING_HEADER}: {error}"
                 raise HttpError(422, "invalid_header", problem, param=FINDING_HEADER) from error
@@ -270,9 +279,20 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         answer = measured_answer(job, health, self._metrics, fields, cleanup, begun=begun)
         return answer, headers
 
-    def _admit(self, state: State) -> Turn:
-        """Admit a request; until it is answered, its connection is not closed for others."""
-        turn: Turn = state.cleanup.enter_context(self._admission.admit(state.client))
+    async def _admit(self, state: State) -> Turn:
+        """Admit a request; until it is answered, its connection is not closed for others.
+
+        Of a client that does not wait as long as it is told to, refusals come late: else those
+        who come back at once take the processor from those who are answered.
+        """
+        try:
+            turn: Turn = state.cleanup.enter_context(self._admission.admit(state.client))
+        except HttpError:
+            try:
+                self._refusals.acquire(state.client)
+            except HttpError as too_many:
+                await asyncio.sleep(float(too_many.headers["Retry-After"]))
+            raise
         state.has_place = True
         state.cleanup.callback(setattr, state, "has_place", False)
         return turn
@@ -310,6 +330,14 @@ async def fixed_answer(text: str) -> AsyncIterator[Chunk | None]:
     yield Chunk(text, finish_reason="stop", usage=Usage(0, 0, 0))
 
 
+async def _aside(judge: Callable[..., Result], *given: Any) -> Result:
+    """Have the health layer judge while the event loop goes on: it takes milliseconds.
+
+    By few threads: each that wants Python's lock keeps the loop from it.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_JUDGES, judge, *given)
+
+
 class ChunkFilter:
     """The health layer's filters of an answer's chunks: one for its text, one for thoughts."""
 
@@ -321,8 +349,19 @@ class ChunkFilter:
         self._is_thinking = False
         self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
 
-    def feed(self, chunk: Chunk) -> Chunk:
+    async def read(self, chunk: Chunk) -> Chunk:
         """Take the next chunk; return what may be shown by now."""
+        if (
+            chunk.finish_reason
+            or (chunk.text and self._is_thinking)
+            or self.text.would_judge(chunk.text)
+            or self.reasoning.would_judge(chunk.reasoning)
+        ):
+            return await _aside(self.feed, chunk)
+        return self.feed(chunk)
+
+    def feed(self, chunk: Chunk) -> Chunk:
+        """Do as `read`, and keep the caller waiting."""
         self._held += chunk.logprobs
         shown = self.text.feed(chunk.text)
         if chunk.finish_reason:
@@ -376,7 +415,7 @@ async def measured_answer(
     while not (chunk and chunk.finish_reason):
         chunk = await job.next(PING_SECONDS)
         if chunk:
-            chunk = health.feed(chunk) if health else chunk
+            chunk = await health.read(chunk) if health else chunk
             if health and chunk.finish_reason and not chunk.usage:  # cut; the engine still writes
                 chunk = replace(chunk, usage=await job.stop())
             now = time.monotonic()

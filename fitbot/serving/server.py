@@ -4,6 +4,7 @@ It runs in the process called main; see the package's docstring for the others.
 """
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -145,6 +146,7 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         jobs = self._get_request_queue(self._api.api_path)
         consumer: int = app.response_queue_id  # type: ignore[attr-defined]  # LitServe sets it
         self._dispatcher.connect(jobs, self.response_buffer, consumer)
+        gc.freeze()  # a full collection would look at all modules: a third of a second
         async with super().lifespan(app):
             watching = asyncio.create_task(self._dispatcher.watch())
             yield

@@ -4,6 +4,7 @@ Whatever an engine raises becomes an `HttpError` here: not every exception can b
 """
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -74,6 +75,7 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
             self._shared.failure = " ".join(f"{kind}{error}".split())[:_LONGEST_REASON]
             log.error("the engine cannot be opened: %s", self._shared.failure)
             raise
+        gc.freeze()  # see `FitbotServer.lifespan`
         self._shared.models = self.engine.models
         self._shared.beat(self.engine.stats())
         self._shared.worker = os.getpid()

@@ -514,3 +514,15 @@ def report() -> str:
 
 if __name__ == "__main__":
     print(report())  # noqa: T201
+
+
+def test_an_answer_says_beforehand_whether_a_piece_makes_it_judge() -> None:
+    text = "Rest well. Eat 30 g of protein a day!\nThen walk 2.5 km, and " + "on and " * 90 + "on."
+    filtered = AnswerFilter(open_layer(None, "none"), OK)
+
+    for character in text:
+        judges = filtered.would_judge(character)
+        assert judges == bool(filtered.feed(character))
+
+    assert filtered.finish()
+    assert not filtered.would_judge("")

@@ -223,6 +223,30 @@ def test_more_than_fit_are_told_to_come_back(start: Start) -> None:
     assert server.predict("say yes").status_code == 200
 
 
+def test_who_does_not_wait_as_told_is_refused_late_and_answered_as_soon_as_before(
+    start: Start,
+) -> None:
+    options = ("--max_in_flight=1", "--rate_per_minute=1000")
+    server = start(*options, FITBOT_TOY="0.05")
+
+    def seconds() -> float:
+        begun = time.monotonic()
+        assert server.predict("say yes").status_code == 429
+        return time.monotonic() - begun
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.predict, "long", max_new_tokens=140)
+        until(lambda: server.metric("fitbot_in_flight") == 1, 10)
+        at_once = [seconds() for _ in range(50)]
+        late = max(seconds() for _ in range(14))
+        assert long.result().status_code == 200
+    begun = time.monotonic()
+
+    assert server.predict("say yes").status_code == 200
+    assert time.monotonic() - begun < 0.9 < late
+    assert sorted(at_once)[25] < 0.5
+
+
 def test_one_client_gets_no_more_than_its_share(start: Start) -> None:
     server = start("--max_in_flight_per_key=2")
 
