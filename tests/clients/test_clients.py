@@ -69,6 +69,15 @@ def test_a_client_gets_answers_whole_streamed_and_in_a_second_turn(
 
 
 @by_make_clients
+def test_guidellm_measures_a_server(server: ServerProcess) -> None:
+    folder = str(resolve_base_model(EMBEDDED))
+
+    found = run("measure_guidellm.py", f"{server.url}/v1", folder)
+
+    assert found == {"answers": ["one two three "] * 3, "others": []}
+
+
+@by_make_clients
 def test_lm_evaluation_harness_has_transformers_log_likelihoods(
     start: Start, tmp_path: Path
 ) -> None:
