@@ -1,14 +1,17 @@
 """Other servers with the same model, asked what `fitbot serve` is asked; see `serve.py`.
 
 Each is started as its own documentation says, with nothing tuned, and holds the base alone, which
-is what fitbot's server is asked for beside them. All tell in the usage that ends a stream how many
-tokens they wrote; its events are fewer, for a token may be part of a letter.
+is what fitbot's server is asked for beside them. llama.cpp's is that of the package xllamacpp, with
+the base in 8 bits, as fitbot holds it on a CPU; as a program, this file starts it. All tell in the
+usage that ends a stream how many tokens they wrote; its events are fewer, for a token may be part
+of a letter.
 """
 
 import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 from serve_http import Client, Process, free_port
 
 _CONTEXT = 2048  # what fitbot's server takes by default
+_LLAMA_SLOTS = 4  # llama.cpp's own default
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ _SAMPLED = {"generation_config": json.dumps({"do_sample": True})}
 CONTENDERS = {
     "transformers": Contender("transformers", more=_SAMPLED),
     "transformers-continuous": Contender("transformers", ("--continuous-batching",), _SAMPLED),
+    "llama": Contender(sys.executable),
     "vllm": Contender("vllm", (f"--max-model-len={_CONTEXT}", "--generation-config=vllm")),
 }
 
@@ -58,6 +63,10 @@ def check_installed(names: Iterable[str]) -> None:
 def start(name: str, model: str, log: Path) -> Process:
     """Start a contender and wait until it is ready."""
     port = free_port()
+    if name == "llama":
+        file = log.with_suffix(".gguf")
+        _write_gguf(model, file)
+        return Process([sys.executable, __file__, str(file), str(port)], port, log, ready="/health")
     command = [str(_program(name)), "serve", str(Path(model).resolve())]
     command += ["--host=127.0.0.1", f"--port={port}", *CONTENDERS[name].options]
     return Process(command, port, log, ready="/health")
@@ -72,6 +81,32 @@ def client_of(name: str, server: Process, question: str) -> Client:
     return Client(server.port, question, numbered=True, system_prompt=told, more=more)
 
 
+def _write_gguf(model: str, file: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from fitbot.base_model.gguf_file import write_base
+    from fitbot.pairs.chat import Chat, load_tokenizer
+
+    chat = Chat(load_tokenizer(model))
+    network = AutoModelForCausalLM.from_pretrained(model)
+    write_base(file, network, chat.tokenizer, "q8_0", end_of_turn_id=chat.end_of_turn_id)
+
+
+def _serve_by_llama(file: str, port: int) -> None:
+    import xllamacpp
+
+    options = xllamacpp.CommonParams()
+    options.model.path, options.hostnames, options.port = file, ["127.0.0.1"], port
+    options.n_parallel, options.n_ctx = _LLAMA_SLOTS, _LLAMA_SLOTS * _CONTEXT
+    server = xllamacpp.Server(options)
+    print(server.listening_address, flush=True)  # noqa: T201
+    threading.Event().wait()
+
+
 def _program(name: str) -> str | None:
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     return shutil.which(CONTENDERS[name].program, path=os.pathsep.join(places))
+
+
+if __name__ == "__main__":
+    _serve_by_llama(sys.argv[1], int(sys.argv[2]))

@@ -181,6 +181,7 @@ class Client:
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
+        was_open = self._connection is not None
         if self._connection is None:
             loop = asyncio.get_running_loop()
             try:
@@ -192,6 +193,8 @@ class Client:
         answer = await self._connection.ask(head.encode() + content)
         if answer.status == _LOST or self._connection.transport.is_closing():
             self._connection = None
+        if answer.status == _LOST and was_open and not answer.begun:
+            return await self.ask(new, stream=stream)  # the server had closed it before
         return answer
 
 
