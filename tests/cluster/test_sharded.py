@@ -126,6 +126,7 @@ def batch_for(base: str, pair: int) -> PairBatch:
     return collate_pairs(chat.encode_pairs(loaded.pairs, LIMITS)[pair:], layout="shared", pad_id=0)
 
 
+@pytest.mark.slow
 def test_a_base_held_in_parts_computes_bit_for_bit_what_it_does_whole(
     base: str, prequantised: str, tmp_path: Path
 ) -> None:

@@ -223,6 +223,7 @@ def test_more_than_fit_are_told_to_come_back(start: Start) -> None:
     assert server.predict("say yes").status_code == 200
 
 
+@pytest.mark.slow
 def test_who_does_not_wait_as_told_is_refused_late_and_answered_as_soon_as_before(
     start: Start,
 ) -> None:
@@ -235,15 +236,16 @@ def test_who_does_not_wait_as_told_is_refused_late_and_answered_as_soon_as_befor
         return time.monotonic() - begun
 
     with ThreadPoolExecutor(1) as pool:
-        long = pool.submit(server.predict, "long", max_new_tokens=140)
+        long = pool.submit(server.predict, "long", max_new_tokens=240)
         until(lambda: server.metric("fitbot_in_flight") == 1, 10)
         at_once = [seconds() for _ in range(50)]
-        late = max(seconds() for _ in range(14))
+        late = next(waited for waited in iter(seconds, None) if waited > 0.9)
         assert long.result().status_code == 200
     begun = time.monotonic()
 
     assert server.predict("say yes").status_code == 200
-    assert time.monotonic() - begun < 0.9 < late
+    assert late < 2.5
+    assert time.monotonic() - begun < 0.9
     assert sorted(at_once)[25] < 0.5
 
 

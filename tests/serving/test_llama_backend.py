@@ -12,6 +12,7 @@ from tests.serving.test_real_engine import write_export
 pytest.importorskip("xllamacpp")
 
 
+@pytest.mark.slow
 def test_the_files_of_an_export_are_served_by_llama_cpp(start: Start, tmp_path: Path) -> None:
     write_export(tmp_path / "adapter")
     assert main(["export", f"{tmp_path}/adapter", "--gguf", "f32"]) == 0

@@ -37,6 +37,7 @@ SPILLS: dict[int, dict[str, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_on_consumer_gpus_every_launch_fits_and_spills_nothing(tmp_path: Path) -> None:
     launches = compiled(86, ["qwen3-0.6b"], tmp_path)

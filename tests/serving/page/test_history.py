@@ -9,6 +9,8 @@ from tests.server_process import ServerProcess
 from tests.serving.page.asking import ask, begin, ended, kept, shows, texts
 from tests.serving.page.conftest import OpenPage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
