@@ -49,12 +49,10 @@ from fitbot.serving.shared_state import SharedState
 
 PING_SECONDS = 15.0  # a stream that is silent for longer shows that it is alive
 CLAMP_HEADER = "X-Max-Tokens"  # only where a request asked for more than it may have
-_REFUSALS_PER_MINUTE = 60  # of one client that are answered at once
 VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something to say
 # What it has found so far; a client that leaves out old messages sends it back in their place.
 FINDING_HEADER = "X-Health-Finding"
-
-
+_REFUSALS_PER_MINUTE = 60  # of one client that are answered at once
 _JUDGES = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) // 2)), "fitbot-health")
 
 Result = TypeVar("Result")

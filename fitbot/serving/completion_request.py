@@ -36,6 +36,8 @@ class CompletionRequest(AnswerRequest):
     def _fields_fit_together(self) -> "CompletionRequest":
         if self.max_tokens == 0 and not self.echo:
             raise ValueError("max_tokens: 0 only with echo")
+        if self.max_tokens is not None and (self.min_tokens or 0) > self.max_tokens:
+            raise ValueError("min_tokens: more than max_tokens")
         if not (self.only_scores or all(isinstance(prompt, str) for prompt in self.prompts)):
             raise ValueError(
                 "prompt: token ids are scored only, with echo and max_tokens of 0 or 1; "

@@ -129,6 +129,11 @@ def test_a_text_is_read_as_a_question_unless_it_is_only_scored(client: httpx.Cli
         ({"prompt": [1, 2], "echo": True, "max_tokens": 2}, 422, "token ids are scored only"),
         ({"prompt": "a", "max_tokens": 0}, 422, "max_tokens: 0 only with echo"),
         ({"prompt": "a" * 32_769}, 400, "prompt: 32769 characters in all, at most 32768"),
+        (
+            {"prompt": "a", "max_tokens": 2, "min_tokens": 3},
+            422,
+            "min_tokens: more than max_tokens",
+        ),
         ({"prompt": "a", "logprobs": 21}, 422, "logprobs"),
         ({"prompt": "a", "n": 2}, 422, "n: "),
         ({"prompt": "a", "suffix": "b"}, 422, "suffix"),
