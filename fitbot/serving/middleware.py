@@ -132,7 +132,10 @@ class Cors(CORSMiddleware):
             allow_origins=origins,
             allow_methods=["GET", "HEAD", "POST"],
             allow_headers=["*"],  # OpenAI's client sends a dozen of its own
-            expose_headers=["Retry-After", "X-Health-Verdict", "X-Request-Id"],
+            expose_headers=[
+                *("Retry-After", "X-Request-Id", "X-Max-Tokens"),
+                *("X-Health-Verdict", "X-Health-Finding"),
+            ],
         )
 
 
