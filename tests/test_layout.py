@@ -251,6 +251,7 @@ def kernels_and_their_users() -> Iterator[Path]:
         }
 
 
+@pytest.mark.slow
 def test_every_module_is_imported_with_the_dependencies_alone_and_hides_no_public_name() -> None:
     project = PROJECT["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]

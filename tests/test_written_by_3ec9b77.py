@@ -55,6 +55,7 @@ def test_its_checkpoint_exports_the_weights_that_it_holds(folder: Path) -> None:
     assert json.loads((folder / "exported/fitbot.json").read_text())["step"] == 5
 
 
+@pytest.mark.slow
 def test_its_adapter_is_served_and_says_what_it_said(start: Start, tmp_path: Path) -> None:
     expected = json.loads((WRITTEN / "straight/answers.json").read_text())
     adapter = WRITTEN / "straight/adapter"

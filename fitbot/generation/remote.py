@@ -108,6 +108,11 @@ class RemoteEngine:
             self._active.add(stream)
         try:
             response = self._open(body, deadline)
+        except _LateError:
+            self._active.discard(stream)
+            usage = Usage(0, 0, sampling.max_new_tokens)
+            stream.put(Chunk(finish_reason="deadline", usage=usage))
+            return stream
         except BaseException:
             self._active.discard(stream)
             raise
@@ -172,6 +177,8 @@ class RemoteEngine:
                 return response
             response.read()
         except httpx.HTTPError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise _LateError from error
             raise EngineError(f"the server does not answer: {error}") from error
         said = response.text[:500]
         response.close()
@@ -224,6 +231,10 @@ class RemoteEngine:
             self._active.discard(stream)
             self._tokens_out += usage.completion
         stream.put(replace(last, text=last.text + said, reasoning=thought, usage=usage))
+
+
+class _LateError(Exception):
+    """The deadline passed before the server had answered."""
 
 
 def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -99,6 +99,7 @@ def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_told_to_end_before_it_trains_leaves_nothing(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
@@ -116,7 +117,7 @@ sys.exit(main())
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_fit_that_is_interrupted_says_what_is_saved_and_a_second_time_ends_at_once(
     base: str, tmp_path: Path, times: int
 ) -> None:

@@ -150,6 +150,7 @@ def means_of_rank(rank: int, store: str, queue: Any) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_means_count_every_pair_once_over_two_processes_with_uneven_shares(tmp_path: Path) -> None:
     # Lightning's own averaging over processes was 7/6 too large here
     context = torch.multiprocessing.get_context("spawn")

@@ -509,12 +509,13 @@ def test_log_points_are_the_first_step_every_nth_and_the_last_and_cover_every_pa
     [
         (lambda _: 1.0, 105, ["1000 ms a step: about 1 min 35 s for the 95 steps that are left"]),
         # As with CUDA graphs: a size of batch is slow until it is captured.
-        (
+        pytest.param(
             lambda step: 0.1 if step < 50 else 0.02,
             105,
             ["20 ms a step: about 0 min 00 s for the 5 steps that are left"],
+            marks=pytest.mark.slow,
         ),
-        (lambda _: 0.02, 100, []),  # by then it is over
+        pytest.param(lambda _: 0.02, 100, [], marks=pytest.mark.slow),  # by then it is over
     ],
 )
 def test_once_it_is_known_a_run_says_how_long_it_takes(

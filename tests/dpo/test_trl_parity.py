@@ -166,7 +166,7 @@ def test_policy_and_reference_score_every_completion_as_trl_does(
 
 @pytest.mark.parametrize(
     ("layout", "reference", "trl_pairs_per_pass"),
-    [("shared", "cached", 8), ("rows", "online", 2)],
+    [("shared", "cached", 8), pytest.param("rows", "online", 2, marks=pytest.mark.slow)],
     ids=["packed-cached-8x1", "rows-online-2x4"],
 )
 def test_twenty_optimizer_steps_are_those_of_trl(

@@ -309,6 +309,7 @@ def test_saturated_at_the_last_step_there_is_nothing_to_leave_out(
     assert [text[: len("the other 150 steps")] for text in caplog.messages[1:]] == left
 
 
+@pytest.mark.slow
 def test_a_saturated_fit_says_when_why_and_what_the_rest_costs_and_may_stop_there(
     base: str, tmp_path: Path
 ) -> None:

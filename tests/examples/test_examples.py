@@ -25,13 +25,8 @@ def test_each_example_has_a_test_and_a_line_in_their_list() -> None:
     assert all(f"[{name}]({name})" in listed for name in PRINTS)
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        pytest.param(path, id=path.name, marks=[pytest.mark.slow] * (path.name != "own_data.py"))
-        for path in EXAMPLES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=[path.name for path in EXAMPLES])
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(example), "--pairs", "16"],

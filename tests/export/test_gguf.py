@@ -491,6 +491,7 @@ def test_tokens_seen_before_are_penalised_as_by_the_embedded_engine(own: Path) -
     assert told[0] == told[1] != ""
 
 
+@pytest.mark.slow
 @needs_llama
 def test_llama_cpp_may_come_before_torch_and_be_left_in_the_middle(own: Path) -> None:
     export_gguf(own, "f32")

@@ -259,6 +259,7 @@ def test_a_new_worker_answers_by_the_same_names_and_tells_what_is_gone(
     assert admin.unload("second").status_code == 200
 
 
+@pytest.mark.slow
 def test_an_adapter_that_kills_the_worker_is_not_tried_again(
     served: Any, admin: Any, shelf: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_an_adapter_that_kills_the_worker_is_not_tried_again(
     assert models(served) == ["toy", "base", "second"]
 
 
+@pytest.mark.slow
 def test_a_change_nobody_waits_for_is_undone(start: Start, shelf: Path) -> None:
     served = start(f"--adapters={shelf}", "--request_seconds=1", FITBOT_ADMIN_KEYS=ADMIN)
     admin = Admin(served)
@@ -294,6 +296,7 @@ def test_a_change_nobody_waits_for_is_undone(start: Start, shelf: Path) -> None:
     assert models(served) == ["toy", "base", "good"]
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_leaves_no_adapter_behind(served: Any, shelf: Path) -> None:
     write(shelf / "slow", "slow")
     headers = {"X-API-Key": ADMIN}

@@ -3,6 +3,7 @@
 import tomllib
 
 import httpx
+import pytest
 
 from fitbot.generation.messages import Sampling
 from fitbot.health.layer import open_layer
@@ -36,6 +37,7 @@ def test_every_request_is_logged_then_authorised_then_read() -> None:
     assert "/v1/load_lora_adapter" not in paths  # nobody has an admin key
 
 
+@pytest.mark.slow
 def test_the_file_at_the_top_is_the_command(server: ServerProcess, start: Start) -> None:
     front = start(f"--remote={server.url}/v1", program=(str(APP),))
 

@@ -181,7 +181,10 @@ def test_a_machine_without_so_many_files_says_so(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "options",
-    [("--max_connections=65",), ("--max_connections_per_address=65",)],
+    [
+        ("--max_connections=65",),
+        pytest.param(("--max_connections_per_address=65",), marks=pytest.mark.slow),
+    ],
     ids=["of all", "of one address"],
 )
 def test_idle_connections_make_room(start: Start, options: Any) -> None:

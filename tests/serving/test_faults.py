@@ -50,6 +50,7 @@ def assert_refused_within(
 # The worker
 
 
+@pytest.mark.slow
 def test_worker_killed_while_idle(start: Start) -> None:
     server = start()
 
@@ -71,6 +72,7 @@ def test_worker_killed_under_load(start: Start) -> None:
     assert_serves(server)
 
 
+@pytest.mark.slow
 def test_a_request_right_after_a_death_is_answered(start: Start) -> None:
     server = start()
     with asking(server, 1) as futures:
@@ -187,6 +189,7 @@ def test_an_engine_that_does_not_start_ends_the_server(start: Start, how: Any) -
 # Signals
 
 
+@pytest.mark.slow
 def test_sigterm_while_idle(start: Start) -> None:
     server = start()
     processes = server.processes()
@@ -212,6 +215,7 @@ def test_sigterm_under_load_finishes_answers_and_refuses_new_ones(start: Start) 
     until(lambda: not alive(processes), 2)
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_ends_answers_with_a_refusal(start: Start) -> None:
     server = start(FITBOT_TOY="0.1")
     processes = server.processes()
@@ -225,6 +229,7 @@ def test_a_second_sigterm_ends_answers_with_a_refusal(start: Start) -> None:
     until(lambda: not alive(processes), 2)
 
 
+@pytest.mark.slow
 def test_answers_that_take_too_long_to_drain_are_refused(start: Start) -> None:
     server = start("--drain_seconds=1", FITBOT_TOY="0.1")
     with asking(server) as futures:
@@ -234,7 +239,9 @@ def test_answers_that_take_too_long_to_drain_are_refused(start: Start) -> None:
     assert server.process.wait(6) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_to_the_whole_group_lets_answers_finish(start: Start, number: Any) -> None:
     server = start()
     processes = server.processes()
@@ -257,7 +264,9 @@ def test_sigterm_while_the_engine_starts(start: Start) -> None:
     until(lambda: not alive(processes), 2)
 
 
-@pytest.mark.parametrize("victim", ["main", "api", "manager"])
+@pytest.mark.parametrize(
+    "victim", ["api", *(pytest.param(one, marks=pytest.mark.slow) for one in ("main", "manager"))]
+)
 def test_sigkill_leaves_nothing_behind_and_the_port_is_free(start: Start, victim: Any) -> None:
     server = start()
     processes = server.processes()
@@ -308,6 +317,7 @@ def test_a_client_that_leaves_has_its_answer_cancelled_within_a_second(start: St
     assert server.metric("fitbot_cancelled_total") == 2
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_before_the_first_token(start: Start) -> None:
     server = start()
     with contextlib.suppress(httpx.ReadTimeout):
@@ -340,6 +350,7 @@ def test_a_burst_leaves_no_request_behind(start: Start) -> None:
     until(lambda: server.metric("fitbot_engine_active") == 0, 2)
 
 
+@pytest.mark.slow
 def test_an_idle_server_is_idle(start: Start) -> None:
     server = start()
     processes = server.processes()

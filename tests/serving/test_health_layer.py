@@ -101,6 +101,7 @@ def test_where_the_answer_is_a_fixed_text_there_is_no_thought(client: httpx.Clie
     assert message["reasoning"] is None
 
 
+@pytest.mark.slow
 def test_what_was_found_is_kept_when_the_message_is_left_out(client: httpx.Client) -> None:
     first = chat(client, "I'm 20 weeks pregnant. Hi")
     finding = first.headers["x-health-finding"]

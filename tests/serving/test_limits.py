@@ -209,6 +209,7 @@ def test_how_many_fit_follows_the_engine_unless_it_is_said(
     assert limits.most_in_flight(slots) == most
 
 
+@pytest.mark.slow
 def test_more_than_fit_are_told_to_come_back(start: Start) -> None:
     server = start("--max_in_flight=8", "--max_in_flight_per_key=40")
 

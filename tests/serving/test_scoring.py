@@ -50,6 +50,7 @@ def log_likelihoods() -> list[tuple[Tensor, Tensor]]:
     return found
 
 
+@pytest.mark.slow
 def test_log_likelihoods_are_transformers_own(start: Start, tmp_path: Path) -> None:
     server = start(program=("-m", "fitbot", "serve"), cwd=tmp_path)
     prompts = token_ids()

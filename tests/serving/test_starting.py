@@ -36,7 +36,7 @@ def test_why_an_engine_does_not_start_is_the_last_line(start: Start) -> None:
     [
         pytest.param("hangs", "it was not ready within 8 s", marks=pytest.mark.slow),
         ("dies", "its process was ended by signal 9"),
-        ("broken", "the toy is broken"),
+        pytest.param("broken", "the toy is broken", marks=pytest.mark.slow),
     ],
 )
 def test_workers_that_never_become_ready_end_the_server(
@@ -56,6 +56,7 @@ def test_workers_that_never_become_ready_end_the_server(
     until(lambda: not alive(processes), 2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_while_starting_is_replaced(start: Start, tmp_path: Path) -> None:
     does = tmp_path / "does"
     does.write_text("0.01")
@@ -82,6 +83,7 @@ def test_an_api_process_that_is_stopped_ends_the_server(start: Start) -> None:
     until(lambda: not alive(processes), 2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_is_replaced(start: Start) -> None:
     server = start(FITBOT_HUNG="3")
     worker = server.worker
@@ -106,7 +108,10 @@ def test_a_folder_that_is_too_deep_for_a_socket_is_named(start: Start, tmp_path:
     )
 
 
-@pytest.mark.parametrize("victim", ["main", "api", "manager", "worker"])
+@pytest.mark.parametrize(
+    "victim",
+    ["main", *(pytest.param(n, marks=pytest.mark.slow) for n in ("api", "manager", "worker"))],
+)
 def test_sigkill_leaves_no_file_behind(
     start: Start, tmp_path_factory: pytest.TempPathFactory, victim: str
 ) -> None:

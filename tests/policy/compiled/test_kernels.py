@@ -71,6 +71,7 @@ def test_the_bounds_of_a_view_are_the_dense_mask(device: torch.device) -> None:
     assert torch.equal(packed_attention.visible_mask(visible), attention_mask(pair_index, part))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head_size", [16, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 128))]
 )
