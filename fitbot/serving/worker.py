@@ -107,7 +107,8 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
                 async for result in self._generate(x, x.task):
                     yield result
             except Exception as error:
-                yield _failure(error)
+                talks = any(isinstance(part, Message) for part in x.task.prompt)
+                yield _failure(error, "messages" if talks else "prompt")
             finally:
                 self._cancel(x.uid)
                 self._streams.pop(x.uid, None)
@@ -187,12 +188,12 @@ class EngineLoop(StreamingLoop):  # type: ignore[misc]
         lit_api.engine.close()
 
 
-def _failure(error: Exception) -> HttpError:
+def _failure(error: Exception, prompt: str | None = None) -> HttpError:
     match error:
         case HttpError():
             return error
         case ContextLengthError():
-            return HttpError(400, "context_length_exceeded", str(error), param="messages")
+            return HttpError(400, "context_length_exceeded", str(error), param=prompt)
         case RequestError():
             return HttpError(400, "invalid_request", str(error))
         case BusyError():

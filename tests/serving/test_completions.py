@@ -154,6 +154,14 @@ def test_what_is_wrong_is_said(
     assert said in answer.json()["error"]["message"]
 
 
+def test_a_prompt_that_is_too_long_is_the_field_at_fault(client: httpx.Client) -> None:
+    answer = client.post(PATH, json={"prompt": "w " * 4096})
+
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+
+
 def test_more_tokens_than_the_server_gives_are_clamped_and_told(client: httpx.Client) -> None:
     answer = client.post(PATH, json={"prompt": SAY, "max_tokens": 2049})
 
