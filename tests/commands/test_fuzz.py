@@ -37,7 +37,7 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.sources import read_records
 from tests.conftest import ROOT
 
-QUICK, LONG = 40, 1500  # inputs of each kind; the long run is another one every time
+QUICK, LONG = 40, 400  # inputs of each kind; the long run is another one every time
 quick = settings(
     max_examples=QUICK,
     deadline=None,
