@@ -49,7 +49,7 @@ def test_on_consumer_gpus_every_launch_fits_and_spills_nothing(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # 75 alone takes two minutes of CPU
-# 80 has the code of 86 and more shared memory, 89 what 86 has; `python -m tests.kernels_fit` has all.
+# 80 (more memory than 86) and 89 (the same) are in `python -m tests.kernels_fit` only.
 @pytest.mark.parametrize("capability", [one for one in GPUS if one not in (80, 89)])
 def test_every_launch_fits_and_hot_ones_spill_nothing(capability: int, tmp_path: Path) -> None:
     shapes = SHAPES[:2] if capability == 75 else SHAPES  # a T4's 16 GB do not hold the third
