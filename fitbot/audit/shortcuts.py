@@ -7,9 +7,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from fitbot.audit.question_rules import cross_validate, question_rules
 from fitbot.audit.records import control_strings, prompt_text
 from fitbot.audit.rules import (
     LEARNED,
@@ -27,6 +29,7 @@ from fitbot.audit.text import normalise
 from fitbot.pairs.formats import PreferencePair
 
 _FOLDS = 5
+_LEAST_LEARNED = 20  # pairs that rules which read the question learn from
 _SEEN_SHARE = 0.01  # of VAL's prompts that may be in TRAIN without a warning in a fit
 _LISTED = 5  # control strings that are named
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure
@@ -112,11 +115,7 @@ def rule_preferences(
         unmeasured["answer seen as chosen"] = (
             "needs a second file: within one, no answer stands in two folds"
         )
-        if len(set(groups)) < _FOLDS:
-            too_few = (
-                f"all pairs hang together through shared questions and answers in "
-                f"{len(set(groups))} group(s), too few for {_FOLDS} folds; give a validation file"
-            )
+        too_few = _too_few(groups)
     for name, features in LEARNED.items():
         if too_few:
             unmeasured[name] = too_few
@@ -173,12 +172,27 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
 
 
 def _cross_validate(features: Features, groups: Sequence[int]) -> RulePreferences:
-    from sklearn.model_selection import GroupKFold
-
     preferences = np.empty(len(groups))
-    for kept, held_out in GroupKFold(_FOLDS).split(features, groups=groups):
+    for kept, held_out in _folds(groups):
         preferences[held_out] = features[held_out] @ learn(features[kept])
     return preferences
+
+
+def _folds(groups: Sequence[int]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Part the indices of pairs, no group twice; → those to learn from, those held out."""
+    from sklearn.model_selection import GroupKFold
+
+    return list(GroupKFold(_FOLDS).split(groups, groups=groups))
+
+
+def _too_few(groups: Sequence[int]) -> str:
+    """Say why there cannot be folds; "" if there can."""
+    if len(set(groups)) >= _FOLDS:
+        return ""
+    return (
+        f"all pairs hang together through shared questions and answers in "
+        f"{len(set(groups))} group(s), too few for {_FOLDS} folds; give a validation file"
+    )
 
 
 def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> list[str]:
@@ -230,6 +244,39 @@ def best_quick_rule(train: Sequence[PreferencePair], val: Sequence[PreferencePai
     if val:
         found.append(score_rule("answer seen as chosen", seen_rule(train, val).tolist(), val))
     return max(found, key=lambda score: score.accuracy)
+
+
+def best_question_rule(
+    train: Sequence[PreferencePair], val: Sequence[PreferencePair]
+) -> RuleScore | None:
+    """Score the rules that read the question on VAL, learned from TRAIN; return the better one.
+
+    Without VAL they are measured on TRAIN, by cross-validation over groups of questions.
+
+    Returns:
+        None where too few pairs are there to learn from.
+    """
+    preferences, _ = question_preferences(train, val) if val else question_preferences(None, train)
+    scores = score_rules(preferences, val or train)
+    return scores[0] if scores else None
+
+
+def question_preferences(
+    train: Sequence[PreferencePair] | None, val: Sequence[PreferencePair]
+) -> tuple[dict[str, RulePreferences], str]:
+    """Apply rules that read the question, learned from TRAIN or else by cross-validation, to VAL.
+
+    Returns:
+        What both rules prefer, or nothing and why not.
+    """
+    if train is not None:
+        if len(train) < _LEAST_LEARNED:
+            return {}, f"{len(train)} pairs are too few to learn from, of {_LEAST_LEARNED} needed"
+        return question_rules(train, val), ""
+    groups = linked_groups(val)
+    if why := _too_few(groups):
+        return {}, why
+    return cross_validate(val, _folds(groups)), ""
 
 
 def length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:
