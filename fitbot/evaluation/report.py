@@ -124,7 +124,7 @@ def draw_conclusions(
             rule = "that is what a rule reaches that never reads the question "
             rule += f"({best.rule}: {best.accuracy:.3f})"
         yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {rule}"
-        yield from _beyond(whole, name)
+        yield from beyond_sentence(whole, name)
     if report.displacement is not None:
         yield report.displacement.verdict
     if not is_base:
@@ -141,7 +141,7 @@ def draw_conclusions(
             yield f"faults of {kind} answers: {', '.join(faults)}"
 
 
-def _beyond(whole: Group, name: str) -> Iterator[str]:
+def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
     """Say whether an adapter has learned more than a bag of words that reads the question."""
     difference = whole.beyond_best(name)
     if difference is None:
