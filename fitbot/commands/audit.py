@@ -86,6 +86,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.page import html_page
     from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit
+    from fitbot.evaluation.cases import label_fault
 
     settings = {name: options[name] for name in RunSettings.__dataclass_fields__}
     audit = audit_sources(
@@ -94,6 +95,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
         RunSettings(**settings),
         train_limit=options.train_limit,
         val_limit=options.val_limit,
+        label_fault=label_fault,
     )
     say(show_audit(audit))
     if options.json:
