@@ -15,8 +15,8 @@ _AFTER = 3  # words that are enough after another sentence, and in a line that i
 _LONGEST_NAME = 4  # words between two commas of a list of names
 _CLOSED = 0.95  # share of sentences at answers' ends that have a mark, where marks are the habit
 _HABIT = 20  # such sentences, from which on there is a habit
-_OFTEN = 50  # occurrences of a word that say where it can stand
-_RARELY = 0.002  # share of a word's occurrences that may be slips
+_OFTEN = 50  # texts with a word that say where it can stand
+_RARELY = 0.002  # share of a word's texts in which an end after it may be a slip
 
 _FENCE = re.compile(r"^ {0,3}```", re.MULTILINE)
 _MARKER = re.compile(r"^\s*(?:[-*\u2022]|(\d+)[.)])(?:\s|$)")
@@ -37,9 +37,10 @@ def cut_off(answers: Sequence[str], texts: Iterable[str]) -> set[int]:
     """
     stripped = [answer.rstrip() for answer in answers]
     broken = {i for i, text in enumerate(stripped) if _breaks_off(text)}
-    last = {i: text.rsplit("\n", 1)[-1] for i, text in enumerate(stripped)}
-    prose = {i for i, line in last.items() if i not in broken and _is_prose(line)}
     open_ended = {i for i, text in enumerate(stripped) if text[-1:].isalpha()} - broken
+    if not open_ended:
+        return broken
+    prose = {i for i, text in enumerate(stripped) if i not in broken and _ends_in_prose(text)}
     closes = len(prose) >= _HABIT and len(prose & open_ended) <= (1 - _CLOSED) * len(prose)
     words = {i: found for i in open_ended if (found := _words(stripped[i]))}
     ends = _Ends({found[-1] for found in words.values()}, texts)
@@ -51,15 +52,15 @@ def cut_off(answers: Sequence[str], texts: Iterable[str]) -> set[int]:
 
 
 class _Ends:
-    """How often some words occur in a file, and how often at an end."""
+    """In how many texts of a file some words are, and in how many at an end."""
 
     def __init__(self, looked_for: set[str], texts: Iterable[str]):
         self._all: Counter[str] = Counter()
         self._last: Counter[str] = Counter()
-        for text in texts if looked_for else ():
+        for text in texts:
             folded = text.casefold()
-            self._all.update(word for word in _WORD.findall(folded) if word in looked_for)
-            self._last.update(word for word in _BEFORE_MARK.findall(folded) if word in looked_for)
+            self._all.update(looked_for.intersection(_WORD.findall(folded)))
+            self._last.update(looked_for.intersection(_BEFORE_MARK.findall(folded)))
 
     def never(self, word: str, in_prose: bool) -> bool:
         """Say whether no sentence ends in a word; outside of prose only of a frequent one."""
@@ -70,12 +71,13 @@ class _Ends:
 
 def _breaks_off(text: str) -> bool:
     """Say whether a text's own marks show that something is missing."""
-    if len(_FENCE.findall(text)) % 2:
+    if "```" in text and len(_FENCE.findall(text)) % 2:
         return True
-    lines = text.splitlines()
+    lines = text.split("\n")
     if len(lines) > 1 and _is_bare_marker(lines):
         return True
-    if _EMOTICON.search(text) or len(_words(text)) < _FEWEST:
+    # Most texts leave here.
+    if text.endswith((".", "!", "?")) or _EMOTICON.search(text) or len(_words(text)) < _FEWEST:
         return False
     if _DANGLING.search(text):
         items = [line.rstrip()[-1] for line in lines if _MARKER.match(line)]
@@ -95,8 +97,9 @@ def _is_bare_marker(lines: Sequence[str]) -> bool:
     return any(found[1] is not None and int(found[1]) == int(last[1]) - 1 for found in before)
 
 
-def _is_prose(line: str) -> bool:
-    """Say whether a line's last part is a sentence that could have a full stop."""
+def _ends_in_prose(text: str) -> bool:
+    """Say whether a text's last part is a sentence that should have a full stop."""
+    *lines, line = text.split("\n")
     if _NO_PROSE.search(line):
         return False
     marker = _MARKER.match(line)
@@ -104,7 +107,8 @@ def _is_prose(line: str) -> bool:
     found = _WORD.findall(part)
     if before and len(found) >= _AFTER:
         return True
-    if marker or len(found) < _PROSE:
+    # A line among others that have no mark either is one of a plan or a table.
+    if marker or len(found) < _PROSE or any(other.rstrip()[-1:].isalnum() for other in lines):
         return False
     if sum(word[0].isupper() for word in found) > len(found) / 2:  # a title
         return False

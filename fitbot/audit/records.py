@@ -215,7 +215,9 @@ def _of_answers(
     first: dict[int, int] = {}  # pair → its first answer
     for i in sorted(where):
         first.setdefault(i // 2, i)
-    shown = {pairs[pair].record: pairs[pair][1 + i % 2][cut] for pair, i in first.items()}
+    shown = {
+        pairs[number].record: texts_of(pairs[number])[1 + i % 2][cut] for number, i in first.items()
+    }
     return _occurrence(pairs, set(first), lambda pair: shown[pair.record])
 
 
