@@ -20,7 +20,7 @@ _RARELY = 0.002  # share of a word's texts in which an end after it may be a sli
 
 _FENCE = re.compile(r"^ {0,3}```", re.MULTILINE)
 _MARKER = re.compile(r"^\s*(?:[-*\u2022]|(\d+)[.)])(?:\s|$)")
-_NO_PROSE = re.compile(r"^\s*(?:#|\||>)|^(?: {4}|\t)\s*\S*[({;=]")
+_NO_PROSE = re.compile(r"^\s*[#>]|\||^(?: {4}|\t)\s*\S*[({;=]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)*_]*\s+")
 _DANGLING = re.compile(r"(?:[,;(\[{\uff0c\u3001]|[^\W\d_]{2}[-\u2013\u2014]|[^\W\d_]:|\s=)\Z")
 _EMOTICON = re.compile(r"(?<!\w)[:;=8xX]-?[(\[{]+\Z")
