@@ -14,15 +14,16 @@ from typing import NamedTuple
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _OPENERS = "without|rather than|instead of|except|apart from|unlike|than"
 _SPLIT = re.compile(
-    r"\s*([,:()\u2013\u2014]|\s-\s|\b(?:and|or|but|while|whereas|because|since|so|though|although|as)\b"
+    r"\s*([,:()\u2013\u2014]|\s-\s|\b(?:and|or|but|while|whereas|because|since|so|though|although|as|by"
+    r"|(?<!made )with)\b"
     rf"|(?=\b(?:{_OPENERS})\b))\s*"
 )
 _DENIED = re.compile(r"\b(?:not?|nor|neither|never|cannot|none|without|skip|avoid)\b|n't\b")
 # What makes a thing one that is ruled out, wherever in its clause it is.
 _REJECTED = re.compile(
-    rf"\b(?:not?|nor|neither|never|cannot|none|skip|avoid|{_OPENERS}|leave|rule|drop|cut|swap|replace"
-    r"|contains?|ha[sd]|made|comes?|from|forbidden|haram|unsuitable|wrong|out|fails?|hurts?"
-    r"|stress(?:es)?|loads?|aggravates?|need(?:s|ed)?|too|off)\b|n't\b"
+    rf"\b(?:not?|nor|neither|never|cannot|none|skip|avoid|{_OPENERS}|leave|rule|drop|swap|replace[ds]?"
+    r"|contains?|made|comes? from|forbidden|haram|unsuitable|wrong|off limits|fails?|hurts?"
+    r"|stress(?:es)?|loads|aggravates?|needs|too)\b|n't\b"
 )
 _ADVISED = re.compile(
     r"\b(?:do|use|try|have|eat|pick|choose|go|take|stick|order|get|is|are|works?)\b"
@@ -37,7 +38,7 @@ _ITEM_WORDS = 3  # of a clause that may only go on with the list before it
 
 _LEVELS = {
     "emergency": (
-        "ambulance|911|999|112|000|108|emergency|a&e|er|emergency room|emergency services|hospital"
+        "ambulance|911|999|112|call 000|triple zero|call 108|emergency|a&e|er|hospital"
         "|paramedic|casualty"
     ),
     "doctor": (
