@@ -91,7 +91,7 @@ def _equipment() -> Iterator[Question]:
         least=3,
     )
     yield choice(
-        "Only a bar in the doorway here, to hang from. What trains my back with it?",
+        "Only a bar in the doorway here. What trains my back with it?",
         ["pull-up|pullup|chin-up", "hang|dead hang|scapular pull", "inverted row"],
         [
             "lat pulldown|pulldown",

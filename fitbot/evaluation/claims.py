@@ -34,7 +34,7 @@ _CONDITION = re.compile(
 _NEEDLESS = re.compile(
     r"(?:not|n't)\s+(?:be\s+)?(?:needed|necessary|required|call for)|unnecessary"
 )
-_ITEM_WORDS = 3  # of a clause that may only go on with the list before it
+_ITEM_WORDS = 3  # of a clause that may only be an item of a list
 
 _LEVELS = {
     "emergency": (
@@ -63,7 +63,7 @@ class Clause(NamedTuple):
     """A part of a sentence."""
 
     text: str  # lower case, hyphens as spaces
-    affirmed: bool  # by what is in it, or by the list it goes on with
+    affirmed: bool  # by what is in it, and by the list it is in
 
 
 def sentences(answer: str) -> list[str]:
@@ -73,16 +73,33 @@ def sentences(answer: str) -> list[str]:
     return [part for part in map(str.strip, _SENTENCE.split(text)) if part and part[-1] != "?"]
 
 
-def clauses(sentence: str) -> Iterator[Clause]:
-    """Split a sentence; `avoid squats, lunges` denies both, `avoid squats, do rows` only one."""
-    rejected, joined = False, False
+def clauses(sentence: str) -> list[Clause]:
+    """Split a sentence into clauses.
+
+    A list is denied by what is before or after it: "avoid squats, lunges", "honey and whey are
+    not vegan". "Avoid squats, do rows" denies the squats only.
+    """
     parts = _SPLIT.split(sentence)
-    for text, separator in zip(parts[::2], [*parts[1::2], ""], strict=True):
-        if text:
-            listed = len(text.split()) <= _ITEM_WORDS and not _ADVISED.search(text)
-            rejected = bool(_REJECTED.search(text)) or (rejected and joined and listed)
-            yield Clause(text, not rejected)
-        joined = separator.strip() in (",", "and", "or")
+    found = [
+        (text, text and _REJECTED.search(text), separator.strip())
+        for text, separator in zip(parts[::2], [*parts[1::2], ""], strict=True)
+    ]
+    found = [one for one in found if one[0]]
+    rejected = [bool(by_itself) for _, by_itself, _ in found]
+    for i in range(1, len(found)):
+        goes_on = found[i - 1][2] in (",", "and", "or") and _is_item(found[i][0])
+        rejected[i] |= rejected[i - 1] and goes_on
+    for i in reversed(range(len(found) - 1)):
+        text, _, separator = found[i]
+        after, own, _ = found[i + 1]
+        ends_list = separator in ("and", "or") and own and not _REJECTED.match(after)
+        goes_on = separator == "," and rejected[i + 1] and not own
+        rejected[i] |= _is_item(text) and bool(ends_list or goes_on)
+    return [Clause(one[0], not out) for one, out in zip(found, rejected, strict=True)]
+
+
+def _is_item(text: str) -> bool:
+    return len(text.split()) <= _ITEM_WORDS and not _ADVISED.search(text)
 
 
 def picks(answer: str, options: Sequence[str]) -> list[str]:

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-
+ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "data" / "independent"
 sys.path.insert(0, str(BUILD))
 

@@ -37,12 +37,14 @@ def test_an_answer_names_one_level_of_urgency_or_none(answer: str, level: str | 
 @pytest.mark.parametrize(
     ("answer", "picked"),
     [
-        ("Only the rice; couscous and barley are wheat and its like.", ["rice"]),
+        ("Only the rice; couscous and barley contain gluten.", ["rice"]),
         ("Avoid couscous, barley and rye; have rice.", ["rice"]),
         ("Avoid couscous, barley and rye, have rice.", ["rice"]),
         ("Take rice rather than couscous.", ["rice"]),
         ("Rice without the couscous", ["rice"]),
         ("Rice is not couscous.", []),
+        ("Rice, not couscous.", ["rice"]),
+        ("Rye, couscous and barley are not allowed.", []),
         ("Replace the couscous with rice.", ["rice"]),
         ("It is made with barley.", []),
         ("Rice, couscous and barley.", ["rice", "couscous", "barley|pearl barley"]),
