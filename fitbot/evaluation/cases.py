@@ -8,6 +8,7 @@ Both are optional; fitbot's own files have them, see data/README.md:
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fitbot.audit.records import prompt_text
@@ -19,6 +20,7 @@ from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.sources import read_records
 
+INDEPENDENT = "independent"  # the questions that come with fitbot, made by data/independent
 LABELS = ("category", "flaw", "split")
 
 
@@ -28,6 +30,13 @@ class Case(NamedTuple):
     pair: PreferencePair
     labels: dict[str, str]  # some of LABELS, or none
     check: dict[str, Any] | None
+
+
+def questions_file(name: str) -> str:
+    """Return the file of a name of questions: INDEPENDENT, where there is no such file here."""
+    if name != INDEPENDENT or Path(name).exists():
+        return name
+    return str(Path(__file__).with_name("independent.json"))
 
 
 def load_cases(source: str, *, limit: int | None = None, check: Check | None = None) -> list[Case]:

@@ -63,6 +63,7 @@ def html_page(evaluation: Evaluation) -> str:
             (report, plot_changes(report.logps, report.reference_logps))
             for report in evaluation.models[1:]
         ],
+        trivial_columns=[f"#{group.value}" for group in evaluation.answered],
         pass_rates=list(_pass_rates(evaluation.models, names)),
         outcomes=_outcomes(evaluation.exchanges, names),
         most_shown=_SHOWN,

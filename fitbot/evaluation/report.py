@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerRates, AnswerReport
+from fitbot.evaluation.answered import AnsweredGroup
 from fitbot.evaluation.answering import GREEDY, SAMPLED
 from fitbot.evaluation.intervals import Comparison, Estimate
 from fitbot.evaluation.measure import ComputeInfo, DriftReport, QuestionSettings
@@ -68,6 +69,7 @@ class Evaluation:
     groups: list[Group]  # all pairs first
     rules_unmeasured: dict[str, str]
     comparisons: list[Comparison]
+    answered: list[AnsweredGroup]  # of greedy answers; all questions with a check first
     verdicts: dict[str, list[str]]  # by model
     exchanges: list[QuestionReport]  # one a question asked
     seconds: dict[str, float]  # the only part that differs between two runs

@@ -14,13 +14,17 @@ from fitbot.audit.records import prompt_text
 from fitbot.audit.rules import READS_THE_QUESTION
 from fitbot.audit.shortcuts import question_preferences, rule_preferences
 from fitbot.base_model.provenance import answer_settings
+from fitbot.errors import ConfigError
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerReport, judge, rate_answers
+from fitbot.evaluation.answered import answered_groups
+from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.cases import (
     Case,
     dependent_groups,
     first_of_each_question,
     groups_of,
     load_cases,
+    questions_file,
 )
 from fitbot.evaluation.intervals import Comparison, compare
 from fitbot.evaluation.measure import Measurements, QuestionSettings, drift_of, lengths_of, measure
@@ -66,17 +70,19 @@ class EvaluationInputs:
     training_file: TrainingFile  # that rules learn from; without a path they learn from `cases`
     train: list[PreferencePair] | None
     questions: QuestionSettings
+    asked: list[Case]  # those whose questions are asked
+    prompts: list[list[int]]  # theirs, encoded
     started: float  # when reading began, in seconds of time.perf_counter
 
 
 def read_inputs(
     adapters: Sequence[str],
-    path: str,
+    path: str | None,
     overrides: Overrides,
     *,
     train_path: str | None,
     limit: int | None,
-    num_questions: int,
+    questions: int | str,
     max_new_tokens: int,
     temperature: float | None,
     top_p: float | None,
@@ -86,12 +92,13 @@ def read_inputs(
 
     Args:
         adapters: Folders that fit or export wrote; none: the base alone is evaluated.
-        path: Pairs to measure on: a file, or a hub data set.
+        path: Pairs to measure on: a file, or a hub data set; None: the file of questions.
         overrides: What the user sets instead of the adapters.
         train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
             if they are here, or else `path`, by cross-validation.
         limit: Read only the first so many records of `path`.
-        num_questions: Questions that are answered at most.
+        questions: How many of the pairs' questions are answered at most; or a file of pairs with
+            checks, or `independent`, all of whose questions are.
         max_new_tokens: Tokens of an answer at most.
         temperature: Of sampled answers; None: that of the first adapter's run.
         top_p: Likewise.
@@ -103,6 +110,13 @@ def read_inputs(
         DataError: A file is not there or cannot be used.
     """
     started = time.perf_counter()
+    own_path = None if isinstance(questions, int) else questions_file(questions)
+    path = path or own_path
+    if path is None:
+        raise ConfigError(
+            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
+            "independent"
+        )
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
     tokenizer = load_tokenizer(lineup.base_model)
@@ -120,8 +134,14 @@ def read_inputs(
         train = load_pairs(training_file.path, skip_bad_records=skips, check=check).pairs
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
-    first = first_of_each_question(cases)
-    where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
+    asked, encoded = cases, pairs
+    if own_path not in (None, path):
+        logger.info("reading questions of %s", own_path)
+        asked = load_cases(str(own_path), check=check)
+        encoded = chat.encode_pairs([case.pair for case in asked], limits)
+    first = first_of_each_question(asked)
+    number = min(questions, len(first)) if isinstance(questions, int) else len(first)
+    where = sorted(random.Random(seed).sample(first, number))
     sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
@@ -131,7 +151,9 @@ def read_inputs(
         pairs=pairs,
         training_file=training_file,
         train=train,
-        questions=QuestionSettings(where, sampling, seed, max_new_tokens),
+        questions=QuestionSettings(own_path or path, where, sampling, seed, max_new_tokens),
+        asked=[asked[i] for i in where],
+        prompts=[encoded[i].prompt for i in where],
         started=started,
     )
 
@@ -153,22 +175,23 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         ConfigError: The base is of a kind that cannot answer, or too short for the questions.
         EngineError: An answer failed.
     """
-    cases, asked = inputs.cases, inputs.questions
+    cases, questions = inputs.cases, inputs.asked
     pairs = [case.pair for case in cases]
     logger.info("rules that know no language learn from %d pairs", len(inputs.train or pairs))
     preferences, unmeasured = rule_preferences(inputs.train, pairs)
     reading, why = question_preferences(inputs.train, pairs)
     unmeasured |= dict.fromkeys(sorted(READS_THE_QUESTION), why) if why else {}
     read = time.perf_counter()
-    found, machine = measure(inputs.lineup, inputs.chat, inputs.pairs, asked)
+    found, machine = measure(
+        inputs.lineup, inputs.chat, inputs.pairs, inputs.prompts, inputs.questions
+    )
     measured = time.perf_counter()
     logger.info("intervals and tests")
     seconds = {"reading": round(read - inputs.started, 1), "measuring": round(measured - read, 1)}
     group_ids, lengths = dependent_groups(pairs), lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
     groups = measure_groups(cases, group_ids, figures, preferences, reading)
-    questions = [cases[i] for i in asked.where]
-    question_ids = [group_ids[i] for i in asked.where]
+    question_ids = dependent_groups([case.pair for case in questions])
     judged = _judge(found, questions)
     models = [
         ModelReport(
@@ -189,13 +212,16 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     return Evaluation(
         version=__version__,
         lineup=inputs.lineup,
-        asked=asked,
+        asked=inputs.questions,
         machine=machine,
         pairs=_pairs_report(inputs, group_ids),
         models=models,
         groups=groups,
         rules_unmeasured=unmeasured,
         comparisons=comparisons,
+        answered=answered_groups(
+            {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}, questions, question_ids
+        ),
         verdicts={
             report.model.name: list(draw_conclusions(report, models[0], groups[0], comparisons))
             for report in models
@@ -225,7 +251,7 @@ def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsRe
         cut=report_cuts(inputs.pairs),
         rules_learned_from=inputs.training_file.path,
         training_file_missing=inputs.training_file.missing,
-        asked=len(inputs.questions.where),
+        asked=len(inputs.asked),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from fitbot.audit.terminal import rule_line, unmeasured_lines
 from fitbot.evaluation.answer_rates import PASSES
+from fitbot.evaluation.answered import AnsweredGroup
 from fitbot.evaluation.intervals import Comparison
 from fitbot.evaluation.preference import ALL, FIGURES, Group
 from fitbot.evaluation.report import Evaluation, overview, points
@@ -25,6 +26,8 @@ def show_evaluation(evaluation: Evaluation) -> str:
     lines += ["", *_groups(evaluation), "", *_rules(evaluation)]
     if evaluation.whole.question_rules:
         lines += ["", *_beyond(evaluation)]
+    if evaluation.answered:
+        lines += ["", *_answered(evaluation.answered)]
     if evaluation.comparisons:
         lines += ["", *_comparisons(evaluation.comparisons)]
     lines.append("")
@@ -38,16 +41,17 @@ def _what(evaluation: Evaluation) -> Iterator[str]:
     yield f"{pairs.path}: {pairs.pairs:,} pairs in {pairs.independent:,} independent groups"
     if not pairs.labels:
         yield "  no category, flaw or split in its records: no figures by group"
-    if not pairs.checked:
+    if not pairs.checked and not evaluation.answered:
         yield "  no checks in its records: answers are judged for faults only"
     if pairs.cut.prompts_cut or pairs.cut.completions_cut or pairs.cut.equal:
         yield f"  {pairs.cut}"
     base = evaluation.lineup.base_model
     yield f"base {base}, scored in {machine.scored_in} on {machine.device}"
     if pairs.asked:
+        of = "" if asked.path == pairs.path else f"of {asked.path} "
         draws = f"temperature {asked.sampling.temperature:g}, top_p {asked.sampling.top_p:g}"
         yield (
-            f"{pairs.asked:,} questions answered, sampled at {draws}, at most "
+            f"{pairs.asked:,} questions {of}answered, sampled at {draws}, at most "
             f"{asked.max_new_tokens} tokens, in {machine.answered_in}"
         )
 
@@ -124,6 +128,32 @@ def _beyond(evaluation: Evaluation) -> Iterator[str]:
 def _points(group: Group, name: str) -> str:
     difference = group.beyond_best(name)
     return "" if difference is None else points(difference).replace(" points", "")
+
+
+def _answered(groups: Sequence[AnsweredGroup]) -> Iterator[str]:
+    names = list(groups[0].passes)[:_MODELS]
+    yield "greedy answers that pass; > where an answer that needs no question does as well"
+    head = "".join(f"{_short(name):<{_CELL}}" for name in names)
+    yield f"{'':<{_LABEL - 1}}asked  {head}best such answer"
+    for group in groups:
+        cells = "".join(
+            f"{'>' if group.is_trivial(name) else ' '}{group.passes[name]!s:<{_CELL - 1}}"
+            for name in names
+        )
+        text, rate = group.best_trivial
+        start = f"  {shorten(_named(group), _LABEL - 3):<{_LABEL - 2}}{group.questions:>4} {cells}"
+        yield shorten(f"{start} {rate:.2f} {text}", WIDTH).rstrip()
+    for group in groups:
+        for found in group.changes:
+            versus = shorten(f"{_short(found.one)} → {_short(found.other)}", 25)
+            yield (
+                f"  {shorten(_named(group), 24):<25}{versus:<26}{found.difference!s:<24}"
+                f"+{found.gained} -{found.lost}  p {found.p:.2g}"
+            )
+
+
+def _named(group: AnsweredGroup) -> str:
+    return group.value if group.value == ALL else f"  {group.value}"
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fitbot.__main__ import main
+from fitbot.evaluation.cases import INDEPENDENT, questions_file
 from fitbot.export.adapter import export_adapter
 from tests.conftest import ROOT, make_data, make_module, make_trainer
 from tests.evaluation.exported import records, write_adapter
@@ -257,6 +258,41 @@ def test_pairs_of_any_format_are_evaluated_and_what_they_lack_is_said(
     assert told["models"][1]["answers"]["greedy"]["passes"] is None
     assert told["models"][1]["answers"]["greedy"]["faults"]["unfinished"]["value"] in (0, 1)
     assert "Questions without a check" in (tmp_path / "report.html").read_text()
+
+
+def test_questions_of_a_file_are_all_asked_beside_the_pairs(
+    runs: list[str], pairs_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = json.loads(Path(questions_file(INDEPENDENT)).read_text(encoding="utf-8"))
+    few = [record for record in judge if record["category"] in ("pace", "triage")][::20]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(few), encoding="utf-8")
+    asked = ("--questions", str(path), "--max_new_tokens", "6", "--out", str(tmp_path))
+
+    assert main(["evaluate", runs[0], "--pairs", pairs_path, *asked]) == 0
+
+    told = told_by(tmp_path)
+    assert (told["pairs"]["path"], told["asked"]["path"]) == (pairs_path, str(path))
+    assert told["pairs"]["asked"] == len(told["exchanges"]) == len(few)
+    assert [group["value"] for group in told["answered"]] == ["all", "triage", "pace"]
+    for group in told["answered"]:
+        assert set(group["passes"]) == {"base", "one"}
+        assert [(x["one"], x["other"]) for x in group["changes"]] == [("base", "one")]
+    assert told["answered"][1]["trivial"]['"Call an ambulance."'] > 0
+    out = capsys.readouterr().out
+    assert f"{len(few)} questions of {path} answered" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 100
+    assert "Right answers by category" in (tmp_path / "report.html").read_text()
+
+
+def test_without_pairs_and_a_file_of_questions_there_is_nothing_to_measure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["evaluate"]) == 1
+
+    assert (
+        "name pairs by --pairs, or questions by --questions independent" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
