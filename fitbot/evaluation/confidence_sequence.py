@@ -47,7 +47,8 @@ def interval(scores: ArrayLike) -> tuple[float, float]:
     left = means[last < np.log(1 / LEVEL)]
     if not len(left):  # then all are refused, as happens in less than 5 % of cases
         left = means[[last.argmin()]]
-    return max(0.0, float(left[0] - _STEP)), min(1.0, float(left[-1] + _STEP))
+    low, high = (round(float(end), 3) for end in (left[0] - _STEP, left[-1] + _STEP))
+    return max(0.0, low), min(1.0, high)
 
 
 def log_capital(scores: ArrayLike, mean: ArrayLike) -> Floats:
@@ -71,7 +72,8 @@ def log_capital(scores: ArrayLike, mean: ArrayLike) -> Floats:
         np.cumsum(np.log1p(up * (values - means)), axis=-1),
         np.cumsum(np.log1p(down * (means - values)), axis=-1),
     )
-    return np.concatenate([np.zeros_like(means), gains], axis=-1) - np.log(2)
+    capitals: Floats = np.concatenate([np.zeros_like(means), gains], axis=-1) - np.log(2)
+    return capitals
 
 
 def _stakes(values: Floats) -> Floats:

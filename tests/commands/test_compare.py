@@ -1,123 +1,122 @@
 """The command as a person types it: two real adapters, keys from a pipe, files that go on."""
 
+import io
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fitbot.__main__ import main
-from tests.conftest import ROOT
 from tests.evaluation.exported import records, write_adapter
 
 FEW = ("--max", "4", "--max_new_tokens", "6")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def on_a_cpu() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def runs(base: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two adapters, and beside them questions."""
+    """Two adapters."""
     root = tmp_path_factory.mktemp("runs")
-    (root / "pairs.json").write_text(json.dumps(records()), encoding="utf-8")
     return [str(write_adapter(root / name, base, seed=i)) for i, name in enumerate(("one", "two"))]
 
 
-def compare(
-    runs: list[str], out: Path, keys: str, *more: str, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, with keys as lines."""
-    questions = str(Path(runs[0]).parents[1] / "pairs.json")
-    words = ["compare", *runs, "--questions", questions, "--out", str(out), *FEW, *more]
-    done = subprocess.run(
-        [sys.executable, "-m", "fitbot", *words],
-        input="\n".join(keys) + "\n",
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "80", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert done.returncode == code, done.stderr
-    return done
+class Person:
+    """Types keys, a line each, into the command that runs in a folder."""
+
+    def __init__(self, out: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self.out, self._patch, self._capsys = out, patch, capsys
+        self.questions = out.parent / "pairs.json"
+        self.questions.write_text(json.dumps(records()), encoding="utf-8")
+
+    def compare(self, runs: list[str], keys: str, *more: str, status: int = 0) -> str:
+        """Run the command; return what it wrote."""
+        self._patch.setattr(sys, "stdin", io.StringIO("".join(f"{key}\n" for key in keys)))
+        files = ["--questions", str(self.questions), "--out", str(self.out)]
+        assert main(["compare", *runs, *files, *FEW, *more]) == status
+        said = self._capsys.readouterr()
+        return said.out if status == 0 else said.err
+
+    def result(self) -> Any:
+        """Return comparison.json."""
+        return json.loads((self.out / "comparison.json").read_text(encoding="utf-8"))
+
+    def choices(self) -> list[Any]:
+        """Return the lines of choices.jsonl after the first."""
+        lines = (self.out / "choices.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines[1:]]
 
 
-def result_of(out: Path) -> Any:
-    return json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+@pytest.fixture
+def person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Person:
+    return Person(tmp_path / "out", monkeypatch, capsys)
 
 
-def choices_of(out: Path) -> list[Any]:
-    lines = (out / "choices.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines[1:]]
+def test_a_comparison_is_left_gone_on_with_and_ends(runs: list[str], person: Person) -> None:
+    first = person.compare(runs, "12q")
 
+    assert "Comparison 3 of at most 4" in first
+    before, after = first.split("Not decided")
+    assert "one" not in before.split()  # no name before the end
+    assert after.startswith(" between one and two")
+    assert person.result()["compared"] == 2
+    kept = person.choices()
 
-@pytest.mark.slow
-def test_a_comparison_is_left_gone_on_with_and_ends(runs: list[str], tmp_path: Path) -> None:
-    first = compare(runs, tmp_path, "12q")
-
-    assert "Comparison 3 of at most 4" in first.stdout
-    assert "one" not in first.stdout.split("Not decided")[0]  # no name before the end
-    assert result_of(tmp_path)["compared"] == 2
-    kept = choices_of(tmp_path)
-    assert {kept[0]["choice"], kept[0]["first"]} <= {"a", "b"}
-
-    second = compare(runs, tmp_path, "==")
-    assert "Comparison 3 of at most 4" in second.stdout
-    assert "Not decided between one and two" in second.stdout
-    assert choices_of(tmp_path)[:2] == kept
-    found = result_of(tmp_path)
+    second = person.compare(runs, "==")
+    assert "Comparison 3 of at most 4" in second
+    assert "Comparison 1 " not in second
+    assert person.choices()[:2] == kept
+    found = person.result()
     assert (found["compared"], found["ties"], found["winner"]) == (4, 2, None)
     assert found["comparison"]["a"]["answers"]["max_new_tokens"] == 6
 
-    third = compare(runs, tmp_path, "1")  # it is over; nothing is loaded
-    assert "Comparison" not in third.stdout
-    assert result_of(tmp_path) == found
+    third = person.compare(runs, "1")  # it is over; nothing is asked
+    assert "Comparison" not in third
+    assert person.result() == found
 
-    refused = compare(runs, tmp_path, "1", "--seed", "3", code=1)
-    assert "of another comparison: seed is 42 there, 3 here" in refused.stderr
+    refused = person.compare(runs, "1", "--seed", "3", status=1)
+    assert "of another comparison: seed is 42 there, 3 here" in refused
 
 
-@pytest.mark.slow
-def test_the_base_can_be_compared_with_an_adapter(runs: list[str], tmp_path: Path) -> None:
-    compare(["base", runs[1]], tmp_path, "1111")
+def test_the_base_can_be_compared_with_an_adapter(runs: list[str], person: Person) -> None:
+    person.compare(["base", runs[1]], "1111")
 
-    found = result_of(tmp_path)
+    found = person.result()
     assert found["names"] == {"a": "base", "b": "two"}
     assert found["comparison"]["a"]["sha256"] is None
-    for choice in choices_of(tmp_path):
-        better = choice["answers"][choice["first"]]
+    assert len(person.choices()) == 4
+    for choice in person.choices():
+        answers = choice["answers"]
+        assert answers["a"] == answers["a"].strip()
         assert choice["choice"] == choice["first"]
-        assert better == better.strip()
+        assert choice["prompt"][-1]["role"] == "user"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
-def test_ctrl_c_and_a_killed_command_lose_no_choice(runs: list[str], tmp_path: Path) -> None:
-    questions = str(Path(runs[0]).parents[1] / "pairs.json")
-    words = ["compare", *runs, "--questions", questions, "--out", str(tmp_path), *FEW]
-    for count, ending in enumerate((signal.SIGINT, signal.SIGKILL), start=1):
-        with subprocess.Popen(
-            [sys.executable, "-m", "fitbot", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=ROOT,
-        ) as process:
-            assert process.stdin is not None
-            process.stdin.write(b"=\n")
-            process.stdin.flush()
-            until = time.monotonic() + 120
-            while not (tmp_path / "choices.jsonl").exists() or len(choices_of(tmp_path)) < count:
-                assert time.monotonic() < until
-                time.sleep(0.05)
-            process.send_signal(ending)
-            _, said = process.communicate()
-        assert process.returncode == (130 if ending == signal.SIGINT else -ending)
-        assert (b"every choice is kept" in said) == (ending == signal.SIGINT)
+def test_ctrl_c_loses_no_choice(
+    runs: list[str], person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Typed(io.StringIO):
+        def readline(self, *_: Any) -> str:
+            if line := super().readline():
+                return line
+            raise KeyboardInterrupt
 
-    assert len(choices_of(tmp_path)) == 2
+    monkeypatch.setattr(io, "StringIO", Typed)
+
+    said = person.compare(runs, "=", status=130)
+
+    assert "fitbot: interrupted; every choice is kept, and the same command goes on" in said
+    assert [choice["choice"] for choice in person.choices()] == ["tie"]
 
 
 @pytest.mark.parametrize(
@@ -137,25 +136,20 @@ def test_what_cannot_be_compared_is_said(
 
 
 def test_the_same_weights_under_two_names_are_refused(
-    runs: list[str], base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: list[str], base: str, tmp_path: Path, person: Person
 ) -> None:
     twin = write_adapter(tmp_path / "twin", base, seed=0)
 
-    assert main(["compare", runs[0], str(twin)]) == 1
-    assert "hold the same weights; name two adapters that differ" in capsys.readouterr().err
+    said = person.compare([runs[0], str(twin)], "", status=1)
+
+    assert "hold the same weights; name two adapters that differ" in said
+    assert not person.out.exists()
 
 
-def test_questions_that_are_not_there_or_do_not_fit_are_said(
-    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    empty = tmp_path / "empty.txt"
-    empty.write_text("", encoding="utf-8")
-    out = ["--out", str(tmp_path / "out")]
-
-    assert main(["compare", *runs, *out, "--questions", str(empty)]) == 1
-    assert "there are no questions in it" in capsys.readouterr().err
-    pairs = str(Path(runs[0]).parents[1] / "pairs.json")
-    few = ["--questions", pairs, "--max_prompt_length", "60"]
-    assert main(["compare", *runs, *out, *few]) == 1
-    assert "set --max_prompt_length" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+def test_questions_that_are_none_or_do_not_fit_are_said(runs: list[str], person: Person) -> None:
+    assert "set --max_prompt_length" in person.compare(
+        runs, "", "--max_prompt_length", "100", status=1
+    )
+    person.questions.write_text("[]", encoding="utf-8")
+    assert "there are no" in person.compare(runs, "", status=1)
+    assert not person.out.exists()

@@ -60,6 +60,7 @@ def compare_on_page(
         config = uvicorn.Config(
             app.asgi(),
             log_level="warning",
+            ws="none",
             access_log=False,  # it would write the token
             timeout_graceful_shutdown=_LAST_SECONDS,
         )

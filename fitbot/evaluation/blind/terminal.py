@@ -2,19 +2,18 @@
 
 import sys
 import unicodedata
-from collections.abc import Container
 
 from fitbot.evaluation.blind.questions import Question
-from fitbot.evaluation.blind.session import KEYS, ComparisonSession, Item, Key
+from fitbot.evaluation.blind.session import KEYS, ComparisonSession, Item
 from fitbot.platforms import read_key
 from fitbot.report.terminal import columns, wrap
 
 SPEAKERS = {"user": "Question", "assistant": "Answer", "system": "Instructions"}
 OVER = "The comparison is over."
-_KEYS_OF_ITEM = "1, 2: better   =: equal   s: skip   u: undo   q: quit > "
-_KEYS_AT_END = "Enter: see who is preferred   u: undo the last choice > "
+_OF_ITEM = "1, 2: better   =: equal   s: skip   u: undo   q: quit > "
+_AT_END = "Enter: see who is preferred   u: undo the last choice > "
 _WAITING = "The next answers are being written."
-_CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # the screen, and what has scrolled out of it
+_CLEAR = "\x1b[H\x1b[2J"
 
 
 def compare_at_terminal(session: ComparisonSession) -> None:
@@ -30,34 +29,37 @@ def compare_at_terminal(session: ComparisonSession) -> None:
         _begin_screen(_WAITING)
         item = session.current()
         _begin_screen(_item_text(session, item) if item else OVER)
-        key = _ask(_KEYS_OF_ITEM, (*KEYS, "u", "q")) if item else _ask(_KEYS_AT_END, ("", "u", "q"))
+        key = _ask(item)
+        while key == "u" and not session.undo():
+            _write("There is nothing to undo.\n")
+            key = _ask(item)
         if key == "u":
-            if not session.undo():
-                _write("There is nothing to undo.\n")
-        elif item is None or key is None or key == "q":
+            continue
+        if item is None or key is None or key == "q":
             return
-        else:
-            session.choose(item.number, _as_key(key))
+        session.choose(item.number, next(one for one in KEYS if one == key))
 
 
-def _as_key(typed: str) -> Key:
-    return next(key for key in KEYS if key == typed)
-
-
-def _ask(prompt: str, known: Container[str]) -> str | None:
-    """Read until a key is one of those known; None: the input has ended."""
+def _ask(item: Item | None) -> str | None:
+    """Read until a key is known for an item, or for the end; None: the input has ended."""
+    known: tuple[str, ...] = (*KEYS, "u", "q") if item else ("", "u", "q")
     while True:
-        _write(prompt)
-        if sys.stdin.isatty():
-            key = read_key()
-            _write(f"{key}\n" if key and key.isprintable() else "\n")
-        else:
-            line = sys.stdin.readline()
-            key = line if line else None
+        _write(_OF_ITEM if item else _AT_END)
+        key = _read_line()
         if key is None or (key := key.strip().lower()) in known:
             return key
         if key:
             _write(f"{key[:20]!r} is no key here.\n")
+
+
+def _read_line() -> str | None:
+    """Wait for a key, which the terminal is shown, or for a line; None: there is no more."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline() or None
+    while (key := read_key()) == "":
+        pass  # an arrow, or another key without a character
+    _write(f"{key}\n" if key and key.isprintable() else "\n")
+    return key
 
 
 def _item_text(session: ComparisonSession, item: Item) -> str:

@@ -10,6 +10,7 @@ from fitbot.evaluation.blind.session import ComparisonSession
 from fitbot.pairs.formats import Message
 
 COMPARISON = {"a": "one", "b": "other"}
+OPENED: list[ChoiceLog] = []  # of the test that runs, closed after it
 
 
 def questions(count: int) -> list[Question]:
@@ -39,6 +40,7 @@ def session_of(
 ) -> ComparisonSession:
     """Begin, or go on with, a comparison in a folder."""
     log = ChoiceLog(folder / "choices.jsonl", COMPARISON)
+    OPENED.append(log)
     return ComparisonSession(
         questions(count),
         Answerer(identical),

@@ -9,14 +9,17 @@ import pytest
 from fitbot.errors import DataError
 from fitbot.evaluation.blind.questions import read_questions
 from fitbot.pairs.formats import Message
-from tests.conftest import ROOT
-from tests.evaluation.exported import records
 
 TALK = [
     {"role": "user", "content": "Rice?"},
     {"role": "assistant", "content": "Yes."},
     {"role": "user", "content": "And beans?"},
 ]
+
+
+def records() -> list[dict[str, str]]:
+    texts = [f"Is it too {what}?" for what in ("little", "much")]
+    return [{"question": text, "chosen": "Yes.", "rejected": "No."} for text in texts]
 
 
 def written(folder: Path, content: Any) -> str:
@@ -28,12 +31,15 @@ def written(folder: Path, content: Any) -> str:
 def test_a_preference_file_gives_each_question_once(tmp_path: Path) -> None:
     found = read_questions(written(tmp_path, [*records(), *records()]))
 
-    assert len(found) == 12
-    assert found[0] == (Message("user", "Is it too little, 0?"),)
+    assert found == [(Message("user", f"Is it too {what}?"),) for what in ("little", "much")]
 
 
-def test_fitbots_own_test_pairs_do() -> None:
-    assert len(read_questions(str(ROOT / "data" / "fitness_test.json"))) > 200
+def test_fitbots_own_test_pairs_do_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert len(read_questions("data/fitness_test.json")) > 200
 
 
 def test_records_with_a_prompt_alone_texts_and_conversations_do(tmp_path: Path) -> None:

@@ -143,10 +143,10 @@ def test_the_server_listens_here_only_and_ends_when_the_person_quits(
     assert address.startswith("http://127.0.0.1:")
     assert len(address.split("/")[3]) >= 32
 
-    quit_it = urllib.request.Request(  # noqa: S310
+    quit_it = urllib.request.Request(
         f"{address}choice", data=b'{"number": 0, "key": "q"}', method="POST"
     )
-    with urllib.request.urlopen(quit_it, timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(quit_it, timeout=20) as answer:
         assert b"No comparison was made" in answer.read()
 
     thread.join(20)

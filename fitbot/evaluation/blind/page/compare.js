@@ -22,6 +22,7 @@ function drawItem({ turns, answers, compared, most }) {
 }
 
 function draw(next) {
+  if (shown.state === "closed") return; // what was asked for before comes too late
   shown = next;
   const isItem = next.state === "item";
   if (isItem) drawItem(next);
