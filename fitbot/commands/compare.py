@@ -88,6 +88,8 @@ def _run(options: Any) -> int:
     finally:
         log.close()
     _tell(log, sides, comparison, out / _RESULT)
+    if not is_over(log.choices, options.max):
+        say("The same command goes on with the questions that are left.")
     return 0
 
 

@@ -78,6 +78,7 @@ def _listen(port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
+        listening.listen()  # so that a browser that is quicker than the server waits
     except (OSError, OverflowError) as error:
         listening.close()
         raise ConfigError(

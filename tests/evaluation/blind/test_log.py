@@ -1,6 +1,8 @@
 """The file of choices: nothing is lost, and nothing else is taken for it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -116,7 +118,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ChoiceLog(tmp_path / "file" / "choices.jsonl", COMPARISON)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
-def test_a_full_disk_is_said() -> None:
-    with pytest.raises(ConfigError, match="No space left"):
-        ChoiceLog(Path("/dev/full"), COMPARISON)
+def test_a_full_disk_is_said_and_leaves_no_half_of_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = ChoiceLog(path, COMPARISON)
+    with monkeypatch.context() as patch, pytest.raises(ConfigError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        log.append(choice(9))
+    log.append(choice(5))
+    log.close()
+
+    assert reopened(path) == [choice(4), choice(2), choice(5)]
