@@ -125,9 +125,10 @@ def test_a_full_disk_is_said_and_leaves_no_half_of_a_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     log = ChoiceLog(path, COMPARISON)
-    with monkeypatch.context() as patch, pytest.raises(ConfigError, match="No space left"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        log.append(choice(9))
+        with pytest.raises(ConfigError, match="No space left"):
+            log.append(choice(9))
     log.append(choice(5))
     log.close()
 

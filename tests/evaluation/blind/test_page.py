@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def session(tmp_path: Path) -> ComparisonSession:
 
 
 @pytest.fixture
-def address(session: ComparisonSession) -> Iterator[str]:
+def address(session: ComparisonSession) -> str:
     """Where the page is served until the person quits."""
     said: list[str] = []
     arguments = {"port": 0, "announce": said.append}
@@ -37,7 +36,7 @@ def address(session: ComparisonSession) -> Iterator[str]:
     thread.start()
     while not said:
         time.sleep(0.01)
-    yield said[0].split()[1]
+    return said[0].split()[1]
 
 
 def open_page(browser: Any, address: str, size: str = "desktop", scheme: str = "light") -> Any:
