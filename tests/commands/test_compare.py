@@ -147,9 +147,8 @@ def test_the_same_weights_under_two_names_are_refused(
 
 
 def test_questions_that_are_none_or_do_not_fit_are_said(runs: list[str], person: Person) -> None:
-    assert "set --max_prompt_length" in person.compare(
-        runs, "", "--max_prompt_length", "100", status=1
-    )
+    person.questions.write_text(json.dumps([{"question": "Rice? " * 100}]), encoding="utf-8")
+    assert "exceed 300 tokens; set --max_prompt_length" in person.compare(runs, "", status=1)
     person.questions.write_text("[]", encoding="utf-8")
     assert "there are no" in person.compare(runs, "", status=1)
     assert not person.out.exists()
