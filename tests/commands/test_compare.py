@@ -105,13 +105,12 @@ def test_the_base_can_be_compared_with_an_adapter(runs: list[str], person: Perso
 def test_ctrl_c_loses_no_choice(
     runs: list[str], person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Typed(io.StringIO):
-        def readline(self, *_: Any) -> str:
-            if line := super().readline():
-                return line
-            raise KeyboardInterrupt
+    def line_or_ctrl_c() -> str | None:
+        if line := sys.stdin.readline():
+            return line
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(io, "StringIO", Typed)
+    monkeypatch.setattr("fitbot.evaluation.blind.terminal._read_line", line_or_ctrl_c)
 
     said = person.compare(runs, "=", status=130)
 

@@ -8,12 +8,15 @@ from fitbot.evaluation.blind.outcome import DOES_NOT_MEAN, outcome_of
 NAMES: dict[Side, str] = {"a": "tuned", "b": "base"}
 
 
-def made(*verdicts: Verdict) -> list[Choice]:
-    return [Choice(i, {"a": "x", "b": "y"}, "a", one, []) for i, one in enumerate(verdicts)]
+def made(*verdicts: Verdict, wins: int = 0, losses: int = 0) -> list[Choice]:
+    won: list[Verdict] = ["a"] * wins
+    lost: list[Verdict] = ["b"] * losses
+    every = [*won, *lost, *verdicts]
+    return [Choice(i, {"a": "x", "b": "y"}, "a", one, []) for i, one in enumerate(every)]
 
 
 def test_a_winner_is_named_with_rate_interval_and_counts() -> None:
-    found = outcome_of(made(*["a"] * 9, "tie", "skip", "identical"), NAMES)
+    found = outcome_of(made("tie", "skip", "identical", wins=9), NAMES)
 
     assert found.winner == "a"
     assert (found.compared, found.wins_a, found.ties, found.identical, found.skipped) == (
@@ -28,7 +31,7 @@ def test_a_winner_is_named_with_rate_interval_and_counts() -> None:
 
 
 def test_the_second_side_is_named_when_it_wins() -> None:
-    found = outcome_of(made(*["b"] * 8), NAMES)
+    found = outcome_of(made(losses=8), NAMES)
 
     assert found.winner == "b"
     assert found.lines()[0] == "base is preferred to tuned."
