@@ -76,7 +76,7 @@ def repeats_itself(answer: str) -> bool:
     said = words(answer)
     if len(said) < 2 * _FEWEST:
         return False
-    parts = sentences(_NO_PROSE.sub("", answer.casefold()))
+    parts = sentences(_NO_PROSE.sub("\n|\n", answer.casefold()))
     has_repeats = len(set(parts)) < len(parts)
     if has_repeats and _repeats_sentences([words(part) for part in parts], len(said)):
         return True
