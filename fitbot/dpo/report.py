@@ -16,7 +16,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.audit.rules import count_questions
-from fitbot.audit.shortcuts import best_quick_rule, length_rule, quick_audit
+from fitbot.audit.shortcuts import (
+    best_question_rule,
+    best_quick_rule,
+    length_rule,
+    quick_audit,
+)
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
@@ -172,6 +177,7 @@ class RunReport:
                 equal_pairs=data.pairs["train"].cut.equal,
                 train_loss=self._last("train/loss"),
                 untrained_loss=self.module.objective.untrained,
+                question_rule=best_question_rule(train, val) if val else None,
                 train_shortcut=length_rule(train),
             )
         )
