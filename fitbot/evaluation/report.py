@@ -119,7 +119,7 @@ def draw_conclusions(
         yield f"the chosen answer has the higher log-prob in {_percent(whole, name, LIKELIER)}"
     else:
         yield _standing(whole, name)
-        yield from _beyond(whole, name)
+        yield from beyond_sentence(whole, name)
     if report.displacement is not None:
         yield report.displacement.verdict
     if not is_base:
@@ -170,7 +170,7 @@ def _standing(whole: Group, name: str) -> str:
     return f"{standing}: {text}"
 
 
-def _beyond(whole: Group, name: str) -> Iterator[str]:
+def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
     """Say whether an adapter has learned more than a bag of words that reads the question.
 
     An accuracy that is not above chance is explained by no rule; one can still be better.
