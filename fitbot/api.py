@@ -72,6 +72,7 @@ def audit_pairs(
         ConfigError: The base model's tokenizer cannot be loaded.
     """
     from fitbot.audit.report import RunSettings, audit_sources
+    from fitbot.evaluation.cases import label_fault
 
     sources = _list_of(files)
     if not sources:
@@ -80,7 +81,12 @@ def audit_pairs(
         base_model, system_prompt, max_prompt_length, max_length, pairs_per_step, max_epochs
     )
     return audit_sources(
-        sources[0], sources[1:], settings, train_limit=train_limit, val_limit=val_limit
+        sources[0],
+        sources[1:],
+        settings,
+        train_limit=train_limit,
+        val_limit=val_limit,
+        label_fault=label_fault,
     )
 
 

@@ -51,6 +51,16 @@ def _file(file: FileReport) -> Iterator[str]:
             f"{records.identical.pairs:,} identical answers",
         ],
     )
+    answers = {
+        "repeat themselves": records.loops,
+        "cut off": records.truncated,
+        "in another script": records.mixed_scripts,
+        **{f"in {name}": found for name, found in records.languages.items()},
+        "contacts": records.contacts,
+        **records.labels,
+    }
+    faults = [f"{found.pairs:,} {name}" for name, found in answers.items() if found.pairs]
+    yield from _row("answers", faults)
     odd = {**records.characters, **records.control_strings}
     odd |= {"no letter or digit": records.wordless} if records.wordless.pairs else {}
     yield from _row("odd characters", [f"{name} {found.pairs:,}" for name, found in odd.items()])
@@ -91,7 +101,11 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
         yield f"  {name:<{_LABEL}}" + "".join(f"{count:>10,}" for count in counts)
     yield from _row(
         "whole pairs",
-        [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
+        [
+            f"{report.pairs:,}",
+            f"the other way round: {len(report.reversed):,}",
+            f"chosen, there rejected: {report.chosen_as_rejected:,}",
+        ],
     )
     for name, part in report.parts.items():
         for kind, match in ((kind, found[0]) for kind, found in part.examples.items() if found):

@@ -178,15 +178,14 @@ def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
     difference = whole.beyond_best(name)
     if difference is None:
         return
-    best, above = whole.question_rules[0], whole.main_figure(name).lies_above(0.5)
+    best, accuracy = whole.question_rules[0], whole.main_figure(name)
+    what = "not shown to be beyond what a bag of words learns"
     if difference.lies_below(0):
         what = "less than what a bag of words learns"
-    elif not above:
-        return
-    elif difference.lies_above(0):
+    elif difference.lies_above(0) and accuracy.lies_above(0.5):
         what = "beyond what a bag of words learns"
-    else:
-        what = "not shown to be beyond what a bag of words learns"
+    elif difference.lies_above(0) or accuracy.lies_below(0.5):
+        return
     yield f"{what}: {points(difference)} against {best.rule} ({best.accuracy:.3f})"
 
 

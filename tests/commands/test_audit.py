@@ -51,6 +51,36 @@ def test_a_finding_fails_only_where_it_is_asked_to(
     assert "a rule that looks only at length scores 1.00" in out
 
 
+def test_a_near_leak_fails_where_it_is_named_and_not_as_a_leak(
+    tmp_path: Path, clean: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = clean_records(40, seed=1)
+    records[3]["question"] = f"so {clean_records()[3]['question']}"
+    near = write(tmp_path / "near.json", records)
+
+    assert main(["audit", clean[0], near, "--fail-on", "leak,shortcut"]) == 0
+    assert main(["audit", clean[0], near, "--fail-on", "near-leak"]) == 1
+
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "failed on: near-leak"
+    assert "near-leak  near.json: 1 of 40 (2.5%) prompts stand nearly in the training file" in out
+
+
+def test_a_label_that_its_records_own_check_contradicts_is_a_finding(
+    tmp_path: Path, clean: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = clean_records()
+    records[5]["check"] = {"none": [records[5]["chosen"].split()[0]]}
+    records[6]["check"] = {"any": [records[6]["chosen"].split()[0]]}
+    records[7]["check"] = {"tone": "kind"}  # of another program
+    path = write(tmp_path / "checked.json", records)
+
+    assert main(["audit", path, "--fail-on", "label"]) == 1
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "checked.json: a chosen answer fails its check, in 1 pair record 5:" in out
+
+
 def test_an_unknown_kind_is_refused_with_the_list(
     clean: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
