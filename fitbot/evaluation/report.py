@@ -116,16 +116,11 @@ def draw_conclusions(
         whole: What was measured on all pairs.
         comparisons: Of any two models.
     """
-    name, best = report.model.name, whole.rules[0]
-    is_base = report is base
+    name, is_base = report.model.name, report is base
     if is_base:
         yield f"the chosen answer has the higher log-prob in {_percent(whole, name, LIKELIER)}"
     else:
-        rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
-        if whole.reached_by[name]:
-            rule = "that is what a rule reaches that never reads the question "
-            rule += f"({best.rule}: {best.accuracy:.3f})"
-        yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {rule}"
+        yield _standing(whole, name)
         yield from beyond_sentence(whole, name)
     if report.displacement is not None:
         yield report.displacement.verdict
@@ -143,18 +138,56 @@ def draw_conclusions(
             yield f"faults of {kind} answers: {', '.join(faults)}"
 
 
+def headline(evaluation: Evaluation) -> str:
+    """Say the result in one sentence."""
+    whole, (base, *adapters) = evaluation.whole, evaluation.models
+    if not adapters:
+        text = "the base alone gives the chosen answer the higher log-prob in "
+        text += _percent(whole, base.model.name, LIKELIER)
+    elif len(adapters) > 1:
+        standings = [f"{x.model.name} is {whole.standing(x.model.name)}" for x in adapters]
+        return f"of {len(adapters)} adapters on {whole.pairs:,} pairs {', '.join(standings)}"
+    else:
+        name = adapters[0].model.name
+        text = f"{name} is {whole.standing(name)}: it prefers the chosen answer in "
+        text += _percent(whole, name, ACCURACY)
+    passes = [own.answers[GREEDY].passes for own in evaluation.models if own.answers]
+    if passes and passes[-1] is not None:
+        text += f", and {passes[-1].value:.1%} of its greedy answers pass their checks"
+    if len(passes) > 1 and passes[0] is not None:
+        text += f" (of the base's {passes[0].value:.1%})"
+    return text
+
+
+def _standing(whole: Group, name: str) -> str:
+    """Say what an adapter's accuracy is to chance, and to rules that never read the question."""
+    standing, best = whole.standing(name), whole.rules[0]
+    text = f"reward accuracy {_percent(whole, name, ACCURACY)}"
+    if whole.reached_by[name]:
+        rule = f"a rule that never reads the question ({best.rule}) reaches {best.accuracy:.3f}"
+        return f"{standing}: {text}; {rule}"
+    if whole.main_figure(name).lies_above(0.5):
+        rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
+        return f"{text}; {rule}"
+    return f"{standing}: {text}"
+
+
 def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
-    """Say whether an adapter has learned more than a bag of words that reads the question."""
+    """Say whether an adapter has learned more than a bag of words that reads the question.
+
+    An accuracy that is not above chance is explained by no rule; one can still be better.
+    """
     difference = whole.beyond_best(name)
     if difference is None:
         return
-    best = whole.question_rules[0]
-    if difference.lies_above(0):
-        what = "beyond what a bag of words learns"
-    elif difference.lies_below(0):
+    best, accuracy = whole.question_rules[0], whole.main_figure(name)
+    what = "not shown to be beyond what a bag of words learns"
+    if difference.lies_below(0):
         what = "less than what a bag of words learns"
-    else:
-        what = "not shown to be beyond what a bag of words learns"
+    elif difference.lies_above(0) and accuracy.lies_above(0.5):
+        what = "beyond what a bag of words learns"
+    elif difference.lies_above(0) or accuracy.lies_below(0.5):
+        return
     yield f"{what}: {points(difference)} against {best.rule} ({best.accuracy:.3f})"
 
 
@@ -186,9 +219,5 @@ def _moved(report: ModelReport, base: ModelReport) -> str:
 def _change(found: Comparison) -> str:
     if not found.gained and not found.lost:
         return "none more and none fewer than the base's"
-    words = f"{100 * found.difference.value:+.1f} points against the base"
-    low, high = found.difference.low, found.difference.high
-    if low is None or high is None:
-        return words
-    words += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"no clear change: {words}" if low <= 0 <= high else words
+    words = f"{points(found.difference)} against the base"
+    return words if found.is_clear else f"no clear change: {words}"

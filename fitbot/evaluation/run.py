@@ -32,6 +32,7 @@ from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.preference import (
     ACCURACY,
     LIKELIER,
+    MARGIN,
     PairFigures,
     displacement_of,
     measure_groups,
@@ -264,8 +265,10 @@ def _compare_pairs(figures: Sequence[PairFigures], group_ids: Sequence[int]) -> 
             group_ids,
         )
         for one, other in combinations(figures, 2)
-        for measure in (LIKELIER, ACCURACY)
+        for measure in (LIKELIER, ACCURACY, MARGIN)
         if measure in one.columns
+        # Margins are in units of the objective.
+        if measure != MARGIN or one.model.objective == other.model.objective
     ]
 
 

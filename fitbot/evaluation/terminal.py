@@ -6,7 +6,7 @@ from fitbot.audit.terminal import rule_line, unmeasured_lines
 from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.answered import AnsweredGroup
 from fitbot.evaluation.intervals import Comparison
-from fitbot.evaluation.preference import ALL, FIGURES, Group
+from fitbot.evaluation.preference import ALL, ENOUGH, FIGURES, Group
 from fitbot.evaluation.report import Evaluation, overview, points
 from fitbot.report.terminal import WIDTH, shorten, wrap
 
@@ -14,6 +14,7 @@ _LABEL = 28
 _CELL = 24
 _MODELS = (WIDTH - _LABEL) // _CELL  # beside each other
 _CHANCE = 0.05  # p below which a difference of faults is shown
+_MARKS = {None: " ", "worse than chance": "!", "not clearly better than chance": "~"}
 _WORST, _ENOUGH = 8, 10  # flaws that are shown, each with at least so many pairs; the page has all
 
 
@@ -68,7 +69,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
     names = [report.model.name for report in evaluation.models]
     shown = names[1:_MODELS] or names
     figure = "reward accuracy" if len(names) > 1 else "chosen answer likelier"
-    yield f"{figure} by group; > where a rule that never reads the question does as well"
+    yield f"{figure} by group; ! worse than chance, ~ not clearly better in {ENOUGH} groups or more"
     head = "".join(f"{_short(name):<{_CELL}}" for name in shown)
     yield f"{'':<{_LABEL}}pairs  {head}best rule"
     for label in dict.fromkeys(group.label for group in evaluation.groups):
@@ -86,8 +87,7 @@ def _groups(evaluation: Evaluation) -> Iterator[str]:
 def _group(group: Group, names: Sequence[str]) -> str:
     value = group.value if group.label == ALL else f"  {group.value}"
     cells = "".join(
-        f"{'>' if group.reached_by[name] else ' '}{group.main_figure(name)!s:<{_CELL - 1}}"
-        for name in names
+        f"{_MARKS[group.mark(name)]}{group.main_figure(name)!s:<{_CELL - 1}}" for name in names
     )
     best = group.rules[0]
     start = f"  {shorten(value, _LABEL - 3):<{_LABEL - 2}}{group.pairs:>5} {cells}"
@@ -157,7 +157,7 @@ def _named(group: AnsweredGroup) -> str:
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    yield "difference on the same pairs and questions; how many changed; McNemar's exact p"
+    yield "difference on the same pairs and questions; how many changed; p of a sign-flip test"
     for found in comparisons:
         is_error = ":" in found.measure and not found.measure.endswith(PASSES)
         if not is_error or found.p < _CHANCE:

@@ -158,19 +158,29 @@ def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
 
     page = unescape(html.read_text(encoding="utf-8"))
     audit = json.loads(told.read_text())
-    headings = re.findall("<h[12]>(.*?)</h[12]>", page)
+    headings = re.findall("<h[12][^>]*>(.*?)</h[12]>", page)
     assert headings == [
         "Audit of train.json against val.json",
+        "Findings",
         "Rules that know no language: val.json",
         "Rules that know no language: train.json",
         "What val.json shares with train.json",
-        "train.json",
-        "val.json",
+        "Records of train.json",
+        "Records of val.json",
         "What a run costs",
     ]
+    assert re.findall('<li><a href="#[^"]*">(.*?)</a>', page) == headings[1:]
+    # It begins with the result; errors come first, and each is called so.
+    result = re.findall('<p class="result">(.*?)</p>', page)
+    assert len(result) == 1
+    assert re.match(
+        r"\d+ errors?(, | and )?.*in train.json against val.json: mend the errors", result[0]
+    )
+    severities = re.findall('class="finding is-(\\w+)"', page)
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert page.count("✗ error: ") == severities.count("error") > 0
     assert {finding["kind"] for finding in audit["findings"]} >= {"leak", "shortcut"}
-    places = [page.index(finding["text"]) for finding in audit["findings"]]
-    assert places == sorted(places)
+    assert all(finding["text"] in page for finding in audit["findings"])
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("(?s)<tr>.*?</tr>", page)]
     for report, rule in [(x, rule) for x in audit["shortcuts"] for rule in x["rules"]]:
         interval = f"{rule['low']:.3f} to {rule['high']:.3f}"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -115,7 +116,12 @@ def test_rules_that_are_right_in_a_group_are_shown_there_beside_the_model(done: 
     shares = {rule["rule"]: rule["accuracy"] for rule in whole["rules"]}
     assert shares["longer, characters"] == 0.5
     assert flaw["rules"][0]["accuracy"] == 1.0
-    assert all(flaw["rules"][0]["rule"] in reached for reached in flaw["reached_by"].values())
+    # A rule reaches only what is above chance; in a few pairs nothing is.
+    for name, reached in flaw["reached_by"].items():
+        main = flaw["figures"][name].get(
+            "rewards/accuracies", flaw["figures"][name]["logps/accuracies"]
+        )
+        assert reached == [] if main["low"] <= 0.5 else flaw["rules"][0]["rule"] in reached
 
 
 def test_rules_that_read_the_question_are_shown_beside_the_models(done: Path) -> None:
@@ -155,9 +161,9 @@ def test_the_terminal_shows_all_models_in_a_hundred_columns(done: Path) -> None:
     assert page == f"wrote {done / 'report.html'}"
     assert "12 pairs in 6 independent groups" in text
     assert any(line.split() == ["base", "one", "<i>other"] for line in lines)
-    assert "> where a rule that never reads the question does as well" in text
+    assert "! worse than chance, ~ not clearly better in 30 groups or more" in text
     assert "greedy answers pass" in text
-    assert "McNemar" in text
+    assert "p of a sign-flip test" in text
 
 
 def test_the_page_stands_alone_and_escapes_what_models_and_files_say(done: Path) -> None:
@@ -173,6 +179,10 @@ def test_the_page_stands_alone_and_escapes_what_models_and_files_say(done: Path)
     assert "url(http" not in page
     assert page.count("<svg") == 2 + 2 + 2 * 2  # by category and split; changes; answers likewise
     assert "prefers-color-scheme: dark" in page
+    # It begins with the result, and a list that leads to every part.
+    before, _, after = page.partition("</nav>")
+    assert "Of 2 adapters on 12 pairs one is " in before
+    assert re.findall('<a href="#([^"]*)">', before) == re.findall('<h2 id="([^"]*)">', after)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser")

@@ -106,10 +106,16 @@ def test_a_group_without_answers_of_like_length_has_no_such_figure() -> None:
     ("chosen", "rejected", "verdict"),
     [
         (2.0, -3.0, "chosen answers became likelier and rejected ones less likely"),
-        (2.0, 1.0, "chosen answers became likelier:"),
+        (2.0, 0.0, "chosen answers became likelier, rejected ones did not clearly move: 2.00 [1."),
+        (2.0, 1.0, "chosen answers became likelier, and rejected ones, too:"),
         (-2.0, -6.0, "chosen answers became less likely, too (displacement)"),
-        (0.0, -6.0, "only rejected answers clearly moved"),
+        (-2.0, 0.0, "chosen answers became less likely, rejected ones did not clearly move"),
+        (-2.0, 3.0, "chosen answers became less likely and rejected ones likelier, the wrong way"),
+        (0.0, -6.0, "only rejected answers clearly moved, they became less likely"),
+        (0.0, 6.0, "only rejected answers clearly moved, they became likelier"),
         (0.0, 0.0, "neither clearly became likelier or less likely"),
+        # Most pairs went down, and the interval holds 0.
+        (-0.1, 0.0, "neither clearly became likelier or less likely: -0.100 [-0."),
     ],
 )
 def test_it_is_said_whether_chosen_answers_became_likelier_or_only_rejected_ones_less(
