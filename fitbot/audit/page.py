@@ -48,7 +48,7 @@ def headline(audit: Audit) -> str:
     """Say the result in one sentence: how much was found, how bad it is, what to do."""
     train, *val = [file.path for file in audit.files]
     where = f"in {train}" + (f" against {', '.join(val)}" if val else "")
-    counts = Counter(SEVERITIES[finding.kind] for finding in audit.findings)
+    counts = Counter[str](SEVERITIES[finding.kind] for finding in audit.findings)
     if not counts:
         return f"nothing was found {where}"
     named = [f"{counts[x]:,} {x}{'s' * (counts[x] > 1)}" for x in _ORDER if counts[x]]
