@@ -15,7 +15,7 @@ from fitbot.audit.shortcuts import rule_preferences
 from fitbot.base_model.provenance import answer_settings
 from fitbot.errors import ConfigError
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerReport, judge, rate_answers
-from fitbot.evaluation.answered import answered_groups
+from fitbot.evaluation.answered import AnsweredGroup, answered_groups
 from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.cases import (
     Case,
@@ -108,12 +108,7 @@ def read_inputs(
     """
     started = time.perf_counter()
     own_path = None if isinstance(questions, int) else questions_file(questions)
-    path = path or own_path
-    if path is None:
-        raise ConfigError(
-            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
-            "independent"
-        )
+    path = _path_of_pairs(path, own_path)
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
     tokenizer = load_tokenizer(lineup.base_model)
@@ -126,12 +121,9 @@ def read_inputs(
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     asked, encoded = cases, pairs
     if own_path not in (None, path):
-        logger.info("reading questions of %s", own_path)
         asked = load_cases(str(own_path), check=check)
         encoded = chat.encode_pairs([case.pair for case in asked], limits)
-    first = first_of_each_question(asked)
-    number = min(questions, len(first)) if isinstance(questions, int) else len(first)
-    where = sorted(random.Random(seed).sample(first, number))
+    where = _choose_questions(asked, questions if isinstance(questions, int) else None, seed)
     sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
@@ -146,6 +138,23 @@ def read_inputs(
         prompts=[encoded[i].prompt for i in where],
         started=started,
     )
+
+
+def _path_of_pairs(path: str | None, questions: str | None) -> str:
+    """Return what is measured on: the pairs that were named, or else the file of questions."""
+    if found := path or questions:
+        return found
+    raise ConfigError(
+        "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
+        "independent"
+    )
+
+
+def _choose_questions(asked: Sequence[Case], most: int | None, seed: int) -> list[int]:
+    """Return indices of different questions, so many at most; None: all of them."""
+    first = first_of_each_question(asked)
+    number = len(first) if most is None else min(most, len(first))
+    return sorted(random.Random(seed).sample(first, number))
 
 
 def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
@@ -209,9 +218,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         groups=groups,
         rules_unmeasured=unmeasured,
         comparisons=comparisons,
-        answered=answered_groups(
-            {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}, questions, question_ids
-        ),
+        answered=_answered(judged, questions, question_ids),
         verdicts={
             report.model.name: list(draw_conclusions(report, models[0], groups[0], comparisons))
             for report in models
@@ -229,6 +236,13 @@ def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
         }
         for x in found
     }
+
+
+def _answered(
+    judged: Judged, questions: Sequence[Case], question_ids: Sequence[int]
+) -> list[AnsweredGroup]:
+    greedy = {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}
+    return answered_groups(greedy, questions, question_ids)
 
 
 def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsReport:
