@@ -94,11 +94,9 @@ def read_inputs(
         overrides: What the user sets instead of the adapters.
         train_path: Pairs that the rules learn from; None: `path`, by cross-validation.
         limit: Read only the first so many records of `path`.
-        questions: How many of the pairs' questions are answered at most; or a file of pairs with
-            checks, or `independent`, all of whose questions are.
+        questions: How many are answered at most; or a file, or `independent`: all of its own.
         max_new_tokens: Tokens of an answer at most.
-        temperature: Of sampled answers; None: that of the first adapter's run.
-        top_p: Likewise.
+        temperature, top_p: Of sampled answers; None: those of the first adapter's run.
         seed: Of the choice of questions, and of the sampling.
 
     Raises:
@@ -107,8 +105,7 @@ def read_inputs(
         DataError: A file is not there or cannot be used.
     """
     started = time.perf_counter()
-    own_path = None if isinstance(questions, int) else questions_file(questions)
-    path = _path_of_pairs(path, own_path)
+    path, own_path = _paths(path, questions)
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
     tokenizer = load_tokenizer(lineup.base_model)
@@ -119,10 +116,8 @@ def read_inputs(
     train = load_pairs(train_path, check=check).pairs if train_path else None
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
-    asked, encoded = cases, pairs
-    if own_path not in (None, path):
-        asked = load_cases(str(own_path), check=check)
-        encoded = chat.encode_pairs([case.pair for case in asked], limits)
+    asked = load_cases(own_path, check=check) if own_path else cases
+    encoded = chat.encode_pairs([case.pair for case in asked], limits) if own_path else pairs
     where = _choose_questions(asked, questions if isinstance(questions, int) else None, seed)
     sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
@@ -140,14 +135,16 @@ def read_inputs(
     )
 
 
-def _path_of_pairs(path: str | None, questions: str | None) -> str:
-    """Return what is measured on: the pairs that were named, or else the file of questions."""
-    if found := path or questions:
-        return found
-    raise ConfigError(
-        "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
-        "independent"
-    )
+def _paths(pairs: str | None, questions: int | str) -> tuple[str, str | None]:
+    """Return the files of pairs and of questions; None where those are the pairs' own."""
+    file = None if isinstance(questions, int) else questions_file(questions)
+    path = pairs or file
+    if path is None:
+        raise ConfigError(
+            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
+            "independent"
+        )
+    return path, None if file == path else file
 
 
 def _choose_questions(asked: Sequence[Case], most: int | None, seed: int) -> list[int]:
