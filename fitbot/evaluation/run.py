@@ -16,7 +16,7 @@ from fitbot.audit.shortcuts import question_preferences, rule_preferences
 from fitbot.base_model.provenance import answer_settings
 from fitbot.errors import ConfigError
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerReport, judge, rate_answers
-from fitbot.evaluation.answered import answered_groups
+from fitbot.evaluation.answered import AnsweredGroup, answered_groups
 from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.cases import (
     Case,
@@ -98,11 +98,9 @@ def read_inputs(
         train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
             if they are here, or else `path`, by cross-validation.
         limit: Read only the first so many records of `path`.
-        questions: How many of the pairs' questions are answered at most; or a file of pairs with
-            checks, or `independent`, all of whose questions are.
+        questions: How many are answered at most; or a file, or `independent`: all of its own.
         max_new_tokens: Tokens of an answer at most.
-        temperature: Of sampled answers; None: that of the first adapter's run.
-        top_p: Likewise.
+        temperature, top_p: Of sampled answers; None: those of the first adapter's run.
         seed: Of the choice of questions, and of the sampling.
 
     Raises:
@@ -111,13 +109,7 @@ def read_inputs(
         DataError: A file is not there or cannot be used.
     """
     started = time.perf_counter()
-    own_path = None if isinstance(questions, int) else questions_file(questions)
-    path = path or own_path
-    if path is None:
-        raise ConfigError(
-            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
-            "independent"
-        )
+    path, own_path = _paths(path, questions)
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
     tokenizer = load_tokenizer(lineup.base_model)
@@ -135,14 +127,9 @@ def read_inputs(
         train = load_pairs(training_file.path, skip_bad_records=skips, check=check).pairs
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
-    asked, encoded = cases, pairs
-    if own_path not in (None, path):
-        logger.info("reading questions of %s", own_path)
-        asked = load_cases(str(own_path), check=check)
-        encoded = chat.encode_pairs([case.pair for case in asked], limits)
-    first = first_of_each_question(asked)
-    number = min(questions, len(first)) if isinstance(questions, int) else len(first)
-    where = sorted(random.Random(seed).sample(first, number))
+    asked = load_cases(own_path, check=check) if own_path else cases
+    encoded = chat.encode_pairs([case.pair for case in asked], limits) if own_path else pairs
+    where = _choose_questions(asked, questions if isinstance(questions, int) else None, seed)
     sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
@@ -157,6 +144,25 @@ def read_inputs(
         prompts=[encoded[i].prompt for i in where],
         started=started,
     )
+
+
+def _paths(pairs: str | None, questions: int | str) -> tuple[str, str | None]:
+    """Return the files of pairs and of questions; None where those are the pairs' own."""
+    file = None if isinstance(questions, int) else questions_file(questions)
+    path = pairs or file
+    if path is None:
+        raise ConfigError(
+            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
+            "independent"
+        )
+    return path, None if file == path else file
+
+
+def _choose_questions(asked: Sequence[Case], most: int | None, seed: int) -> list[int]:
+    """Return indices of different questions, so many at most; None: all of them."""
+    first = first_of_each_question(asked)
+    number = len(first) if most is None else min(most, len(first))
+    return sorted(random.Random(seed).sample(first, number))
 
 
 def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
@@ -220,9 +226,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         groups=groups,
         rules_unmeasured=unmeasured,
         comparisons=comparisons,
-        answered=answered_groups(
-            {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}, questions, question_ids
-        ),
+        answered=_answered(judged, questions, question_ids),
         verdicts={
             report.model.name: list(draw_conclusions(report, models[0], groups[0], comparisons))
             for report in models
@@ -240,6 +244,13 @@ def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
         }
         for x in found
     }
+
+
+def _answered(
+    judged: Judged, questions: Sequence[Case], question_ids: Sequence[int]
+) -> list[AnsweredGroup]:
+    greedy = {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}
+    return answered_groups(greedy, questions, question_ids)
 
 
 def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsReport:

@@ -131,8 +131,20 @@ def _points(group: Group, name: str) -> str:
 
 
 def _answered(groups: Sequence[AnsweredGroup]) -> Iterator[str]:
-    names = list(groups[0].passes)[:_MODELS]
     yield "greedy answers that pass; > where an answer that needs no question does as well"
+    names, beside = list(groups[0].passes), _MODELS - 1  # the last columns are the trivial answer's
+    for start in range(0, len(names), beside):
+        yield from _answered_by(names[start : start + beside], groups)
+    for group in groups:
+        for found in group.changes:
+            versus = shorten(f"{_short(found.one)} → {_short(found.other)}", 25)
+            yield (
+                f"  {shorten(_named(group), 24):<25}{versus:<26}{found.difference!s:<24}"
+                f"+{found.gained} -{found.lost}  p {found.p:.2g}"
+            )
+
+
+def _answered_by(names: Sequence[str], groups: Sequence[AnsweredGroup]) -> Iterator[str]:
     head = "".join(f"{_short(name):<{_CELL}}" for name in names)
     yield f"{'':<{_LABEL - 1}}asked  {head}best such answer"
     for group in groups:
@@ -143,13 +155,6 @@ def _answered(groups: Sequence[AnsweredGroup]) -> Iterator[str]:
         text, rate = group.best_trivial
         start = f"  {shorten(_named(group), _LABEL - 3):<{_LABEL - 2}}{group.questions:>4} {cells}"
         yield shorten(f"{start} {rate:.2f} {text}", WIDTH).rstrip()
-    for group in groups:
-        for found in group.changes:
-            versus = shorten(f"{_short(found.one)} → {_short(found.other)}", 25)
-            yield (
-                f"  {shorten(_named(group), 24):<25}{versus:<26}{found.difference!s:<24}"
-                f"+{found.gained} -{found.lost}  p {found.p:.2g}"
-            )
 
 
 def _named(group: AnsweredGroup) -> str:
