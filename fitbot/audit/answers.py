@@ -30,8 +30,8 @@ _PHONE = "|".join(
     )
 )
 _CALLED = (
-    r"(?:phone|tel|telephone|mobile|whatsapp|fax|call|dial|teléfono|téléphone|telefon)\b[^\w\n]{0,3}"
-    r"(?:(?:us|me|is|at|on|number|no)\b[^\w\n]{0,3}){0,3}"
+    r"(?:phone|tel|telephone|mobile|whatsapp|fax|call|dial|teléfono|téléphone|telefon)\b[^\w\n+]{0,3}"
+    r"(?:(?:us|me|is|at|on|number|no)\b[^\w\n+]{0,3}){0,3}"
     r"(?:\d{8,15}|\d{2,5}(?P<between>[ .-])\d{3,8}(?:(?P=between)\d{2,4}){0,3})"
 )
 _CONTACT = re.compile(

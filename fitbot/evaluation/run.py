@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fitbot.audit.records import prompt_text
-from fitbot.audit.rules import READS_THE_QUESTION
+from fitbot.audit.rules import READS_THE_QUESTION, RulePreferences
 from fitbot.audit.shortcuts import question_preferences, rule_preferences
 from fitbot.base_model.provenance import answer_settings
 from fitbot.errors import ConfigError
@@ -50,7 +50,7 @@ from fitbot.evaluation.training_file import TrainingFile, find_training_file
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import PreferencePair
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
 
@@ -112,25 +112,19 @@ def read_inputs(
     path, own_path = _paths(path, questions)
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
-    tokenizer = load_tokenizer(lineup.base_model)
-    chat = Chat(tokenizer, system_prompt=lineup.system_prompt, date=lineup.date)
+    chat = Chat(
+        load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt, date=lineup.date
+    )
     logger.info("reading pairs of %s", path)
-    check = rendered_check(tokenizer)  # what a fit refuses is not measured either
+    check = rendered_check(chat.tokenizer)  # what a fit refuses is not measured either
     cases = load_cases(path, limit=limit, check=check)
-    training_file = find_training_file(lineup.adapters, train_path)
-    if training_file.missing:
-        logger.warning("%s", training_file.missing)
-    train = None
-    if training_file.path:
-        # A run may have left bad records out; so do the rules, unless the user names the file.
-        skips = train_path is None
-        train = load_pairs(training_file.path, skip_bad_records=skips, check=check).pairs
+    training_file, train = _read_training_file(lineup, train_path, check)
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
+    sampling = _sampling(lineup, temperature, top_p)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     asked = load_cases(own_path, check=check) if own_path else cases
     encoded = chat.encode_pairs([case.pair for case in asked], limits) if own_path else pairs
     where = _choose_questions(asked, questions if isinstance(questions, int) else None, seed)
-    sampling = _sampling(lineup, temperature, top_p)
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
@@ -144,6 +138,19 @@ def read_inputs(
         prompts=[encoded[i].prompt for i in where],
         started=started,
     )
+
+
+def _read_training_file(
+    lineup: Lineup, given: str | None, check: Check
+) -> tuple[TrainingFile, list[PreferencePair] | None]:
+    """Find the pairs that rules learn from, and read them if there are any."""
+    found = find_training_file(lineup.adapters, given)
+    if found.missing:
+        logger.warning("%s", found.missing)
+    if not found.path:
+        return found, None
+    # A run may have left bad records out; so do the rules, unless the user names the file.
+    return found, load_pairs(found.path, skip_bad_records=given is None, check=check).pairs
 
 
 def _paths(pairs: str | None, questions: int | str) -> tuple[str, str | None]:
@@ -184,10 +191,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     """
     cases, questions = inputs.cases, inputs.asked
     pairs = [case.pair for case in cases]
-    logger.info("rules that know no language learn from %d pairs", len(inputs.train or pairs))
-    preferences, unmeasured = rule_preferences(inputs.train, pairs)
-    reading, why = question_preferences(inputs.train, pairs)
-    unmeasured |= dict.fromkeys(sorted(READS_THE_QUESTION), why) if why else {}
+    preferences, reading, unmeasured = _rules(inputs.train, pairs)
     read = time.perf_counter()
     found, machine = measure(
         inputs.lineup, inputs.chat, inputs.pairs, inputs.prompts, inputs.questions
@@ -234,6 +238,17 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         exchanges=_exchanges(judged, questions),
         seconds=seconds,
     )
+
+
+def _rules(
+    train: Sequence[PreferencePair] | None, pairs: Sequence[PreferencePair]
+) -> tuple[dict[str, RulePreferences], dict[str, RulePreferences], dict[str, str]]:
+    """Return what rules choose: those without the question, those with it, and what is unmeasured."""
+    logger.info("rules that know no language learn from %d pairs", len(train or pairs))
+    preferences, unmeasured = rule_preferences(train, pairs)
+    reading, why = question_preferences(train, pairs)
+    unmeasured |= dict.fromkeys(sorted(READS_THE_QUESTION), why) if why else {}
+    return preferences, reading, unmeasured
 
 
 def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
