@@ -105,8 +105,7 @@ def read_inputs(
 
     Raises:
         AdapterError: A folder holds no adapter, a damaged one, or one of another base.
-        ConfigError: A setting cannot be used.
-        DataError: A file is not there or cannot be used.
+        ConfigError, DataError: A setting, or a file, is not there or cannot be used.
     """
     started = time.perf_counter()
     path, own_path = _paths(path, questions)
@@ -243,7 +242,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
 def _rules(
     train: Sequence[PreferencePair] | None, pairs: Sequence[PreferencePair]
 ) -> tuple[dict[str, RulePreferences], dict[str, RulePreferences], dict[str, str]]:
-    """Return what rules choose: those without the question, those with it, and what is unmeasured."""
+    """Return what rules choose without the question, and with it, and what is not measured."""
     logger.info("rules that know no language learn from %d pairs", len(train or pairs))
     preferences, unmeasured = rule_preferences(train, pairs)
     reading, why = question_preferences(train, pairs)
