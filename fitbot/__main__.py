@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": ("trainer", "measure a checkpoint on the validation pairs"),
     "test": ("trainer", "measure a checkpoint on the test pairs"),
     "evaluate": ("evaluate", "say what adapters are worth, and what they say"),
+    "compare": ("compare", "ask a person which of two models answers better, blindly"),
     "predict": ("trainer", "write log-probs, rewards and margin of every test pair"),
     "chat": ("chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),

@@ -72,6 +72,7 @@ def audit_pairs(
         ConfigError: The base model's tokenizer cannot be loaded.
     """
     from fitbot.audit.report import RunSettings, audit_sources
+    from fitbot.evaluation.cases import label_fault
 
     sources = _list_of(files)
     if not sources:
@@ -80,7 +81,12 @@ def audit_pairs(
         base_model, system_prompt, max_prompt_length, max_length, pairs_per_step, max_epochs
     )
     return audit_sources(
-        sources[0], sources[1:], settings, train_limit=train_limit, val_limit=val_limit
+        sources[0],
+        sources[1:],
+        settings,
+        train_limit=train_limit,
+        val_limit=val_limit,
+        label_fault=label_fault,
     )
 
 
@@ -234,10 +240,10 @@ class Bot:
 def evaluate(
     adapters: Source | Sequence[Source],
     *,
-    pairs: Source,
+    pairs: Source | None = None,
     train: Source | None = None,
     limit: int | None = None,
-    questions: int = 300,
+    questions: int | Source = 300,
     max_new_tokens: int = 256,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -248,10 +254,12 @@ def evaluate(
     Args:
         adapters: Folders that `fit` or `fitbot export` wrote, all of one base; none for the
             embedded model alone.
-        pairs: What to measure on: a file, or a hub data set.
-        train: Pairs that rules without a model learn from; None for `pairs` itself.
+        pairs: What to measure on: a file, or a hub data set; None for the file of questions.
+        train: Pairs that rules without a model learn from; None for those that the adapters were
+            trained on, or else for `pairs` itself.
         limit: Read the first so many records of `pairs`.
-        questions: Questions that are answered at most; 0 for none.
+        questions: How many questions of `pairs` are answered at most, 0 for none; or a file of
+            pairs with checks, or "independent": all of its questions are.
         max_new_tokens: Tokens of an answer.
         temperature: Of sampled answers; None for the run's.
         top_p: Likewise.
@@ -271,11 +279,11 @@ def evaluate(
 
     inputs = read_inputs(
         _list_of(adapters),
-        str(pairs),
+        None if pairs is None else str(pairs),
         Overrides(),
         train_path=None if train is None else str(train),
         limit=limit,
-        num_questions=questions,
+        questions=questions if isinstance(questions, int) else str(questions),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=top_p,

@@ -247,6 +247,50 @@ def replace_unprintable() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+def read_key() -> str | None:
+    """Wait for one key at the terminal that stdin is; it needs no Enter, and is not shown.
+
+    What was typed before counts for nothing, so that no key is taken for an answer to what was not
+    yet to be seen.
+
+    Returns:
+        Its character; "" if it has none, such as an arrow; None if the terminal is closed.
+    """
+    if _WINDOWS:
+        return _read_key_of_console()
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    try:
+        before = termios.tcgetattr(terminal)
+        tty.setcbreak(terminal, termios.TCSAFLUSH)
+        try:
+            typed = os.read(terminal, 64).decode(errors="replace")
+        finally:
+            termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
+    except (OSError, termios.error):  # it was closed
+        return None
+    if typed in ("", "\x04"):  # Ctrl-D
+        return None
+    return "" if typed.startswith("\x1b") else typed[0]
+
+
+def _read_key_of_console() -> str:
+    import msvcrt
+
+    console: Any = msvcrt
+    while console.kbhit():
+        console.getwch()
+    typed: str = console.getwch()
+    if typed == "\x03":  # Ctrl-C
+        raise KeyboardInterrupt
+    if typed in ("\0", "\xe0"):  # the first half of an arrow or another such key
+        console.getwch()
+        return ""
+    return typed
+
+
 def open_utf8(file: str, mode: str = "r", **options: Any) -> IO[Any]:
     """Open a file as `open` does, but a text as UTF-8 and not in the encoding of the country."""
     if "b" not in mode:

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fitbot.audit.diversity import DiversityReport
-from fitbot.audit.leaks import LeakReport, Overlap
-from fitbot.audit.records import Example, RecordReport
+from fitbot.audit.leaks import LeakReport, Match
+from fitbot.audit.records import MAX_EXAMPLES, Example, RecordReport
 from fitbot.audit.shortcuts import ShortcutReport
 from fitbot.audit.tokens import TokenReport
 
 TEMPLATE_SHARE = 0.05  # of a validation file's prompts, or answers, from which templates count
+SHARED_SHARE = 0.05  # of its answers to new prompts, from which short ones in TRAIN count
 REPEATED_SHARE = 0.1  # of pairs that one answer or sentence may occur in
 REPEATED_PAIRS = 10  # below so many, repetition is chance
 
@@ -41,7 +42,15 @@ def record_findings(report: RecordReport, path: str) -> Iterator[Finding]:
         ("conflict", report.conflicts, "the same two answers preferred both ways for one prompt"),
         ("identical", report.identical, "the same answer twice but for case or punctuation"),
         ("empty", report.wordless, "a text without letter or digit"),
+        *(("label", found, fault) for fault, found in report.labels.items()),
+        ("loop", report.loops, "an answer repeats itself"),
+        ("truncated", report.truncated, "an answer was cut off"),
+        ("contact", report.contacts, "an e-mail address or a phone number"),
         ("language", report.mixed_scripts, "an answer in another script than its prompt"),
+        *(
+            ("language", found, f"an answer in another language than the file, {name}")
+            for name, found in report.languages.items()
+        ),
         *(("character", found, name) for name, found in report.characters.items()),
         *(
             ("control", found, f"the control string {name}")
@@ -81,20 +90,26 @@ def token_findings(report: TokenReport, path: str) -> Iterator[Finding]:
 
 def leak_findings(report: LeakReport) -> Iterator[Finding]:
     """Yield what a validation file shares with the training file."""
+    prompts, count = report.prompts, len(report.reversed)
+    if count:
+        text = f"the training file prefers the same answers the other way round in {_pairs(count)}"
+        yield Finding("reversed", report.path, count, text, _examples(report.reversed))
+    if prompts.exact:
+        text = f"{_part(prompts.exact, prompts.texts)} prompts stand in the training file"
+        text += f", {report.pairs:,} with both answers" if report.pairs else ""
+        yield Finding(
+            "leak", report.path, prompts.exact, text, _examples(prompts.examples["exact"])
+        )
+    if prompts.near:
+        text = f"{_part(prompts.near, prompts.texts)} prompts stand nearly in the training file"
+        yield Finding(
+            "near-leak", report.path, prompts.near, text, _examples(prompts.examples["near"])
+        )
+    yield from _shared_findings(report)
     parts = {
         name if name == "prompts" else f"{name} answers": part
         for name, part in report.parts.items()
     }
-    leaked = {name: part for name, part in parts.items() if part.exact + part.near}
-    if leaked:
-        text = "; ".join(
-            f"{part.share:.1%} of {name} ({part.exact:,} exact, {part.near:,} near)"
-            for name, part in leaked.items()
-        )
-        text = f"stand in the training file: {text}"
-        most = max(part.exact + part.near for part in leaked.values())
-        examples = _examples(leaked, ("exact", "near"))
-        yield Finding("leak", report.path, most, text, examples)
     masked = {
         name: part for name, part in parts.items() if part.template / part.texts >= TEMPLATE_SHARE
     }
@@ -102,7 +117,27 @@ def leak_findings(report: LeakReport) -> Iterator[Finding]:
         text = ", ".join(f"{part.template / part.texts:.1%} of {n}" for n, part in masked.items())
         text = f"stand in the training file but for numbers and names: {text}"
         most = max(part.template for part in masked.values())
-        yield Finding("template", report.path, most, text, _examples(masked, ("template",)))
+        first = next(iter(masked.values()))
+        yield Finding("template", report.path, most, text, _examples(first.examples["template"]))
+
+
+def _shared_findings(report: LeakReport) -> Iterator[Finding]:
+    """Yield the answers that stand in the training file for other prompts."""
+    shared = report.shared
+    count = shared.exact + shared.near
+    sides = f"{shared.same_side:,} on the same side and {shared.other_side:,} on the other"
+    if shared.tell_labels:
+        text = (
+            f"{_part(shared.exact, shared.answers)} answers to new prompts stand in the training "
+            f"file, of the distinct ones {sides}: it tells their labels"
+        )
+        yield Finding("leak", report.path, shared.exact, text, _examples(shared.examples))
+    elif count and (count >= SHARED_SHARE * shared.answers or shared.long):
+        text = (
+            f"{_part(count, shared.answers)} answers to new prompts stand in the training file "
+            f"({shared.exact:,} exactly, {shared.near:,} nearly), of the distinct ones {sides}"
+        )
+        yield Finding("shared", report.path, count, text, _examples(shared.examples))
 
 
 def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
@@ -111,14 +146,15 @@ def shortcut_findings(report: ShortcutReport) -> Iterator[Finding]:
         yield Finding("shortcut", report.path, report.pairs, report.summary, [])
 
 
-def _examples(parts: dict[str, Overlap], kinds: Sequence[str]) -> list[Example]:
-    """Take the examples of the first part."""
-    first = next(iter(parts.values()))
+def _examples(matches: Sequence[Match]) -> list[Example]:
     return [
         Example(match.record, f"{match.text} ~ {match.seen}" if match.seen else match.text)
-        for kind in kinds
-        for match in first.examples[kind]
+        for match in matches[:MAX_EXAMPLES]
     ]
+
+
+def _part(count: int, of: int) -> str:
+    return f"{count:,} of {of:,} ({count / of:.1%})"
 
 
 def _pairs(count: int) -> str:

@@ -3,17 +3,25 @@
 Plots are SVG; they take the page's colours and font.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from fitbot.audit.kinds import KINDS
+from fitbot.audit.kinds import KINDS, SEVERITIES
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit
 from fitbot.audit.rules import SHORTCUT_ABOVE, RuleScore
 from fitbot.audit.tokens import TokenReport
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
+
+_ORDER = ("error", "warning", "note")  # of findings on the page
+_DO = {
+    "error": "mend the errors ({}) before a fit",
+    "warning": "look at the warnings ({}) before a fit",
+    "note": "none of them needs mending",
+}
 
 
 def html_page(audit: Audit) -> str:
@@ -24,11 +32,30 @@ def html_page(audit: Audit) -> str:
         audit=audit,
         train=train,
         against=f" against {', '.join(val)}" if val else "",
+        headline=headline(audit),
+        found=sorted(audit.findings, key=lambda found: _ORDER.index(SEVERITIES[found.kind])),
         kinds=KINDS,
-        shortcuts=[(report, plot_rules(report.rules)) for report in audit.shortcuts],
+        severities=SEVERITIES,
+        shortcuts=[
+            (report, plot_rules(report.question_rules + report.rules)) for report in audit.shortcuts
+        ],
         leaks=[(report, plot_leaks(report)) for report in audit.leaks],
         files=[(file, plot_lengths(file.tokens)) for file in audit.files],
     )
+
+
+def headline(audit: Audit) -> str:
+    """Say the result in one sentence: how much was found, how bad it is, what to do."""
+    train, *val = [file.path for file in audit.files]
+    where = f"in {train}" + (f" against {', '.join(val)}" if val else "")
+    counts = Counter[str](SEVERITIES[finding.kind] for finding in audit.findings)
+    if not counts:
+        return f"nothing was found {where}"
+    named = [f"{counts[x]:,} {x}{'s' * (counts[x] > 1)}" for x in _ORDER if counts[x]]
+    worst = next(x for x in _ORDER if counts[x])
+    kinds = dict.fromkeys(x.kind for x in audit.findings if SEVERITIES[x.kind] == worst)
+    listed = ", ".join(named[:-1]) + " and " * (len(named) > 1) + named[-1]
+    return f"{listed} {where}: {_DO[worst].format(', '.join(kinds))}"
 
 
 def plot_lengths(tokens: TokenReport) -> Markup:
@@ -42,10 +69,13 @@ def plot_lengths(tokens: TokenReport) -> Markup:
 
 
 def plot_rules(rules: Sequence[RuleScore]) -> Markup:
-    """Draw each rule's accuracy with its interval, and the line above which it is a shortcut."""
+    """Draw each rule's accuracy with its interval, and the line above which it is a shortcut.
+
+    Rules that read the question are no shortcuts and have a colour of their own.
+    """
     figure, axes = new_figure(height=0.6 + 0.25 * len(rules), xlabel="accuracy")
     for place, score in enumerate(reversed(rules)):
-        colour = ORANGE if score.is_shortcut else GREY
+        colour = ORANGE if score.is_shortcut else BLUE if score.reads_question else GREY
         axes.plot([score.low, score.high], [place, place], color=colour, linewidth=4, alpha=0.5)
         axes.plot([score.accuracy], [place], "o", color=colour, markersize=6)
     axes.axvline(0.5, color=INK, linewidth=0.8, alpha=0.5)

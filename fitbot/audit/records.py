@@ -3,16 +3,22 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
+from fitbot.audit.answers import find_contact, repeats_itself
+from fitbot.audit.endings import cut_off
+from fitbot.audit.languages import in_another_language
 from fitbot.audit.near import near_groups
 from fitbot.audit.text import excerpt, normalise
 from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import LoadedPairs
 
+_Find = Callable[[str], re.Match[str] | None]
+
 MAX_EXAMPLES = 3
+_END = slice(-120, None)  # of an answer that was cut off
 
 # Zero-width joiners are left out where they belong: in emoji and in Arabic and Indic scripts.
 _ODD = {
@@ -67,41 +73,61 @@ class RecordReport:
     control_strings: dict[str, Occurrence]  # by the string
     scripts: dict[str, float]  # share of letters by Unicode script; prompts and answers
     mixed_scripts: Occurrence  # an answer mostly in another script than its prompt
+    languages: dict[str, Occurrence]  # answers in another language than the file, by its name
+    truncated: Occurrence  # an answer that was cut off
+    loops: Occurrence  # an answer that repeats itself
+    contacts: Occurrence  # an e-mail address or a phone number
+    labels: dict[str, Occurrence]  # by what the records' own checks say against them
 
 
-def audit_records(loaded: LoadedPairs) -> RecordReport:
+def audit_records(
+    loaded: LoadedPairs, labels: Mapping[str, set[int]] | None = None
+) -> RecordReport:
     """Count what is wrong with a file's records.
 
     Args:
         loaded: The file as the reader gave it; its skipped records count as refused.
+        labels: The numbers of the records whose own checks speak against their labels, by fault.
     """
     pairs = loaded.pairs
+    prompts_of = [prompt_text(pair) for pair in pairs]
+    answers_of = [answer for pair in pairs for answer in (pair.chosen, pair.rejected)]
     keys = [tuple(map(normalise, texts_of(pair))) for pair in pairs]
     prompts = near_groups([prompt for prompt, _, _ in keys])
     answers = near_groups([answer for _, *both in keys for answer in both])
     near = _repeats(list(zip(prompts, answers[::2], answers[1::2], strict=True)))
     repeats, held = _repeats(keys), set(keys)
     ways = {(one, other) for _, one, other in keys}
-    swapped = {i for i, (_, one, other) in enumerate(keys) if (other, one) in ways}
-    conflicts = {i for i, (prompt, one, other) in enumerate(keys) if (prompt, other, one) in held}
+    # An answer that is the other one but for case is preferred no way.
+    identical = _where(pairs, is_identical)
+    swapped = {i for i, (_, one, other) in enumerate(keys) if (other, one) in ways} - identical
+    conflicts = {i for i in swapped if (keys[i][0], keys[i][2], keys[i][1]) in held}
     return RecordReport(
         pairs=len(pairs),
         prompts=len({prompt for prompt, _, _ in keys}),
         refused=loaded.skipped,
         duplicates=_occurrence(pairs, repeats),
         near_duplicates=_occurrence(pairs, near - repeats),
-        identical=_occurrence(pairs, _where(pairs, _is_identical), _both_answers),
+        identical=_occurrence(pairs, identical, _both_answers),
         conflicts=_occurrence(pairs, conflicts, _both_answers),
         mirrors=_occurrence(pairs, swapped - conflicts, _both_answers),
         wordless=_occurrence(pairs, _where(pairs, _is_wordless), _both_answers),
         characters={
             name: found
             for name, pattern in _ODD.items()
-            if (found := _holding(pairs, pattern)).pairs
+            if (found := _holding(pairs, pattern.search)).pairs
         },
         control_strings=control_strings(pairs),
         scripts=_scripts(pairs),
         mixed_scripts=_occurrence(pairs, _where(pairs, _mixes_scripts), _both_answers),
+        languages=_languages(pairs, prompts_of, answers_of),
+        truncated=_of_answers(pairs, cut_off(answers_of, [*prompts_of, *answers_of]), _END),
+        loops=_of_answers(pairs, {i for i, text in enumerate(answers_of) if repeats_itself(text)}),
+        contacts=_holding(pairs, find_contact),
+        labels={
+            fault: _occurrence(pairs, _where(pairs, partial(_is_at, records)), _both_answers)
+            for fault, records in (labels or {}).items()
+        },
     )
 
 
@@ -137,9 +163,14 @@ def _where(pairs: Sequence[PreferencePair], holds: Callable[[PreferencePair], bo
     return {i for i, pair in enumerate(pairs) if holds(pair)}
 
 
-def _is_identical(pair: PreferencePair) -> bool:
+def is_identical(pair: PreferencePair) -> bool:
+    """Say whether both answers are the same but for case, spacing and punctuation."""
     one, other = (_PUNCTUATION.sub("", normalise(text)) for text in (pair.chosen, pair.rejected))
     return bool(one) and one == other
+
+
+def _is_at(records: set[int], pair: PreferencePair) -> bool:
+    return pair.record in records
 
 
 def _is_wordless(pair: PreferencePair) -> bool:
@@ -151,20 +182,43 @@ def _mixes_scripts(pair: PreferencePair) -> bool:
     return prompt is not None and any(script not in (prompt, None) for script in answers)
 
 
-def _holding(pairs: Sequence[PreferencePair], pattern: re.Pattern[str]) -> Occurrence:
-    # One search of all three texts; no pattern matches across the separator.
-    where = _where(pairs, lambda pair: bool(pattern.search("\n".join(texts_of(pair)))))
-    return _occurrence(pairs, where, _around(pattern))
+def _holding(pairs: Sequence[PreferencePair], find: _Find) -> Occurrence:
+    # One search of all three texts; nothing that is looked for goes across the separator.
+    where = _where(pairs, lambda pair: find("\n".join(texts_of(pair))) is not None)
+    return _occurrence(pairs, where, _around(find))
 
 
-def _around(pattern: re.Pattern[str]) -> Callable[[PreferencePair], str]:
+def _around(find: _Find) -> Callable[[PreferencePair], str]:
     """Show a pair by what is around the first match."""
 
     def shown(pair: PreferencePair) -> str:
-        text, match = next((t, found) for t in texts_of(pair) if (found := pattern.search(t)))
+        text, match = next((t, found) for t in texts_of(pair) if (found := find(t)))
         return text[max(0, match.start() - 30) : match.end() + 30]
 
     return shown
+
+
+def _languages(
+    pairs: Sequence[PreferencePair], prompts: Sequence[str], answers: Sequence[str]
+) -> dict[str, Occurrence]:
+    spoken = in_another_language([prompt for prompt in prompts for _ in range(2)], answers)
+    return {
+        name: _of_answers(pairs, {i for i, language in spoken.items() if language == name})
+        for name in sorted(set(spoken.values()))
+    }
+
+
+def _of_answers(
+    pairs: Sequence[PreferencePair], where: set[int], cut: slice = slice(None)
+) -> Occurrence:
+    """Count the pairs of answers; `where` numbers them as they come, two a pair."""
+    first: dict[int, int] = {}  # pair → its first answer
+    for i in sorted(where):
+        first.setdefault(i // 2, i)
+    shown = {
+        pairs[number].record: texts_of(pairs[number])[1 + i % 2][cut] for number, i in first.items()
+    }
+    return _occurrence(pairs, set(first), lambda pair: shown[pair.record])
 
 
 def control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
@@ -174,7 +228,7 @@ def control_strings(pairs: Sequence[PreferencePair]) -> dict[str, Occurrence]:
         for found in _CONTROL.findall("\n".join(texts_of(pair))):
             holders.setdefault(found, set()).add(i)
     return {
-        string: _occurrence(pairs, where, _around(re.compile(re.escape(string))))
+        string: _occurrence(pairs, where, _around(re.compile(re.escape(string)).search))
         for string, where in sorted(holders.items(), key=lambda item: -len(item[1]))
     }
 

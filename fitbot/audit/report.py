@@ -1,10 +1,10 @@
 """TRAIN and VAL files → one Audit: everything measured, and the findings."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging
 
@@ -23,9 +23,13 @@ from fitbot.audit.records import RecordReport, audit_records
 from fitbot.audit.shortcuts import ShortcutReport, audit_shortcuts
 from fitbot.audit.tokens import RunCost, TokenReport, audit_tokens, run_cost
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
-from fitbot.pairs.preferences import LoadedPairs, load_pairs
+from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.preferences import Check, LoadedPairs, load_pairs
 from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
+
+# A pair and its record → what the record's own check says against its labels; None if nothing
+LabelFault = Callable[[PreferencePair, Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Audit:
     settings: RunSettings
     files: list[FileReport]  # TRAIN first
     leaks: list[LeakReport]  # one a VAL
-    shortcuts: list[ShortcutReport]  # one a VAL; without VAL, one of TRAIN
+    shortcuts: list[ShortcutReport]  # one a VAL; then that of TRAIN
     cost: RunCost
     findings: list[Finding]  # in the order of KINDS
 
@@ -74,6 +78,7 @@ def audit_sources(
     *,
     train_limit: int | None = None,
     val_limit: int | None = None,
+    label_fault: LabelFault | None = None,
 ) -> Audit:
     """Read preference files and measure everything.
 
@@ -83,6 +88,8 @@ def audit_sources(
         settings: The run's.
         train_limit: Read only the first so many records of `train`.
         val_limit: Read only the first so many records of each of `val`.
+        label_fault: Looks at every record's own check, `evaluation.cases.label_fault`; None: the
+            checks are not looked at.
 
     Raises:
         DataError: A file is not there, or holds no pairs.
@@ -90,15 +97,16 @@ def audit_sources(
     """
     logging.set_verbosity_error()  # it warns of long texts; their lengths are in the report
     chat = Chat(load_tokenizer(settings.base_model), system_prompt=settings.system_prompt)
-    load = partial(load_pairs, skip_bad_records=True, check=rendered_check(chat.tokenizer))
-    loaded = [load(train, limit=train_limit), *(load(source, limit=val_limit) for source in val)]
+    check = rendered_check(chat.tokenizer)
+    sources = [(train, train_limit), *((source, val_limit) for source in val)]
+    loaded = [_load(source, limit, check, label_fault) for source, limit in sources]
     paths = _short_names([train, *val])
     files = [_file_report(*both, chat, settings) for both in zip(paths, loaded, strict=True)]
-    measured = [(file.pairs, path) for file, path in zip(loaded, paths, strict=True)]
-    pairs = loaded[0].pairs
+    measured = [(file.pairs, path) for (file, _), path in zip(loaded, paths, strict=True)]
+    pairs = measured[0][0]
     leaks = [audit_leaks(pairs, *one) for one in measured[1:]]
     shortcuts = [audit_shortcuts(pairs, *one) for one in measured[1:]]
-    shortcuts = shortcuts or [audit_shortcuts(None, *measured[0])]
+    shortcuts.append(audit_shortcuts(None, *measured[0]))
     tokens = [file.tokens for file in files]
     findings = [finding for leak in leaks for finding in leak_findings(leak)]
     findings += [finding for one in shortcuts for finding in shortcut_findings(one)]
@@ -117,11 +125,26 @@ def audit_sources(
     )
 
 
-def _file_report(path: str, loaded: LoadedPairs, chat: Chat, settings: RunSettings) -> FileReport:
+_Loaded = tuple[LoadedPairs, dict[str, set[int]]]  # with the numbers of records by label fault
+
+
+def _load(source: str, limit: int | None, check: Check, label_fault: LabelFault | None) -> _Loaded:
+    faults: dict[str, set[int]] = {}
+
+    def look_at(pair: PreferencePair, record: object) -> None:
+        check(pair, record)
+        if label_fault is not None and (fault := label_fault(pair, record)) is not None:
+            faults.setdefault(fault, set()).add(pair.record)
+
+    return load_pairs(source, limit=limit, skip_bad_records=True, check=look_at), faults
+
+
+def _file_report(path: str, read: _Loaded, chat: Chat, settings: RunSettings) -> FileReport:
+    loaded, faults = read
     limits = LengthLimits(settings.max_prompt_length, settings.max_length)
     return FileReport(
         path=path,
-        records=audit_records(loaded),
+        records=audit_records(loaded, faults),
         diversity=audit_diversity(loaded.pairs),
         tokens=audit_tokens(loaded.pairs, chat, limits, pairs_per_step=settings.pairs_per_step),
     )

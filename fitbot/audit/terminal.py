@@ -51,6 +51,16 @@ def _file(file: FileReport) -> Iterator[str]:
             f"{records.identical.pairs:,} identical answers",
         ],
     )
+    answers = {
+        "repeat themselves": records.loops,
+        "cut off": records.truncated,
+        "in another script": records.mixed_scripts,
+        **{f"in {name}": found for name, found in records.languages.items()},
+        "contacts": records.contacts,
+        **records.labels,
+    }
+    faults = [f"{found.pairs:,} {name}" for name, found in answers.items() if found.pairs]
+    yield from _row("answers", faults)
     odd = {**records.characters, **records.control_strings}
     odd |= {"no letter or digit": records.wordless} if records.wordless.pairs else {}
     yield from _row("odd characters", [f"{name} {found.pairs:,}" for name, found in odd.items()])
@@ -91,7 +101,11 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
         yield f"  {name:<{_LABEL}}" + "".join(f"{count:>10,}" for count in counts)
     yield from _row(
         "whole pairs",
-        [f"{report.pairs:,}", f"chosen, there rejected: {report.chosen_as_rejected:,}"],
+        [
+            f"{report.pairs:,}",
+            f"the other way round: {len(report.reversed):,}",
+            f"chosen, there rejected: {report.chosen_as_rejected:,}",
+        ],
     )
     for name, part in report.parts.items():
         for kind, match in ((kind, found[0]) for kind, found in part.examples.items() if found):
@@ -101,13 +115,22 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
 
 
 def _shortcuts(report: ShortcutReport) -> Iterator[str]:
-    yield f"rules that do not read the question, on the {report.pairs:,} pairs of {report.path}"
+    where = f"the {report.pairs:,} pairs of {report.path}"
+    where += ", by cross-validation" if report.is_train else ""
+    yield f"rules that do not read the question, on {where}"
     for score in report.rules:
         mark = "  shortcut" if score.is_shortcut else ""
-        ties = f"  {score.ties:,} ties" if score.ties else ""
-        yield f"{rule_line(score)}{mark}{ties}"
-    yield from unmeasured_lines(report.unmeasured)
+        yield f"{rule_line(score)}{mark}{_ties(score)}"
     yield from wrap(report.summary, "  ", "  ")
+    if report.question_rules:
+        yield "rules that read it as a bag of words"
+        yield from (f"{rule_line(score)}{_ties(score)}" for score in report.question_rules)
+        yield from wrap(report.bar, "  ", "  ")
+    yield from unmeasured_lines(report.unmeasured)
+
+
+def _ties(score: RuleScore) -> str:
+    return f"  {score.ties:,} ties" if score.ties else ""
 
 
 def _cost(audit: Audit) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import DefaultHelpFormatter
 
-from fitbot.audit.kinds import KINDS
+from fitbot.audit.kinds import KINDS, SEVERITIES
 from fitbot.commands.command_line import (
     SuggestingParser,
     announce,
@@ -38,12 +38,16 @@ def main(args: list[str]) -> int:
 
 
 def _parser() -> SuggestingParser:
-    kinds = "".join(f"\n  {kind:<11} {what}" for kind, what in KINDS.items())
+    kinds = "".join(
+        f"\n{severity}s:"
+        + "".join(f"\n  {k:<11} {what}" for k, what in KINDS.items() if SEVERITIES[k] == severity)
+        for severity in dict.fromkeys(SEVERITIES.values())
+    )
     parser = SuggestingParser(
         prog="fitbot audit",
         usage="fitbot audit TRAIN [VAL ...] [options]",
         description="Say what is wrong with preference pairs before a run learns it.",
-        epilog=f"kinds of findings:{kinds}",
+        epilog=f"kinds of findings{kinds}",
         formatter_class=_LineKeeping,
     )
     add = parser.add_argument
@@ -86,6 +90,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
     from fitbot.audit.page import html_page
     from fitbot.audit.report import RunSettings, audit_sources
     from fitbot.audit.terminal import show_audit
+    from fitbot.evaluation.cases import label_fault
 
     settings = {name: options[name] for name in RunSettings.__dataclass_fields__}
     audit = audit_sources(
@@ -94,6 +99,7 @@ def _run(options: Any, fail_on: set[str]) -> int:
         RunSettings(**settings),
         train_limit=options.train_limit,
         val_limit=options.val_limit,
+        label_fault=label_fault,
     )
     say(show_audit(audit))
     if options.json:

@@ -19,9 +19,9 @@ def main(args: list[str]) -> int:
     """Say what adapters are worth."""
     parser = SuggestingParser(
         prog="fitbot evaluate",
-        usage="fitbot evaluate [ADAPTER ...] --pairs FILE [options]",
+        usage="fitbot evaluate [ADAPTER ...] [--pairs FILE] [--questions independent] [options]",
         description="Say what adapters are worth: what they prefer, what they changed, what they "
-        "say; beside their base, and beside rules that never read the question.",
+        "say; beside their base, and beside rules that know no language.",
     )
     add = parser.add_argument
     add(
@@ -30,11 +30,21 @@ def main(args: list[str]) -> int:
         default=[],
         help="folders that fit or export wrote, all of one base; none: the base alone",
     )
-    add("--pairs", required=True, help="what to measure on: a file, or a hub set")
+    add("--pairs", help="what to measure on: a file, or a hub set; default: --questions, if a file")
     add("--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/")
-    add("--train", help="pairs that the rules learn from; default: --pairs itself")
+    add(
+        "--train",
+        help="pairs that rules learn from; default: those that the adapters were trained on, if "
+        "that file is here, or else --pairs itself, by cross-validation",
+    )
     add("--limit", type=int, help="read the first so many records of --pairs")
-    add("--questions", type=int, default=300, help="questions that are answered at most; 0: none")
+    add(
+        "--questions",
+        type=int | str,
+        default=300,
+        help="how many questions of --pairs are answered at most, 0: none; or a file of pairs with "
+        "checks, or independent: all of its questions are",
+    )
     add("--max_new_tokens", type=int, default=256, help="tokens of an answer")
     add("--temperature", type=float, help="of sampled answers; default: the run's")
     add("--top_p", type=float, help="likewise")
@@ -50,9 +60,9 @@ def main(args: list[str]) -> int:
 
 def _run(options: Any) -> None:
     """Find everything that can be wrong first, then load models."""
-    check_at_least(
-        options, limit=1, questions=0, max_new_tokens=1, max_prompt_length=1, max_length=1
-    )
+    check_at_least(options, limit=1, max_new_tokens=1, max_prompt_length=1, max_length=1)
+    if isinstance(options.questions, int):
+        check_at_least(options, questions=0)
     announce("fitbot evaluate: loading PyTorch")
     from fitbot.dpo.run import start_logging
     from fitbot.evaluation.models import Overrides
@@ -68,7 +78,7 @@ def _run(options: Any) -> None:
         Overrides(**overrides),
         train_path=options.train,
         limit=options.limit,
-        num_questions=options.questions,
+        questions=options.questions,
         max_new_tokens=options.max_new_tokens,
         temperature=options.temperature,
         top_p=options.top_p,

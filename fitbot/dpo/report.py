@@ -16,7 +16,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from fitbot.audit.rules import count_questions
-from fitbot.audit.shortcuts import best_quick_rule, quick_audit
+from fitbot.audit.shortcuts import (
+    best_question_rule,
+    best_quick_rule,
+    length_rule,
+    quick_audit,
+)
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
@@ -152,7 +157,7 @@ class RunReport:
     def verdict(self) -> str:
         """Judge what came of it."""
         data: PreferenceDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        val = data.some_texts("val")
+        train, val = data.some_texts("train"), data.some_texts("val")
         return verdict_on(
             Figures(
                 train_accuracy=self._last("train/rewards/accuracies") or 0.0,
@@ -167,12 +172,21 @@ class RunReport:
                 else None,
                 saturated_at=self.saturation.at,
                 steps=self.trainer.global_step,
-                shortcut=best_quick_rule(data.some_texts("train"), val),
+                shortcut=best_quick_rule(train, val),
+                num_train=self._latest_pairs(data),
                 equal_pairs=data.pairs["train"].cut.equal,
                 train_loss=self._last("train/loss"),
                 untrained_loss=self.module.objective.untrained,
+                question_rule=best_question_rule(train, val) if val else None,
+                train_shortcut=length_rule(train),
             )
         )
+
+    def _latest_pairs(self, data: PreferenceDataModule) -> int:
+        """Count the training pairs since the log point before the last, whose figures are last."""
+        logged = [0, *(step for step, _ in self.curves.get("train/loss", []))]
+        steps = max(1, logged[-1] - logged[-2]) if len(logged) > 1 else 1
+        return min(steps * data.pairs_per_step, len(data.pairs["train"]))
 
     def draw(self) -> None:
         """Draw curves.png into the run's folder."""
@@ -191,7 +205,7 @@ class RunReport:
         if summary["val_loss"] is not None:
             measured = (
                 f"on validation pairs the chosen answer is preferred in "
-                f"{summary['val_accuracy']:.1%}, by a margin of {summary['val_margin']:.3f}"
+                f"{summary['val_accuracy']:.1%}, with a mean margin of {summary['val_margin']:.3f}"
             )
         return "\n".join(
             [

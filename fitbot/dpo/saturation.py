@@ -101,8 +101,8 @@ class Saturation(Callback):
         seconds = (time.perf_counter() - log.started) / (step - log.first_step)
         largest = max(x for _, x in self._curves["train/grad_norm"] if math.isfinite(x))
         logger.info(
-            "saturated at step %s of %s: of the latest pairs %.1f %% are told apart, their margin "
-            "is %.2f, the gradient is at %.1f %% of its largest. %s",
+            "saturated at step %s of %s: of the latest training pairs %.1f %% are told apart, "
+            "their margin is %.2f, the gradient is at %.1f %% of its largest. %s",
             f"{step:,}",
             f"{total:,}",
             100 * last["train/rewards/accuracies"],
@@ -131,4 +131,7 @@ def why_saturated(pairs: Sequence[PreferencePair]) -> str:
             f"The data is the reason: {best.rule} alone is right in {best.accuracy:.1%} of the "
             "training pairs, and that is learned at once"
         )
-    return "Length does not give the pairs away; the model knows all that they can teach it"
+    return (
+        "Length does not give the pairs away: the model tells them apart by something else, or "
+        "knows them by heart; validation pairs show which"
+    )

@@ -1,21 +1,24 @@
 """A fit's figures → what came of it, in one word and the reasons: the end of every fit."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from fitbot.audit.rules import RuleScore, wilson_interval
 
+# The one by which others mean least is said first. docs/reference/run-folder.md says when.
 Word = Literal[
-    "learned",
-    "not shown to beat the rule",
-    "memorised a shortcut",
-    "saturated",
-    "overfitted",
+    "worse than chance",
     "did not move",
-    "not learned",
+    "memorised a shortcut",
     "too few to say",
+    "overfitted",
+    "not learned",
+    "not shown to beat the rule",
+    "no more than a bag of words",
     "not measured",
+    "learned",
 ]
 
 _MOVED = 0.02  # nats: mean margin below which, and accuracy not above chance, nothing has happened
@@ -39,122 +42,146 @@ class Figures:
     steps: int  # optimizer steps that were done
     # The best that does not read the question, on validation pairs (or else on training pairs).
     shortcut: RuleScore
-    train_loss: float | None = None  # since the log point before the last
+    num_train: int  # training pairs since the log point before the last, at least 1
+    train_loss: float | None = None  # of these
     untrained_loss: float | None = math.log(2)  # where training began; None if that is not known
     equal_pairs: int = 0  # training pairs whose answers are the same tokens
     # Different ones in the validation pairs, as pairs of one question are not independent; None if
     # every pair has its own.
     num_questions: int | None = None
+    question_rule: RuleScore | None = None  # the best that reads it, on validation pairs
+    train_shortcut: RuleScore | None = None  # the best that does not read it, on training pairs
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a fit is judged by: figures of its validation pairs, or of its training pairs."""
+
+    accuracy: float
+    low: float  # 95 % interval
+    high: float
+    margin: float  # nats
+    loss: float | None
+    pairs: str  # which
+    validated: bool
+
+    def __str__(self) -> str:
+        return f"reward accuracy {self.accuracy:.3f} [{self.low:.3f}, {self.high:.3f}] {self.pairs}"
 
 
 def verdict_on(figures: Figures) -> str:
-    """Say in one word what came of it, and why; of several the one by which others mean least."""
-    reasons = _also(figures)
-    accuracy = figures.val_accuracy
-    if accuracy is None or not figures.num_val:
-        return _on_training_pairs(figures, reasons)
-    questions = figures.num_questions or figures.num_val
-    low, high = wilson_interval(accuracy, questions)
-    summary = (
-        f"reward accuracy {accuracy:.3f} [{low:.3f}, {high:.3f}] on {figures.num_val:,} validation "
-        "pairs" + f" of {questions:,} questions" * (questions < figures.num_val)
-    )
+    """Say in one word what came of it, and why; all else that holds is among the reasons."""
+    it = _measured(figures)
+    found = list(_holding(it, figures)) or [_nothing_wrong(it, figures)]
+    word = found[0][0]
+    return f"{word}: {'; '.join([str(it), *(why for _, why in found), *_also(it, figures)])}"
+
+
+def _measured(figures: Figures) -> _Measured:
+    accuracy, num_val = figures.val_accuracy, figures.num_val
+    if accuracy is None or not num_val:
+        accuracy, count = figures.train_accuracy, figures.num_train
+        ends = wilson_interval(accuracy, count)
+        margin, loss = figures.train_margin, figures.train_loss
+        pairs = f"on the latest {count:,} training pairs"
+        return _Measured(accuracy, *ends, margin, loss, pairs, validated=False)
+    questions = figures.num_questions or num_val
     loss = figures.val_losses[-1] if figures.val_losses else None
-    margin, rule = figures.val_margin or 0.0, figures.shortcut
-    risen = _above_start(loss, figures)
-    if abs(margin) < _MOVED and low < 0.5 < high and risen < _MOVED:
-        return _say("did not move", f"{summary}, margin {margin:.4f}", *reasons)
-    if low > 0.5 and (memorised := _memorised(accuracy, rule)):
-        return _say("memorised a shortcut", summary + memorised, *reasons)
-    if high - low > _WIDEST:
-        wide = f"their interval is wider than {_WIDEST}; 40 different questions are always enough"
-        return _say("too few to say", summary, wide, *reasons)
-    wrong = _wrong(low, high, loss, figures)
-    if rise := _rise(figures):
+    pairs = f"on {num_val:,} validation pairs"
+    pairs += f" of {questions:,} questions" * (questions < num_val)
+    ends = wilson_interval(accuracy, questions)
+    return _Measured(accuracy, *ends, figures.val_margin or 0.0, loss, pairs, validated=True)
+
+
+def _holding(it: _Measured, figures: Figures) -> Iterator[tuple[Word, str]]:
+    """Yield every word that holds but the best two, and why; in the order of `Word`."""
+    if it.high < 0.5:
+        yield "worse than chance", "the whole interval is below 0.5"
+    elif it.low <= 0.5 and _stands_still(it, figures):
+        yield "did not move", f"margin {it.margin:.4f}"
+    rule = figures.shortcut
+    memorised = it.low > 0.5 and rule.is_shortcut and rule.accuracy >= it.accuracy - _REACHED
+    if memorised:
+        yield "memorised a shortcut", f"{_named(rule)} reaches {rule.accuracy:.3f}"
+    if it.validated and it.high - it.low > _WIDEST:
+        wide = f"the interval is wider than {_WIDEST}; 40 different questions are always enough"
+        yield "too few to say", wide
+    rise = _rise(figures) if it.validated else None
+    if rise is not None:
         rose = f"validation loss rose by {rise:.0%} from its lowest; best.ckpt has that"
-        return _say("overfitted", summary, *wrong, *reasons, rose)
-    if wrong:
-        return _say("not learned", summary, *wrong, *reasons)
-    if rule.accuracy >= low:
-        reached = (
-            f"a rule that never reads the question ({rule.rule}) reaches {rule.accuracy:.3f}, "
-            "which is not below that interval"
-        )
-        return _say("not shown to beat the rule", summary, reached, *reasons)
-    if figures.saturated_at is not None:
-        return _say("saturated", summary, *reasons)
-    best = f"best rule that never reads the question {rule.accuracy:.3f}"
-    return _say("learned", f"{summary}, {best}", *reasons)
+        yield "overfitted", rose
+    # Of a few training pairs an interval that holds 0.5 says nothing.
+    if it.low <= 0.5 <= it.high and (it.validated or it.high - it.low <= _WIDEST):
+        yield "not learned", "not clearly better than chance"
+    if it.margin <= -_MOVED:
+        yield "not learned", f"the mean margin, {it.margin:.3f}, is below 0"
+    if it.loss is not None and (above := _above_start(it.loss, figures)) > 0:
+        start = it.loss - above
+        yield "not learned", f"the loss, {it.loss:.3f}, is above the {start:.3f} it began with"
+    if it.validated and not memorised and it.low > 0.5:
+        yield from _rules_reaching(it.low, figures)
 
 
-def _also(figures: Figures) -> list[str]:
+def _rules_reaching(low: float, figures: Figures) -> Iterator[tuple[Word, str]]:
+    """Yield the rules that an accuracy above chance is not clearly better than."""
+    not_below = "which is not below that interval"
+    if (rule := figures.shortcut).accuracy >= low:
+        reached = f"{_named(rule)} reaches {rule.accuracy:.3f}, {not_below}"
+        yield "not shown to beat the rule", reached
+    if (bag := figures.question_rule) is not None and bag.accuracy >= low:
+        reached = f"a bag of words that reads the question reaches {bag.accuracy:.3f}, {not_below}"
+        yield "no more than a bag of words", reached
+
+
+def _nothing_wrong(it: _Measured, figures: Figures) -> tuple[Word, str]:
+    if not it.validated:
+        return "not measured", "set data.val_path to know what it has learned"
+    bag = figures.question_rule
+    beyond = f"beyond rules that never read the question (best {figures.shortcut.accuracy:.3f})"
+    beyond += "" if bag is None else f" and beyond what a bag of words learns ({bag.accuracy:.3f})"
+    return "learned", beyond
+
+
+def _also(it: _Measured, figures: Figures) -> Iterator[str]:
     """Say what is to be known whatever the verdict is."""
-    found = []
+    if not it.validated:
+        yield "there were no validation pairs, so this is of the training pairs only"
+    elif it.low <= 0.5 and wilson_interval(figures.train_accuracy, figures.num_train)[0] > 0.5:
+        yield f"of the latest training pairs it has {figures.train_accuracy:.3f}"
+    known = figures.train_shortcut
+    if it.validated and it.low <= 0.5 and known is not None and known.is_shortcut:
+        yield f"{_named(known)} reaches {known.accuracy:.3f} on the training pairs"
     if figures.equal_pairs:
-        found.append(
+        yield (
             f"in {figures.equal_pairs:,} training pairs both answers are the same tokens, from "
             "which nothing is learned"
         )
     if figures.saturated_at is not None:
-        found.append(
-            f"saturated at step {figures.saturated_at:,} of {figures.steps:,}, nothing was left to "
-            "learn from then on"
+        yield (
+            f"saturated at step {figures.saturated_at:,} of {figures.steps:,}, the training pairs "
+            "had nothing left to teach from then on"
         )
-    return found
 
 
-def _on_training_pairs(figures: Figures, reasons: list[str]) -> str:
-    """Judge a run without validation pairs: whatever it has learned, that it carries over is open.
-
-    Its figures are of the pairs since the last log point but one, too few for an interval.
-    """
-    accuracy, margin, loss = figures.train_accuracy, figures.train_margin, figures.train_loss
-    summary = f"reward accuracy {accuracy:.3f}, margin {margin:.4f} on the latest training pairs"
-    reasons = ["there were no validation pairs, so this is of the training pairs only", *reasons]
-    if abs(margin) < _MOVED and _above_start(loss, figures) < _MOVED:
-        return _say("did not move", summary, *reasons)
-    if wrong := _wrong(accuracy, accuracy, loss, figures):
-        return _say("not learned", summary, *wrong, *reasons)
-    if memorised := _memorised(accuracy, figures.shortcut):
-        return _say("memorised a shortcut", summary + memorised, *reasons)
-    if figures.saturated_at is not None:
-        return _say("saturated", summary, *reasons)
-    return _say("not measured", summary, *reasons, "set data.val_path to know more")
+def _named(rule: RuleScore) -> str:
+    return f"a rule that never reads the question ({rule.rule})"
 
 
-def _say(word: Word, *reasons: str) -> str:
-    return f"{word}: {'; '.join(reasons)}"
+def _stands_still(it: _Measured, figures: Figures) -> bool:
+    """Say whether neither margin nor loss is clearly another than where training began."""
+    margins = (it.margin, figures.train_margin)
+    still = all(abs(margin) < _MOVED for margin in margins)
+    return still and (it.loss is None or _above_start(it.loss, figures) < _MOVED)
 
 
-def _memorised(accuracy: float, rule: RuleScore) -> str:
-    """Say which rule tells the pairs apart as well as the model; "" if none does."""
-    if not (rule.is_shortcut and rule.accuracy >= accuracy - _REACHED):
-        return ""
-    return (
-        f" is no more than a rule reaches that never reads the question ({rule.rule}: "
-        f"{rule.accuracy:.3f})"
-    )
-
-
-def _wrong(low: float, high: float, loss: float | None, figures: Figures) -> list[str]:
-    """Say by which figures nothing good was learned: an accuracy's interval, and the loss."""
-    found = []
-    if low <= 0.5:
-        found.append("worse than chance" if high < 0.5 else "no better than chance")
-    if _above_start(loss, figures) > 0:
-        start = figures.untrained_loss
-        found.append(f"the loss, {loss:.3f}, is above the {start:.3f} it began with")
-    return found
-
-
-def _above_start(loss: float | None, figures: Figures) -> float:
-    """Return by how much a loss lies above that of the untrained model; 0 if one is not known."""
+def _above_start(loss: float, figures: Figures) -> float:
+    """Return by how much a loss is above that of the untrained model; 0 if that is not known."""
     start = figures.untrained_loss
-    return 0.0 if loss is None or start is None else loss - start
+    return 0.0 if start is None else loss - start
 
 
 def _rise(figures: Figures) -> float | None:
-    """Return by which share the last loss lies above the lowest, if that is much.
+    """Return by which share the last loss is above the lowest, if that is much.
 
     A loss that was never clearly below the start's has not risen from anything that was learned.
     """

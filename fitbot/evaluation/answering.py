@@ -92,6 +92,16 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
             raise
         self.max_new_tokens = max_new_tokens
 
+    def submit(self, name: str, prompt: list[int], sampling: Sampling) -> Stream:
+        """Ask one model one question, see `Engine.submit`.
+
+        Args:
+            name: Of a model in the line-up.
+            prompt: Token ids, rendered as they were in training.
+            sampling: How the answer is drawn.
+        """
+        return self.engine.submit(prompt, sampling, model=self._names[name])
+
     def __exit__(self, *_: object) -> None:
         self.engine.close()
 
@@ -117,7 +127,7 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
         }[kind]
         settings = replace(own, max_new_tokens=self.max_new_tokens, reasoning=True)
         streams = [
-            self.engine.submit(prompt, replace(settings, seed=seed + i), model=self._names[name])
+            self.submit(name, prompt, replace(settings, seed=seed + i))
             for i, prompt in enumerate(prompts)
         ]
         answers = []

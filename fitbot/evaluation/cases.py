@@ -8,6 +8,7 @@ Both are optional; fitbot's own files have them, see data/README.md:
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fitbot.audit.records import prompt_text
@@ -19,6 +20,7 @@ from fitbot.pairs.formats import PreferencePair
 from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.sources import read_records
 
+INDEPENDENT = "independent"  # the questions that come with fitbot, made by data/independent
 LABELS = ("category", "flaw", "split")
 
 
@@ -28,6 +30,13 @@ class Case(NamedTuple):
     pair: PreferencePair
     labels: dict[str, str]  # some of LABELS, or none
     check: dict[str, Any] | None
+
+
+def questions_file(name: str) -> str:
+    """Return the file of a name of questions: INDEPENDENT, where there is no such file here."""
+    if name != INDEPENDENT or Path(name).exists():
+        return name
+    return str(Path(__file__).with_name("independent.json"))
 
 
 def load_cases(source: str, *, limit: int | None = None, check: Check | None = None) -> list[Case]:
@@ -44,6 +53,23 @@ def load_cases(source: str, *, limit: int | None = None, check: Check | None = N
     pairs = load_pairs(source, limit=limit, check=check).pairs
     records = [record for _, record in islice(read_records(source), limit)]
     return [_case(pair, records[pair.record], source) for pair in pairs]
+
+
+def label_fault(pair: PreferencePair, record: Any) -> str | None:
+    """Say what a record's own check says against its labels; None if nothing.
+
+    A check that cannot be used says nothing: it may be of another program.
+    """
+    check = _check_of(record)
+    if not isinstance(check, dict) or not check:
+        return None
+    try:
+        right, wrong = (passes(answer, check) for answer in (pair.chosen, pair.rejected))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    if right and not wrong:
+        return None
+    return "a chosen answer fails its check" if not right else "a rejected answer passes its check"
 
 
 def groups_of(cases: Sequence[Case]) -> dict[str, dict[str, list[int]]]:
@@ -81,12 +107,17 @@ def dependent_groups(pairs: Sequence[PreferencePair]) -> list[int]:
 
 def _case(pair: PreferencePair, record: Any, source: str) -> Case:
     labels = {key: str(record[key]) for key in LABELS if record.get(key)}
-    check = record.get("check")
-    if isinstance(check, dict):  # a table holds None where a check lacks a key that others have
-        check = {key: value for key, value in check.items() if value is not None}
+    check = _check_of(record)
     if check is not None:
         _try_check(check, pair, f"{source}: record {pair.record}: 'check'")
     return Case(pair, labels, check)
+
+
+def _check_of(record: Any) -> Any:
+    check = record.get("check")
+    if isinstance(check, dict):  # a table holds None where a check lacks a key that others have
+        check = {key: value for key, value in check.items() if value is not None}
+    return check
 
 
 def _try_check(check: Any, pair: PreferencePair, where: str) -> None:

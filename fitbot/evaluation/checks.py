@@ -10,15 +10,26 @@ A check is a small JSON object: the value of a record's key `check`. Every key i
 | `none` | none of them occurs |
 | `format` | the answer has this form: see FORMATS |
 | `asks` | the answer asks a question (true), or does not (false) |
+| `figure` | this is the answer's result, in `unit` if given, missed by `within` (0.01) at most |
+| `time` | likewise a time, in seconds: 52:07 or 52 min 7 s |
+| `picks` | the answer affirms `least` (all by default) of the options in `of`, none of `not` |
+| `says` | the answer says `yes` or `no` |
+| `urgency` | it says that a sign needs `emergency` care, a `doctor`, or lets the user `carry on` |
+
+The last five do not hold for an answer that names everything: `traps` lists wrong results that
+must not be given beside the right one. See figures.py and claims.py.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from fitbot.evaluation.claims import picks, says, urgency
+from fitbot.evaluation.figures import concludes, numbers, takes
+
 SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)")
-NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
 ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
+_BESIDE = ("within", "unit", "traps")  # keys that say how another key is meant
 
 
 def passes(answer: str, check: dict[str, Any]) -> bool:
@@ -31,6 +42,8 @@ def passes(answer: str, check: dict[str, Any]) -> bool:
     Raises:
         KeyError: The check has a key or a format that does not exist.
     """
+    traps = check.get("traps", ())
+    exactly = float(check.get("within", 0.01))
     rules: dict[str, Callable[[Any], bool]] = {
         "number": lambda value: _has_number(answer, float(value), float(check.get("within", 0.1))),
         "any": lambda words: any(occurs(word, text) for word in words),
@@ -38,9 +51,16 @@ def passes(answer: str, check: dict[str, Any]) -> bool:
         "none": lambda words: not any(occurs(word, text) for word in words),
         "format": lambda name: FORMATS[name](answer.strip()),
         "asks": lambda wanted: ("?" in answer) == wanted,
+        "figure": lambda value: concludes(
+            answer, float(value), unit=check.get("unit"), within=exactly, traps=traps
+        ),
+        "time": lambda value: takes(answer, float(value), within=exactly, traps=traps),
+        "picks": lambda wanted: _picks(answer, **wanted),
+        "says": lambda wanted: says(answer) == wanted,
+        "urgency": lambda wanted: urgency(answer) == wanted,
     }
     text = " ".join(answer.lower().split())
-    return bool(text) and all(rules[key](check[key]) for key in check if key != "within")
+    return bool(text) and all(rules[key](check[key]) for key in check if key not in _BESIDE)
 
 
 def occurs(words: str, text: str) -> bool:
@@ -48,13 +68,15 @@ def occurs(words: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(words.lower())}(?:s|es)?(?!\w)", text) is not None
 
 
-def numbers(answer: str) -> list[float]:
-    """Return the numbers of a text in order; a range such as 3 to 5 gives both ends."""
-    return [float(whole.replace(",", "") + fraction) for whole, fraction in NUMBER.findall(answer)]
-
-
 def _has_number(answer: str, value: float, within: float) -> bool:
     return any(abs(found - value) <= within * abs(value) for found in numbers(answer))
+
+
+def _picks(
+    answer: str, of: Sequence[str], least: int | None = None, **unwanted: Sequence[str]
+) -> bool:
+    enough = len(of) if least is None else least
+    return len(picks(answer, of)) >= enough and not picks(answer, unwanted.pop("not", ()))
 
 
 FORMATS: dict[str, Callable[[str], bool]] = {

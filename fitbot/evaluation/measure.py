@@ -34,7 +34,8 @@ _NEUTRAL = Path(__file__).with_name("neutral.txt")
 class QuestionSettings:
     """Which questions are asked, and how."""
 
-    where: list[int]  # indices of the pairs whose prompts are asked; may be empty
+    path: str  # of the file whose prompts are asked
+    where: list[int]  # indices of its pairs; may be empty
     sampling: Sampling  # of sampled answers
     seed: int
     max_new_tokens: int
@@ -64,7 +65,11 @@ class Measurements:
 
 
 def measure(
-    lineup: Lineup, chat: Chat, pairs: Sequence[EncodedPair], asked: QuestionSettings
+    lineup: Lineup,
+    chat: Chat,
+    pairs: Sequence[EncodedPair],
+    prompts: Sequence[list[int]],
+    asked: QuestionSettings,
 ) -> tuple[list[Measurements], ComputeInfo]:
     """Measure all models.
 
@@ -72,13 +77,13 @@ def measure(
         lineup: Which.
         chat: Of the line-up's base.
         pairs: N, encoded by it.
-        asked: Which prompts are asked, and how.
+        prompts: Of the questions that are asked, token ids.
+        asked: How.
 
     Returns:
         What was found, one a model, and what computed it.
     """
     device = scoring_device()
-    prompts = [pairs[i].prompt for i in asked.where]
     answers, precision = _ask_all(lineup, chat, prompts, asked, answering_device(device))
     texts = [chat.encode_text(text) for text in neutral_texts()]
     found = []

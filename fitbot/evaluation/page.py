@@ -10,13 +10,31 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
+from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.answering import GREEDY
-from fitbot.evaluation.intervals import Estimate
-from fitbot.evaluation.preference import ALL, FIGURES, LIKELIER, Group
-from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionReport, overview
+from fitbot.evaluation.intervals import Comparison, Estimate
+from fitbot.evaluation.preference import ALL, ENOUGH, FIGURES, LIKELIER, Group, Standing
+from fitbot.evaluation.report import (
+    RATED,
+    Evaluation,
+    ModelReport,
+    QuestionReport,
+    headline,
+    overview,
+    points,
+)
+from fitbot.generation.messages import BASE
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
+# How bad a standing is: what is not above chance or a rule asks for something to be done.
+SEVERITIES: dict[Standing, str] = {
+    "worse than chance": "error",
+    "not clearly better than chance": "warning",
+    "no better than a rule": "warning",
+    "no better than a bag of words": "warning",
+    "better than every rule": "good",
+}
 _SHOWN = 40  # questions of each outcome
 _COLOURS = (GREY, BLUE, GREEN, "#a06cc8", "#c85c7c")  # of models, the base first; then again
 _BINS = 40
@@ -42,10 +60,16 @@ def html_page(evaluation: Evaluation) -> str:
         columns=[f"#{name}" for name in names],
         grouped=adapters or names,
         group_columns=[f"#{name}" for name in adapters or names],
+        adapters=adapters,
         has_adapters=bool(adapters),
+        headline=headline(evaluation),
+        severities=SEVERITIES,
+        enough=ENOUGH,
+        question_rules=sorted(f"#{score.rule}" for score in evaluation.whole.question_rules),
+        points=points,
         overview=overview(evaluation),
         differences=[
-            (FIGURES.get(found.measure, found.measure), found)
+            (FIGURES.get(found.measure, found.measure), found, _is_worse(found))
             for found in evaluation.comparisons
             if found.gained + found.lost
         ],
@@ -54,10 +78,18 @@ def html_page(evaluation: Evaluation) -> str:
             (report, plot_changes(report.logps, report.reference_logps))
             for report in evaluation.models[1:]
         ],
+        trivial_columns=[f"#{group.value}" for group in evaluation.answered],
         pass_rates=list(_pass_rates(evaluation.models, names)),
         outcomes=_outcomes(evaluation.exchanges, names),
         most_shown=_SHOWN,
     )
+
+
+def _is_worse(found: Comparison) -> bool:
+    """Say whether an adapter is clearly worse than its base in something."""
+    counts_errors = ":" in found.measure and not found.measure.endswith(PASSES)
+    less = found.difference.value < 0
+    return found.one == BASE and found.is_clear and less != counts_errors
 
 
 def _labels(

@@ -1,8 +1,8 @@
 """Log-probs of pairs → what a model prefers: accuracy, margin, loss, and how likely answers became.
 
-By label, too, beside rules that never read the question. A rule that is useless over all pairs can
-be right in every pair of one kind: where an explanation is asked for, the longer answer is the
-right one. So rules are measured in every group.
+By label, too, beside rules that never read the question, and two that read it as a bag of words. A
+rule that is useless over all pairs can be right in every pair of one kind: where an explanation is
+asked for, the longer answer is the right one. So rules are measured in every group.
 
 The figures of a pair are those of the objective, `dpo.metrics.pair_figures`: what fit, validate and
 test show are their means. N pairs.
@@ -10,6 +10,7 @@ test show are their means. N pairs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,8 +37,19 @@ LIKELIER_LIKE_LENGTH = "logps/accuracies_like_length"
 ACCURACY = "rewards/accuracies"
 ACCURACY_PER_TOKEN = "rewards/accuracies_per_token"
 ACCURACY_LIKE_LENGTH = "rewards/accuracies_like_length"
+MARGIN = "rewards/margins"
 # The change against the reference in nats, whatever beta is.
 CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
+
+# What a model's accuracy is to chance and to rules, the worst first.
+Standing = Literal[
+    "worse than chance",
+    "not clearly better than chance",
+    "no better than a rule",
+    "no better than a bag of words",
+    "better than every rule",
+]
+ENOUGH = 30  # groups of dependent pairs, of which a model that has learned is above chance
 
 RATES = (LIKELIER, LIKELIER_PER_TOKEN, ACCURACY, ACCURACY_PER_TOKEN)
 
@@ -46,7 +58,7 @@ FIGURES = {
     ACCURACY: "reward accuracy",
     ACCURACY_PER_TOKEN: "  per token",
     ACCURACY_LIKE_LENGTH: "  answers of like length",
-    "rewards/margins": "margin",
+    MARGIN: "margin",
     "loss": "loss of its objective",
     LIKELIER: "chosen answer likelier",
     LIKELIER_PER_TOKEN: "  per token",
@@ -117,13 +129,45 @@ class Group:
     pairs: int
     independent: int  # groups of pairs that depend on each other
     like_length: int  # pairs whose answers are of like length
-    rules: list[RuleScore]  # the best first
+    rules: list[RuleScore]  # that never read the question; the best first
+    question_rules: list[RuleScore]  # that read it as a bag of words; likewise, or none
     figures: dict[str, dict[str, Estimate]]  # by model, by figure
-    reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
+    # Model → rules as accurate as its interval allows it to be; none if it is not above chance.
+    reached_by: dict[str, list[str]]
+    # Model → rule that reads the question → the model's main figure less the rule's accuracy. The
+    # difference is paired: that of each pair.
+    beyond: dict[str, dict[str, Estimate]]
 
     def main_figure(self, model: str) -> Estimate:
         """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
         return self.figures[model].get(ACCURACY) or self.figures[model][LIKELIER]
+
+    def beyond_best(self, model: str) -> Estimate | None:
+        """Return by how much a model beats the better rule that reads the question."""
+        return self.beyond[model][self.question_rules[0].rule] if self.question_rules else None
+
+    def standing(self, model: str) -> Standing:
+        """Say what a model's main figure is to chance and to rules."""
+        figure, beyond = self.main_figure(model), self.beyond_best(model)
+        if figure.lies_below(0.5):
+            return "worse than chance"
+        if not figure.lies_above(0.5):
+            return "not clearly better than chance"
+        if self.reached_by[model]:
+            return "no better than a rule"
+        if beyond is not None and not beyond.lies_above(0):
+            return "no better than a bag of words"
+        return "better than every rule"
+
+    def mark(self, model: str) -> Standing | None:
+        """Return a standing that asks for something to be done, of enough pairs to say so.
+
+        That a rule does as well in one group does not: with one kind of mistake the longer answer
+        may be right throughout, and over all pairs in half of them.
+        """
+        standing = self.standing(model)
+        unclear = standing == "not clearly better than chance" and self.independent >= ENOUGH
+        return standing if unclear or standing == "worse than chance" else None
 
     def reaching(self, rule: str) -> list[str]:
         """Return the models that a rule is as good as."""
@@ -135,6 +179,7 @@ def measure_groups(
     group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Mapping[str, RulePreferences],
+    reading: Mapping[str, RulePreferences],
 ) -> list[Group]:
     """Measure models and rules on all pairs, and on those of every label.
 
@@ -142,14 +187,18 @@ def measure_groups(
         cases: N pairs.
         group_ids: (N,) number of the group that each belongs to.
         models: What they prefer.
-        preferences: What rules prefer.
+        preferences: What rules prefer that never read the question.
+        reading: What rules prefer that read it as a bag of words; may be empty.
     """
     parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
     found = []
     for label, values in parts.items():
         for value, where in values.items():
-            chosen = {name: own[where] for name, own in preferences.items()}
-            rules = score_rules(chosen, [cases[i].pair for i in where])
+            pairs = [cases[i].pair for i in where]
+            rules, question_rules = (
+                score_rules({name: own[where] for name, own in both.items()}, pairs)
+                for both in (preferences, reading)
+            )
             figures = {one.model.name: one.estimates(group_ids, where) for one in models}
             main = {name: own.get(ACCURACY) or own[LIKELIER] for name, own in figures.items()}
             group = Group(
@@ -159,14 +208,33 @@ def measure_groups(
                 independent=len({group_ids[i] for i in where}),
                 like_length=int(models[0].like_length[where].sum()),
                 rules=rules,
+                question_rules=question_rules,
                 figures=figures,
-                reached_by={
-                    name: [x.rule for x in rules if not own.lies_above(x.accuracy)]
-                    for name, own in main.items()
+                reached_by={name: reaching(rules, own) for name, own in main.items()},
+                beyond={
+                    one.model.name: _beyond(one, reading, [group_ids[i] for i in where], where)
+                    for one in models
                 },
             )
             found.append(group)
     return found
+
+
+def reaching(rules: Sequence[RuleScore], accuracy: Estimate) -> list[str]:
+    """Name the rules that a model's accuracy is not clearly better than, if it is above chance."""
+    above = accuracy.lies_above(0.5)
+    return [x.rule for x in rules if above and not accuracy.lies_above(x.accuracy)]
+
+
+def _beyond(
+    model: PairFigures,
+    reading: Mapping[str, RulePreferences],
+    groups: Sequence[int],
+    where: Sequence[int],
+) -> dict[str, Estimate]:
+    """Estimate by how much a model's main figure exceeds each rule's accuracy, pair by pair."""
+    column = model.columns.get(ACCURACY, model.columns[LIKELIER])[where]
+    return {rule: estimate_mean(column - wins(own[where]), groups) for rule, own in reading.items()}
 
 
 @dataclass(frozen=True)
@@ -201,16 +269,27 @@ def displacement_of(figures: PairFigures, groups: Sequence[int]) -> Displacement
 
 
 def _displaced(chosen: Estimate, rejected: Estimate) -> str:
-    moved = f"{chosen.value:+.2f} nats for chosen answers, {rejected.value:+.2f} for rejected ones"
-    if chosen.lies_above(0) and rejected.lies_below(0):
-        return f"chosen answers became likelier and rejected ones less likely: {moved}"
-    if chosen.lies_above(0):
-        return f"chosen answers became likelier: {moved}"
-    if chosen.lies_below(0) and rejected.lies_below(0):
-        return f"chosen answers became less likely, too (displacement): {moved}"
-    if rejected.lies_below(0):
-        return f"only rejected answers clearly moved, they became less likely: {moved}"
-    return f"neither clearly became likelier or less likely: {moved}"
+    """Say which of both clearly moved, and which way; figures with their intervals."""
+    moved = f"{chosen} nats for chosen answers, {rejected} for rejected ones"
+    return f"{_MOVES[_direction(chosen), _direction(rejected)]}: {moved}"
+
+
+def _direction(change: Estimate) -> int:
+    return int(change.lies_above(0)) - int(change.lies_below(0))
+
+
+# What became of chosen and of rejected answers → the sentence. 1: likelier, -1: less likely.
+_MOVES = {
+    (1, -1): "chosen answers became likelier and rejected ones less likely",
+    (1, 0): "chosen answers became likelier, rejected ones did not clearly move",
+    (1, 1): "chosen answers became likelier, and rejected ones, too",
+    (0, -1): "only rejected answers clearly moved, they became less likely",
+    (0, 0): "neither clearly became likelier or less likely",
+    (0, 1): "only rejected answers clearly moved, they became likelier",
+    (-1, -1): "chosen answers became less likely, too (displacement)",
+    (-1, 0): "chosen answers became less likely, rejected ones did not clearly move",
+    (-1, 1): "chosen answers became less likely and rejected ones likelier, the wrong way round",
+}
 
 
 def is_like_length(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerRates, AnswerReport
+from fitbot.evaluation.answered import AnsweredGroup
 from fitbot.evaluation.answering import GREEDY, SAMPLED
 from fitbot.evaluation.intervals import Comparison, Estimate
 from fitbot.evaluation.measure import ComputeInfo, DriftReport, QuestionSettings
@@ -28,6 +29,7 @@ class PairsReport:
     checked: int  # pairs with a check
     cut: CutReport
     rules_learned_from: str | None  # a file; None: from the same pairs, by cross-validation
+    training_file_missing: str  # why rules do not learn from the adapters' own training file; or ""
     asked: int  # questions that were answered, all of them different
 
 
@@ -67,6 +69,7 @@ class Evaluation:
     groups: list[Group]  # all pairs first
     rules_unmeasured: dict[str, str]
     comparisons: list[Comparison]
+    answered: list[AnsweredGroup]  # of greedy answers; all questions with a check first
     verdicts: dict[str, list[str]]  # by model
     exchanges: list[QuestionReport]  # one a question asked
     seconds: dict[str, float]  # the only part that differs between two runs
@@ -113,16 +116,12 @@ def draw_conclusions(
         whole: What was measured on all pairs.
         comparisons: Of any two models.
     """
-    name, best = report.model.name, whole.rules[0]
-    is_base = report is base
+    name, is_base = report.model.name, report is base
     if is_base:
         yield f"the chosen answer has the higher log-prob in {_percent(whole, name, LIKELIER)}"
     else:
-        rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
-        if whole.reached_by[name]:
-            rule = "that is what a rule reaches that never reads the question "
-            rule += f"({best.rule}: {best.accuracy:.3f})"
-        yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {rule}"
+        yield _standing(whole, name)
+        yield from beyond_sentence(whole, name)
     if report.displacement is not None:
         yield report.displacement.verdict
     if not is_base:
@@ -137,6 +136,71 @@ def draw_conclusions(
         faults = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value]
         if faults:
             yield f"faults of {kind} answers: {', '.join(faults)}"
+
+
+def headline(evaluation: Evaluation) -> str:
+    """Say the result in one sentence."""
+    whole, (base, *adapters) = evaluation.whole, evaluation.models
+    if not adapters:
+        text = "the base alone gives the chosen answer the higher log-prob in "
+        text += _percent(whole, base.model.name, LIKELIER)
+    elif len(adapters) > 1:
+        standings = [f"{x.model.name} is {whole.standing(x.model.name)}" for x in adapters]
+        return f"of {len(adapters)} adapters on {whole.pairs:,} pairs {', '.join(standings)}"
+    else:
+        name = adapters[0].model.name
+        text = f"{name} is {whole.standing(name)}: it prefers the chosen answer in "
+        text += _percent(whole, name, ACCURACY)
+    passes = [own.answers[GREEDY].passes for own in evaluation.models if own.answers]
+    if passes and passes[-1] is not None:
+        text += f", and {passes[-1].value:.1%} of its greedy answers pass their checks"
+    if len(passes) > 1 and passes[0] is not None:
+        text += f" (of the base's {passes[0].value:.1%})"
+    return text
+
+
+def _standing(whole: Group, name: str) -> str:
+    """Say what an adapter's accuracy is to chance, and to rules that never read the question."""
+    standing, best = whole.standing(name), whole.rules[0]
+    text = f"reward accuracy {_percent(whole, name, ACCURACY)}"
+    if whole.reached_by[name]:
+        rule = f"a rule that never reads the question ({best.rule}) reaches {best.accuracy:.3f}"
+        return f"{standing}: {text}; {rule}"
+    if whole.main_figure(name).lies_above(0.5):
+        rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
+        return f"{text}; {rule}"
+    return f"{standing}: {text}"
+
+
+def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
+    """Say whether an adapter has learned more than a bag of words that reads the question.
+
+    An accuracy that is not above chance is explained by no rule; one can still be better.
+    """
+    difference = whole.beyond_best(name)
+    if difference is None:
+        return
+    best, accuracy = whole.question_rules[0], whole.main_figure(name)
+    what = "not shown to be beyond what a bag of words learns"
+    if difference.lies_below(0):
+        what = "less than what a bag of words learns"
+    elif difference.lies_above(0) and accuracy.lies_above(0.5):
+        what = "beyond what a bag of words learns"
+    elif difference.lies_above(0) or accuracy.lies_below(0.5):
+        return
+    yield f"{what}: {points(difference)} against {best.rule} ({best.accuracy:.3f})"
+
+
+def points(difference: Estimate) -> str:
+    """Write a difference of two rates, in points of a hundred.
+
+    >>> points(Estimate(-0.034, -0.061, -0.008))
+    '-3.4 points [-6.1, -0.8]'
+    """
+    words, low, high = f"{100 * difference.value:+.1f} points", difference.low, difference.high
+    return (
+        words if low is None or high is None else f"{words} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    )
 
 
 def _percent(group: Group, name: str, figure: str) -> str:
@@ -155,9 +219,5 @@ def _moved(report: ModelReport, base: ModelReport) -> str:
 def _change(found: Comparison) -> str:
     if not found.gained and not found.lost:
         return "none more and none fewer than the base's"
-    words = f"{100 * found.difference.value:+.1f} points against the base"
-    low, high = found.difference.low, found.difference.high
-    if low is None or high is None:
-        return words
-    words += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"no clear change: {words}" if low <= 0 <= high else words
+    words = f"{points(found.difference)} against the base"
+    return words if found.is_clear else f"no clear change: {words}"

@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fitbot.audit.records import prompt_text
-from fitbot.audit.shortcuts import rule_preferences
+from fitbot.audit.rules import READS_THE_QUESTION, RulePreferences
+from fitbot.audit.shortcuts import question_preferences, rule_preferences
 from fitbot.base_model.provenance import answer_settings
+from fitbot.errors import ConfigError
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerReport, judge, rate_answers
+from fitbot.evaluation.answered import AnsweredGroup, answered_groups
+from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.cases import (
     Case,
     dependent_groups,
     first_of_each_question,
     groups_of,
     load_cases,
+    questions_file,
 )
 from fitbot.evaluation.intervals import Comparison, compare
 from fitbot.evaluation.measure import Measurements, QuestionSettings, drift_of, lengths_of, measure
@@ -27,6 +32,7 @@ from fitbot.evaluation.models import Lineup, Overrides, resolve_models
 from fitbot.evaluation.preference import (
     ACCURACY,
     LIKELIER,
+    MARGIN,
     PairFigures,
     displacement_of,
     measure_groups,
@@ -40,10 +46,11 @@ from fitbot.evaluation.report import (
     draw_conclusions,
 )
 from fitbot.evaluation.scoring import hush_libraries
+from fitbot.evaluation.training_file import TrainingFile, find_training_file
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import PreferencePair
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
 
@@ -61,20 +68,22 @@ class EvaluationInputs:
     path: str  # of the pairs
     cases: list[Case]  # N pairs
     pairs: list[EncodedPair]  # the same, encoded
-    train_path: str | None  # of the pairs that rules learn from; None: they learn from `cases`
+    training_file: TrainingFile  # that rules learn from; without a path they learn from `cases`
     train: list[PreferencePair] | None
     questions: QuestionSettings
+    asked: list[Case]  # those whose questions are asked
+    prompts: list[list[int]]  # theirs, encoded
     started: float  # when reading began, in seconds of time.perf_counter
 
 
 def read_inputs(
     adapters: Sequence[str],
-    path: str,
+    path: str | None,
     overrides: Overrides,
     *,
     train_path: str | None,
     limit: int | None,
-    num_questions: int,
+    questions: int | str,
     max_new_tokens: int,
     temperature: float | None,
     top_p: float | None,
@@ -84,46 +93,81 @@ def read_inputs(
 
     Args:
         adapters: Folders that fit or export wrote; none: the base alone is evaluated.
-        path: Pairs to measure on: a file, or a hub data set.
+        path: Pairs to measure on: a file, or a hub data set; None: the file of questions.
         overrides: What the user sets instead of the adapters.
-        train_path: Pairs that the rules learn from; None: `path`, by cross-validation.
-        limit: Read only the first so many records of `path`.
-        num_questions: Questions that are answered at most.
-        max_new_tokens: Tokens of an answer at most.
-        temperature: Of sampled answers; None: that of the first adapter's run.
-        top_p: Likewise.
+        train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
+            if they are here, or else `path`, by cross-validation.
+        limit, max_new_tokens: Records of `path` that are read, and tokens of an answer, at most.
+        questions: How many are answered at most; or a file, or `independent`: all of its own.
+        temperature, top_p: Of sampled answers; None: those of the first adapter's run.
         seed: Of the choice of questions, and of the sampling.
 
     Raises:
         AdapterError: A folder holds no adapter, a damaged one, or one of another base.
-        ConfigError: A setting cannot be used.
-        DataError: A file is not there or cannot be used.
+        ConfigError, DataError: A setting, or a file, is not there or cannot be used.
     """
     started = time.perf_counter()
+    path, own_path = _paths(path, questions)
     lineup = resolve_models(adapters, overrides)
     hush_libraries()
-    tokenizer = load_tokenizer(lineup.base_model)
-    chat = Chat(tokenizer, system_prompt=lineup.system_prompt, date=lineup.date)
+    chat = Chat(
+        load_tokenizer(lineup.base_model), system_prompt=lineup.system_prompt, date=lineup.date
+    )
     logger.info("reading pairs of %s", path)
-    check = rendered_check(tokenizer)  # what a fit refuses is not measured either
+    check = rendered_check(chat.tokenizer)  # what a fit refuses is not measured either
     cases = load_cases(path, limit=limit, check=check)
-    train = load_pairs(train_path, check=check).pairs if train_path else None
+    training_file, train = _read_training_file(lineup, train_path, check)
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
-    pairs = chat.encode_pairs([case.pair for case in cases], limits)
-    first = first_of_each_question(cases)
-    where = sorted(random.Random(seed).sample(first, min(num_questions, len(first))))
     sampling = _sampling(lineup, temperature, top_p)
+    pairs = chat.encode_pairs([case.pair for case in cases], limits)
+    asked = load_cases(own_path, check=check) if own_path else cases
+    encoded = chat.encode_pairs([case.pair for case in asked], limits) if own_path else pairs
+    where = _choose_questions(asked, questions if isinstance(questions, int) else None, seed)
     return EvaluationInputs(
         lineup=lineup,
         chat=chat,
         path=path,
         cases=cases,
         pairs=pairs,
-        train_path=train_path,
+        training_file=training_file,
         train=train,
-        questions=QuestionSettings(where, sampling, seed, max_new_tokens),
+        questions=QuestionSettings(own_path or path, where, sampling, seed, max_new_tokens),
+        asked=[asked[i] for i in where],
+        prompts=[encoded[i].prompt for i in where],
         started=started,
     )
+
+
+def _read_training_file(
+    lineup: Lineup, given: str | None, check: Check
+) -> tuple[TrainingFile, list[PreferencePair] | None]:
+    """Find the pairs that rules learn from, and read them if there are any."""
+    found = find_training_file(lineup.adapters, given)
+    if found.missing:
+        logger.warning("%s", found.missing)
+    if not found.path:
+        return found, None
+    # A run may have left bad records out; so do the rules, unless the user names the file.
+    return found, load_pairs(found.path, skip_bad_records=given is None, check=check).pairs
+
+
+def _paths(pairs: str | None, questions: int | str) -> tuple[str, str | None]:
+    """Return the files of pairs and of questions; None where those are the pairs' own."""
+    file = None if isinstance(questions, int) else questions_file(questions)
+    path = pairs or file
+    if path is None:
+        raise ConfigError(
+            "there is nothing to measure on: name pairs by --pairs, or questions by --questions "
+            "independent"
+        )
+    return path, None if file == path else file
+
+
+def _choose_questions(asked: Sequence[Case], most: int | None, seed: int) -> list[int]:
+    """Return indices of different questions, so many at most; None: all of them."""
+    first = first_of_each_question(asked)
+    number = len(first) if most is None else min(most, len(first))
+    return sorted(random.Random(seed).sample(first, number))
 
 
 def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
@@ -143,22 +187,20 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         ConfigError: The base is of a kind that cannot answer, or too short for the questions.
         EngineError: An answer failed.
     """
-    cases, asked = inputs.cases, inputs.questions
+    cases, questions = inputs.cases, inputs.asked
     pairs = [case.pair for case in cases]
-    logger.info(
-        "rules that never read the question learn from %d pairs", len(inputs.train or pairs)
-    )
-    preferences, unmeasured = rule_preferences(inputs.train, pairs)
+    preferences, reading, unmeasured = _rules(inputs.train, pairs)
     read = time.perf_counter()
-    found, machine = measure(inputs.lineup, inputs.chat, inputs.pairs, asked)
+    found, machine = measure(
+        inputs.lineup, inputs.chat, inputs.pairs, inputs.prompts, inputs.questions
+    )
     measured = time.perf_counter()
     logger.info("intervals and tests")
     seconds = {"reading": round(read - inputs.started, 1), "measuring": round(measured - read, 1)}
     group_ids, lengths = dependent_groups(pairs), lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
-    groups = measure_groups(cases, group_ids, figures, preferences)
-    questions = [cases[i] for i in asked.where]
-    question_ids = [group_ids[i] for i in asked.where]
+    groups = measure_groups(cases, group_ids, figures, preferences, reading)
+    question_ids = dependent_groups([case.pair for case in questions])
     judged = _judge(found, questions)
     models = [
         ModelReport(
@@ -179,13 +221,14 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     return Evaluation(
         version=__version__,
         lineup=inputs.lineup,
-        asked=asked,
+        asked=inputs.questions,
         machine=machine,
         pairs=_pairs_report(inputs, group_ids),
         models=models,
         groups=groups,
         rules_unmeasured=unmeasured,
         comparisons=comparisons,
+        answered=_answered(judged, questions, question_ids),
         verdicts={
             report.model.name: list(draw_conclusions(report, models[0], groups[0], comparisons))
             for report in models
@@ -193,6 +236,17 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
         exchanges=_exchanges(judged, questions),
         seconds=seconds,
     )
+
+
+def _rules(
+    train: Sequence[PreferencePair] | None, pairs: Sequence[PreferencePair]
+) -> tuple[dict[str, RulePreferences], dict[str, RulePreferences], dict[str, str]]:
+    """Return what rules choose without the question, and with it, and what is not measured."""
+    logger.info("rules that know no language learn from %d pairs", len(train or pairs))
+    preferences, unmeasured = rule_preferences(train, pairs)
+    reading, why = question_preferences(train, pairs)
+    unmeasured |= dict.fromkeys(sorted(READS_THE_QUESTION), why) if why else {}
+    return preferences, reading, unmeasured
 
 
 def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
@@ -205,6 +259,13 @@ def _judge(found: Sequence[Measurements], questions: Sequence[Case]) -> Judged:
     }
 
 
+def _answered(
+    judged: Judged, questions: Sequence[Case], question_ids: Sequence[int]
+) -> list[AnsweredGroup]:
+    greedy = {name: kinds.get(GREEDY, ()) for name, kinds in judged.items()}
+    return answered_groups(greedy, questions, question_ids)
+
+
 def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsReport:
     return PairsReport(
         path=inputs.path,
@@ -213,8 +274,9 @@ def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsRe
         labels=list(groups_of(inputs.cases)),
         checked=sum(case.check is not None for case in inputs.cases),
         cut=report_cuts(inputs.pairs),
-        rules_learned_from=inputs.train_path,
-        asked=len(inputs.questions.where),
+        rules_learned_from=inputs.training_file.path,
+        training_file_missing=inputs.training_file.missing,
+        asked=len(inputs.asked),
     )
 
 
@@ -227,8 +289,10 @@ def _compare_pairs(figures: Sequence[PairFigures], group_ids: Sequence[int]) -> 
             group_ids,
         )
         for one, other in combinations(figures, 2)
-        for measure in (LIKELIER, ACCURACY)
+        for measure in (LIKELIER, ACCURACY, MARGIN)
         if measure in one.columns
+        # Margins are in units of the objective.
+        if measure != MARGIN or one.model.objective == other.model.objective
     ]
 
 

@@ -4,10 +4,14 @@ A template lies beside the code whose page it is. Every value is escaped, wherev
 only a `markupsafe.Markup`, such as a plot, is taken for HTML.
 """
 
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+_HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>')
 
 
 def render(template: str, **values: Any) -> str:
@@ -32,6 +36,24 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def anchor(title: str) -> str:
+    """Return what a heading is linked by: its words, with hyphens between them.
+
+    >>> anchor("What they say")
+    'what-they-say'
+    """
+    return "-".join(re.findall(r"\w+", title.lower()))
+
+
+def headings(body: str) -> list[tuple[str, Markup]]:
+    """List the second-level headings of a page that have an anchor: anchor, title.
+
+    >>> headings('<h1>A</h1><h2 id="b-c">B &amp; c</h2>')
+    [('b-c', Markup('B &amp; c'))]
+    """
+    return [(at, Markup(title)) for at, title in _HEADING.findall(body)]
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -43,4 +65,5 @@ def _environment() -> Environment:
     )
     # {{ 0.25 | fmt(".1%") }} is format(0.25, ".1%"): jinja2's own `format` is printf's.
     environment.filters |= {"fmt": format, "sentence": sentence}
+    environment.filters |= {"anchor": anchor, "headings": headings}
     return environment

@@ -36,4 +36,4 @@ def as_svg(figure: Any, label: str) -> Markup:
 
 # Matplotlib knows no currentColor: ink is drawn in this colour and renamed afterwards.
 INK, _CURRENT = "#010203", "currentColor"
-BLUE, ORANGE, GREY, GREEN = "#4a90d9", "#e08a3c", "#8a8f98", "#3fa37a"  # on light and on dark
+BLUE, ORANGE, GREY, GREEN = "#4a90d9", "#cc7a2a", "#8a8f98", "#3fa37a"  # on light and on dark

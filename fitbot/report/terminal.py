@@ -17,12 +17,17 @@ def sparkline(counts: Sequence[int]) -> str:
     return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts)
 
 
+def columns() -> int:
+    """Return how many characters a line may have: as many as fit, and are still read easily."""
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
+
+
 def wrap(text: str, first: str, later: str) -> list[str]:
     """Break a text into lines that fit the terminal, the first indented as `first` says."""
     # Spaces inside the text are columns.
     return textwrap.wrap(
         text,
-        min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns),
+        columns(),
         initial_indent=first,
         subsequent_indent=later,
         break_on_hyphens=False,

@@ -26,15 +26,23 @@ PAGE_FILES = {
 
 def add_page(app: FastAPI, limits: RequestLimits) -> None:
     """Register the page's files."""
-    for path, (name, media_type) in PAGE_FILES.items():
-        content = (_PAGE / name).read_text(encoding="utf-8")
+    for path in PAGE_FILES:
+        content, media_type = read_page_file(path)
         if path == "/":
             for limit, number in asdict(limits).items():
                 content = content.replace(f"{{{{{limit}}}}}", str(number))
-        app.add_route(path, _file(content, media_type), ["GET"], include_in_schema=False)
+        app.add_route(path, send_file(content, media_type), ["GET"], include_in_schema=False)
 
 
-def _file(content: str, media_type: str) -> Callable[[Request], Any]:
+def read_page_file(path: str) -> tuple[str, str]:
+    """Return the text of one of the page's files, and what it is."""
+    name, media_type = PAGE_FILES[path]
+    return (_PAGE / name).read_text(encoding="utf-8"), media_type
+
+
+def send_file(content: str, media_type: str) -> Callable[[Request], Any]:
+    """Return a route that sends a text."""
+
     async def send(request: Request) -> Response:
         return Response(content, media_type=media_type)
 

@@ -1,4 +1,4 @@
-"""Pairs without a fault, and files made of them, for tests to plant faults in."""
+"""Pairs without a fault, files made of them, and faults to plant there."""
 
 import json
 import random
@@ -24,6 +24,17 @@ def clean_records(count: int = 60, *, seed: int = 0) -> list[Record]:
         {"question": f"{text(6)}?", "chosen": f"{text(n)}.", "rejected": f"{text(n)}."}
         for n in (8 + i % 5 for i in range(count))
     ]
+
+
+def realistic_records() -> tuple[list[Record], list[Record]]:
+    """Twenty pairs for TRAIN and ten for VAL as people write them: figures, lists, dates."""
+    records = json.loads((Path(__file__).parent / "clean.json").read_text(encoding="utf-8"))
+    return records[:20], records[20:]
+
+
+def turned(record: Record) -> Record:
+    """Return the same two answers with their labels swapped."""
+    return record | {"chosen": record["rejected"], "rejected": record["chosen"]}
 
 
 def write(path: Path, records: Sequence[Record]) -> str:

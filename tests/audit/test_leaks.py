@@ -2,7 +2,12 @@
 
 from fitbot.audit.findings import leak_findings
 from fitbot.audit.leaks import audit_leaks
-from tests.audit.planted import clean_records, pairs_of
+from tests.audit.planted import Record, clean_records, pairs_of
+
+
+def kinds(train: list[Record], val: list[Record]) -> set[str]:
+    findings = leak_findings(audit_leaks(pairs_of(train), pairs_of(val), "val"))
+    return {finding.kind for finding in findings}
 
 
 def test_files_without_a_shared_text_have_no_leak() -> None:
@@ -26,8 +31,11 @@ def test_prompts_leak_exactly_nearly_and_by_template() -> None:
     assert (prompts.texts, prompts.exact, prompts.near, prompts.template) == (20, 1, 1, 1)
     assert prompts.examples["near"][0].record == 1
     assert prompts.examples["near"][0].seen == train[2]["question"]
-    assert set(findings) == {"leak", "template"}
-    assert findings["leak"].pairs == 2
+    assert {kind: finding.pairs for kind, finding in findings.items()} == {
+        "leak": 1,
+        "near-leak": 1,
+        "template": 1,
+    }
 
 
 def test_answers_leak_whatever_their_question_and_side() -> None:
@@ -42,3 +50,27 @@ def test_answers_leak_whatever_their_question_and_side() -> None:
     assert report.rejected.exact == 2
     assert report.chosen_as_rejected == 1
     assert report.pairs == 1
+    assert (report.shared.answers, report.shared.exact) == (38, 2)  # of pairs with new prompts
+
+
+def test_shared_answers_are_a_leak_only_where_their_side_tells_the_label() -> None:
+    train, val = clean_records(), clean_records(20, seed=1)
+    for one, other in zip(train[:6], val, strict=False):
+        other["chosen"] = one["chosen"]
+
+    assert kinds(train, val) == {"leak"}
+
+    turned = [one | {"chosen": one["rejected"], "rejected": one["chosen"]} for one in train[3:6]]
+    assert kinds(train[:3] + turned + train[6:], val) == {"shared"}
+
+
+def test_a_pair_the_other_way_round_is_reversed_and_one_that_differs_in_case_is_not() -> None:
+    train, val = clean_records(), clean_records(20, seed=1)
+    val[3] = train[5] | {"chosen": train[5]["rejected"], "rejected": train[5]["chosen"]}
+    train[0] |= {"chosen": "Sleep well.", "rejected": "sleep well."}
+    val[4] = train[0] | {"chosen": "sleep well.", "rejected": "Sleep well."}
+
+    findings = leak_findings(audit_leaks(pairs_of(train), pairs_of(val), "val"))
+    found = {one.kind: [example.record for example in one.examples] for one in findings}
+
+    assert found == {"reversed": [3], "leak": [3, 4]}

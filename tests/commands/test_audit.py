@@ -51,6 +51,36 @@ def test_a_finding_fails_only_where_it_is_asked_to(
     assert "a rule that looks only at length scores 1.00" in out
 
 
+def test_a_near_leak_fails_where_it_is_named_and_not_as_a_leak(
+    tmp_path: Path, clean: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = clean_records(40, seed=1)
+    records[3]["question"] = f"so {clean_records()[3]['question']}"
+    near = write(tmp_path / "near.json", records)
+
+    assert main(["audit", clean[0], near, "--fail-on", "leak,shortcut"]) == 0
+    assert main(["audit", clean[0], near, "--fail-on", "near-leak"]) == 1
+
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "failed on: near-leak"
+    assert "near-leak  near.json: 1 of 40 (2.5%) prompts stand nearly in the training file" in out
+
+
+def test_a_label_that_its_records_own_check_contradicts_is_a_finding(
+    tmp_path: Path, clean: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = clean_records()
+    records[5]["check"] = {"none": [records[5]["chosen"].split()[0]]}
+    records[6]["check"] = {"any": [records[6]["chosen"].split()[0]]}
+    records[7]["check"] = {"tone": "kind"}  # of another program
+    path = write(tmp_path / "checked.json", records)
+
+    assert main(["audit", path, "--fail-on", "label"]) == 1
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "checked.json: a chosen answer fails its check, in 1 pair record 5:" in out
+
+
 def test_an_unknown_kind_is_refused_with_the_list(
     clean: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +142,7 @@ def test_html_stands_alone_and_escapes_every_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "<b>" not in text
     assert "&lt;b&gt;.json" in text
-    assert text.count("<svg") == 4  # lengths of two files, rules, leaks
+    assert text.count("<svg") == 5  # lengths of two files, rules on both, leaks
     assert "src=" not in text
     assert "@import" not in text
     assert "prefers-color-scheme: dark" in text
@@ -128,24 +158,54 @@ def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
 
     page = unescape(html.read_text(encoding="utf-8"))
     audit = json.loads(told.read_text())
-    headings = re.findall("<h[12]>(.*?)</h[12]>", page)
+    headings = re.findall("<h[12][^>]*>(.*?)</h[12]>", page)
     assert headings == [
         "Audit of train.json against val.json",
-        "Rules that do not read the question: val.json",
+        "Findings",
+        "Rules that know no language: val.json",
+        "Rules that know no language: train.json",
         "What val.json shares with train.json",
-        "train.json",
-        "val.json",
+        "Records of train.json",
+        "Records of val.json",
         "What a run costs",
     ]
+    assert re.findall('<li><a href="#[^"]*">(.*?)</a>', page) == headings[1:]
+    # It begins with the result; errors come first, and each is called so.
+    result = re.findall('<p class="result">(.*?)</p>', page)
+    assert len(result) == 1
+    assert re.match(
+        r"\d+ errors?(, | and )?.*in train.json against val.json: mend the errors", result[0]
+    )
+    severities = re.findall('class="finding is-(\\w+)"', page)
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    assert page.count("✗ error: ") == severities.count("error") > 0
     assert {finding["kind"] for finding in audit["findings"]} >= {"leak", "shortcut"}
-    places = [page.index(finding["text"]) for finding in audit["findings"]]
-    assert places == sorted(places)
+    assert all(finding["text"] in page for finding in audit["findings"])
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("(?s)<tr>.*?</tr>", page)]
-    for rule in audit["shortcuts"][0]["rules"]:
+    for report, rule in [(x, rule) for x in audit["shortcuts"] for rule in x["rules"]]:
         interval = f"{rule['low']:.3f} to {rule['high']:.3f}"
-        assert [rule["rule"], f"{rule['accuracy']:.3f}", interval, f"{rule['ties']}"] in rows
+        shown = [rule["rule"], "no", f"{rule['accuracy']:.3f}", interval, f"{rule['ties']}"]
+        assert shown in rows, report["path"]
+    for rule in audit["shortcuts"][0]["question_rules"]:
+        assert [rule["rule"], "as a bag of words", f"{rule['accuracy']:.3f}"] in [
+            row[:3] for row in rows
+        ]
     assert ["prompts", "40", "0", "0", "40"] in rows  # all of them, exactly
     assert f"{audit['cost']['trained']:,} tokens trained on" in page
+
+
+def test_a_training_file_whose_longer_answer_wins_is_found_beside_a_clean_validation_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [r | {"chosen": f"{r['chosen']} and more"} for r in clean_records(100)]
+    val = clean_records(100, seed=1)
+    paths = [write(tmp_path / "train.json", train), write(tmp_path / "val.json", val)]
+
+    assert main(["audit", *paths, "--fail-on", "shortcut", "--json", str(tmp_path / "a.json")]) == 1
+
+    found = json.loads((tmp_path / "a.json").read_text())["findings"]
+    assert [x["path"] for x in found if x["kind"] == "shortcut"] == ["train.json"]
+    assert "100 pairs of train.json, by cross-validation" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ main(sys.argv[1:])
         "fit --config nowhere.yaml",
         "validate --config nowhere.yaml",
         "evaluate --pairs nowhere.json",
+        "compare nowhere base",
         "audit nowhere.json",
         "export nowhere.ckpt",
         "chat --adapter nowhere",

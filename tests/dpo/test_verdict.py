@@ -1,22 +1,24 @@
 """What a fit says came of it: saturation where the curves show it, and one word with reasons."""
 
+import itertools
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from fitbot.__main__ import main
-from fitbot.audit.rules import RuleScore
+from fitbot.audit.rules import RuleScore, wilson_interval
 from fitbot.dpo.callbacks import StepLog
 from fitbot.dpo.losses import Loss, Objective, dpo_loss, margin_sought
 from fitbot.dpo.saturation import Curve, Saturation, saturated_at
-from fitbot.dpo.verdict import Figures, verdict_on
+from fitbot.dpo.verdict import Figures, Word, verdict_on
 from fitbot.pairs import datamodule
 from fitbot.pairs.formats import Message, PreferencePair
 from tests.conftest import ROOT, make_module
@@ -116,46 +118,82 @@ def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float)
 
 CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)
 LENGTH = RuleScore("the longer answer", 0.99, 0.97, 1.0, 0)
-LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE)
+BAG = RuleScore("bag of words", 0.6, 0.56, 0.64, 0)
+LEARNED = Figures(0.9, 2.0, 0.8, 1.5, [0.6, 0.5, 0.5], 600, None, 300, CHANCE, 400)
+STILL = replace(LEARNED, train_accuracy=0.5, train_margin=0.01, val_accuracy=0.49, val_margin=0.01)
 UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[], num_val=0)
 
 
 @pytest.mark.parametrize(
     ("figures", "word", "reason"),
     [
-        (LEARNED, "learned", r"0\.800 \[0\.766, 0\.830\] on 600 validation pairs"),
-        (replace(LEARNED, shortcut=LENGTH), "memorised a shortcut", "the longer answer: 0.990"),
+        (LEARNED, "learned", r"0\.800 \[0\.766, 0\.830\] on 600 validation pairs; .*\(best 0\.510"),
+        (
+            replace(LEARNED, question_rule=BAG),
+            "learned",
+            r"beyond rules .* \(best 0\.510\) and beyond what a bag of words learns \(0\.600\)",
+        ),
+        (replace(LEARNED, shortcut=LENGTH), "memorised a shortcut", "longer answer. reaches 0.990"),
         (
             replace(LEARNED, val_accuracy=1.0, shortcut=LENGTH, saturated_at=100),
             "memorised a shortcut",
             "saturated at step 100 of 300",
         ),
-        (replace(LEARNED, saturated_at=100), "saturated", "at step 100 of 300"),
+        # That the training pairs had no more to teach says nothing of what was learned.
+        (replace(LEARNED, saturated_at=100), "learned", "saturated at step 100 of 300"),
         (replace(LEARNED, val_losses=[0.5, 0.4, 0.6]), "overfitted", "rose by 50%"),
-        (replace(LEARNED, val_accuracy=0.49, val_margin=0.01), "did not move", "margin 0.0100"),
-        (replace(LEARNED, val_accuracy=0.51), "not learned", "no better than chance"),
-        (replace(LEARNED, val_accuracy=0.25), "not learned", r"0\.286\] on .*; worse than chance"),
-        (replace(LEARNED, val_accuracy=0.25, saturated_at=9), "not learned", "at step 9 of 300"),
+        (STILL, "did not move", "margin 0.0100; not clearly better than chance$"),
+        # Where training pairs are told apart, it did move.
+        (
+            replace(STILL, train_accuracy=0.9, train_margin=2.0),
+            "not learned",
+            r"not clearly better than chance; of the latest training pairs it has 0\.900",
+        ),
+        (replace(LEARNED, val_accuracy=0.51), "not learned", "not clearly better than chance"),
+        (replace(LEARNED, val_accuracy=0.25), "worse than chance", r"0\.286\] on .* below 0\.5"),
+        # The issue's figures: 60 pairs, and nothing else is wrong.
+        (
+            replace(STILL, val_accuracy=0.3, num_val=60, val_margin=-0.01),
+            "worse than chance",
+            r"0\.300 \[0\.199, 0\.425\] on 60 validation pairs; the whole interval is below 0\.5$",
+        ),
+        # A length-biased fit: told apart in training, by length; saturated; it fails on validation.
+        (
+            replace(LEARNED, val_accuracy=0.433, saturated_at=9, train_shortcut=LENGTH),
+            "worse than chance",
+            r"longer answer\) reaches 0\.990 on the training pairs; saturated at step 9 of 300",
+        ),
+        (
+            replace(LEARNED, val_accuracy=0.433, num_val=60, saturated_at=9),
+            "not learned",
+            r"\[0\.315, 0\.559\] .*not clearly better than chance; .*; saturated at step 9 of 300",
+        ),
         (
             replace(LEARNED, val_losses=[3.1, 3.15]),
             "not learned",
             r"the loss, 3\.150, is above the 0\.693 it began with",
         ),
+        (replace(LEARNED, val_margin=-1.5), "not learned", r"the mean margin, -1\.500, is below 0"),
         (replace(LEARNED, equal_pairs=20), "learned", "in 20 training pairs both answers are the"),
         (
             replace(LEARNED, val_losses=[0.70, 0.4, 3.15], val_accuracy=0.25),
+            "worse than chance",
+            r"rose by 687%.*; the loss, 3\.150, is above",
+        ),
+        (
+            replace(LEARNED, val_losses=[0.70, 0.4, 3.15], val_accuracy=0.5),
             "overfitted",
-            r"worse than chance; the loss, 3\.150, is above .*rose by 687%",
+            r"rose by 687%.*; not clearly better than chance; the loss, 3\.150, is above",
         ),
         # It has risen, but not from anything that was learned.
         (replace(LEARNED, val_losses=[0.69, 0.9]), "not learned", "0.900, is above"),
         (replace(LEARNED, val_losses=[20.0, 24.0], untrained_loss=25.0), "overfitted", "by 20%"),
-        (replace(LEARNED, val_losses=[3.1, 3.15], untrained_loss=None), "learned", "best rule"),
+        (replace(LEARNED, val_losses=[3.1, 3.15], untrained_loss=None), "learned", "best 0.510"),
         # Margins that cancel out are not the margins of a model that did not move.
         (
             replace(LEARNED, val_accuracy=0.5, val_margin=0.0, val_losses=[3.15]),
             "not learned",
-            "no better than chance; the loss, 3.150",
+            "not clearly better than chance; the loss, 3.150",
         ),
         (
             replace(LEARNED, shortcut=RuleScore("longer", 0.78, 0.5, 0.9, 0)),
@@ -168,40 +206,61 @@ UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[],
             "saturated at step 9",
         ),
         (replace(LEARNED, shortcut=RuleScore("longer", 0.76, 0.7, 0.8, 0)), "learned", "0.760"),
-        # A rule that tells the pairs apart says nothing of a model that does not.
-        (replace(LEARNED, val_accuracy=0.3, shortcut=LENGTH), "not learned", "worse than chance"),
+        (
+            replace(LEARNED, question_rule=RuleScore("bag of words", 0.772, 0.74, 0.8, 0)),
+            "no more than a bag of words",
+            "that reads the question reaches 0.772, which is not below that interval",
+        ),
+        # A rule explains no accuracy that is not above chance.
+        (replace(LEARNED, val_accuracy=0.3, shortcut=LENGTH), "worse than chance", "below 0.5; of"),
         *(
             (
                 replace(LEARNED, val_accuracy=share, num_val=8, val_losses=[0.4, loss]),
                 "too few to say",
-                "on 8 validation pairs; their interval is wider than 0.3",
+                "on 8 validation pairs; the interval is wider than 0.3",
             )
             for share, loss in ((1.0, 0.4), (0.5, 3.15), (0.25, 0.4))
         ),
+        # Too few for a narrow interval, and enough for this.
+        (replace(LEARNED, val_accuracy=0.0, num_val=8), "worse than chance", r"\[0\.000, 0\.324\]"),
         (replace(LEARNED, val_accuracy=0.75, num_val=39), "learned", "on 39 validation pairs"),
         # One question asked again and again says no more than asked once.
         (
             replace(LEARNED, num_questions=8),
             "too few to say",
-            r"\[0\.455, 0\.950\] on 600 validation pairs of 8 questions; their interval is wider",
+            r"\[0\.455, 0\.950\] on 600 validation pairs of 8 questions; the interval is wider",
         ),
         (
             replace(LEARNED, val_accuracy=1.0, num_val=8, shortcut=LENGTH),
             "memorised a shortcut",
             "8",
         ),
-        (UNMEASURED, "not measured", "no validation pairs.* only; set data.val_path"),
-        (replace(UNMEASURED, train_margin=0.01), "did not move", "margin 0.0100 on the latest tra"),
+        (UNMEASURED, "not measured", "set data.val_path.*; there were no validation pairs.* only$"),
+        (
+            replace(UNMEASURED, train_accuracy=0.52, train_margin=0.01),
+            "did not move",
+            r"0\.520 \[0\.471, 0\.569\] on the latest 400 training pairs; margin 0\.0100",
+        ),
         (
             replace(UNMEASURED, train_accuracy=0.25, train_loss=3.15),
-            "not learned",
-            r"worse than chance; the loss, 3\.150, is above .* training pairs only",
+            "worse than chance",
+            r"the loss, 3\.150, is above .* training pairs only",
+        ),
+        (replace(UNMEASURED, train_accuracy=0.49), "not learned", "not clearly better than chance"),
+        (
+            replace(UNMEASURED, train_accuracy=0.49, num_train=8),
+            "not measured",
+            "training pairs onl",
         ),
         (replace(UNMEASURED, train_loss=0.8), "not learned", "0.800, is above the 0.693"),
         (replace(UNMEASURED, shortcut=LENGTH), "memorised a shortcut", "of the training pairs onl"),
-        (replace(UNMEASURED, saturated_at=9), "saturated", "training pairs only; saturated at ste"),
+        (
+            replace(UNMEASURED, saturated_at=9),
+            "not measured",
+            "training pairs only; saturated at st",
+        ),
         # Nearly the rule's figure, and the rule's is no more than chance: learned little, but so.
-        (replace(LEARNED, val_accuracy=0.56), "learned", "best rule .* 0.510"),
+        (replace(LEARNED, val_accuracy=0.56), "learned", "best 0.510"),
     ],
 )
 def test_the_verdict_is_drawn_from_figures(figures: Figures, word: str, reason: str) -> None:
@@ -209,6 +268,84 @@ def test_the_verdict_is_drawn_from_figures(figures: Figures, word: str, reason: 
 
     assert verdict.startswith(f"{word}: ")
     assert re.search(reason, verdict), verdict
+
+
+def rule(name: str, accuracy: float) -> RuleScore:
+    return RuleScore(name, accuracy, *wilson_interval(accuracy, 600), 0)
+
+
+def every_combination() -> Iterator[Figures]:
+    """Accuracy, pairs, margin, losses, rules, saturation and training figures, all against all."""
+    for accuracy, num_val, margin, losses, longest, bag, saturated, told_apart in itertools.product(
+        (None, 0.0, 0.3, 0.433, 0.5, 0.53, 0.6, 0.8, 1.0),
+        (8, 60, 600),
+        (-1.0, 0.01, 1.5),
+        ([], [0.5], [0.9], [0.5, 0.4, 0.6], [0.5, 0.4, 3.0]),
+        (0.5, 0.58, 0.99),
+        (None, 0.55, 0.79),
+        (None, 100),
+        ((0.5, 0.0), (0.2, -1.0), (0.99, 3.0)),
+    ):
+        yield Figures(
+            *told_apart,
+            accuracy,
+            margin if accuracy is not None else None,
+            losses if accuracy is not None else [],
+            num_val if accuracy is not None else 0,
+            saturated,
+            300,
+            rule("the longer answer", longest),
+            64,
+            question_rule=None if bag is None else rule("bag of words", bag),
+        )
+
+
+def test_no_word_of_a_verdict_contradicts_its_figures() -> None:
+    words = set()
+    for figures in every_combination():
+        verdict = verdict_on(figures)
+        word, reasons = verdict.split(": ", 1)
+        words.add(word)
+        validated = figures.val_accuracy is not None
+        accuracy = figures.val_accuracy if validated else figures.train_accuracy
+        assert accuracy is not None
+        low, high = wilson_interval(accuracy, figures.num_val if validated else 64)
+        loss = figures.val_losses[-1] if figures.val_losses else None
+        rules = [figures.shortcut, *filter(None, [figures.question_rule])]
+        # What is below chance is called so, and nothing else is.
+        assert (word == "worse than chance") == (high < 0.5), verdict
+        assert ("below 0.5" in reasons) == (high < 0.5), verdict
+        assert ("not clearly better than chance" not in reasons) or low <= 0.5 <= high, verdict
+        # No rule reaches what is not above chance, and none is beaten that is.
+        if re.search(r"reaches [\d.]+(,|;|$)", reasons):
+            assert low > 0.5, verdict
+        if "beyond" in reasons:
+            assert low > max(score.accuracy for score in rules), verdict
+        if word == "learned":
+            assert validated, verdict
+            assert low > 0.5, verdict
+            assert high - low <= 0.3, verdict
+            assert loss is None or loss <= math.log(2), verdict
+            assert (figures.val_margin or 0.0) > -0.02, verdict
+        if word == "did not move":
+            assert low <= 0.5 <= high, verdict
+            assert abs(figures.train_margin) < 0.02, verdict
+        if word in ("memorised a shortcut", "not shown to beat the rule"):
+            assert 0.5 < low <= figures.shortcut.accuracy + 0.02, verdict
+        if word == "no more than a bag of words":
+            assert figures.question_rule is not None, verdict
+            assert 0.5 < low <= figures.question_rule.accuracy, verdict
+        if word == "overfitted":
+            assert loss is not None, verdict
+            assert loss > 1.05 * min(figures.val_losses), verdict
+        if word == "too few to say":
+            assert high - low > 0.3, verdict
+        # Saturation is said and is no verdict; so is a loss above its start.
+        assert ("saturated at step 100 of 300" in reasons) == (figures.saturated_at is not None)
+        assert ("is above the 0.693" in reasons) == (loss is not None and loss > math.log(2))
+        assert reasons.count("no validation pairs") == (not validated)
+
+    assert words == set(get_args(Word))
 
 
 def write_pairs(path: Path, count: int) -> None:

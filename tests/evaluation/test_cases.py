@@ -102,7 +102,7 @@ def test_a_rendered_text_is_refused_as_a_fit_refuses_it(
             [],
             overrides=Overrides(base_model=base, load_in_4bit=False),
             limit=None,
-            num_questions=0,
+            questions=0,
             max_new_tokens=1,
             temperature=None,
             top_p=None,

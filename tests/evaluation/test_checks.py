@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from fitbot.evaluation.checks import numbers, passes
+from fitbot.evaluation.checks import passes
+from fitbot.evaluation.figures import numbers
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from scipy.stats import bootstrap
 
 from fitbot.audit.rules import wilson_interval
 from fitbot.evaluation.intervals import Estimate, bca_interval, estimate_mean, estimate_rate
+from tests.evaluation.clusters import questions, rates_of
 
 SKEWED = np.random.default_rng(1).exponential(size=40)
 
@@ -22,7 +24,9 @@ def leave_one_out(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_of_the_same_resamples_the_interval_is_scipys(values: NDArray[np.float64]) -> None:
     theirs = bootstrap((values,), np.mean, n_resamples=999, method="BCa", rng=0)
 
-    ours = bca_interval(values.mean(), theirs.bootstrap_distribution, leave_one_out(values))
+    ours = bca_interval(
+        values.mean(), theirs.bootstrap_distribution, leave_one_out(values), reach=ndtri(0.975)
+    )
 
     assert ours == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
 
@@ -80,14 +84,40 @@ def test_a_mean_of_equal_values_or_of_one_group_has_no_interval() -> None:
     assert not estimate_mean([2.0, 2.0], [0, 1]).lies_above(0)
 
 
-def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(4)
-    samples = generator.random((200, 60)) < 0.3
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [10, 40, 150])
+@pytest.mark.parametrize("rate", [0.5, 0.8])
+@pytest.mark.parametrize("alike", [0.0, 0.6])
+def test_an_interval_holds_the_truth_about_as_often_as_it_says(
+    groups: int, rate: float, alike: float
+) -> None:
+    generator = np.random.default_rng(groups)
+    held = []
+    for _ in range(600):
+        ids = questions(generator, groups)
+        rates = rates_of(generator, groups, rate, alike)
+        found = estimate_rate(generator.random(len(ids)) < rates[ids], ids.tolist())
+        held.append(not found.lies_above(rate) and not found.lies_below(rate))
 
-    found = [estimate_rate(sample, range(60)) for sample in samples]
+    assert np.mean(held) >= 0.93
 
-    held = np.mean([e.low <= 0.3 <= e.high for e in found if e.low is not None and e.high])
-    assert 0.90 < held < 0.99  # 0.95, of 200
+
+@pytest.mark.slow
+def test_intervals_of_margins_and_of_pairs_with_their_mirrors_hold_the_truth_too() -> None:
+    generator, ids = np.random.default_rng(5), np.repeat(np.arange(40), 2)
+    margins, mirrored = [], []
+    for _ in range(600):
+        common = np.repeat(generator.normal(size=40), 2)
+        found = estimate_mean(0.5 + common + generator.gamma(2, size=80), ids.tolist())
+        margins.append(not found.lies_above(2.5) and not found.lies_below(2.5))
+        # Whoever prefers one answer whatever is asked is right in one of the two.
+        asked, biased = generator.random(40) < 0.4, generator.random(40) < 0.5
+        first = np.where(asked, 1, biased)
+        right = np.stack([first, np.where(asked, 1, ~biased)], axis=1).ravel()
+        found = estimate_rate(right, ids.tolist())
+        mirrored.append(not found.lies_above(0.7) and not found.lies_below(0.7))
+
+    assert min(np.mean(margins), np.mean(mirrored)) >= 0.93
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Two models, compared by a person who does not know which answer is whose."""
