@@ -137,7 +137,7 @@ def test_rules_that_read_the_question_are_shown_beside_the_models(done: Path) ->
     assert "does not say which file it was trained on" in told["pairs"]["training_file_missing"]
     assert "points against the better one" in text
     assert "--train names a file" in text
-    assert "<h2>Beyond what a bag of words learns</h2>" in page
+    assert ">Beyond what a bag of words learns</h2>" in page
 
 
 def test_evaluating_twice_gives_the_same_json_but_for_the_seconds(
