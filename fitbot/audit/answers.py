@@ -1,14 +1,16 @@
 """One text → whether it repeats itself, and whether it holds an e-mail address or phone number."""
 
 import re
+from itertools import pairwise
 
-from fitbot.audit.text import normalise, sentences, words
+from fitbot.audit.text import sentences, words
 
 _FEWEST = 4  # words of a sentence that is not said twice by chance: "No. No." is
 _DISTINCT = 3  # different words of letters in it: "left, right, left, right" has two
 _FAR = 8  # words of a sentence that counts as repeated where others stand between
 _SHARE = 0.2  # of an answer's words that such sentences repeat
 _BLOCK = 12  # words of several sentences that are repeated together
+_LONGEST_BLOCK = 20  # sentences of such a block
 _ROUNDS = 3  # of the same words at an answer's end, without a full stop
 
 # Code and tables repeat lines as they should.
@@ -71,20 +73,24 @@ def repeats_itself(answer: str) -> bool:
     >>> repeats_itself("Squat for one minute. Rest. Row for one minute. Rest.")
     False
     """
-    parts = [normalise(part) for part in sentences(_NO_PROSE.sub("", answer))]
-    if len(set(parts)) < len(parts) and _repeats_sentences([words(part) for part in parts]):
+    said = words(answer)
+    if len(said) < 2 * _FEWEST:
+        return False
+    parts = sentences(_NO_PROSE.sub("\n|\n", answer.casefold()))
+    has_repeats = len(set(parts)) < len(parts)
+    if has_repeats and _repeats_sentences([words(part) for part in parts], len(said)):
         return True
-    said = [word for part in parts for word in words(part)]
-    return _is_doubled(said) or _runs_in_circles(said)
+    return "```" not in answer and (_is_doubled(said) or _runs_in_circles(said))
 
 
-def _repeats_sentences(parts: list[list[str]]) -> bool:
-    if any(
-        one == other and _is_sentence(one) for one, other in zip(parts, parts[1:], strict=False)
-    ):
+def _repeats_sentences(parts: list[list[str]], count: int) -> bool:
+    """Say whether some of the sentences, of an answer of so many words, are said again."""
+    if any(one == other and _is_sentence(one) for one, other in pairwise(parts)):
         return True
-    for size in range(2, len(parts) // 2 + 1):
+    for size in range(2, min(_LONGEST_BLOCK, len(parts) // 2) + 1):
         for i in range(len(parts) - 2 * size + 1):
+            if parts[i] != parts[i + size]:
+                continue
             block = parts[i : i + size]
             if block == parts[i + size : i + 2 * size] and sum(map(len, block)) >= _BLOCK:
                 return True
@@ -93,7 +99,7 @@ def _repeats_sentences(parts: list[list[str]]) -> bool:
     for part in map(tuple, parts):
         repeated += len(part) if part in seen and len(part) >= _FAR else 0
         seen.add(part)
-    return repeated > 0 and repeated >= _SHARE * sum(map(len, parts))
+    return repeated > 0 and repeated >= _SHARE * count
 
 
 def _is_doubled(said: list[str]) -> bool:

@@ -16,11 +16,11 @@ _LONGEST_NAME = 4  # words between two commas of a list of names
 _CLOSED = 0.95  # share of sentences at answers' ends that have a mark, where marks are the habit
 _HABIT = 20  # such sentences, from which on there is a habit
 _OFTEN = 50  # texts with a word that say where it can stand
-_RARELY = 0.002  # share of a word's texts in which an end after it may be a slip
+_RARELY = 0.01  # share of a word's texts in which an end after it may be a slip
 
 _FENCE = re.compile(r"^ {0,3}```", re.MULTILINE)
 _MARKER = re.compile(r"^\s*(?:[-*\u2022]|(\d+)[.)])(?:\s|$)")
-_NO_PROSE = re.compile(r"^\s*[#>]|\||^(?: {4}|\t)\s*\S*[({;=]")
+_NO_PROSE = re.compile(r"^\s*[#>|]|\s\|\s|^(?: {4}|\t)\s*\S*[({;=]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)*_]*\s+")
 _DANGLING = re.compile(r"(?:[,;(\[{\uff0c\u3001]|[^\W\d_]{2}[-\u2013\u2014]|[^\W\d_]:|\s=)\Z")
 _EMOTICON = re.compile(r"(?<!\w)[:;=8xX]-?[(\[{]+\Z")
@@ -59,8 +59,9 @@ class _Ends:
         self._last: Counter[str] = Counter()
         for text in texts:
             folded = text.casefold()
-            self._all.update(looked_for.intersection(_WORD.findall(folded)))
-            self._last.update(looked_for.intersection(_BEFORE_MARK.findall(folded)))
+            if found := looked_for.intersection(_WORD.findall(folded)):
+                self._all.update(found)
+                self._last.update(found.intersection(_BEFORE_MARK.findall(folded)))
 
     def never(self, word: str, in_prose: bool) -> bool:
         """Say whether no sentence ends in a word; outside of prose only of a frequent one."""
