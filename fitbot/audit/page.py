@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from fitbot.audit.kinds import KINDS, SEVERITIES
+from fitbot.audit.kinds import KINDS, SEVERITIES, Severity
 from fitbot.audit.leaks import LeakReport
 from fitbot.audit.report import Audit
 from fitbot.audit.rules import SHORTCUT_ABOVE, RuleScore
@@ -16,8 +16,8 @@ from fitbot.audit.tokens import TokenReport
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
-_ORDER = ("error", "warning", "note")  # of findings on the page
-_DO = {
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note")  # of findings on the page
+_DO: dict[Severity, str] = {
     "error": "mend the errors ({}) before a fit",
     "warning": "look at the warnings ({}) before a fit",
     "note": "none of them needs mending",

@@ -62,7 +62,12 @@ def group(
         ),
         (WORSE, 0.52, 0.7, r"\]\nless than what a bag of words learns: -40\.0 points"),
         (Estimate(0.38, 0.34, 0.42), 0.52, 0.38, r"^worse than chance: [^;]*0\.420\]$"),
-        (UNCLEAR, 0.52, 0.53, r"^not clearly better than chance: reward accuracy 53\.0% [^;\n]*\n"),
+        (
+            UNCLEAR,
+            0.52,
+            0.53,
+            r"^not clearly better than chance: reward accuracy 53\.0% [^;\n]*\nnot shown",
+        ),
         (GOOD, 0.78, None, r"^no better than a rule: .*the question \(longer\) reaches 0\.780$"),
         (GOOD, 0.52, None, r"^reward accuracy 77.*; no rule .* gets there \(best 0\.520\)$"),
         (GOOD, 0.52, 0.772, r"\nnot shown to be beyond what a bag of words learns: -0\.2 points"),
