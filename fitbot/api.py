@@ -249,7 +249,8 @@ def evaluate(
         adapters: Folders that `fit` or `fitbot export` wrote, all of one base; none for the
             embedded model alone.
         pairs: What to measure on: a file, or a hub data set.
-        train: Pairs that rules without a model learn from; None for `pairs` itself.
+        train: Pairs that rules without a model learn from; None for those that the adapters were
+            trained on, or else for `pairs` itself.
         limit: Read the first so many records of `pairs`.
         questions: Questions that are answered at most; 0 for none.
         max_new_tokens: Tokens of an answer.

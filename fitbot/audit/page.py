@@ -25,7 +25,9 @@ def html_page(audit: Audit) -> str:
         train=train,
         against=f" against {', '.join(val)}" if val else "",
         kinds=KINDS,
-        shortcuts=[(report, plot_rules(report.rules)) for report in audit.shortcuts],
+        shortcuts=[
+            (report, plot_rules(report.question_rules + report.rules)) for report in audit.shortcuts
+        ],
         leaks=[(report, plot_leaks(report)) for report in audit.leaks],
         files=[(file, plot_lengths(file.tokens)) for file in audit.files],
     )
@@ -42,10 +44,13 @@ def plot_lengths(tokens: TokenReport) -> Markup:
 
 
 def plot_rules(rules: Sequence[RuleScore]) -> Markup:
-    """Draw each rule's accuracy with its interval, and the line above which it is a shortcut."""
+    """Draw each rule's accuracy with its interval, and the line above which it is a shortcut.
+
+    Rules that read the question are no shortcuts and have a colour of their own.
+    """
     figure, axes = new_figure(height=0.6 + 0.25 * len(rules), xlabel="accuracy")
     for place, score in enumerate(reversed(rules)):
-        colour = ORANGE if score.is_shortcut else GREY
+        colour = ORANGE if score.is_shortcut else BLUE if score.reads_question else GREY
         axes.plot([score.low, score.high], [place, place], color=colour, linewidth=4, alpha=0.5)
         axes.plot([score.accuracy], [place], "o", color=colour, markersize=6)
     axes.axvline(0.5, color=INK, linewidth=0.8, alpha=0.5)

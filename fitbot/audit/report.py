@@ -58,7 +58,7 @@ class Audit:
     settings: RunSettings
     files: list[FileReport]  # TRAIN first
     leaks: list[LeakReport]  # one a VAL
-    shortcuts: list[ShortcutReport]  # one a VAL; without VAL, one of TRAIN
+    shortcuts: list[ShortcutReport]  # one a VAL; then that of TRAIN
     cost: RunCost
     findings: list[Finding]  # in the order of KINDS
 
@@ -98,7 +98,7 @@ def audit_sources(
     pairs = loaded[0].pairs
     leaks = [audit_leaks(pairs, *one) for one in measured[1:]]
     shortcuts = [audit_shortcuts(pairs, *one) for one in measured[1:]]
-    shortcuts = shortcuts or [audit_shortcuts(None, *measured[0])]
+    shortcuts.append(audit_shortcuts(None, *measured[0]))
     tokens = [file.tokens for file in files]
     findings = [finding for leak in leaks for finding in leak_findings(leak)]
     findings += [finding for one in shortcuts for finding in shortcut_findings(one)]

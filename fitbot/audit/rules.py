@@ -23,6 +23,10 @@ from fitbot.pairs.formats import PreferencePair
 RulePreferences = NDArray[np.float64]  # (N,)
 Features = Any  # (N, F) sparse matrix of differences, chosen minus rejected
 
+NEAREST = "nearest questions"
+BILINEAR = "question x answer words"
+READS_THE_QUESTION = frozenset({NEAREST, BILINEAR})  # rules of question_rules.py
+
 SHORTCUT_ABOVE = 0.55  # where a rule's whole interval must lie to be called a shortcut
 _Z = 1.959964  # 95 % of a normal distribution, both sides
 MAX_LEARNED = 4000  # pairs that a learned rule learns from; more cost seconds and change little
@@ -147,11 +151,12 @@ class RuleScore:
     low: float  # 95 % confidence interval
     high: float
     ties: int  # pairs in which the rule has no preference
+    reads_question: bool = False
 
     @property
     def is_shortcut(self) -> bool:
-        """Whether the whole interval is above SHORTCUT_ABOVE."""
-        return self.low > SHORTCUT_ABOVE
+        """Whether the whole interval is above SHORTCUT_ABOVE, without reading the question."""
+        return self.low > SHORTCUT_ABOVE and not self.reads_question
 
 
 def score_rule(
@@ -168,7 +173,7 @@ def score_rule(
     ties = sum(value == 0 for value in preferences)
     accuracy = (sum(value > 0 for value in preferences) + ties / 2) / len(preferences)
     low, high = wilson_interval(accuracy, count_questions(pairs))
-    return RuleScore(rule, float(accuracy), low, high, int(ties))
+    return RuleScore(rule, float(accuracy), low, high, int(ties), rule in READS_THE_QUESTION)
 
 
 def count_questions(pairs: Sequence[PreferencePair]) -> int:

@@ -1,18 +1,23 @@
-"""Pairs → how accurate rules are that never read the question, and what that means.
+"""Pairs → how accurate rules are that know no language, and what that means.
 
-Also the part of the audit that every fit starts with: length, and what VAL shares with TRAIN.
+Most never read the question; two read it as a bag of words. Also the part of the audit that every
+fit starts with: length, punctuation, words, and what VAL shares with TRAIN.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from fitbot.audit.question_rules import cross_validate, question_rules
 from fitbot.audit.records import control_strings, prompt_text
 from fitbot.audit.rules import (
+    BILINEAR,
     LEARNED,
+    NEAREST,
     SHORTCUT_ABOVE,
     Features,
     RulePreferences,
@@ -25,8 +30,12 @@ from fitbot.audit.rules import (
 )
 from fitbot.audit.text import normalise
 from fitbot.pairs.formats import PreferencePair
+from fitbot.pairs.store import some_of
 
 _FOLDS = 5
+_QUICK = ("punctuation and format", "bag of words")  # rules that every fit begins with
+_QUICK_PAIRS = 2000  # of TRAIN, that they are learned from and measured on
+_LEAST_LEARNED = 20  # pairs that rules which read the question learn from
 _SEEN_SHARE = 0.01  # of VAL's prompts that may be in TRAIN without a warning in a fit
 _LISTED = 5  # control strings that are named
 _WHOLE = 0.95  # accuracy from which a rule leaves nothing to measure
@@ -52,8 +61,10 @@ class ShortcutReport:
 
     path: str
     pairs: int
-    rules: list[RuleScore]
+    rules: list[RuleScore]  # that do not read the question
     unmeasured: dict[str, str]  # rule → why it could not be measured
+    question_rules: list[RuleScore]  # that read it as a bag of words; none if too few learn
+    is_train: bool  # the file is TRAIN; rules were learned from it, by cross-validation
 
     @property
     def shortcuts(self) -> list[RuleScore]:
@@ -74,7 +85,24 @@ class ShortcutReport:
                 f"of reward accuracy on this file, what lies below {best.accuracy:.2f} "
                 "may be no more than that"
             )
+        if self.is_train:
+            what += "; a run may learn only that from it"
         return f"a rule that looks {_LOOKS_AT[best.rule]} scores {best.accuracy:.2f} here; {what}"
+
+    @property
+    def bar(self) -> str:
+        """What the better rule that reads the question means; "" without one."""
+        if not self.question_rules:
+            return ""
+        best = self.question_rules[0]
+        if best.low <= 0.5:
+            return (
+                f"a bag of words that reads the question learns nothing here ({best.accuracy:.2f})"
+            )
+        return (
+            f"accuracy up to {best.accuracy:.2f} is what a bag of words learns here that reads the "
+            "question; this is no fault, but the bar for a model"
+        )
 
 
 def audit_shortcuts(
@@ -83,12 +111,22 @@ def audit_shortcuts(
     """Measure the fixed rules, and those learned from TRAIN, on VAL.
 
     Args:
-        train: Pairs of TRAIN; None: rules are learned from VAL, by cross-validation.
+        train: Pairs of TRAIN; None: `val` is TRAIN, and rules are learned by cross-validation.
         val: Pairs of VAL.
         path: VAL's, for the report.
     """
     preferences, unmeasured = rule_preferences(train, val)
-    return ShortcutReport(path, len(val), score_rules(preferences, val), unmeasured)
+    reading, why = question_preferences(train, val)
+    if why:
+        unmeasured |= dict.fromkeys((NEAREST, BILINEAR), why)
+    return ShortcutReport(
+        path=path,
+        pairs=len(val),
+        rules=score_rules(preferences, val),
+        unmeasured=unmeasured,
+        question_rules=score_rules(reading, val),
+        is_train=train is None,
+    )
 
 
 def rule_preferences(
@@ -112,11 +150,7 @@ def rule_preferences(
         unmeasured["answer seen as chosen"] = (
             "needs a second file: within one, no answer stands in two folds"
         )
-        if len(set(groups)) < _FOLDS:
-            too_few = (
-                f"all pairs hang together through shared questions and answers in "
-                f"{len(set(groups))} group(s), too few for {_FOLDS} folds; give a validation file"
-            )
+        too_few = _too_few(groups)
     for name, features in LEARNED.items():
         if too_few:
             unmeasured[name] = too_few
@@ -173,24 +207,34 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> list[int]:
 
 
 def _cross_validate(features: Features, groups: Sequence[int]) -> RulePreferences:
-    from sklearn.model_selection import GroupKFold
-
     preferences = np.empty(len(groups))
-    for kept, held_out in GroupKFold(_FOLDS).split(features, groups=groups):
+    for kept, held_out in _folds(groups):
         preferences[held_out] = features[held_out] @ learn(features[kept])
     return preferences
 
 
+def _folds(groups: Sequence[int]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Part the indices of pairs, no group twice; → those to learn from, those held out."""
+    from sklearn.model_selection import GroupKFold
+
+    return list(GroupKFold(_FOLDS).split(groups, groups=groups))
+
+
+def _too_few(groups: Sequence[int]) -> str:
+    """Say why there cannot be folds; "" if there can."""
+    if len(set(groups)) >= _FOLDS:
+        return ""
+    return (
+        f"all pairs hang together through shared questions and answers in "
+        f"{len(set(groups))} group(s), too few for {_FOLDS} folds; a validation file would show it"
+    )
+
+
 def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) -> list[str]:
     """Say what a run's accuracy will not mean; one line when nothing is wrong. VAL may be empty."""
-    measured, name = (val, "validation") if val else (train, "training")
-    best = length_rule(measured)
-    found = []
-    if best.is_shortcut:
-        found.append(
-            f"a rule that looks only at length scores {best.accuracy:.2f} on {name} pairs "
-            f"({best.rule}): reward accuracy means little below that"
-        )
+    files = {name: own for name, own in (("validation", val), ("training", train)) if own}
+    lengths = {name: length_rule(own) for name, own in files.items()}
+    found = _quick_shortcuts(train, lengths)
     found += _control_lines(train, "training") + _control_lines(val, "validation")
     seen = _seen_shares(train, val)
     shares = ", ".join(f"{share:.0%} of {what}" for what, share in seen.items())
@@ -205,7 +249,51 @@ def quick_audit(train: Sequence[PreferencePair], val: Sequence[PreferencePair]) 
     if found:
         return [f"audit: {line}" for line in found]
     shared = f"; {shares} of validation stand in training" if seen else ""
-    return [f"audit: length tells {best.accuracy:.2f} of {name} pairs{shared}; nothing stands out"]
+    tells = " and ".join(f"{best.accuracy:.2f} of {name}" for name, best in lengths.items())
+    return [f"audit: length tells {tells} pairs{shared}; nothing stands out"]
+
+
+def _quick_shortcuts(
+    train: Sequence[PreferencePair], lengths: Mapping[str, RuleScore]
+) -> list[str]:
+    """Say which file's better answers length gives away; if not TRAIN's, what else gives them away.
+
+    Args:
+        train: Pairs of TRAIN.
+        lengths: The better rule on length by file, VAL first.
+    """
+    found = []
+    telling = {name: best for name, best in lengths.items() if best.is_shortcut}
+    if telling:
+        name, best = next(iter(telling.items()))
+        means = "reward accuracy means little below that"
+        if name == "training" and "validation" in lengths:
+            means = (
+                f"the run may learn that first; on validation pairs it is worth "
+                f"{lengths['validation'].accuracy:.2f}"
+            )
+        found.append(
+            f"a rule that looks only at length scores {best.accuracy:.2f} on {name} pairs "
+            f"({best.rule}): {means}"
+        )
+    if "training" not in telling and (other := _quick_learned(train)) is not None:
+        found.append(
+            f"a rule that looks {_LOOKS_AT[other.rule]} scores {other.accuracy:.2f} on training "
+            "pairs that it did not learn from: the run may learn no more than that"
+        )
+    return found
+
+
+def _quick_learned(train: Sequence[PreferencePair]) -> RuleScore | None:
+    """Learn two rules from some of TRAIN, by cross-validation; return the better, if a shortcut."""
+    some = some_of(train, _QUICK_PAIRS)
+    groups = linked_groups(some)
+    if _too_few(groups):
+        return None
+    scores = score_rules(
+        {name: _cross_validate(LEARNED[name](some, some), groups) for name in _QUICK}, some
+    )
+    return scores[0] if scores[0].is_shortcut else None
 
 
 def _control_lines(pairs: Sequence[PreferencePair], name: str) -> list[str]:
@@ -230,6 +318,39 @@ def best_quick_rule(train: Sequence[PreferencePair], val: Sequence[PreferencePai
     if val:
         found.append(score_rule("answer seen as chosen", seen_rule(train, val).tolist(), val))
     return max(found, key=lambda score: score.accuracy)
+
+
+def best_question_rule(
+    train: Sequence[PreferencePair], val: Sequence[PreferencePair]
+) -> RuleScore | None:
+    """Score the rules that read the question on VAL, learned from TRAIN; return the better one.
+
+    Without VAL they are measured on TRAIN, by cross-validation over groups of questions.
+
+    Returns:
+        None where too few pairs are there to learn from.
+    """
+    preferences, _ = question_preferences(train, val) if val else question_preferences(None, train)
+    scores = score_rules(preferences, val or train)
+    return scores[0] if scores else None
+
+
+def question_preferences(
+    train: Sequence[PreferencePair] | None, val: Sequence[PreferencePair]
+) -> tuple[dict[str, RulePreferences], str]:
+    """Apply rules that read the question, learned from TRAIN or else by cross-validation, to VAL.
+
+    Returns:
+        What both rules prefer, or nothing and why not.
+    """
+    if train is not None:
+        if len(train) < _LEAST_LEARNED:
+            return {}, f"{len(train)} pairs are too few to learn from, of {_LEAST_LEARNED} needed"
+        return question_rules(train, val), ""
+    groups = linked_groups(val)
+    if why := _too_few(groups):
+        return {}, why
+    return cross_validate(val, _folds(groups)), ""
 
 
 def length_rule(pairs: Sequence[PreferencePair]) -> RuleScore:

@@ -101,13 +101,22 @@ def _leaks(report: LeakReport, train: str) -> Iterator[str]:
 
 
 def _shortcuts(report: ShortcutReport) -> Iterator[str]:
-    yield f"rules that do not read the question, on the {report.pairs:,} pairs of {report.path}"
+    where = f"the {report.pairs:,} pairs of {report.path}"
+    where += ", by cross-validation" if report.is_train else ""
+    yield f"rules that do not read the question, on {where}"
     for score in report.rules:
         mark = "  shortcut" if score.is_shortcut else ""
-        ties = f"  {score.ties:,} ties" if score.ties else ""
-        yield f"{rule_line(score)}{mark}{ties}"
-    yield from unmeasured_lines(report.unmeasured)
+        yield f"{rule_line(score)}{mark}{_ties(score)}"
     yield from wrap(report.summary, "  ", "  ")
+    if report.question_rules:
+        yield "rules that read it as a bag of words"
+        yield from (f"{rule_line(score)}{_ties(score)}" for score in report.question_rules)
+        yield from wrap(report.bar, "  ", "  ")
+    yield from unmeasured_lines(report.unmeasured)
+
+
+def _ties(score: RuleScore) -> str:
+    return f"  {score.ties:,} ties" if score.ties else ""
 
 
 def _cost(audit: Audit) -> Iterator[str]:

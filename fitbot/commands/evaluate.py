@@ -21,7 +21,7 @@ def main(args: list[str]) -> int:
         prog="fitbot evaluate",
         usage="fitbot evaluate [ADAPTER ...] --pairs FILE [options]",
         description="Say what adapters are worth: what they prefer, what they changed, what they "
-        "say; beside their base, and beside rules that never read the question.",
+        "say; beside their base, and beside rules that know no language.",
     )
     add = parser.add_argument
     add(
@@ -32,7 +32,11 @@ def main(args: list[str]) -> int:
     )
     add("--pairs", required=True, help="what to measure on: a file, or a hub set")
     add("--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/")
-    add("--train", help="pairs that the rules learn from; default: --pairs itself")
+    add(
+        "--train",
+        help="pairs that the rules learn from; default: those that the adapters were trained on, if "
+        "that file is here, or else --pairs itself, by cross-validation",
+    )
     add("--limit", type=int, help="read the first so many records of --pairs")
     add("--questions", type=int, default=300, help="questions that are answered at most; 0: none")
     add("--max_new_tokens", type=int, default=256, help="tokens of an answer")

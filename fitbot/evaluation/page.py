@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike
 from fitbot.evaluation.answering import GREEDY
 from fitbot.evaluation.intervals import Estimate
 from fitbot.evaluation.preference import ALL, FIGURES, LIKELIER, Group
-from fitbot.evaluation.report import RATED, Evaluation, ModelReport, QuestionReport, overview
+from fitbot.evaluation.report import (
+    RATED,
+    Evaluation,
+    ModelReport,
+    QuestionReport,
+    overview,
+    points,
+)
 from fitbot.report.page import render
 from fitbot.report.plots import BLUE, GREEN, GREY, INK, ORANGE, as_svg, new_figure
 
@@ -43,6 +50,8 @@ def html_page(evaluation: Evaluation) -> str:
         grouped=adapters or names,
         group_columns=[f"#{name}" for name in adapters or names],
         has_adapters=bool(adapters),
+        question_rules=sorted(f"#{score.rule}" for score in evaluation.whole.question_rules),
+        points=points,
         overview=overview(evaluation),
         differences=[
             (FIGURES.get(found.measure, found.measure), found)

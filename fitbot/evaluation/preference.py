@@ -1,8 +1,8 @@
 """Log-probs of pairs → what a model prefers: accuracy, margin, loss, and how likely answers became.
 
-By label, too, beside rules that never read the question. A rule that is useless over all pairs can
-be right in every pair of one kind: where an explanation is asked for, the longer answer is the
-right one. So rules are measured in every group.
+By label, too, beside rules that never read the question, and two that read it as a bag of words. A
+rule that is useless over all pairs can be right in every pair of one kind: where an explanation is
+asked for, the longer answer is the right one. So rules are measured in every group.
 
 The figures of a pair are those of the objective, `dpo.metrics.pair_figures`: what fit, validate and
 test show are their means. N pairs.
@@ -117,13 +117,21 @@ class Group:
     pairs: int
     independent: int  # groups of pairs that depend on each other
     like_length: int  # pairs whose answers are of like length
-    rules: list[RuleScore]  # the best first
+    rules: list[RuleScore]  # that never read the question; the best first
+    question_rules: list[RuleScore]  # that read it as a bag of words; likewise, or none
     figures: dict[str, dict[str, Estimate]]  # by model, by figure
     reached_by: dict[str, list[str]]  # model → rules as accurate as its interval allows it to be
+    # Model → rule that reads the question → the model's main figure less the rule's accuracy. The
+    # difference is paired: that of each pair.
+    beyond: dict[str, dict[str, Estimate]]
 
     def main_figure(self, model: str) -> Estimate:
         """Return reward accuracy; of the base, which has none, how often chosen is likelier."""
         return self.figures[model].get(ACCURACY) or self.figures[model][LIKELIER]
+
+    def beyond_best(self, model: str) -> Estimate | None:
+        """Return by how much a model beats the better rule that reads the question."""
+        return self.beyond[model][self.question_rules[0].rule] if self.question_rules else None
 
     def reaching(self, rule: str) -> list[str]:
         """Return the models that a rule is as good as."""
@@ -135,6 +143,7 @@ def measure_groups(
     group_ids: Sequence[int],
     models: Sequence[PairFigures],
     preferences: Mapping[str, RulePreferences],
+    reading: Mapping[str, RulePreferences],
 ) -> list[Group]:
     """Measure models and rules on all pairs, and on those of every label.
 
@@ -142,14 +151,18 @@ def measure_groups(
         cases: N pairs.
         group_ids: (N,) number of the group that each belongs to.
         models: What they prefer.
-        preferences: What rules prefer.
+        preferences: What rules prefer that never read the question.
+        reading: What rules prefer that read it as a bag of words; may be empty.
     """
     parts = {ALL: {ALL: list(range(len(cases)))}} | groups_of(cases)
     found = []
     for label, values in parts.items():
         for value, where in values.items():
-            chosen = {name: own[where] for name, own in preferences.items()}
-            rules = score_rules(chosen, [cases[i].pair for i in where])
+            pairs = [cases[i].pair for i in where]
+            rules, question_rules = (
+                score_rules({name: own[where] for name, own in both.items()}, pairs)
+                for both in (preferences, reading)
+            )
             figures = {one.model.name: one.estimates(group_ids, where) for one in models}
             main = {name: own.get(ACCURACY) or own[LIKELIER] for name, own in figures.items()}
             group = Group(
@@ -159,14 +172,30 @@ def measure_groups(
                 independent=len({group_ids[i] for i in where}),
                 like_length=int(models[0].like_length[where].sum()),
                 rules=rules,
+                question_rules=question_rules,
                 figures=figures,
                 reached_by={
                     name: [x.rule for x in rules if not own.lies_above(x.accuracy)]
                     for name, own in main.items()
                 },
+                beyond={
+                    one.model.name: _beyond(one, reading, [group_ids[i] for i in where], where)
+                    for one in models
+                },
             )
             found.append(group)
     return found
+
+
+def _beyond(
+    model: PairFigures,
+    reading: Mapping[str, RulePreferences],
+    groups: Sequence[int],
+    where: Sequence[int],
+) -> dict[str, Estimate]:
+    """Estimate by how much a model's main figure exceeds each rule's accuracy, pair by pair."""
+    column = model.columns.get(ACCURACY, model.columns[LIKELIER])[where]
+    return {rule: estimate_mean(column - wins(own[where]), groups) for rule, own in reading.items()}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class PairsReport:
     checked: int  # pairs with a check
     cut: CutReport
     rules_learned_from: str | None  # a file; None: from the same pairs, by cross-validation
+    training_file_missing: str  # why rules do not learn from the adapters' own training file; or ""
     asked: int  # questions that were answered, all of them different
 
 
@@ -123,6 +124,7 @@ def draw_conclusions(
             rule = "that is what a rule reaches that never reads the question "
             rule += f"({best.rule}: {best.accuracy:.3f})"
         yield f"reward accuracy {_percent(whole, name, ACCURACY)}; {rule}"
+        yield from beyond_sentence(whole, name)
     if report.displacement is not None:
         yield report.displacement.verdict
     if not is_base:
@@ -137,6 +139,33 @@ def draw_conclusions(
         faults = [f"{rate.value:.1%} {fault}" for fault, rate in rates.faults.items() if rate.value]
         if faults:
             yield f"faults of {kind} answers: {', '.join(faults)}"
+
+
+def beyond_sentence(whole: Group, name: str) -> Iterator[str]:
+    """Say whether an adapter has learned more than a bag of words that reads the question."""
+    difference = whole.beyond_best(name)
+    if difference is None:
+        return
+    best = whole.question_rules[0]
+    if difference.lies_above(0):
+        what = "beyond what a bag of words learns"
+    elif difference.lies_below(0):
+        what = "less than what a bag of words learns"
+    else:
+        what = "not shown to be beyond what a bag of words learns"
+    yield f"{what}: {points(difference)} against {best.rule} ({best.accuracy:.3f})"
+
+
+def points(difference: Estimate) -> str:
+    """Write a difference of two rates, in points of a hundred.
+
+    >>> points(Estimate(-0.034, -0.061, -0.008))
+    '-3.4 points [-6.1, -0.8]'
+    """
+    words, low, high = f"{100 * difference.value:+.1f} points", difference.low, difference.high
+    return (
+        words if low is None or high is None else f"{words} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    )
 
 
 def _percent(group: Group, name: str, figure: str) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fitbot.audit.records import prompt_text
-from fitbot.audit.shortcuts import rule_preferences
+from fitbot.audit.rules import READS_THE_QUESTION
+from fitbot.audit.shortcuts import question_preferences, rule_preferences
 from fitbot.base_model.provenance import answer_settings
 from fitbot.evaluation.answer_rates import ANSWER_ERRORS, PASSES, AnswerReport, judge, rate_answers
 from fitbot.evaluation.cases import (
@@ -40,6 +41,7 @@ from fitbot.evaluation.report import (
     draw_conclusions,
 )
 from fitbot.evaluation.scoring import hush_libraries
+from fitbot.evaluation.training_file import TrainingFile, find_training_file
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import PreferencePair
@@ -61,7 +63,7 @@ class EvaluationInputs:
     path: str  # of the pairs
     cases: list[Case]  # N pairs
     pairs: list[EncodedPair]  # the same, encoded
-    train_path: str | None  # of the pairs that rules learn from; None: they learn from `cases`
+    training_file: TrainingFile  # that rules learn from; without a path they learn from `cases`
     train: list[PreferencePair] | None
     questions: QuestionSettings
     started: float  # when reading began, in seconds of time.perf_counter
@@ -86,7 +88,8 @@ def read_inputs(
         adapters: Folders that fit or export wrote; none: the base alone is evaluated.
         path: Pairs to measure on: a file, or a hub data set.
         overrides: What the user sets instead of the adapters.
-        train_path: Pairs that the rules learn from; None: `path`, by cross-validation.
+        train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
+            if they are here, or else `path`, by cross-validation.
         limit: Read only the first so many records of `path`.
         num_questions: Questions that are answered at most.
         max_new_tokens: Tokens of an answer at most.
@@ -107,7 +110,14 @@ def read_inputs(
     logger.info("reading pairs of %s", path)
     check = rendered_check(tokenizer)  # what a fit refuses is not measured either
     cases = load_cases(path, limit=limit, check=check)
-    train = load_pairs(train_path, check=check).pairs if train_path else None
+    training_file = find_training_file(lineup.adapters, train_path)
+    if training_file.missing:
+        logger.warning("%s", training_file.missing)
+    train = None
+    if training_file.path:
+        # A run may have left bad records out; so do the rules, unless the user names the file.
+        skips = train_path is None
+        train = load_pairs(training_file.path, skip_bad_records=skips, check=check).pairs
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)
@@ -119,7 +129,7 @@ def read_inputs(
         path=path,
         cases=cases,
         pairs=pairs,
-        train_path=train_path,
+        training_file=training_file,
         train=train,
         questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
@@ -145,10 +155,10 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     """
     cases, asked = inputs.cases, inputs.questions
     pairs = [case.pair for case in cases]
-    logger.info(
-        "rules that never read the question learn from %d pairs", len(inputs.train or pairs)
-    )
+    logger.info("rules that know no language learn from %d pairs", len(inputs.train or pairs))
     preferences, unmeasured = rule_preferences(inputs.train, pairs)
+    reading, why = question_preferences(inputs.train, pairs)
+    unmeasured |= dict.fromkeys(sorted(READS_THE_QUESTION), why) if why else {}
     read = time.perf_counter()
     found, machine = measure(inputs.lineup, inputs.chat, inputs.pairs, asked)
     measured = time.perf_counter()
@@ -156,7 +166,7 @@ def evaluate(inputs: EvaluationInputs) -> Evaluation:
     seconds = {"reading": round(read - inputs.started, 1), "measuring": round(measured - read, 1)}
     group_ids, lengths = dependent_groups(pairs), lengths_of(inputs.pairs)
     figures = [PairFigures(x.model, x.logps, x.reference_logps, lengths) for x in found]
-    groups = measure_groups(cases, group_ids, figures, preferences)
+    groups = measure_groups(cases, group_ids, figures, preferences, reading)
     questions = [cases[i] for i in asked.where]
     question_ids = [group_ids[i] for i in asked.where]
     judged = _judge(found, questions)
@@ -213,7 +223,8 @@ def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsRe
         labels=list(groups_of(inputs.cases)),
         checked=sum(case.check is not None for case in inputs.cases),
         cut=report_cuts(inputs.pairs),
-        rules_learned_from=inputs.train_path,
+        rules_learned_from=inputs.training_file.path,
+        training_file_missing=inputs.training_file.missing,
         asked=len(inputs.questions.where),
     )
 

@@ -6,7 +6,7 @@ from fitbot.audit.terminal import rule_line, unmeasured_lines
 from fitbot.evaluation.answer_rates import PASSES
 from fitbot.evaluation.intervals import Comparison
 from fitbot.evaluation.preference import ALL, FIGURES, Group
-from fitbot.evaluation.report import Evaluation, overview
+from fitbot.evaluation.report import Evaluation, overview, points
 from fitbot.report.terminal import WIDTH, shorten, wrap
 
 _LABEL = 28
@@ -23,6 +23,8 @@ def show_evaluation(evaluation: Evaluation) -> str:
     for start in range(0, len(names), _MODELS):
         lines += ["", *_overview(evaluation, names[start : start + _MODELS])]
     lines += ["", *_groups(evaluation), "", *_rules(evaluation)]
+    if evaluation.whole.question_rules:
+        lines += ["", *_beyond(evaluation)]
     if evaluation.comparisons:
         lines += ["", *_comparisons(evaluation.comparisons)]
     lines.append("")
@@ -92,11 +94,36 @@ def _rules(evaluation: Evaluation) -> Iterator[str]:
     whole, learned = evaluation.whole, evaluation.pairs.rules_learned_from
     how = f"learned from {learned}" if learned else "learned ones by cross-validation"
     yield f"rules that never read the question, on the same pairs ({how})"
+    yield from wrap(evaluation.pairs.training_file_missing, "  ", "  ")
     for score in whole.rules:
         reaching = whole.reaching(score.rule)
         reached = f"  as good as {', '.join(reaching)}" if reaching else ""
         yield shorten(f"{rule_line(score)}{reached}", WIDTH)
     yield from unmeasured_lines(evaluation.rules_unmeasured)
+
+
+def _beyond(evaluation: Evaluation) -> Iterator[str]:
+    names = [report.model.name for report in evaluation.models]
+    shown = names[1:_MODELS] or names
+    yield "beyond rules that read the question as a bag of words: points against the better one"
+    head = "".join(f"{_short(name):<{_CELL}}" for name in shown)
+    yield f"{'':<{_LABEL}}pairs  {head}the better rule".rstrip()
+    for label in dict.fromkeys(group.label for group in evaluation.groups):
+        if label == "flaw":
+            continue  # too many; the page has them
+        if label != ALL:
+            yield f"  {label}"
+        for group in (group for group in evaluation.groups if group.label == label):
+            value = group.value if label == ALL else f"  {group.value}"
+            cells = "".join(f"{_points(group, name):<{_CELL}}" for name in shown)
+            best = group.question_rules[0]
+            start = f"  {shorten(value, _LABEL - 3):<{_LABEL - 2}}{group.pairs:>5}  {cells}"
+            yield shorten(f"{start}{best.accuracy:.2f} {best.rule}", WIDTH).rstrip()
+
+
+def _points(group: Group, name: str) -> str:
+    difference = group.beyond_best(name)
+    return "" if difference is None else points(difference).replace(" points", "")
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""Rules that do not read the question: 1 where the rule holds, near one half where it cannot."""
+"""Rules that do not read the question: 1 where the rule holds, near one half where it cannot.
+
+Those that read it are in test_question_rules.
+"""
 
 import random
 from collections.abc import Sequence
@@ -176,6 +179,38 @@ def test_the_quick_part_says_the_two_lines_that_matter() -> None:
     assert "only at length scores 1.00 on validation pairs (the longer answer)" in lines[0]
     assert "100% of prompts" in lines[1]
     assert len(quick_audit(pairs_of(train), [])) == 1
+
+
+def test_the_quick_part_finds_length_in_training_pairs_beside_a_clean_validation_file() -> None:
+    train = [r | {"chosen": f"{r['chosen']} and more"} for r in clean_records()]
+
+    (line,) = quick_audit(pairs_of(train), pairs_of(clean_records(seed=1)))
+
+    assert "only at length scores 1.00 on training pairs (the longer answer)" in line
+    assert "on validation pairs it is worth 0.5" in line
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "looks"),
+    [("{}!", "{}.", "only at punctuation and format"), ("gladly {}", "sadly {}", "words")],
+)
+def test_the_quick_part_finds_punctuation_and_words_in_training_pairs(
+    chosen: str, rejected: str, looks: str
+) -> None:
+    draw = random.Random(0)
+    train = [
+        r
+        | {
+            "chosen": chosen.format(r["chosen"][: draw.randrange(20, 40)]),
+            "rejected": rejected.format(r["rejected"][: draw.randrange(20, 40)]),
+        }
+        for r in clean_records(100)
+    ]
+
+    (line,) = quick_audit(pairs_of(train), pairs_of(clean_records(seed=1)))
+
+    assert looks in line
+    assert "on training pairs that it did not learn from" in line
 
 
 def test_the_quick_part_names_control_strings_and_where_they_are() -> None:

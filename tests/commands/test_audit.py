@@ -112,7 +112,7 @@ def test_html_stands_alone_and_escapes_every_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "<b>" not in text
     assert "&lt;b&gt;.json" in text
-    assert text.count("<svg") == 4  # lengths of two files, rules, leaks
+    assert text.count("<svg") == 5  # lengths of two files, rules on both, leaks
     assert "src=" not in text
     assert "@import" not in text
     assert "prefers-color-scheme: dark" in text
@@ -131,7 +131,8 @@ def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
     headings = re.findall("<h[12]>(.*?)</h[12]>", page)
     assert headings == [
         "Audit of train.json against val.json",
-        "Rules that do not read the question: val.json",
+        "Rules that know no language: val.json",
+        "Rules that know no language: train.json",
         "What val.json shares with train.json",
         "train.json",
         "val.json",
@@ -141,11 +142,30 @@ def test_the_page_shows_what_the_json_holds(tmp_path: Path) -> None:
     places = [page.index(finding["text"]) for finding in audit["findings"]]
     assert places == sorted(places)
     rows = [re.findall("<td[^>]*>(.*?)</td>", row) for row in re.findall("(?s)<tr>.*?</tr>", page)]
-    for rule in audit["shortcuts"][0]["rules"]:
+    for report, rule in [(x, rule) for x in audit["shortcuts"] for rule in x["rules"]]:
         interval = f"{rule['low']:.3f} to {rule['high']:.3f}"
-        assert [rule["rule"], f"{rule['accuracy']:.3f}", interval, f"{rule['ties']}"] in rows
+        shown = [rule["rule"], "no", f"{rule['accuracy']:.3f}", interval, f"{rule['ties']}"]
+        assert shown in rows, report["path"]
+    for rule in audit["shortcuts"][0]["question_rules"]:
+        assert [rule["rule"], "as a bag of words", f"{rule['accuracy']:.3f}"] in [
+            row[:3] for row in rows
+        ]
     assert ["prompts", "40", "0", "0", "40"] in rows  # all of them, exactly
     assert f"{audit['cost']['trained']:,} tokens trained on" in page
+
+
+def test_a_training_file_whose_longer_answer_wins_is_found_beside_a_clean_validation_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [r | {"chosen": f"{r['chosen']} and more"} for r in clean_records(100)]
+    val = clean_records(100, seed=1)
+    paths = [write(tmp_path / "train.json", train), write(tmp_path / "val.json", val)]
+
+    assert main(["audit", *paths, "--fail-on", "shortcut", "--json", str(tmp_path / "a.json")]) == 1
+
+    found = json.loads((tmp_path / "a.json").read_text())["findings"]
+    assert [x["path"] for x in found if x["kind"] == "shortcut"] == ["train.json"]
+    assert "100 pairs of train.json, by cross-validation" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_every_stage_is_said_and_how_far_it_is(done: Path) -> None:
     stages = [
         "fitbot evaluate: loading PyTorch",
         "reading pairs of ",
-        "rules that never read the question",
+        "rules that know no language learn from 12 pairs",
         "loading ",
         "base answers 4 questions, in 3 ways",
         "base, greedy answers: 1 of 4",
@@ -115,6 +115,23 @@ def test_rules_that_are_right_in_a_group_are_shown_there_beside_the_model(done: 
     assert shares["longer, characters"] == 0.5
     assert flaw["rules"][0]["accuracy"] == 1.0
     assert all(flaw["rules"][0]["rule"] in reached for reached in flaw["reached_by"].values())
+
+
+def test_rules_that_read_the_question_are_shown_beside_the_models(done: Path) -> None:
+    told, page = told_by(done), (done / "report.html").read_text(encoding="utf-8")
+    text = " ".join((done / "terminal.txt").read_text(encoding="utf-8").split())
+
+    for group in told["groups"]:
+        rules = {rule["rule"] for rule in group["question_rules"]}
+        assert rules == {"nearest questions", "question x answer words"}
+        assert all(set(own) == rules for own in group["beyond"].values())
+    sentences = told["verdicts"]["one"]
+    assert any("what a bag of words learns" in sentence for sentence in sentences)
+    assert not any("bag of words" in sentence for sentence in told["verdicts"]["base"])
+    assert "does not say which file it was trained on" in told["pairs"]["training_file_missing"]
+    assert "points against the better one" in text
+    assert "--train names a file" in text
+    assert "<h2>Beyond what a bag of words learns</h2>" in page
 
 
 def test_evaluating_twice_gives_the_same_json_but_for_the_seconds(

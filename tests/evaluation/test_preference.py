@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from fitbot.audit.rules import BILINEAR, NEAREST, RulePreferences
 from fitbot.dpo.losses import Objective, dpo_loss
 from fitbot.dpo.metrics import NAMES, PairMeans
+from fitbot.evaluation.cases import Case
+from fitbot.evaluation.intervals import estimate_mean
 from fitbot.evaluation.models import Model
 from fitbot.evaluation.preference import (
     ACCURACY,
@@ -19,9 +22,13 @@ from fitbot.evaluation.preference import (
     LIKELIER_LIKE_LENGTH,
     LIKELIER_PER_TOKEN,
     REJECTED_CHANGE,
+    Group,
     PairFigures,
     displacement_of,
+    measure_groups,
 )
+from fitbot.evaluation.report import beyond_sentence
+from tests.audit.planted import clean_records, pairs_of
 
 BASE = Model("base", None, None, None)
 TUNED = Model("tuned", "x", None, Objective(0.5, 0.0, "sigmoid", 0.0))
@@ -122,3 +129,71 @@ def test_it_is_said_whether_chosen_answers_became_likelier_or_only_rejected_ones
     assert found.chosen_up_only == pytest.approx(
         np.mean((change[:, 0] > 0).numpy() & (change[:, 1] <= 0).numpy())
     )
+
+
+def measured(right: int, reading: dict[str, RulePreferences], *, per_group: int = 1) -> list[Group]:
+    """Groups of 60 pairs of two splits, of which a model prefers so many as it should."""
+    change = np.where(np.arange(60) < right, 1.0, -1.0)
+    reference = torch.full((60, 2), -10.0).double()
+    logps = reference + torch.tensor([change, np.zeros(60)]).T
+    model = PairFigures(TUNED, logps, reference, np.full((60, 2), 5))
+    pairs = pairs_of(clean_records(60))
+    cases = [Case(x, {"split": "seen" if i % 2 else "new"}, None) for i, x in enumerate(pairs)]
+    ids = [i // per_group for i in range(60)]
+    return measure_groups(cases, ids, [model], {"shorter, words": np.zeros(60)}, reading)
+
+
+def prefers(right: int) -> RulePreferences:
+    """Be right in the last so many of 60 pairs."""
+    return np.where(np.arange(60) >= 60 - right, 0.5, -0.5)
+
+
+def test_a_model_stands_beside_rules_that_read_the_question_pair_by_pair() -> None:
+    whole, *parts = measured(48, {NEAREST: prefers(30), BILINEAR: prefers(36)})
+
+    assert [x.rule for x in whole.question_rules] == [BILINEAR, NEAREST]
+    assert [x.rule for x in whole.rules] == ["shorter, words"]
+    difference = whole.beyond["tuned"][BILINEAR]
+    assert difference.value == pytest.approx((48 - 36) / 60)
+    # The model is right in the first 48, the rule in the last 36.
+    by_pair = (np.arange(60) < 48).astype(float) - (np.arange(60) >= 24)
+    assert difference == estimate_mean(by_pair, range(60))
+    assert whole.beyond_best("tuned") == difference
+    assert [part.value for part in parts] == ["new", "seen"]
+    assert all(set(part.beyond["tuned"]) == {NEAREST, BILINEAR} for part in parts)
+
+
+def test_pairs_that_depend_on_each_other_make_the_difference_less_sure() -> None:
+    alone, together = (
+        measured(48, {BILINEAR: prefers(36)}, per_group=n)[0].beyond["tuned"][BILINEAR]
+        for n in (1, 6)
+    )
+
+    assert alone.value == together.value
+    assert alone.low is not None
+    assert together.low is not None
+    assert together.low < alone.low
+
+
+@pytest.mark.parametrize(
+    ("right", "says"),
+    [
+        (58, "beyond what a bag of words learns: +"),
+        (31, "not shown to be beyond what a bag of words learns: +1.7 points"),
+        (8, "less than what a bag of words learns: -"),
+    ],
+)
+def test_it_is_said_whether_a_model_learned_more_than_a_bag_of_words(right: int, says: str) -> None:
+    whole, *_ = measured(right, {BILINEAR: prefers(30)})
+
+    (text,) = beyond_sentence(whole, "tuned")
+
+    assert text.startswith(says)
+    assert text.endswith("against question x answer words (0.500)")
+
+
+def test_without_such_rules_nothing_is_said_of_them() -> None:
+    whole, *_ = measured(30, {})
+
+    assert list(beyond_sentence(whole, "tuned")) == []
+    assert whole.beyond_best("tuned") is None
