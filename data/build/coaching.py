@@ -30,12 +30,43 @@ IMPLEMENTATION = "Gollwitzer and Sheeran 2006 on if-then plans, doi 10.1016/S006
 LALLY = "Lally et al. 2010 on how habits form, doi 10.1002/ejsp.674"
 OVERTRAINING = "ECSS and ACSM consensus on overtraining 2013, doi 10.1249/MSS.0b013e318279a10a"
 
-# Fits "my sister" and "my neighbour" alike. Both questions of a mirror name the same one.
+# People of any age. Both questions of a mirror name the same one.
 COMPANIONS = (
-    "sister", "brother", "neighbour", "colleague", "cousin", "flatmate", "training partner", "aunt",
-    "uncle", "old school friend", "yoga teacher", "boss", "landlady", "dentist", "piano teacher",
-    "hairdresser", "chess partner", "postman", "tenant", "pen friend",
+    "neighbour", "colleague", "flatmate", "training partner", "boss", "landlord", "hairdresser",
+    "piano teacher", "friend", "walking partner", "dance partner", "chess partner", "club mate",
+    "postman", "tenant", "baker", "choir friend", "yoga partner", "fellow dog owner", "lift buddy",
 )  # fmt: skip
+
+# What a session is put together from, by where the person trains: legs, pushes, pulls, trunk.
+PLACES = {
+    "in a gym": (
+        ("squats", "leg presses", "lunges", "Romanian deadlifts", "hip thrusts", "leg curls", "split squats", "hack squats"),
+        ("bench presses", "overhead presses", "incline presses", "dips", "chest flys", "machine presses"),
+        ("rows", "pull-downs", "chin-ups", "face pulls", "cable rows", "chest-supported rows"),
+        ("Pallof presses", "cable crunches", "hanging knee raises", "back extensions"),
+    ),
+    "at home with two dumbbells": (
+        ("goblet squats", "dumbbell lunges", "dumbbell Romanian deadlifts", "dumbbell split squats", "dumbbell step-ups"),
+        ("dumbbell floor presses", "dumbbell overhead presses", "push-ups", "dumbbell squeeze presses"),
+        ("dumbbell rows", "dumbbell pullovers", "reverse flys", "renegade rows"),
+        ("dead bugs", "Russian twists", "leg raises", "bird dogs"),
+    ),
+    "at home without any kit": (
+        ("squats", "reverse lunges", "split squats", "single-leg bridges", "lateral lunges", "step-ups on a stair"),
+        ("push-ups", "pike push-ups", "close push-ups", "incline push-ups on a table"),
+        ("rows under a table", "towel rows", "prone Y raises", "reverse snow angels"),
+        ("dead bugs", "bird dogs", "leg raises", "bicycle crunches"),
+    ),
+    "in a park with bars": (
+        ("pistol squats to a bench", "walking lunges", "step-ups on a bench", "split squats", "jump squats"),
+        ("bar dips", "push-ups", "incline push-ups", "feet-up push-ups"),
+        ("pull-ups", "chin-ups", "rows under a low bar", "pull-ups with a pause"),
+        ("hanging knee raises", "hollow rocks", "leg raises", "bird dogs"),
+    ),
+}  # fmt: skip
+WHOLE, UPPER, LOWER = (0, 1, 2), (1, 2, 1, 2), (0, 0, 3)
+PUSH, PULL, LEGS = (1, 1, 1), (2, 2, 2), (0, 0, 3)
+NAMES = {"whole body": WHOLE, "upper body": UPPER[:3], "lower body": LOWER, "push": PUSH, "pull": PULL, "legs": LEGS}  # fmt: skip
 
 
 class Told(NamedTuple):

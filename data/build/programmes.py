@@ -1,11 +1,14 @@
 """Programmes: weeks and sessions that fit the days, the minutes, the kit and the joints of a person."""
 
+import people
 import progression
 from coaching import (
     ACSM_FITNESS,
     COUNT,
     DAYS,
     FREQUENCY,
+    NAMES,
+    PLACES,
     Told,
     mirror_of,
     say,
@@ -13,37 +16,6 @@ from coaching import (
 from mirrors import Draw, Mirror, declare, join, require
 
 CATEGORY = "programmes"
-
-# What a session is put together from, by where the person trains: legs, pushes, pulls, trunk.
-PLACES = {
-    "in a gym": (
-        ("squats", "leg presses", "lunges", "Romanian deadlifts", "hip thrusts", "leg curls", "split squats", "hack squats"),
-        ("bench presses", "overhead presses", "incline presses", "dips", "chest flys", "machine presses"),
-        ("rows", "pull-downs", "chin-ups", "face pulls", "cable rows", "chest-supported rows"),
-        ("Pallof presses", "cable crunches", "hanging knee raises", "back extensions"),
-    ),
-    "at home with two dumbbells": (
-        ("goblet squats", "dumbbell lunges", "dumbbell Romanian deadlifts", "dumbbell split squats", "dumbbell step-ups"),
-        ("dumbbell floor presses", "dumbbell overhead presses", "push-ups", "dumbbell squeeze presses"),
-        ("dumbbell rows", "dumbbell pullovers", "reverse flys", "renegade rows"),
-        ("dead bugs", "Russian twists", "leg raises", "bird dogs"),
-    ),
-    "at home without any kit": (
-        ("squats", "reverse lunges", "split squats", "single-leg bridges", "lateral lunges", "step-ups on a stair"),
-        ("push-ups", "pike push-ups", "close push-ups", "incline push-ups on a table"),
-        ("rows under a table", "towel rows", "prone Y raises", "reverse snow angels"),
-        ("dead bugs", "bird dogs", "leg raises", "bicycle crunches"),
-    ),
-    "in a park with bars": (
-        ("pistol squats to a bench", "walking lunges", "step-ups on a bench", "split squats", "jump squats"),
-        ("bar dips", "push-ups", "incline push-ups", "feet-up push-ups"),
-        ("pull-ups", "chin-ups", "rows under a low bar", "pull-ups with a pause"),
-        ("hanging knee raises", "hollow rocks", "leg raises", "bird dogs"),
-    ),
-}  # fmt: skip
-WHOLE, UPPER, LOWER = (0, 1, 2), (1, 2, 1, 2), (0, 0, 3)
-PUSH, PULL, LEGS = (1, 1, 1), (2, 2, 2), (0, 0, 3)
-NAMES = {"whole body": WHOLE, "upper body": UPPER[:3], "lower body": LOWER, "push": PUSH, "pull": PULL, "legs": LEGS}  # fmt: skip
 
 FREE_DAYS = (
     "I train {where}. {free} are free, {taken} are taken. Which plan fits my week?",
@@ -119,9 +91,8 @@ def _week(draw: Draw, days: tuple[str, ...], where: str) -> tuple[str, str]:
     total, lines = 0, []
     short = len(days) > 3
     for day, part in zip(days, focus, strict=True):
-        patterns = NAMES[part][-2:] if short and part != "legs" else NAMES[part]
         lifts: list[str] = []
-        for pattern in patterns[: 2 if short else 3]:
+        for pattern in NAMES[part][: 2 if short else 3]:
             lifts.append(draw.pick([e for e in PLACES[where][pattern] if e not in lifts]))
         sets = [draw.pick((3, 4) if short else (2, 3, 4)) for _ in lifts]
         total += sum(sets)
@@ -184,7 +155,7 @@ SPOTS = (
 )  # fmt: skip
 WHICH_KIT = (
     "I have {a} {x} and {b} {y}. Today I train {x}. What is the session?",
-    "There is {a} {x}, there is {b} {y}. Plan tonight's training {x}.",
+    "I put {a} {x} and {b} {y}. Plan tonight's training {x}.",
     "What do I do {x} today? I have {a} there, and {b} {y}.",
     "My kit: {a} {x}, {b} {y}. This evening I am {x}. Give me a session.",
     "{a} {x}, {b} {y}: that is all I own. Please write a workout for today, {x}.",
@@ -420,6 +391,7 @@ KINDS = (
     (place_and_kit, 3),
     (minutes_there_are, 4),
     (legs_and_match, 2),
+    *people.KINDS,
     *progression.KINDS,
 )
 declare("spot", SPOTS)

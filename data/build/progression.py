@@ -6,6 +6,7 @@ from typing import NamedTuple
 from coaching import (
     ACSM,
     NSCA,
+    SCHOENFELD,
     Told,
     listed,
     mirror_of,
@@ -13,7 +14,7 @@ from coaching import (
     say,
     to_step,
 )
-from mirrors import Draw, Mirror, declare, require
+from mirrors import Draw, Mirror, declare, join, require
 
 CATEGORY = "programmes"
 
@@ -276,6 +277,96 @@ def weekly_distance(draw: Draw) -> Mirror:
     return mirror_of(draw, CATEGORY, KILOMETRES, told(*distances), told(*distances[::-1]))
 
 
-KINDS = ((next_load, 3), (light_week, 2), (weekly_distance, 3))
+MUSCLES = {  # and an exercise that adds sets to each
+    "chest": "flat presses", "upper back": "chest-supported rows", "lats": "pull-downs", "front thighs": "leg extensions",
+    "hamstrings": "leg curls", "glutes": "hip thrusts", "calves": "standing calf raises", "biceps": "curls",
+    "triceps": "pushdowns", "side shoulders": "lateral raises", "rear shoulders": "reverse flys", "abs": "cable crunches",
+    "obliques": "side bends", "forearms": "wrist curls", "inner thighs": "adductor presses", "upper chest": "incline presses",
+    "hip abductors": "cable abductions", "lower back": "back extensions", "traps": "shrugs", "shins": "toe raises",
+}  # fmt: skip
+WEAK_SPOT = (
+    "I do {a} sets a week for the {x} and {b} for the {y}. The {x} will not grow. What do I change?",
+    "My week has {a} sets for the {x} and {b} for the {y}. What makes the {x} grow?",
+    "Count of weekly sets: {x} {a}, {y} {b}. I want more from the {x}. How many should I do?",
+    "How do I bring up the {x}? I have {a} sets a week there, and {b} for the {y}.",
+    "For the {x} I have {a} sets a week and for the {y} {b}. Plan the next weeks for the {x}.",
+    "Stuck with the {x}. Per week: {a} sets there, {b} sets for the {y}. What would you do?",
+    "I would like more size in the {x}. My log shows {a} weekly sets there and {b} for the {y}.",
+    "Are {a} sets a week right for the {x}? For the {y} it is {b}. I am lagging in the {x}.",
+    "Please set my volume for the {x}: I am at {a} sets a week, and at {b} for the {y}.",
+    "{a} sets for the {x}, {b} sets for the {y}, every week. My weak spot: the {x}. Next step?",
+    "What is wrong with my {x}? {a} sets a week go there, {b} to the {y}.",
+)
+MORE = (
+    "{a} sets are on the low side for the {x}, so go from {a} to {n} sets a week.",
+    "Raise the {x} from {a} to {n} sets a week.",
+    "Too little work for the {x}: go from {a} to {n} weekly sets.",
+    "Bring the {x} up from {a} to {n} sets, as reviews see more growth at ten or more.",
+    "There is room above {a} sets. Work up to {n} a week for the {x}.",
+)
+MORE_HOW = (
+    "Add two a week: {s}. Use {e} for them, and split the total over two days, {p} and {q}.",
+    "Go {s}, one step a week, on two days with {p} and {q} sets at the end, {e} first.",
+    "Do it in steps of two, {s}. Half of them can be {e}; two days with {p} and {q} sets are easier than one.",
+    "Week by week that is {s}. Put {p} sets on one day and {q} on another, with {e} among them.",
+)
+ENOUGH = (
+    "{a} sets are enough for the {x}; more of them will hardly help.",
+    "You already do {a} sets a week for the {x}, so the number is not the problem.",
+    "Leave the {x} at {a} sets, which is well above the ten that reviews ask for.",
+    "At {a} weekly sets volume for the {x} is not lacking.",
+    "Do not add to {a} sets. What the {x} can use is better ones, not more.",
+)
+ENOUGH_HOW = (
+    "Spread them as {p} and {q} over two days, start with {e}, and take each set to one or two repetitions from failure.",
+    "Put {e} first on both days, {p} and {q} sets, and add a little weight whenever the top of the range is reached.",
+    "Check that the last repetitions of {e} are slow and hard, and divide the work into {p} and {q} sets.",
+    "Try {p} sets on one day and {q} on another, {e} early in the session, with two minutes of rest between sets.",
+)
+VOLUME_END = (
+    "Look again in {w} weeks, with a tape and a photo of the {x}.",
+    "Give the {x} {w} weeks before you judge.",
+    "Keep everything else as it is for {w} weeks, so that you know what worked.",
+    "Soreness in the {x} should be gone within two days; if it lasts, take two sets away again.",
+    "After {w} weeks compare your numbers in {e}.",
+)
+
+
+def weak_spot(draw: Draw) -> Mirror:
+    """More sets where there are few, better ones where there are many."""
+    x, y = (draw.fact("muscle", list(MUSCLES)) for _ in range(2))
+    require(x != y)
+    few, many = draw.rng.randint(3, 7), draw.rng.randint(13, 19)
+    target = draw.pick((10, 11, 12))
+    lift = MUSCLES[x]
+    steps = join([str(n) for n in [*range(few + 2, target, 2), target]], "then")
+    slots = {"x": x, "e": lift, "w": draw.pick((6, 8, 10))}
+    low = say(
+        draw, MORE, MORE_HOW, VOLUME_END, a=few, n=target, s=steps, p=target // 2,
+        q=target - target // 2, **slots,
+    )  # fmt: skip
+    high = say(
+        draw, ENOUGH, ENOUGH_HOW, VOLUME_END, a=many, p=many // 2, q=many - many // 2, **slots
+    )
+    source = f"ten or more weekly sets for growth ({SCHOENFELD})"
+    one = Told(
+        {"x": x, "y": y, "a": few, "b": many},
+        low,
+        {"number": float(target), "within": 0.01, "none": ["enough", "hardly"]},
+        "keeps too few sets",
+        (f"{few} sets become {target}", source),
+    )
+    other = Told(
+        {"x": x, "y": y, "a": many, "b": few},
+        high,
+        {"number": float(many), "within": 0.01},
+        "adds sets where they are not lacking",
+        (f"{many} = {many // 2} + {many - many // 2} sets", source),
+    )
+    return mirror_of(draw, CATEGORY, WEAK_SPOT, one, other)
+
+
+KINDS = ((next_load, 3), (light_week, 3), (weekly_distance, 3), (weak_spot, 3))
 declare("lift", (lift.name for lift in LIFTS))
 declare("running time", (" / ".join(pair) for pair in TIMES))
+declare("muscle", MUSCLES)
