@@ -5,6 +5,7 @@ Most questions here come in pairs that use the same words in other roles ("30 mi
 answer is right.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ def mirror_of(draw: Draw, category: str, forms: Sequence[str], one: Told, other:
         require(len(set(said)) == len(said))
 
     def side(told: Told) -> Side:
-        question = capital(form.format(**told.slots))
+        question = sentence_case(form.format(**told.slots))
         return Side(question, told.answer, told.check, told.flaw, told.facts)
 
     return draw.mirror(category, side(one), side(other))
@@ -96,7 +97,12 @@ def mirror_of(draw: Draw, category: str, forms: Sequence[str], one: Told, other:
 
 def say(draw: Draw, *parts: Sequence[str], **slots: Any) -> str:
     """Write an answer: one wording of every part, filled in, each a sentence or more."""
-    return " ".join(capital(draw.pick(part).format(**slots)) for part in parts)
+    return sentence_case(" ".join(draw.pick(part).format(**slots) for part in parts))
+
+
+def sentence_case(text: str) -> str:
+    """Begin every sentence with a capital letter."""
+    return capital(re.sub(r"(?<=[.!?] )[a-z]", lambda letter: letter[0].upper(), text))
 
 
 def clock(minutes: int) -> str:

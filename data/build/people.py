@@ -45,6 +45,8 @@ CAUSES = (
     "the trampoline park", "carrying the baby all week", "the rowing camp", "shovelling snow",
 )  # fmt: skip
 SORE = (
+    "My {a} is a bit sore since {c}. What can I train meanwhile?",
+    "A session that spares my {a}, please; it is mildly sore from {c}.",
     "Since {c} my {a} is a bit sore, and my {b} is fine. What can I train?",
     "My {a} aches a little since {c}; my {b} does not. Give me a session.",
     "After {c} my {b} feels good and my {a} complains. What is a sensible workout?",
@@ -112,7 +114,7 @@ AGES = (
     "My {c} is {b}, I am {a}. What should I do for my fitness each week? We are well.",
     "Both healthy, both untrained: I am {a}, my {c} is {b}. What is a good week for me?",
     "At {a}, what does a week of exercise look like for me? My {c} is {b} and starts as well.",
-    "I have passed my {a}th birthday, my {c} the {b}th. Which weekly plan is mine?",
+    "I am {a} now, and my {c} is {b}. Which weekly plan is mine, as we both begin healthy?",
     "Please write a week for a healthy beginner of {a}. My {c}, who is {b}, gets another one.",
     "How active should I be at {a}? I start together with my {c}, {b}, but with a plan of my own.",
     "My {c} turns {b} and I turn {a} this year. Plan my training week, we are fit and well.",
@@ -199,6 +201,9 @@ def for_my_age(draw: Draw) -> Mirror:
 
 
 JOG = (
+    "I can jog for {a} minutes, then I must walk. How do I become a runner?",
+    "I want to start running and last {a} minutes. What should my first week be?",
+    "After {a} minutes of jogging I am out of breath. Give me a run-and-walk plan.",
     "I can jog {a} minutes without a stop, my {c} {b}. Plan my first runs.",
     "My {c} jogs {b} minutes at a stretch and I {a}. What are my first running sessions?",
     "{a} minutes of jogging and I must stop; my {c} stops after {b}. How do I build up?",
@@ -267,6 +272,9 @@ VOLUMES = {
     "km": (("km of running", "km of cycling", "km of hiking", "km of inline skating"), (20, 30, 40, 50, 60, 70, 80)),
 }  # fmt: skip
 AFTER = (
+    "I was away for {w} weeks with {k}. Before, I did {a} {x} a week. How do I come back?",
+    "What is a safe way back to {a} {x} a week after {w} weeks off ({k})?",
+    "{w} weeks without training because of {k}. Can I go straight back to {a} {x}?",
     "Before {k} I did {a} {x} and {b} {y} a week. Now, {w} weeks later, how do I return to {x}?",
     "{w} weeks off because of {k}. My normal week: {a} {x}, {b} {y}. How many {x} do I start with?",
     "I come back after {w} weeks ({k}). It used to be {a} {x} and {b} {y} weekly. Plan the {x}.",

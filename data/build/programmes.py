@@ -246,6 +246,9 @@ OCCASIONS = (
     ("in exam weeks", "in lecture weeks"),
 )
 HOW_LONG = (
+    "I have {a} minutes {x}. What is a good session?",
+    "Plan a workout of {a} minutes {x}, warm-up and end included.",
+    "How do I best use {a} minutes {x} for training?",
     "I have {a} minutes {x} and {b} minutes {y}. Plan the session {x} for me.",
     "{x} there are {a} minutes for training, {y} there are {b}. What does a workout {x} look like?",
     "My time: {a} minutes {x}, {b} minutes {y}. How do I use the time {x}?",
@@ -389,7 +392,7 @@ def legs_and_match(draw: Draw) -> Mirror:
 KINDS = (
     (free_days, 4),
     (place_and_kit, 3),
-    (minutes_there_are, 4),
+    (minutes_there_are, 8),
     (legs_and_match, 2),
     *people.KINDS,
     *progression.KINDS,

@@ -52,6 +52,9 @@ def _load(draw: Draw, lift: Lift) -> float:
 
 
 NEXT_LOAD = (
+    "I did {a} repetitions in the {l} with {p} kg; the range is {low} to {high}. Do I add weight?",
+    "My {l}: {p} kg for {a}, with {low} to {high} as the target. What comes next?",
+    "When should I go up in the {l}? I am at {p} kg, {a} repetitions, range {low} to {high}.",
     "My range is {low} to {high}. I got {a} repetitions in the {l} with {p} kg and {b} in the {m} with {q} kg. What do I do in the {l} next time?",
     "In the {l} at {p} kg I did {a} repetitions, in the {m} at {q} kg {b}. The plan says {low} to {high}. How do I go on with the {l}?",
     "Three sets of {low} to {high} are the rule. I noted for the {l}, {p} kg: {a}; for the {m}, {q} kg: {b}. What comes next for the {l}?",
@@ -142,6 +145,8 @@ def next_load(draw: Draw) -> Mirror:
 
 
 LIGHT_WEEK = (
+    "How do I deload my {l}? I do {s} x {r} with {p} kg and have trained hard for {w} weeks.",
+    "After {w} hard weeks of {s} x {r} at {p} kg in the {l} I am tired. What does a light week look like?",
     "After {w} hard weeks I need a lighter one. I do {s} sets of {r}: {l} with {p} kg, {m} with {q} kg. What is the {l} in the light week?",
     "{w} weeks of hard training are behind me: {l} {p} kg, {m} {q} kg, each {s} x {r}. How do I deload the {l}?",
     "Deload time after {w} weeks. My sets: {s} x {r} in the {l} at {p} kg and in the {m} at {q} kg. What do I load in the {l}?",
@@ -214,6 +219,8 @@ TIMES = (
     ("in the first half of the year", "since July"),
 )  # fmt: skip
 KILOMETRES = (
+    "I run {b} km a week {y}. How should I build up in the next four weeks?",
+    "How do I get from {b} km a week to more without getting hurt? Plan four weeks.",
     "{x} I ran {a} km a week, {y} I run {b} km. How do I build up over four weeks?",
     "My running: {a} km a week {x}, {b} km a week {y}. Which distances for the next four weeks?",
     "I want to run more. It was {a} km a week {x} and it is {b} km {y}. Plan four weeks.",
@@ -285,6 +292,9 @@ MUSCLES = {  # and an exercise that adds sets to each
     "hip abductors": "cable abductions", "lower back": "back extensions", "traps": "shrugs", "shins": "toe raises",
 }  # fmt: skip
 WEAK_SPOT = (
+    "I do {a} sets a week for the {x}, and they will not grow. What do I change?",
+    "Are {a} sets a week right for the {x}?",
+    "How many sets for the {x} should I do each week? I am at {a} and see no growth.",
     "I do {a} sets a week for the {x} and {b} for the {y}. The {x} will not grow. What do I change?",
     "My week has {a} sets for the {x} and {b} for the {y}. What makes the {x} grow?",
     "Count of weekly sets: {x} {a}, {y} {b}. I want more from the {x}. How many should I do?",
@@ -366,7 +376,7 @@ def weak_spot(draw: Draw) -> Mirror:
     return mirror_of(draw, CATEGORY, WEAK_SPOT, one, other)
 
 
-KINDS = ((next_load, 3), (light_week, 3), (weekly_distance, 3), (weak_spot, 3))
+KINDS = ((next_load, 3), (light_week, 4), (weekly_distance, 6), (weak_spot, 3))
 declare("lift", (lift.name for lift in LIFTS))
 declare("running time", (" / ".join(pair) for pair in TIMES))
 declare("muscle", MUSCLES)
