@@ -10,7 +10,10 @@ import constraints
 import diet
 import facts
 import formats
+import habits
 import myths
+import programmes
+import turns
 from mirrors import Draw, Mirror
 
 Kinds = tuple[tuple[Callable[[Draw], Mirror], int], ...]  # each with its weight
@@ -34,4 +37,7 @@ CATEGORIES = (
     Category(caution.KINDS, 200, 9),
     Category(myths.KINDS, 120, 5),
     Category(asking.KINDS, 180, 7),
+    Category(programmes.KINDS, 380, 12),
+    Category(habits.KINDS, 300, 10),
+    Category(turns.KINDS, 240, 9),
 )

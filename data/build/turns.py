@@ -10,7 +10,7 @@ import turn_figures
 import turn_plans
 from constraints import AT_HOME
 from diet import ANIMAL, DAIRY, EGGS, FISH, MEAT, NO_EGGS, SIDES, SOURCES, VEGAN, VEGETARIAN, Eater
-from facts import EXERCISES, SOFT, exercise_name, names_muscle, names_tool
+from exercises import EXERCISES, SOFT, exercise_name, names_muscle, names_tool
 from mirrors import Draw, Mirror, Side, capital, require
 from turn_figures import Shape, talk
 

