@@ -51,15 +51,16 @@ def gear(draw: Draw) -> Mirror:
         if e["equipment"] in AT_HOME and not names_muscle(e) and not names_tool(e)
     ]
     first = draw.fact("exercise", usable, lambda row: row["exercise"])
+    # Dumbbells, a barbell and a kettlebell may stand in for one another.
     rivals = [
         e
         for e in usable
-        if e["primary"] == first["primary"] and e["equipment"] != first["equipment"]
+        if e["primary"] == first["primary"]
+        and e["equipment"] != first["equipment"]
+        and (first["equipment"] in SOFT or e["equipment"] in SOFT)
     ]
     second = draw.fact("exercise", rivals, lambda row: row["exercise"])
     rows = (first, second)
-    # Dumbbells, a barbell and a kettlebell may stand in for one another.
-    require(any(row["equipment"] in SOFT for row in rows))
     shape, form = draw.ask(GEAR), draw.pick(TRY)
 
     def side(place: int) -> Side:
@@ -215,7 +216,7 @@ def left_over(draw: Draw) -> Mirror:
 KINDS = (
     *turn_figures.KINDS,
     *turn_plans.KINDS,
-    (gear, 5),
+    (gear, 8),
     (table, 5),
     (left_over, 4),
 )
