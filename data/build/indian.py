@@ -7,6 +7,8 @@ https://www.nin.res.in) for ragi and bajra. Iron and calcium of dishes that USDA
 are left out.
 """
 
+from typing import NamedTuple
+
 import indian_meals
 from mirrors import Draw, Mirror, Side, capital, declare, figure, require, table
 
@@ -307,7 +309,90 @@ def plate(draw: Draw) -> Mirror:
     return draw.mirror("indian food", side(x, y), side(y, x))
 
 
+class Serving(NamedTuple):
+    """A usual portion, whose weight the question tells."""
+
+    name: str  # of several
+    grams: int  # of one
+    food: str  # in the table
+
+
+SERVINGS = (
+    Serving("rotis", 40, "roti"),
+    Serving("idlis", 40, "idli"),
+    Serving("plain dosas", 90, "plain dosa"),
+    Serving("vadas", 45, "vada"),
+    Serving("parathas", 80, "paratha"),
+    Serving("puris", 25, "puri"),
+    Serving("samosas", 80, "samosa"),
+    Serving("katoris of dal", 150, "cooked dal"),
+    Serving("katoris of rajma", 120, "boiled rajma"),
+    Serving("katoris of chana", 120, "boiled kabuli chana"),
+    Serving("katoris of masoor", 130, "boiled whole masoor"),
+    Serving("katoris of sambar", 150, "sambar"),
+    Serving("katoris of curd", 100, "curd"),
+    Serving("katoris of palak paneer", 140, "palak paneer"),
+    Serving("plates of upma", 180, "upma"),
+    Serving("cubes of paneer", 20, "paneer"),
+    Serving("handfuls of peanuts", 30, "raw peanuts"),
+    Serving("katoris of moong sprouts", 75, "moong sprouts"),
+    Serving("spoons of besan", 15, "besan"),
+    Serving("katoris of dry soya chunks", 25, "dry soya chunks"),
+)
+THALI = (
+    "I had {x} {a} of {ga} g each and {y} {b} of {gb} g each. How much {n} is that?",
+    "{x} {a} ({ga} g each) with {y} {b} ({gb} g each): what is the {n}?",
+    "My lunch: {y} {b}, {gb} g each, and {x} {a}, {ga} g each. Total {n}?",
+    "Count the {n} of {x} {a} and {y} {b}, please. One of the first is {ga} g, one of the second {gb} g.",
+    "How much {n} do {y} {b} at {gb} g and {x} {a} at {ga} g bring?",
+    "On the thali there were {x} {a} and {y} {b}, {ga} g and {gb} g apiece. What {n} did I get?",
+    "For my diary: {x} {a}, {y} {b}. They weigh {ga} g and {gb} g each. The {n} of it all?",
+    "Mother served {y} {b} and {x} {a}. At {gb} g and {ga} g each, how much {n} was that?",
+    "If I eat {x} {a} of {ga} g and {y} {b} of {gb} g, what is my {n}?",
+    "{y} {b}, {x} {a}, {gb} g and {ga} g each. Add up the {n}.",
+)
+
+
+def thali(draw: Draw) -> Mirror:
+    """Usual portions of two foods, with their counts exchanged."""
+    nutrient = draw.pick(("protein", "energy", "protein", "fibre"))
+    rows = {row["food"]: row for row in ROWS}
+    known = [s for s in SERVINGS if of(rows[s.food], nutrient) >= LEAST[nutrient]]
+    one, other = (draw.fact("food", known, lambda serving: serving.food) for _ in range(2))
+    require(one.food != other.food)
+    x, y = draw.two((2, 3, 4, 5))
+    question, answer = draw.ask(THALI), draw.pick(SUMS)
+    each = [of(rows[s.food], nutrient) * s.grams / 100 for s in (one, other)]
+    require(abs(each[0] - each[1]) > 0.25 * max(each))
+
+    def side(first: int, second: int) -> Side:
+        total = each[0] * first + each[1] * second
+        value = f"{figure(total)} {UNITS[nutrient]} of {nutrient}"
+        parts = zip((first, second), (one, other), strict=True)
+        how = " + ".join(
+            f"{n} x {s.grams} x {of(rows[s.food], nutrient):g} / 100" for n, s in parts
+        )
+        return Side(
+            capital(
+                question.format(
+                    x=first, a=one.name, ga=one.grams, y=second, b=other.name, gb=other.grams, n=nutrient
+                )
+            ),
+            capital(answer.format(v=value)),
+            {"number": round(total, 2), "within": 0.04},
+            "counts of the two exchanged",
+            (
+                fact(rows[one.food], nutrient),
+                fact(rows[other.food], nutrient),
+                f"{how} = {value}",
+            ),
+        )  # fmt: skip
+
+    return draw.mirror("indian food", side(x, y), side(y, x))
+
+
 KINDS = (
+    (thali, 4),
     (more_or_less, 6),
     (first_of_all, 4),
     (enough, 4),
@@ -317,4 +402,6 @@ KINDS = (
 )
 # Foods that other tables have too keep the pool that they have there.
 ELSEWHERE = {row["food"] for row in table("foods.csv")}
-declare("food", (row["food"] for row in ROWS if row["food"] not in ELSEWHERE))
+SERVED = [serving.food for serving in SERVINGS if serving.food not in ELSEWHERE]
+declare("food", SERVED)  # so that validation and test have two usual portions each
+declare("food", (row["food"] for row in ROWS if row["food"] not in {*ELSEWHERE, *SERVED}))

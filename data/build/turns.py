@@ -1,12 +1,14 @@
 """Conversations of two to four turns, of which the last only makes sense with the earlier ones.
 
-Both conversations of a mirror hold the same words, with roles, days or order exchanged; see
-turn_figures.py for figures and turn_plans.py for plans. Side.history has the earlier turns, Side.question the last one.
+Both conversations of a mirror hold the same words, with roles, days or order exchanged. turn_figures.py
+has figures, turn_plans.py plans. In turn_follow_ups.py only the last turns differ. Side.history has the
+earlier turns, Side.question the last one.
 """
 
 from itertools import combinations
 
 import turn_figures
+import turn_follow_ups
 import turn_plans
 from constraints import AT_HOME
 from diet import ANIMAL, DAIRY, EGGS, FISH, MEAT, NO_EGGS, SIDES, SOURCES, VEGAN, VEGETARIAN, Eater
@@ -215,6 +217,7 @@ def left_over(draw: Draw) -> Mirror:
 
 KINDS = (
     *turn_figures.KINDS,
+    *turn_follow_ups.KINDS,
     *turn_plans.KINDS,
     (gear, 8),
     (table, 5),

@@ -246,7 +246,7 @@ def price(draw: Draw) -> Mirror:
             answer.format(v=figure(result)),
             {"number": round(result, 1), "within": 0.06},
             "takes the price of the other food",
-            (f"{a}: {protein:g} g of protein per 100 g (USDA FoodData Central)",
+            (f"100 g of {a} have {protein:g} g of protein (USDA FoodData Central)",
              f"{grams:.0f} g x {own} rupees / 1000 = {figure(result)} rupees"),
         )  # fmt: skip
 

@@ -56,7 +56,7 @@ def test_comparisons_name_the_right_food(rows: dict[str, dict[str, str]]) -> Non
 
 
 def test_sums_are_right() -> None:
-    for kind in (indian.enough, indian.exchange, indian.plate):
+    for kind in (indian.enough, indian.exchange, indian.plate, indian.thali):
         for mirror in draw([(kind, 1)], 30):
             for side in (mirror.one, mirror.other):
                 how, result = side.facts[-1].split(" = ")

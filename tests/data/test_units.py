@@ -63,7 +63,7 @@ def test_protein_by_pounds_and_by_rupees_is_right() -> None:
             assert f"{grams:g} g" in side.answer
     for mirror in draw([(units.price, 1)], 40):
         for side in (mirror.one, mirror.other):
-            protein = float(re.findall(r"[\d.]*\d", side.facts[0])[0])
+            protein = float(re.findall(r"have ([\d.]*\d)", side.facts[0])[0])
             target = float(re.findall(r"(\d+) g of protein", side.question)[0])
             rupees = float(re.findall(r"x (\d+) rupees", side.facts[1])[0])
             paid = float(re.findall(r"[\d.]*\d", side.answer)[0])
