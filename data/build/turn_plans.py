@@ -212,7 +212,7 @@ AIMS: tuple[Shape, ...] = (
     ("Until May I want to {r}, after that {w}. I need {n} kcal.", "A year in two parts.", "It is March. What is my daily energy?"),
     ("Until May I want to {w}, after that {r}. I need {n} kcal.", "A year in two parts.", "It is July. What is my daily energy?"),
     ("I need {n} kcal to stay as I am. I plan to {w}.", "Is that for this season?", "That was last season. For this one I plan to {r}. How many kcal?"),
-    ("I need {n} kcal to stay as I am. I plan to {r}.", "Is that for this season?", "It is. Only next season I plan to {w}. How many kcal now?"),
+    ("I need {n} kcal to stay as I am. I plan to {r}.", "Is that for this season?", "Yes, for now. Next season I plan to {w}. How many kcal at present?"),
     ("Not {w} but {r}: that is the aim. {n} kcal hold my weight.", "Clear.", "So what do I eat a day?"),
     ("My aim is to {r} and not to {w}. {n} kcal hold my weight.", "Clear.", "So what do I eat a day?"),
 )  # fmt: skip

@@ -1,12 +1,14 @@
 """Conversations of two to four turns, of which the last only makes sense with the earlier ones.
 
-Both conversations of a mirror hold the same words, with roles, days or order exchanged; see
-turn_figures.py for figures and turn_plans.py for plans. Side.history has the earlier turns, Side.question the last one.
+Both conversations of a mirror hold the same words, with roles, days or order exchanged. turn_figures.py
+has figures, turn_plans.py plans. In turn_follow_ups.py only the last turns differ. Side.history has the
+earlier turns, Side.question the last one.
 """
 
 from itertools import combinations
 
 import turn_figures
+import turn_follow_ups
 import turn_plans
 from constraints import AT_HOME
 from diet import ANIMAL, DAIRY, EGGS, FISH, MEAT, NO_EGGS, SIDES, SOURCES, VEGAN, VEGETARIAN, Eater
@@ -51,15 +53,16 @@ def gear(draw: Draw) -> Mirror:
         if e["equipment"] in AT_HOME and not names_muscle(e) and not names_tool(e)
     ]
     first = draw.fact("exercise", usable, lambda row: row["exercise"])
+    # Dumbbells, a barbell and a kettlebell may stand in for one another.
     rivals = [
         e
         for e in usable
-        if e["primary"] == first["primary"] and e["equipment"] != first["equipment"]
+        if e["primary"] == first["primary"]
+        and e["equipment"] != first["equipment"]
+        and (first["equipment"] in SOFT or e["equipment"] in SOFT)
     ]
     second = draw.fact("exercise", rivals, lambda row: row["exercise"])
     rows = (first, second)
-    # Dumbbells, a barbell and a kettlebell may stand in for one another.
-    require(any(row["equipment"] in SOFT for row in rows))
     shape, form = draw.ask(GEAR), draw.pick(TRY)
 
     def side(place: int) -> Side:
@@ -214,8 +217,9 @@ def left_over(draw: Draw) -> Mirror:
 
 KINDS = (
     *turn_figures.KINDS,
+    *turn_follow_ups.KINDS,
     *turn_plans.KINDS,
-    (gear, 5),
+    (gear, 8),
     (table, 5),
     (left_over, 4),
 )

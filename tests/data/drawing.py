@@ -13,9 +13,9 @@ Kinds = Sequence[tuple[Callable[[Draw], Mirror], int]]
 
 
 def draw(kinds: Kinds, count: int, facts: str = "train", forms: str = "train") -> list[Mirror]:
-    """Draw mirrors that hold, at least one in ten tries, no conversation twice."""
+    """Draw mirrors that hold, at least one in thirty tries, no conversation twice."""
     rng, mirrors, seen = random.Random(27), [], set()
-    for _ in range(10 * count):
+    for _ in range(30 * count):
         (kind,) = rng.choices([k for k, _ in kinds], [w for _, w in kinds])
         try:
             mirror = kind(Draw(rng, facts, forms))
@@ -27,4 +27,4 @@ def draw(kinds: Kinds, count: int, facts: str = "train", forms: str = "train") -
             seen |= asked
         if len(mirrors) == count:
             return mirrors
-    raise AssertionError(f"only {len(mirrors)} of {count} mirrors drawn from {10 * count} tries")
+    raise AssertionError(f"only {len(mirrors)} of {count} mirrors drawn from {30 * count} tries")

@@ -9,6 +9,7 @@ from fitbot.pairs.formats import parse_pair
 from tests.data.drawing import Mirror, draw
 
 import turn_figures  # isort: skip  (drawing.py puts the build on the path)
+import turn_follow_ups  # isort: skip
 import turns  # isort: skip
 
 
@@ -35,8 +36,9 @@ def test_conversations_have_two_to_four_turns(drawn: list[Mirror]) -> None:
     assert counts[3] > 10
 
 
-def test_both_conversations_of_a_mirror_have_the_same_words(drawn: list[Mirror]) -> None:
-    for mirror in drawn:
+def test_both_conversations_of_a_mirror_have_the_same_words() -> None:
+    kinds = [kind for kind in turns.KINDS if kind not in turn_follow_ups.KINDS]
+    for mirror in draw(kinds, 150):
         one, other = (
             set(re.findall(r"[\w.]+\b", side.conversation.lower()))
             for side in (mirror.one, mirror.other)
@@ -69,6 +71,23 @@ def test_the_figures_are_those_of_the_conversation_and_the_sums_are_right() -> N
                 assert right.split()[0].replace(",", "") in re.split(r"[ ()]", how)
             checked += 1
     assert checked == 300
+
+
+def test_a_follow_up_asks_as_often_for_what_was_said_as_for_what_was_not() -> None:
+    for mirror in draw(turn_follow_ups.KINDS, 60):
+        ((_, said),) = mirror.one.history
+        assert mirror.one.history == mirror.other.history
+        numbers = [
+            set(re.findall(r"[\d.,]*\d", text))
+            for text in (said, mirror.one.answer, mirror.other.answer)
+        ]
+        assert numbers[0] == numbers[1] != numbers[2]
+        for side in (mirror.one, mirror.other):
+            how, result = side.facts[1].split(" = ")
+            assert re.fullmatch(r"[\d .x/]+", how)
+            value = eval(how.replace("x", "*"))  # digits and signs alone, see above
+            assert float(result.split()[0].replace(",", "")) == pytest.approx(value, abs=0.51)
+            assert re.split(" [x/] ", how)[0] in side.history[0][0].replace(",", "")
 
 
 def test_fit_reads_a_conversation_with_its_earlier_turns(drawn: list[Mirror]) -> None:
