@@ -20,6 +20,7 @@ from fitbot.audit.text import words
 from fitbot.pairs.formats import PreferencePair
 
 MAX_LEARNED = 8000  # pairs that are learned from; more cost seconds and change little
+_TEXTS_OF_A_WORD = 2  # that it must stand in; what was seen once teaches nothing of other pairs
 _NEIGHBOURS = 20  # nearest training questions
 _QUESTION_WORDS, _ANSWER_WORDS = 40, 60  # the weightiest of a text, whose products are taken
 _ANY_QUESTION = 0.5  # weight of the answer words alone, beside a question of length 1
@@ -110,9 +111,13 @@ def apply(train: Texts, asked: Texts) -> dict[str, RulePreferences]:
 def _vectorizer(texts: Sequence[str], *, binary: bool = False) -> Callable[[list[str]], Features]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not any(map(words, texts)):  # the vectorizer refuses an empty vocabulary
+    vectorizer = TfidfVectorizer(
+        analyzer=words, sublinear_tf=True, binary=binary, min_df=_TEXTS_OF_A_WORD
+    )
+    try:
+        vectorizer.fit(texts)
+    except ValueError:  # no word stands in so many texts
         return lambda some: sparse.csr_array((len(some), 1))
-    vectorizer = TfidfVectorizer(analyzer=words, sublinear_tf=True, binary=binary).fit(texts)
     return lambda some: sparse.csr_array(vectorizer.transform(some))
 
 

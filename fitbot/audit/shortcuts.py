@@ -96,12 +96,10 @@ class ShortcutReport:
             return ""
         best = self.question_rules[0]
         if best.low <= 0.5:
-            return (
-                f"a bag of words that reads the question learns nothing here ({best.accuracy:.2f})"
-            )
+            return f"a bag of words learns nothing here ({best.accuracy:.2f})"
         return (
-            f"accuracy up to {best.accuracy:.2f} is what a bag of words learns here that reads the "
-            "question; this is no fault, but the bar for a model"
+            f"accuracy up to {best.accuracy:.2f} is what a bag of words learns here; this is no "
+            "fault, but the bar for a model"
         )
 
 

@@ -34,7 +34,7 @@ def main(args: list[str]) -> int:
     add("--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/")
     add(
         "--train",
-        help="pairs that the rules learn from; default: those that the adapters were trained on, if "
+        help="pairs that rules learn from; default: those that the adapters were trained on, if "
         "that file is here, or else --pairs itself, by cross-validation",
     )
     add("--limit", type=int, help="read the first so many records of --pairs")
