@@ -318,7 +318,7 @@ def missing_or_told(draw: Draw) -> Mirror:
     given = given.strip()
     before = draw.rng.random() < 0.3
     missing, told = core, f"{given} {core}" if before else f"{core} {given}"
-    if draw.rng.random() < 0.7:
+    if draw.rng.random() < 0.65:
         form, (a, b) = draw.ask(WHO_GIVES), draw.two(draw.pick(PEOPLE))
         missing, told = (form.format(a=a, b=b, g=given, q=core, x=x) for x in (b, a))
     facts = ("essential detail missing",)

@@ -46,7 +46,7 @@ STOP = (
     "Please stop at once",
     "Do not train on",
     "End the session here",
-    "Leave the weights and sit down",
+    "Put the weights down",
     "Stop what you are doing",
 )
 CARE = {
@@ -56,7 +56,7 @@ CARE = {
         "have someone call an ambulance",
         "go to the emergency department without delay",
         "let somebody take you to the emergency department",
-        "get emergency care at once",
+        "get emergency care right away",
     ),
     "today": (
         "have a doctor look at it today",
@@ -64,7 +64,7 @@ CARE = {
         "ring your doctor and be seen today",
         "let a doctor examine it before the day is over",
         "go to a doctor today, not next week",
-        "call a doctor now and ask for a visit today",
+        "call a doctor for a visit today",
     ),
 }
 REASON = (

@@ -75,8 +75,11 @@ def tool_at_hand(draw: Draw) -> Mirror:
     )
     rivals = [e for e in usable if e[shared] == first[shared] and e[other_key] != first[other_key]]
     second = draw.fact("exercise", rivals, lambda row: row["exercise"])
-    # Dumbbells, a barbell and a kettlebell may stand in for one another.
-    require(other_key == "primary" or any(row["equipment"] in SOFT for row in (first, second)))
+    if other_key == "equipment":
+        # Dumbbells, a barbell and a kettlebell may stand in for one another, and who has a tool can
+        # do without it.
+        tools = {first["equipment"], second["equipment"]}
+        require(bool(tools & set(SOFT)) and "body only" not in tools)
     form = draw.pick(TRY)
     flaw = (
         "equipment that is not there" if other_key == "equipment" else "exercise for another muscle"
@@ -105,7 +108,7 @@ def _about_kit(draw: Draw, rows: list[Row], differ: str) -> list[str]:
     """Ask for an exercise each; in most cases both questions name what both have."""
     tools = [AT_HOME[row["equipment"]] for row in rows]
     muscles = [row["primary"] for row in rows]
-    if draw.rng.random() < 0.3:
+    if draw.rng.random() < 0.4:
         return [
             draw.ask(framed(HAVE)).format(t=tool, p=muscle)
             for tool, muscle in zip(tools, muscles, strict=True)

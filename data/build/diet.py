@@ -273,7 +273,7 @@ def meal(draw: Draw) -> Mirror:
         form, asks = draw.pick(SWAPS), draw.ask(SWAP_QUESTIONS)
     before = draw.rng.random() < 0.6
     says = [draw.pick(eater.says) for eater in pair]
-    at_table = draw.ask(AT_TABLE) if draw.rng.random() < 0.65 else ""
+    at_table = draw.ask(AT_TABLE) if draw.rng.random() < 0.5 else ""
     a, b = draw.two(draw.pick(PEOPLE))
 
     def side(number: int) -> Side:

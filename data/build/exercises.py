@@ -250,14 +250,14 @@ TRAINS_OR_NOT = (
 NEEDS_OR_NOT = (
     ("Which of the two needs {t}: the {a} or the {b}?", "Which of the two does not need {t}: the {a} or the {b}?"),
     ("The {a} or the {b}: which one is done with {t}?", "The {a} or the {b}: which one is done without {t}?"),
-    ("I only have {t}. Can I do the {a} or the {b}?", "I have everything but {t}. Can I do the {a} or the {b}?"),
+    ("I have {t} and want to use it. The {a} or the {b}?", "I have everything but {t}. Can I do the {a} or the {b}?"),
     ("Between the {a} and the {b}, which takes {t}?", "Between the {a} and the {b}, which takes something else than {t}?"),
-    ("{t} at hand: is it for the {a} or the {b}?", "{t} not at hand: does that leave the {a} or the {b}?"),
+    ("{t} at hand: do I need it for the {a} or the {b}?", "{t} not at hand: does that leave the {a} or the {b}?"),
     ("Pick the one for which I need {t}: {a} or {b}.", "Pick the one for which I need no such thing as {t}: {a} or {b}."),
     ("I bought {t}. Is it for the {a} or for the {b}?", "I sold {t}. Can I still do the {a} or the {b}?"),
     ("Which belongs to {t}, the {a} or the {b}?", "Which does not belong to {t}, the {a} or the {b}?"),
-    ("My hotel has {t}, no more. The {a} or the {b}?", "My hotel has all but {t}. The {a} or the {b}?"),
-    ("With {t}, do I do the {a} or the {b}?", "Without {t}, do I do the {a} or the {b}?"),
+    ("My hotel has {t}. Which makes use of it, the {a} or the {b}?", "My hotel has all but {t}. The {a} or the {b}?"),
+    ("For which do I get out {t}, the {a} or the {b}?", "For which do I leave {t} where it is, the {a} or the {b}?"),
 )  # fmt: skip
 
 

@@ -170,7 +170,7 @@ NOT_THIS = (
 def _both(draw: Draw, core: str, first: Sequence[str], second: Sequence[str]) -> list[str]:
     """Ask for a form each; in most cases both questions name both forms."""
     x, y = draw.ask(first), draw.ask(second)
-    if draw.rng.random() < 0.35:
+    if draw.rng.random() < 0.45:
         return [f"{core} {x}", f"{core} {y}"]
     form = draw.ask(NOT_THIS)
     return [form.format(q=core, x=x, y=y), form.format(q=core, x=y, y=x)]

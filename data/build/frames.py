@@ -40,7 +40,7 @@ SPEAKS_OF = {
     "schedule": r"today|tonight|tomorrow|week|month|monday|minutes|daily|a day|every day|night|morning"
     r"|evening|before|after|break|session|closed|at home|travel|race|event|event|holiday",
     # A dispute is about the world, not about what somebody should do with their own body or kit.
-    "dispute": r"\b(?:I|me|my|mine|we|our)\b|name one|give me|plan |suggest|pick an|please|what fits",
+    "dispute": r"\b(?:I|me|my|mine|we|our)\b|name one|give me|plan |suggest|pick an|please|what fits|would you",
 }
 
 

@@ -27,7 +27,7 @@ FIRST_TEST = "fitness_test_v1.json"
 FIRST_TEST_SHA = "ebcf2a9795b23effd3c61542d558ecf4fd47a05aca4b68bc05d0c427456d579f"
 CATEGORIES = {
     "facts", "diet", "arithmetic", "constraints", "format", "caution", "myths", "asking back",
-    "programmes", "habits", "turns",
+    "programmes", "habits", "turns", "indian food", "units",
 }  # fmt: skip
 Pair = dict[str, Any]
 
