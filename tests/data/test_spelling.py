@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.data.drawing import Mirror, draw
+from tests.data.drawing import draw
 
 import arithmetic  # isort: skip
 import constraints  # isort: skip
@@ -17,7 +17,7 @@ import indian  # isort: skip
 import spelling  # isort: skip
 import turns  # isort: skip
 import units  # isort: skip
-from mirrors import Draw, NothingToDraw  # isort: skip
+from mirrors import Draw, Mirror, NothingToDraw  # isort: skip
 
 POOLS = ("train", "val", "test")
 
