@@ -60,12 +60,14 @@ def test_numbers_stay(typed: dict[str, list[tuple[Mirror, Mirror]]]) -> None:
 def test_negations_and_words_that_turn_a_question_round_stay(
     typed: dict[str, list[tuple[Mirror, Mirror]]],
 ) -> None:
-    kept = {word for word in spelling.KEPT if "'" not in word}
+    kept = {word.replace("'", "") for word in spelling.KEPT}
     checked: Counter[str] = Counter()
     for pool in POOLS:
         for clean, messy in (side for pair in typed[pool] for side in sides(pair)):
             one, other = (
-                Counter(w for w in re.findall(r"[a-z]+", text.lower()) if w in kept)
+                Counter(
+                    w for w in re.findall(r"[a-z]+", text.lower().replace("'", "")) if w in kept
+                )
                 for text in (clean, messy)
             )
             assert one == other, messy
