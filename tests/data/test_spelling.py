@@ -72,9 +72,9 @@ def test_negations_and_words_that_turn_a_question_round_stay(
             )
             assert one == other, messy
             checked += one
-    assert checked["not"] > 30
-    assert checked["more"] > 10
-    assert checked["no"] > 5
+    assert checked["not"] > 10
+    assert checked["more"] > 4
+    assert checked["no"] > 2
 
 
 def test_mirrors_still_hold_and_their_two_sides_still_differ(
