@@ -13,7 +13,7 @@ import turn_plans
 from constraints import AT_HOME
 from diet import ANIMAL, DAIRY, EGGS, FISH, MEAT, NO_EGGS, SIDES, SOURCES, VEGAN, VEGETARIAN, Eater
 from exercises import EXERCISES, SOFT, exercise_name, names_muscle, names_tool
-from mirrors import Draw, Mirror, Side, capital, require
+from mirrors import Draw, Mirror, Side, capital
 from turn_figures import Shape, talk
 
 GEAR: tuple[Shape, ...] = (
@@ -47,10 +47,14 @@ TRY = (
 
 def gear(draw: Draw) -> Mirror:
     """What one person has, and what another has, or had, or has elsewhere."""
+    # Whoever has a barbell has a body, too: an exercise without equipment is wrong for nobody.
     usable = [
         e
         for e in EXERCISES
-        if e["equipment"] in AT_HOME and not names_muscle(e) and not names_tool(e)
+        if e["equipment"] in AT_HOME
+        and e["equipment"] != "body only"
+        and not names_muscle(e)
+        and not names_tool(e)
     ]
     first = draw.fact("exercise", usable, lambda row: row["exercise"])
     # Dumbbells, a barbell and a kettlebell may stand in for one another.
@@ -69,7 +73,6 @@ def gear(draw: Draw) -> Mirror:
         row, rival = rows[place], rows[1 - place]
         fitting = [e for e in usable if e["primary"] == row["primary"] and e["equipment"] == row["equipment"]]  # fmt: skip
         tools = {"r": AT_HOME[row["equipment"]], "w": AT_HOME[rival["equipment"]]}
-        require(not any(tool.startswith("my own") for tool in tools.values()) or shape in BODY_FITS)
         history, question = talk(shape, {**tools, "p": row["primary"]})
         return Side(
             question,
@@ -82,16 +85,6 @@ def gear(draw: Draw) -> Mirror:
 
     return draw.mirror("turns", side(0), side(1))
 
-
-# Nobody sells or lends "my own body weight".
-BODY_FITS = tuple(
-    shape
-    for shape in GEAR
-    if not any(
-        word in " ".join(shape)
-        for word in ("brother", "wife", "sold", "broken", "gave", "lost", "asked", "offers", "has", "hotel")
-    )
-)  # fmt: skip
 
 FOOD_OF = (
     (VEGETARIAN, "vegetarian food"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.data.drawing import Mirror, draw
+from tests.data.drawing import draw
 
 import arithmetic  # isort: skip
 import constraints  # isort: skip
@@ -17,7 +17,7 @@ import indian  # isort: skip
 import spelling  # isort: skip
 import turns  # isort: skip
 import units  # isort: skip
-from mirrors import Draw, NothingToDraw  # isort: skip
+from mirrors import Draw, Mirror, NothingToDraw  # isort: skip
 
 POOLS = ("train", "val", "test")
 
@@ -60,19 +60,21 @@ def test_numbers_stay(typed: dict[str, list[tuple[Mirror, Mirror]]]) -> None:
 def test_negations_and_words_that_turn_a_question_round_stay(
     typed: dict[str, list[tuple[Mirror, Mirror]]],
 ) -> None:
-    kept = {word for word in spelling.KEPT if "'" not in word}
+    kept = {word.replace("'", "") for word in spelling.KEPT}
     checked: Counter[str] = Counter()
     for pool in POOLS:
         for clean, messy in (side for pair in typed[pool] for side in sides(pair)):
             one, other = (
-                Counter(w for w in re.findall(r"[a-z]+", text.lower()) if w in kept)
+                Counter(
+                    w for w in re.findall(r"[a-z]+", text.lower().replace("'", "")) if w in kept
+                )
                 for text in (clean, messy)
             )
             assert one == other, messy
             checked += one
-    assert checked["not"] > 30
-    assert checked["more"] > 10
-    assert checked["no"] > 5
+    assert checked["not"] > 10
+    assert checked["more"] > 4
+    assert checked["no"] > 2
 
 
 def test_mirrors_still_hold_and_their_two_sides_still_differ(
