@@ -240,7 +240,7 @@ NEXT_RUNS = (
 def run_and_walk(draw: Draw) -> Mirror:
     """Intervals below what the person can jog, not below what somebody else can."""
     companion = draw.fact("companion", COMPANIONS)
-    limits = [draw.fact("jog", range(3, 26)) for _ in range(2)]
+    limits = [draw.rng.randint(3, 25) for _ in range(2)]
 
     def told(own: int, others: int) -> Told:
         jog = max(2, 3 * own // 4)
@@ -401,3 +401,4 @@ KINDS = (
 declare("cause", CAUSES)
 declare("companion", COMPANIONS)
 declare("break", BREAKS)
+declare("main lift", sorted({lift for legs, *_ in PLACES.values() for lift in legs}))

@@ -7,13 +7,13 @@ CATEGORY = "habits"
 
 CAUSES = {  # what may hold somebody back: how a coach says so, words that give it away, what to do
     "my sleep": (("sleep", "bed", "nights"), (
-        "Go from {h} hours of sleep to at least 7, by moving bedtime {m} minutes earlier each week.",
-        "With {h} hours of sleep nobody gets stronger for long; add {m} minutes to your nights until it is 7 or more.",
-        "Short nights, {h} hours in your case, cost strength. Be in bed {m} minutes earlier from tonight.")),
+        "Aim at 7 hours of sleep or more; if it is {h} now, move bedtime {m} minutes earlier each week.",
+        "On {h} hours of sleep nobody gets stronger for long; add {m} minutes to your nights until it is 7 or more.",
+        "Short nights cost strength. Be in bed {m} minutes earlier from tonight, until you have 7 hours.")),
     "my protein": (("protein", "quark", "lentils"), (
-        "At {k} kg aim at {g} g of protein a day, which is 1.6 g per kg, in {e} meals of about {q} g.",
-        "Bring protein to {g} g a day (1.6 g times {k} kg); {e} portions of {q} g get you there.",
-        "{k} kg times 1.6 makes {g} g of protein. Put {q} g into each of {e} meals, with quark, lentils or fish.")),
+        "Aim at 1.6 g of protein per kg: for {k} kg that is {g} g a day, in {e} meals of about {q} g.",
+        "Bring protein to 1.6 g per kg a day. Somebody of {k} kg needs {g} g, in {e} portions of {q} g.",
+        "1.6 g per kg is the aim, for example {g} g of protein at {k} kg: {q} g in each of {e} meals, with quark, lentils or fish.")),
     "my energy intake": (("kcal", "calories"), (
         "Add about {c} kcal a day and weigh yourself weekly; {v} kg up in a month is plenty.",
         "Eat {c} kcal more a day for a month. If the scales have not moved by then, add {c} more kcal.",
@@ -39,9 +39,9 @@ CAUSES = {  # what may hold somebody back: how a coach says so, words that give 
         "Count the sessions you skip. {f} of {j} in {w} weeks is the target, with {d} appointments a week.",
         "Put {d} appointments a week into the calendar; after {w} weeks {f} of {j} kept is a good mark.")),
     "my number of sets": (("weekly sets", "sets a week"), (
-        "Raise the work from {r} to {y} weekly sets in steps of two.",
-        "{r} sets a week are few. Go up to {y}, two more each week, split over two days.",
-        "Do {y} sets a week in place of {r}; most reviews find ten or more to work better.")),
+        "Count your weekly sets; if it is {r} for a muscle, raise it to {y} in steps of two.",
+        "Fewer than ten sets a week are few. Go from {r}, say, to {y}, two more each week, split over two days.",
+        "Do {y} sets a week rather than {r}; reviews find that ten or more work better.")),
     "my effort": (("effort", "in reserve", "to failure"), (
         "Finish each set with one or two repetitions in reserve; with {x} or more left, nothing has to adapt.",
         "Raise the effort: do the last set of the day to failure once a week and see how many you had in reserve, {x} perhaps.",

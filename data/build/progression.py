@@ -259,7 +259,7 @@ SHARES = (
 def weekly_distance(draw: Draw) -> Mirror:
     """Growth by a tenth from what the person runs now, not from what they once ran."""
     then, now = draw.fact("running time", TIMES, " / ".join)
-    distances = [draw.fact("weekly km", range(10, 61)) for _ in range(2)]
+    distances = [draw.rng.randint(10, 60) for _ in range(2)]
     require(max(distances) >= 1.45 * min(distances))
 
     def told(past: int, present: int) -> Told:

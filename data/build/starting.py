@@ -116,7 +116,7 @@ CALM = (
 )
 CALM_END = (
     "Drink something, and put on a dry shirt before the {m} minutes are over.",
-    "With {n} rounds of stretches the {m} minutes are filled.",
+    "Lie on your back for a last slow minute, and the {m} minutes are over.",
     "It will not erase soreness from {x}, but it ends the day's work gently.",
     "Use the last {k} minutes for calm breathing: in for four counts, out for six.",
     "Stretch to a mild pull, never to pain, {n} times in all, and go home rested from {x}.",
@@ -126,11 +126,20 @@ CALM_END = (
 def before_or_after(draw: Draw) -> Mirror:
     """What belongs before and what belongs after: the two words swap places."""
     sport = draw.fact("sport", SPORTS)
-    minutes = draw.pick(range(8, 21))
-    walk, seconds = max(3, minutes // 2), draw.pick((20, 30, 40))
-    slots = {"m": minutes, "w": walk, "s": seconds, "x": sport, "n": draw.pick((2, 3, 4)), "k": draw.pick((2, 3))}  # fmt: skip
-    warm = say(draw, READY, READY_END, e=join(draw.rng.sample(DYNAMIC, 4)), **slots)
-    cool = say(draw, CALM, CALM_END, e=join(draw.rng.sample(STATIC, 3)), **slots)
+    minutes = draw.pick(range(10, 21))
+    walk, seconds = max(3, minutes // 2), draw.pick((20, 25, 30))
+    slots = {"m": minutes, "w": walk, "s": seconds, "x": sport, "n": draw.pick((2, 3, 4))}  # fmt: skip
+    warm = say(
+        draw, READY, READY_END, e=join(draw.rng.sample(DYNAMIC, 4)), k=minutes - walk - 3, **slots
+    )
+    cool = say(
+        draw,
+        CALM,
+        CALM_END,
+        e=join(draw.rng.sample(STATIC, 3)),
+        k=minutes - walk - 3,
+        **slots,
+    )
     one = Told(
         {"x": sport, "m": minutes, "p": "before", "q": "after"},
         warm,
