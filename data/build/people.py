@@ -23,7 +23,7 @@ LOADS = {  # which joints an exercise asks much of
     "deadlifts": ("lower back", "hip"), "good mornings": ("lower back", "hip"), "bent-over rows": ("lower back",),
     "back extensions": ("lower back",), "kettlebell swings": ("lower back", "hip"), "push-ups": ("wrist", "shoulder", "elbow"),
     "bear crawls": ("wrist", "shoulder"), "front squats": ("wrist", "knee", "shoulder", "lower back"),
-    "planks on flat hands": ("wrist", "shoulder"), "wrist curls": ("wrist",), "plate pinches": ("wrist",),
+    "shoulder taps": ("wrist", "shoulder"), "wrist curls": ("wrist",), "plate pinches": ("wrist",),
     "triceps extensions": ("elbow",), "barbell curls": ("elbow", "wrist"), "preacher curls": ("elbow",), "close-grip presses": ("elbow", "shoulder"),
     "skipping": ("ankle", "knee"), "hill runs": ("ankle", "knee"), "calf raises": ("ankle",), "heel walks": ("ankle",),
     "single-leg stands on a cushion": ("ankle",), "sumo squats": ("hip", "knee"), "high marching": ("hip",),
@@ -110,17 +110,17 @@ def sore_spot(draw: Draw) -> Mirror:
 
 
 AGES = (
-    "I am {a} and my {c} is {b}. We are both healthy and new to this. Plan my week.",
-    "My {c} is {b}, I am {a}. What should I do for my fitness each week? We are well.",
-    "Both healthy, both untrained: I am {a}, my {c} is {b}. What is a good week for me?",
-    "At {a}, what does a week of exercise look like for me? My {c} is {b} and starts as well.",
-    "I am {a} now, and my {c} is {b}. Which weekly plan is mine, as we both begin healthy?",
-    "Please write a week for a healthy beginner of {a}. My {c}, who is {b}, gets another one.",
-    "How active should I be at {a}? I start together with my {c}, {b}, but with a plan of my own.",
+    "I am {a} and my {c} is {b}. We are both healthy and on our feet a lot. Plan my week.",
+    "My {c} is {b}, I am {a}. What should I do for my fitness each week? We are well and active.",
+    "Both healthy, both fairly fit: I am {a}, my {c} is {b}. What is a good week for me?",
+    "At {a}, what does a week of exercise look like for me? My {c} is {b}, and we both cycle to town.",
+    "I am {a} now, and my {c} is {b}. Which weekly plan is mine, as we both are well and active?",
+    "Please write a week for a healthy, active person of {a}. My {c}, who is {b}, gets another one.",
+    "How active should I be at {a}? I train beside my {c}, {b}, but with a plan of my own.",
     "My {c} turns {b} and I turn {a} this year. Plan my training week, we are fit and well.",
-    "We join a club, my {c} of {b} and I of {a}. What is on my plan?",
-    "Age {a}, no complaints, never trained. What is my week? My {c} is {b}.",
-    "Doctor says go. I am {a}, my {c} is {b}, and I need a weekly plan.",
+    "We joined a club last year, my {c} of {b} and I of {a}. What is on my plan?",
+    "Age {a}, no complaints, used to sport. What is my week? My {c} is {b}.",
+    "Doctor says go. I am {a}, my {c} is {b}, we both walk daily, and I need a weekly plan.",
 )
 OLDER = (
     "Walk briskly for {m} minutes on {d} days, {t} minutes in all.",
@@ -241,6 +241,7 @@ def run_and_walk(draw: Draw) -> Mirror:
     """Intervals below what the person can jog, not below what somebody else can."""
     companion = draw.fact("companion", COMPANIONS)
     limits = [draw.rng.randint(3, 25) for _ in range(2)]
+    require(max(limits) >= 1.5 * min(limits))
 
     def told(own: int, others: int) -> Told:
         jog = max(2, 3 * own // 4)
