@@ -95,8 +95,8 @@ class ShortcutReport:
         if not self.question_rules:
             return ""
         best = self.question_rules[0]
-        if best.low <= 0.5:
-            return f"a bag of words learns nothing here ({best.accuracy:.2f})"
+        if best.low <= SHORTCUT_ABOVE:
+            return f"a bag of words learns little or nothing here ({best.accuracy:.2f})"
         return (
             f"accuracy up to {best.accuracy:.2f} is what a bag of words learns here; this is no "
             "fault, but the bar for a model"

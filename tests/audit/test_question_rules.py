@@ -50,8 +50,10 @@ def test_an_association_of_question_and_answer_is_found_and_is_no_shortcut(
     with_val, alone = audit_shortcuts(train, val, "val"), audit_shortcuts(None, train, "train")
 
     for report in (with_val, alone):
-        assert {score.rule for score in report.question_rules} == READS_THE_QUESTION
-        assert min(score.accuracy for score in report.question_rules) > 0.9
+        found = {score.rule: score.accuracy for score in report.question_rules}
+        assert found.keys() == READS_THE_QUESTION
+        assert found[BILINEAR] > 0.98
+        assert found[NEAREST] > 0.75  # most words of a question are noise
         assert all(score.reads_question for score in report.question_rules)
         assert max(score.accuracy for score in report.rules) < 0.65
         assert not list(shortcut_findings(report))
@@ -65,7 +67,7 @@ def test_nothing_is_found_in_noise() -> None:
 
     for report in (with_val, alone):
         assert all(0.42 < score.accuracy < 0.58 for score in report.question_rules)
-        assert "learns nothing here" in report.bar
+        assert "learns little or nothing here" in report.bar
 
 
 def test_swapping_labels_flips_every_preference() -> None:

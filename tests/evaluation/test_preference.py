@@ -135,7 +135,7 @@ def measured(right: int, reading: dict[str, RulePreferences], *, per_group: int 
     """Groups of 60 pairs of two splits, of which a model prefers so many as it should."""
     change = np.where(np.arange(60) < right, 1.0, -1.0)
     reference = torch.full((60, 2), -10.0).double()
-    logps = reference + torch.tensor([change, np.zeros(60)]).T
+    logps = reference + torch.tensor(np.stack([change, np.zeros(60)], axis=1))
     model = PairFigures(TUNED, logps, reference, np.full((60, 2), 5))
     pairs = pairs_of(clean_records(60))
     cases = [Case(x, {"split": "seen" if i % 2 else "new"}, None) for i, x in enumerate(pairs)]
