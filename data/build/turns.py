@@ -5,6 +5,9 @@ has figures, turn_plans.py plans. In turn_follow_ups.py only the last turns diff
 earlier turns, Side.question the last one.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from itertools import combinations
 
 import turn_figures
@@ -208,7 +211,45 @@ def left_over(draw: Draw) -> Mirror:
     return draw.mirror("turns", side(right, wrong), side(wrong, right))
 
 
-KINDS = (
+OPENINGS = (
+    ("Hello! Can I ask you something about my training?", "Of course. Go ahead."),
+    ("Hi, are you there?", "I am. What can I do for you?"),
+    ("I would like some help with my week.", "Gladly. Tell me about it."),
+    ("My coach is on holiday, so I turn to you.", "That is fine. What is the matter?"),
+    ("Can you keep things short today?", "I can. What is it about?"),
+    ("I just got home from the gym.", "Well done. How was it?"),
+    ("It is raining, so I am planning a little.", "A good use of the day. What are you planning?"),
+    ("Thanks for your help last time.", "You are welcome. What is next?"),
+)
+AFTER_THAT = (
+    ("Sorry, the phone rang. Shall I begin?", "Please do."),
+    ("It is not urgent, but I want to get it right.", "Then let us take our time."),
+    ("Let me find my notes first.", "No hurry."),
+    ("I am new to apps like this.", "Just write as you would talk."),
+    ("Good. I have it in front of me now.", "Then tell me."),
+)
+
+
+def longer(kind: Callable[[Draw], Mirror]) -> Callable[[Draw], Mirror]:
+    """Let some conversations of a kind begin with an exchange or two of small talk; four turns at most."""
+
+    @wraps(kind)
+    def drawn(draw: Draw) -> Mirror:
+        mirror = kind(draw)
+        if draw.rng.random() < 0.65:
+            return mirror
+        small_talk = (draw.pick(OPENINGS), draw.pick(AFTER_THAT))
+        small_talk = small_talk[: draw.pick((1, 2, 2))][: 3 - len(mirror.one.history)]
+        one, other = (
+            replace(side, history=(*small_talk, *side.history))
+            for side in (mirror.one, mirror.other)
+        )
+        return replace(mirror, one=one, other=other)
+
+    return drawn
+
+
+_SHORT = (
     *turn_figures.KINDS,
     *turn_follow_ups.KINDS,
     *turn_plans.KINDS,
@@ -216,3 +257,4 @@ KINDS = (
     (table, 5),
     (left_over, 4),
 )
+KINDS = tuple((longer(kind), weight) for kind, weight in _SHORT)
