@@ -22,7 +22,7 @@ from fitbot.pairs.formats import PreferencePair
 MAX_LEARNED = 8000  # pairs that are learned from; more cost seconds and change little
 _TEXTS_OF_A_WORD = 2  # that it must stand in; what was seen once teaches nothing of other pairs
 _NEIGHBOURS = 20  # nearest training questions
-_QUESTION_WORDS, _ANSWER_WORDS = 40, 60  # the weightiest of a text, whose products are taken
+_QUESTION_WORDS, _ANSWER_WORDS = 30, 40  # the weightiest of a text, whose products are taken
 _ANY_QUESTION = 0.5  # weight of the answer words alone, beside a question of length 1
 _BUCKETS = 2**18  # 64 - 46 bits of a hash, which products of words fall into
 _STRENGTH = 10.0  # of learning; the penalty on squared weights is 1 / (strength x pairs)

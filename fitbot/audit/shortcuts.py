@@ -35,6 +35,8 @@ from fitbot.pairs.store import some_of
 _FOLDS = 5
 _QUICK = ("punctuation and format", "bag of words")  # rules that every fit begins with
 _QUICK_PAIRS = 2000  # of TRAIN, that they are learned from and measured on
+_QUICK_CHARACTERS = 800_000  # of their answers; of long ones there are fewer pairs, but some:
+_LEAST_QUICK = 300
 _LEAST_LEARNED = 20  # pairs that rules which read the question learn from
 _SEEN_SHARE = 0.01  # of VAL's prompts that may be in TRAIN without a warning in a fit
 _LISTED = 5  # control strings that are named
@@ -284,7 +286,9 @@ def _quick_shortcuts(
 
 def _quick_learned(train: Sequence[PreferencePair]) -> RuleScore | None:
     """Learn two rules from some of TRAIN, by cross-validation; return the better, if a shortcut."""
-    some = some_of(train, _QUICK_PAIRS)
+    size = sum(len(pair.chosen) + len(pair.rejected) for pair in train) / len(train)
+    count = min(_QUICK_PAIRS, max(_LEAST_QUICK, int(_QUICK_CHARACTERS / size)))
+    some = some_of(train, count)
     groups = linked_groups(some)
     if _too_few(groups):
         return None

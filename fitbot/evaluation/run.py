@@ -45,7 +45,7 @@ from fitbot.evaluation.training_file import TrainingFile, find_training_file
 from fitbot.generation.messages import Sampling
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, report_cuts
 from fitbot.pairs.formats import PreferencePair
-from fitbot.pairs.preferences import load_pairs
+from fitbot.pairs.preferences import Check, load_pairs
 from fitbot.pairs.rendered import rendered_check
 from fitbot.version import __version__
 
@@ -110,14 +110,7 @@ def read_inputs(
     logger.info("reading pairs of %s", path)
     check = rendered_check(tokenizer)  # what a fit refuses is not measured either
     cases = load_cases(path, limit=limit, check=check)
-    training_file = find_training_file(lineup.adapters, train_path)
-    if training_file.missing:
-        logger.warning("%s", training_file.missing)
-    train = None
-    if training_file.path:
-        # A run may have left bad records out; so do the rules, unless the user names the file.
-        skips = train_path is None
-        train = load_pairs(training_file.path, skip_bad_records=skips, check=check).pairs
+    training_file, train = _training_pairs(lineup, train_path, check)
     limits = LengthLimits(lineup.max_prompt_length, lineup.max_length)
     pairs = chat.encode_pairs([case.pair for case in cases], limits)
     first = first_of_each_question(cases)
@@ -134,6 +127,21 @@ def read_inputs(
         questions=QuestionSettings(where, sampling, seed, max_new_tokens),
         started=started,
     )
+
+
+def _training_pairs(
+    lineup: Lineup, given: str | None, check: Check
+) -> tuple[TrainingFile, list[PreferencePair] | None]:
+    """Read what rules learn from: what the user gave, or else what the adapters' fitbot.json names.
+
+    A run may have left bad records out. So do the rules, unless the user names the file.
+    """
+    found = find_training_file(lineup.adapters, given)
+    if found.missing:
+        logger.warning("%s", found.missing)
+    if not found.path:
+        return found, None
+    return found, load_pairs(found.path, skip_bad_records=given is None, check=check).pairs
 
 
 def _sampling(lineup: Lineup, temperature: float | None, top_p: float | None) -> Sampling:
