@@ -115,18 +115,16 @@ def test_no_rule_that_reads_answers_alone_tells_more_than_chance(
 ) -> None:
     train, pairs = parsed(files["train"]), parsed(files[split])
 
-    report = audit_shortcuts(train, split, pairs)
+    report = audit_shortcuts(train, pairs, split)
 
-    by_answer = {r.rule: r.accuracy for r in report.rules if not r.reads_question}
+    by_answer = {score.rule: score.accuracy for score in report.rules}
     assert set(length_rules(pairs)) <= set(by_answer)
     assert {rule: share for rule, share in by_answer.items() if share > 0.53} == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_words_of_question_and_answer_tell_little(
-    files: dict[str, list[Pair]], split: str
-) -> None:
+def test_words_of_question_and_answer_tell_little(files: dict[str, list[Pair]], split: str) -> None:
     preferences = question_rules(parsed(files["train"]), parsed(files[split]))[BILINEAR]
 
     assert np.mean((preferences > 0) + 0.5 * (preferences == 0)) <= 0.65
@@ -156,7 +154,7 @@ def test_every_load_can_be_loaded(files: dict[str, list[Pair]]) -> None:
                 step = 2.5 if found[2] == "kg" else 5
                 assert float(found[1].replace(",", "")) % step == 0, fact
                 checked += 1
-    assert checked > 100
+    assert checked > 60
 
 
 def test_verbs_agree_with_the_foods_that_begin_a_sentence(files: dict[str, list[Pair]]) -> None:
