@@ -28,6 +28,13 @@ class Side:
     check: dict[str, Any]
     flaw: str  # what is wrong with the other side's answer to this question
     facts: tuple[str, ...]  # what the right answer rests on, in words
+    history: tuple[tuple[str, str], ...] = ()  # earlier turns: what the person said, the reply
+
+    @property
+    def conversation(self) -> str:
+        """All turns of the conversation, one a line; the question comes last."""
+        earlier = (turn for exchange in self.history for turn in exchange)
+        return "\n".join((*earlier, self.question))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from fitbot.commands.fit import FitbotCLI
 from fitbot.dpo.run import LastCheckpoint, RunSettings, new_run_folder, resolve_checkpoint
 from fitbot.dpo.run_name import lock_run
 from fitbot.errors import AdapterError
+from tests.audit.planted import clean_records, write
 from tests.conftest import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -274,6 +275,19 @@ def test_a_run_leaves_everything_in_its_folder(run: Path) -> None:
     assert log.count("audit: ") == 1  # these pairs give nothing away
     assert "nothing stands out" in log
     assert (run / "last.ckpt").stat().st_size < 8_000_000  # adapter and optimizer, never the base
+
+
+@pytest.mark.slow
+def test_the_start_of_a_run_says_that_its_longer_answers_always_win(tmp_path: Path) -> None:
+    train = [r | {"chosen": f"{r['chosen']} and more"} for r in clean_records(16)]
+    options = ["--data.train_path", write(tmp_path / "train.json", train)]
+    options += ["--trainer.max_steps", "1"]
+
+    assert main(["fit", *quickstart(tmp_path / "runs", *options)]) == 0
+
+    log = (tmp_path / "runs" / "quickstart" / "fit.log").read_text()
+    assert "only at length scores 1.00 on training pairs (the longer answer)" in log
+    assert "nothing stands out" not in log
 
 
 def test_auto_is_settled_before_the_config_is_saved(
