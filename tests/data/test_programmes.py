@@ -16,7 +16,8 @@ import programmes
 from mirrors import Draw, Mirror, NothingToDraw, Side
 
 from fitbot.audit.text import sentences, words
-from fitbot.evaluation.checks import numbers, passes
+from fitbot.evaluation.checks import passes
+from fitbot.evaluation.figures import numbers
 
 KINDS = {kind.__name__: kind for kind, _ in (*programmes.KINDS, *habits.KINDS)}
 MANY = 12  # mirrors of a kind
