@@ -238,8 +238,8 @@ def longer(kind: Callable[[Draw], Mirror]) -> Callable[[Draw], Mirror]:
         mirror = kind(draw)
         if draw.rng.random() < 0.65:
             return mirror
-        small_talk = (draw.pick(OPENINGS), draw.pick(AFTER_THAT))
-        small_talk = small_talk[: draw.pick((1, 2, 2))][: 3 - len(mirror.one.history)]
+        both = [draw.pick(OPENINGS), draw.pick(AFTER_THAT)]
+        small_talk = both[: draw.pick((1, 2, 2))][: 3 - len(mirror.one.history)]
         one, other = (
             replace(side, history=(*small_talk, *side.history))
             for side in (mirror.one, mirror.other)
