@@ -78,7 +78,7 @@ class Draw:
         self.keys.add(f"{kind}:{name(chosen)}")
         return chosen
 
-    def ask(self, forms: Sequence[str]) -> str:
+    def ask(self, forms: Sequence[T]) -> T:
         """Choose the wording of a question."""
         held_out = max(1, len(forms) // 10)
         pools = {

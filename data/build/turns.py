@@ -22,15 +22,15 @@ from turn_figures import Shape, talk
 GEAR: tuple[Shape, ...] = (
     ("I have {r}, and my brother has {w}.", "Nice. What are you two after?", "One exercise for the {p}, for me."),
     ("I have {w}, and my brother has {r}.", "Nice. What are you two after?", "One exercise for the {p}, for him."),
-    ("Until last month I trained with {w}. Now there is only {r}.", "That changes a few things. What do you want to train?", "The {p}. Which exercise do I do?"),
-    ("There is {r} where I train now. Before, it was {w}.", "Understood. Which muscles are next?", "The {p}. Name one exercise."),
+    ("Until last month I trained with {w}. Now I only have {r}.", "That changes a few things. What do you want to train?", "The {p}. Which exercise do I do?"),
+    ("I have {r} where I train now. Before, it was {w}.", "Understood. Which muscles are next?", "The {p}. Name one exercise."),
     ("On Monday I am in a hotel with {w}, on Thursday in a club with {r}.", "Good, two places. How can I help?", "Something for the {p} on Thursday, please."),
     ("On Monday I am in a hotel with {r}, on Thursday in a club with {w}.", "Good, two places. How can I help?", "Something for the {p} on Monday, please."),
     ("I train with {w}.", "Good. Which muscles shall it be?", "The {p}. But all I can use today is {r}."),
     ("I train with {r}.", "Good. Which muscles shall it be?", "The {p}. A friend offers {w}, but I stay with what I have."),
     ("My plan is for {w}, but the gym lost that. They left {r}.", "A pity. What does the plan say?", "An exercise for the {p}. What do I do instead?"),
-    ("At home there is {r}. At work there is {w}.", "Where will you train?", "At home, and it is the day for the {p}. What do you suggest?"),
-    ("At home there is {w}. At work there is {r}.", "Where will you train?", "At work, and it is the day for the {p}. What do you suggest?"),
+    ("At home I have {r}. At work I have {w}.", "Where will you train?", "At home, and it is the day for the {p}. What do you suggest?"),
+    ("At home I have {w}. At work I have {r}.", "Where will you train?", "At work, and it is the day for the {p}. What do you suggest?"),
     ("I want to work the {p}.", "What do you have?", "I was going to say {w}, but that is broken. So {r}."),
     ("I want to work the {p}.", "What do you have?", "Only {r}. I gave {w} away."),
     ("My wife uses {w}, and I use {r}.", "Good to know.", "We both train the {p} tonight. What is there for me?"),
@@ -238,8 +238,8 @@ def longer(kind: Callable[[Draw], Mirror]) -> Callable[[Draw], Mirror]:
         mirror = kind(draw)
         if draw.rng.random() < 0.65:
             return mirror
-        small_talk = (draw.pick(OPENINGS), draw.pick(AFTER_THAT))
-        small_talk = small_talk[: draw.pick((1, 2, 2))][: 3 - len(mirror.one.history)]
+        both = [draw.pick(OPENINGS), draw.pick(AFTER_THAT)]
+        small_talk = both[: draw.pick((1, 2, 2))][: 3 - len(mirror.one.history)]
         one, other = (
             replace(side, history=(*small_talk, *side.history))
             for side in (mirror.one, mirror.other)

@@ -15,7 +15,7 @@ Kinds = Sequence[tuple[Callable[[Draw], Mirror], int]]
 def draw(kinds: Kinds, count: int, facts: str = "train", forms: str = "train") -> list[Mirror]:
     """Draw mirrors that hold, at least one in thirty tries, no conversation twice."""
     rng, mirrors = random.Random(27), list[Mirror]()
-    seen = set[str]()
+    seen: set[str] = set()
     for _ in range(30 * count):
         (kind,) = rng.choices([k for k, _ in kinds], [w for _, w in kinds])
         try:
