@@ -97,9 +97,8 @@ def read_inputs(
         overrides: What the user sets instead of the adapters.
         train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
             if they are here, or else `path`, by cross-validation.
-        limit: Read only the first so many records of `path`.
+        limit, max_new_tokens: Records of `path` that are read, and tokens of an answer, at most.
         questions: How many are answered at most; or a file, or `independent`: all of its own.
-        max_new_tokens: Tokens of an answer at most.
         temperature, top_p: Of sampled answers; None: those of the first adapter's run.
         seed: Of the choice of questions, and of the sampling.
 
