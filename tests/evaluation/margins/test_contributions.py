@@ -153,7 +153,7 @@ def test_colours_say_for_and_against_in_proportion_to_the_strongest() -> None:
 
     assert 'rgba(74,144,217,0.60);white-space:pre-wrap" title="+2.0000">x<' in html
     assert 'rgba(74,144,217,0.30);white-space:pre-wrap" title="+1.0000">y<' in html
-    assert 'rgba(224,138,60,0.60);white-space:pre-wrap" title="-2.0000">z<' in html
+    assert 'rgba(204,122,42,0.60);white-space:pre-wrap" title="-2.0000">z<' in html
 
 
 def test_a_pair_that_nothing_moved_has_no_colour() -> None:
