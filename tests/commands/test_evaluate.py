@@ -182,6 +182,7 @@ def test_the_page_stands_alone_and_escapes_what_models_and_files_say(done: Path)
     # It begins with the result, and a list that leads to every part.
     before, _, after = page.partition("</nav>")
     assert "Of 2 adapters on 12 pairs one is " in before
+    assert ">reward accuracy</td>" in page
     assert re.findall('<a href="#([^"]*)">', before) == re.findall('<h2 id="([^"]*)">', after)
 
 

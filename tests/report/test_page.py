@@ -90,16 +90,18 @@ def test_the_contents_list_leads_to_every_heading(write: Any) -> None:
     source = (
         '{% extends "report/page.html.j2" %}{% from "report/parts.html.j2" import heading %}'
         "{% block head %}<h1>A</h1>{% endblock %}"
-        "{% block body %}{{ heading('What they say: ' ~ t) }}{{ heading('Costs') }}{% endblock %}"
+        "{% block body %}{{ heading('What they say: ' ~ t) }}{{ heading('Costs') }}"
+        "{% for row in rows %}<p>{{ row }}{% endfor %}{% endblock %}"
     )
 
-    html = write(source, t=EVIL)
+    html = write(source, t=EVIL, rows=iter("xy"))  # what can be read once only is shown, too
 
     linked = re.findall('<li><a href="#([^"]*)">(.*?)</a>', html)
     assert linked == re.findall('<h2 id="([^"]*)">(.*?)</h2>', html)
     assert [anchor for anchor, _ in linked] == ["what-they-say-script-alert-script-b", "costs"]
     assert "<script" not in html
     assert html.index("<h1>") < html.index("<nav") < html.index("<h2")
+    assert re.findall("<p>(.)", html) == ["x", "y"]
 
 
 def test_a_severity_is_a_sign_and_a_word_not_only_a_colour(write: Any) -> None:
