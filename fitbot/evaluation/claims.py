@@ -8,6 +8,7 @@ and a few words; there is no grammar and no model in this.
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 # A sentence ends here; so does a line of a list.
@@ -152,7 +153,7 @@ def _levels_of(sentence: str) -> Iterator[str]:
     parts = [part for part in _SPLIT.split(sentence)[::2] if part]
     if _ALL_CLEAR.search(sentence) and not _CONDITION.search(sentence):
         yield "harmless"
-    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+    for part, after in pairwise([*parts, ""]):
         if _NEEDLESS.search(part):
             continue
         # "If it lasts, see a doctor", "see a doctor if it lasts", "see a doctor, if it lasts"

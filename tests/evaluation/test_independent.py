@@ -1,6 +1,7 @@
 """The independent judge: 300 questions of another hand, which a trivial answer does not pass."""
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,3 +134,16 @@ def test_questions_without_a_check_are_not_counted(cases: list[Case]) -> None:
     judged = {"base": [AnswerReport("", None, ()) for _ in bare]}
 
     assert answered_groups(judged, bare, range(3)) == []
+
+
+PIECES = [*", and or but - : ( ) . ; ** 1 kg yes See".split(), "\n"]
+
+
+def test_whatever_is_written_is_judged(cases: list[Case]) -> None:
+    chance = random.Random(0)
+    answers = [" ".join(chance.choices(PIECES, k=chance.randint(1, 6))) for _ in range(60)]
+
+    assert {passes(text, case.check or {}) for case in cases[::4] for text in [*answers, ""]} <= {
+        True,
+        False,
+    }
