@@ -97,7 +97,7 @@ def _of_fitness_data() -> list[Line]:
     path = HERE.parent / "fitness_train.json"
     records = json.loads(path.read_text(encoding="utf-8"))
     ordinary = [record for record in records if record["category"] != "caution"][::3]
-    asked = {record["question"] for record in ordinary}
+    asked = {record["question"] for record in ordinary if "question" in record}
     answered = {record["chosen"] for record in records[::2]}
     return [
         *(Line("fitness data", "en", text, "harmless") for text in sorted(asked)),

@@ -30,6 +30,7 @@ OUT = Path(__file__).parents[2] / "fitbot" / "health" / "meaning"
 BATCH, EPOCHS, RATE, WARM_UP = 32, 7, 1e-3, 0.06
 MIXED, LONGEST = 0.1, 700  # share of the messages that stand beside a harmless one; characters
 SEED = 11
+_NOT = -100  # a label: not this head's line
 
 
 def main() -> None:
@@ -72,34 +73,107 @@ def opinions(lines: list[Line], texts: list[str], encoder: str) -> list[NDArray[
 
 def train(network: Any, heads: Any, tokenizer: Any, lines: list[Line], epochs: int) -> None:
     """Fit both heads and the adapter to all lines."""
-    weights = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW([*weights, *heads.parameters()], lr=RATE, weight_decay=0.01)
     step, started = 0, time.perf_counter()
-    network.train()
+    steps = Steps(network, heads, tokenizer)
     worst: list[Line] = []
-    steps = epochs * -(-(len(lines) + sum(bool(line.windows) for line in lines)) // BATCH)
+    number = epochs * -(-(len(lines) + sum(bool(line.windows) for line in lines)) // BATCH)
     for epoch in range(epochs):
-        total = 0.0
+        network.train()
         for batch in batches([*mixed(lines, epoch), *worst], epoch):
-            share = step / steps
-            optimizer.param_groups[0]["lr"] = RATE * min(share / WARM_UP, 1 - share)
-            vectors = encode(network, tokenizer, [line.text for line in batch])
-            loss = sum_of_losses(heads, vectors, batch) / len(batch)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            step, total = step + 1, total + loss.item() * len(batch)
-            if step % 50 == 0:
+            share = step / number
+            steps.take(batch, RATE * min(share / WARM_UP, 1 - share))
+            step += 1
+            if step % 500 == 0:
                 spent = time.perf_counter() - started
-                print(f"step {step} of {steps}, loss {loss.item():.3f}, {spent:.0f} s", flush=True)  # noqa: T201
-        print(f"epoch {epoch + 1}: loss {total / len(lines):.4f}", flush=True)  # noqa: T201
+                print(f"step {step} of {number}, {spent:.0f} s", flush=True)  # noqa: T201
+        print(f"epoch {epoch + 1}: loss {steps.take_loss() / len(lines):.4f}", flush=True)  # noqa: T201
         network.eval()
         worst = worst_windows(
             lines, lambda texts: likely(network, heads, tokenizer, texts)[1][:, 1]
         )
-        network.train()
-    network.eval()
+
+
+class Steps:
+    """Steps of training. On a GPU, one CUDA graph for each length of texts.
+
+    A step is a thousand small kernels, and launched one by one each waits for the CPU.
+    """
+
+    def __init__(self, network: Any, heads: Any, tokenizer: Any):
+        """Begin; what is trained stays where it is."""
+        self.network, self.heads, self.tokenizer = network, heads, tokenizer
+        self.weights = [p for p in network.parameters() if p.requires_grad]
+        device = network.device
+        self.rate, self.loss = (torch.zeros((), device=device) for _ in range(2))
+        self.optimizer = torch.optim.AdamW(
+            [*self.weights, *heads.parameters()],
+            lr=self.rate,
+            weight_decay=0.01,
+            capturable=device.type == "cuda",
+        )
+        self._graphs: dict[int, tuple[Tensor, Any]] = {}
+
+    def take(self, batch: list[Line], rate: float) -> None:
+        """Learn at most `BATCH` lines."""
+        texts = [readable(line.text) for line in batch]
+        given = self.tokenizer(
+            [*texts, *[texts[0]] * (BATCH - len(texts))],
+            padding=True,
+            pad_to_multiple_of=16,
+            truncation=True,
+            max_length=MOST_TOKENS,
+            return_tensors="pt",
+        )
+        labels = [
+            [kinds.index(line.kind) if line.kind in kinds else _NOT for line in batch]
+            + [_NOT] * (BATCH - len(batch))
+            for kinds in (ABOUT, ANSWERS)
+        ]
+        columns = [given["input_ids"], given["attention_mask"], torch.tensor(labels).T]
+        inputs = torch.cat(columns, 1).to(self.network.device)
+        self.rate.fill_(rate)
+        length = inputs.shape[1]
+        if length in self._graphs:
+            held, graph = self._graphs[length]
+            held.copy_(inputs)
+            graph.replay()
+            return
+        self._step(inputs)
+        if inputs.is_cuda:
+            graph = torch.cuda.CUDAGraph()
+            self.optimizer.zero_grad()
+            with torch.cuda.graph(graph):
+                self._step(inputs)
+            self._graphs[length] = inputs, graph
+
+    def take_loss(self) -> float:
+        """Return the sum of all lines' losses since the last call."""
+        loss = self.loss.item()
+        self.loss.zero_()
+        return loss
+
+    def _step(self, inputs: Tensor) -> None:
+        """Learn (lines, 2 x tokens + 2): ids, mask, and a label for each head, if any."""
+        length = (inputs.shape[1] - 2) // 2
+        ids, mask, labels = inputs.split([length, length, 2], 1)
+        vectors = mean_of(self.network(ids, mask).last_hidden_state, mask)
+        total = torch.stack(
+            [
+                F.cross_entropy(
+                    self.heads[name](vectors),
+                    labels[:, column],
+                    ignore_index=_NOT,
+                    label_smoothing=0.05,
+                    reduction="sum",
+                )
+                for column, name in enumerate(("about", "answers"))
+            ]
+        ).sum()
+        self.optimizer.zero_grad()
+        (total / (labels != _NOT).sum()).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.loss += total.detach()
 
 
 def mixed(lines: list[Line], epoch: int) -> list[Line]:
@@ -136,20 +210,6 @@ def encode(network: Any, tokenizer: Any, texts: list[str]) -> Tensor:
         read, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"
     ).to(network.device)
     return mean_of(network(**given).last_hidden_state, given["attention_mask"])
-
-
-def sum_of_losses(heads: Any, vectors: Tensor, batch: list[Line]) -> Tensor:
-    """Add up the losses of what is a user's and what is an assistant's."""
-    total = vectors.new_zeros(())
-    for name, classes in (("about", ABOUT), ("answers", ANSWERS)):
-        rows = [row for row, line in enumerate(batch) if line.kind in classes]
-        if rows:
-            wanted = torch.tensor([classes.index(batch[row].kind) for row in rows])
-            logits = heads[name](vectors[rows])
-            total = total + F.cross_entropy(
-                logits, wanted.to(logits.device), label_smoothing=0.05, reduction="sum"
-            )
-    return total
 
 
 @torch.inference_mode()

@@ -61,14 +61,14 @@ class Levels(NamedTuple):
 
 _BY_WORDS = Levels(sure=0.9985, unsure=0.98, trusted=0, calm=0)
 _BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
-_BY_BOTH = Levels(sure=0.97, unsure=0.65, trusted=0.5, calm=0.04)
+_BY_BOTH = Levels(sure=0.985, unsure=0.7, trusted=0.6, calm=0.04)
 _BY_BOTH_FOREIGN = Levels(sure=0.97, unsure=0.85, trusted=0.6, calm=0.1)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
 
 # Of a sentence that must not be shown.
-_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.85
+_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.78
 _AFTER_CARE = 0.6  # the same by both, where the question has brought a line of care
 _DOUBT = 0.0003  # by words; below it the encoder is not asked
 _CERTAIN = 0.9  # the most that words may be of an answer, once the encoder is asked

@@ -167,7 +167,8 @@ def test_hindi_reaches_the_encoder_in_latin_letters() -> None:
     [
         (0.9, 0.95, "ok", True),
         (0.9, 0.1, "ok", False),
-        (0.01, 0.95, "ok", False),  # the encoder is not asked
+        (0.01, 0.9, "ok", False),
+        (0.0001, 0.99, "ok", False),  # the encoder is not asked
         (0.9, 0.7, "ok", False),
         (0.9, 0.7, "refer", True),
     ],
