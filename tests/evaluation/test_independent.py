@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_questions_without_a_check_are_not_counted(cases: list[Case]) -> None:
     assert answered_groups(judged, bare, range(3)) == []
 
 
-PIECES = [*", and or but - : ( ) . ; ** 1 kg yes See".split(), "\n"]
+PIECES = re.findall(r"\S+|\n", ", and or but - : ( ) . ; ** 1 kg yes See \n")
 
 
 def test_whatever_is_written_is_judged(cases: list[Case]) -> None:
