@@ -57,7 +57,7 @@ class ServerProcess:
 
     def status(self, path: str) -> int:
         try:
-            return httpx.get(self.url + path, timeout=5).status_code
+            return httpx.get(self.url + path, timeout=20).status_code
         except httpx.TransportError:
             return 0
 
