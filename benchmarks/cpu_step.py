@@ -94,7 +94,7 @@ def time_trl(steps: int, split: dict[str, int]) -> list[float]:
         {
             "prompt": [
                 {"role": "system", "content": EMBEDDED_SYSTEM_PROMPT},
-                {"role": "user", "content": record["question"]},
+                *(record.get("prompt") or [{"role": "user", "content": record["question"]}]),
             ],
             "chosen": [{"role": "assistant", "content": record["chosen"]}],
             "rejected": [{"role": "assistant", "content": record["rejected"]}],

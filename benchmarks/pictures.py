@@ -15,7 +15,15 @@ from cost import read_points
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from recipe import RECIPES
-from recipe_tables import estimates, over_seeds, passes, read
+from recipe_tables import (
+    TESTED,
+    bag_of_words,
+    best_trivial,
+    estimates,
+    over_seeds,
+    passes,
+    read,
+)
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PICTURES = ROOT / "benchmarks/results", ROOT / "docs/pictures"
@@ -158,32 +166,35 @@ def level(axes: Axes, y: float, text: str) -> None:
 
 
 def recipe() -> Figure:
-    """Draw what the three recipes reach on test pairs."""
-    runs = [run for run in finals() if run["data"] == "fitness"]
+    """Draw what the three recipes reach on test pairs, and what needs no understanding."""
+    runs = finals("fitness")
     below = (
-        "SmolLM2-135M-Instruct, fitbot's test pairs. Bars: mean of three seeds; "
-        "lines: lowest and highest end of their 95 % intervals."
+        "SmolLM2-135M-Instruct, second edition of the pairs. Bars: mean of three seeds; lines: "
+        "lowest and highest end of their 95 % intervals.\n"
+        "Right: the independent judge's questions. Dotted: a bag of words; the best trivial answer."
     )
-    figure, panels = new_figure(2, 3.4, "What a recipe teaches", below)
+    figure, panels = new_figure(3, 3.6, "What a recipe teaches", below)
     of = {name: [run for run in runs if run["recipe"] == name] for name in RECIPES}
     preferred = {name: over_seeds([estimates(run, "all") for run in of[name]]) for name in RECIPES}
-    said = {name: over_seeds([passes(run, "greedy", 1) for run in of[name]]) for name in RECIPES}
-    said = {"base": over_seeds([passes(runs[0], "greedy", 0)]), **said}
-    for axes, title, found in zip(
-        panels,
-        ("prefers the right answer (reward accuracy)", "says the right answer (greedy)"),
-        (preferred, said),
-        strict=True,
-    ):
+    levels = [bag_of_words(runs[0], "all")["value"]]
+    drawn = [preferred]
+    for evaluation in TESTED:
+        said = {"base": over_seeds([passes(runs[0], "greedy", 0, evaluation)])}
+        for name in RECIPES:
+            said[name] = over_seeds([passes(run, "greedy", 1, evaluation) for run in of[name]])
+        drawn.append(said)
+        levels.append(best_trivial(runs[0], evaluation)[1])
+    titles = ("prefers what is right", "says what is right", "says it to another author")
+    for axes, title, found, bar in zip(panels, titles, drawn, levels, strict=True):
         for place, (name, (mean, low, high)) in enumerate(found.items()):
             axes.bar(place, mean, 0.62, color=COLOURS[name])
             axes.plot([place] * 2, [low, high], color=INK, linewidth=1)
-            axes.text(place, high + 0.02, f"{mean:.2f}", color=INK, ha="center")
+            text = axes.text(place, high + 0.03, f"{mean:.2f}", color=INK, ha="center")
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+        axes.axhline(bar, color=INK, linewidth=0.8, linestyle=":")
         axes.set_xticks(range(len(found)), found)
         axes.set_ylim(0, 1)
         axes.set_title(title, fontsize=11, loc="left")
-    panels[0].set_xlim(-0.5, 3.3)
-    level(panels[0], 0.5, "0.5: chance")
     return figure
 
 
@@ -201,7 +212,7 @@ def curves() -> Figure:
         ("train/loss", "val/rewards/accuracies"),
         strict=True,
     ):
-        for run in (one for one in finals() if one["data"] == data):
+        for run in finals(data):
             if (data, run["recipe"]) == ("published", "v2"):
                 continue
             rows = {row["step"]: row[metric] for row in run["curves"] if metric in row}
@@ -222,9 +233,10 @@ def curves() -> Figure:
     return figure
 
 
-def finals() -> list[dict[str, Any]]:
-    """Return the runs that the three recipes were judged by."""
-    return read(RESULTS / "recipe_final_h200_2026-11-23.json")
+def finals(data: str) -> list[dict[str, Any]]:
+    """Return the runs that the three recipes were judged by, on the newest pairs of this name."""
+    names = {"published": "final_h200_2026-11-23", "fitness": "second_edition_h200_2026-12-01"}
+    return [run for run in read(RESULTS / f"recipe_{names[data]}.json") if run["data"] == data]
 
 
 DRAWN: dict[str, Callable[[], Figure]] = {

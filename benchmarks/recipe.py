@@ -104,7 +104,7 @@ def refine() -> dict[str, Settings]:
 RECIPES = {"published": "dpo", "v1.1": "dpo_v1_1", "v2": "dpo_v2"}  # names of presets
 SEEDS = (42, 43, 44)
 # Records. The published log is of so many of the published ones.
-LIMITS = {"fitness": {"train": 5600, "val": 654}, "published": {"train": 4200, "val": 500}}
+LIMITS = {"fitness": {"train": 7800, "val": 894}, "published": {"train": 4200, "val": 500}}
 
 
 def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -140,7 +140,8 @@ def pairs_of(data: str, args: argparse.Namespace) -> dict[str, str]:
 def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     """Return what trains and what judges, as a shell would be told.
 
-    An adapter is judged on pairs of its own kind; at the end one of each kind on the other's, too.
+    An adapter is judged on pairs of its own kind; at the end by the independent judge, too, and one
+    of each kind on the other's pairs.
     """
     fitbot = [sys.executable, "-m", "fitbot"]
     files = pairs_of(run["data"], args)
@@ -170,6 +171,9 @@ def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> dic
         return [*command, "--out", str(folder / name)]
 
     todo = {"fit": fit, "evaluation": judge(run["data"], "evaluation")}
+    if args.what == "final" and run["data"] == "fitness":
+        todo["independent"] = [*fitbot, "evaluate", str(folder / "run" / "adapter")]
+        todo["independent"] += ["--questions", "independent", "--out", str(folder / "independent")]
     if args.what == "final" and run["seed"] == SEEDS[0]:
         other = "published" if run["data"] == "fitness" else "fitness"
         todo["elsewhere"] = judge(other, "elsewhere")
@@ -227,7 +231,7 @@ def shorten(evaluation: dict[str, Any]) -> dict[str, Any]:
             rates["passes_by"].pop("flaw", None)
     for key in ("path", "rules_learned_from"):
         evaluation["pairs"][key] = without_folders(evaluation["pairs"][key])
-    shown = ("pairs", "machine", "models", "comparisons", "verdicts")
+    shown = ("pairs", "machine", "models", "comparisons", "answered", "verdicts")
     return {key: evaluation[key] for key in shown} | {"groups": groups}
 
 

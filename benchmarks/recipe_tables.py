@@ -1,6 +1,8 @@
 """Print what benchmarks/recipe.py found as the tables of docs/explanation/recipe.md.
 
-python benchmarks/recipe_tables.py SEARCH.json REFINE.json --final FINAL.json
+python benchmarks/recipe_tables.py SEARCH.json REFINE.json --final FIRST.json SECOND.json
+
+FIRST and SECOND are what `recipe.py final` found on the first and the second edition of the pairs.
 """
 
 import argparse
@@ -13,6 +15,11 @@ from recipe import RECIPES, figures
 
 Run = dict[str, Any]
 
+# evaluation → its title, and the groups of pairs that are shown
+TESTED = {
+    "evaluation": ("test pairs of fitbot", ("all", "seen facts", "unseen forms", "unseen facts")),
+    "independent": ("the independent judge", ("all",)),
+}
 KEPT = 0.05  # of perplexity: who has forgotten no more may be chosen
 
 
@@ -45,10 +52,22 @@ def estimates(run: Run, group: str, evaluation: str = "evaluation") -> dict[str,
     return found
 
 
-def passes(run: Run, kind: str, model: int) -> dict[str, float]:
+def passes(run: Run, kind: str, model: int, evaluation: str = "evaluation") -> dict[str, float]:
     """Return the share of answers that pass, with its interval; of the base 0, of the tuned 1."""
-    found: dict[str, float] = run["evaluation"]["models"][model]["answers"][kind]["passes"]
+    found: dict[str, float] = run[evaluation]["models"][model]["answers"][kind]["passes"]
     return found
+
+
+def bag_of_words(run: Run, group: str, evaluation: str = "evaluation") -> dict[str, float]:
+    """Return the accuracy of the rule that learns question's words times answer's words."""
+    of = next(one for one in run[evaluation]["groups"] if one["value"] == group)
+    rule = next(x for x in of["question_rules"] if x["rule"] == "question x answer words")
+    return rule | {"value": rule["accuracy"]}
+
+
+def best_trivial(run: Run, evaluation: str = "evaluation") -> tuple[str, float]:
+    """Return the answer that passes most checks without an understanding, and its share."""
+    return next(iter(run[evaluation]["answered"][0]["trivial"].items()))
 
 
 def over_seeds(found: list[dict[str, float]]) -> tuple[float, float, float]:
@@ -60,23 +79,36 @@ def over_seeds(found: list[dict[str, float]]) -> tuple[float, float, float]:
     )
 
 
-def rows_of(runs: list[Run]) -> dict[str, dict[str, tuple[float, float, float] | None]]:
-    """Return the table of the test pairs of fitbot: row → column → mean and interval."""
-    ours = [run for run in runs if run["data"] == "fitness"]
-    rows: dict[str, dict[str, tuple[float, float, float] | None]] = {}
+def tested(runs: list[Run], evaluation: str) -> str:
+    """Write the table of one evaluation: base and recipes, and what needs no understanding."""
+    title, groups = TESTED[evaluation]
+    kinds = ("greedy", "sampled")
+    without = [""] * len(groups)
+    rows = [["base", *without, *(show([passes(runs[0], kind, 0, evaluation)]) for kind in kinds)]]
     for name in RECIPES:
-        of = [run for run in ours if run["recipe"] == name]
-        rows[name] = {
-            group: over_seeds([estimates(run, group) for run in of])
-            for group in ("all", "seen facts", "unseen forms", "unseen facts")
-        }
-        for kind in ("greedy", "sampled"):
-            rows[name][f"{kind} pass"] = over_seeds([passes(run, kind, 1) for run in of])
-    base = {
-        f"{kind} pass": over_seeds([passes(ours[0], kind, 0)]) for kind in ("greedy", "sampled")
-    }
-    nothing: dict[str, tuple[float, float, float] | None] = dict.fromkeys(rows["v2"])
-    return {"base": nothing | base} | rows
+        of = [run for run in runs if run["recipe"] == name]
+        row = [show([estimates(run, group, evaluation) for run in of]) for group in groups]
+        row += [show([passes(run, kind, 1, evaluation) for run in of]) for kind in kinds]
+        rows.append([name, *row])
+    if "answered" in runs[0][evaluation]:  # not in the first edition
+        bars = [show([bag_of_words(runs[0], group, evaluation)]) for group in groups]
+        answer, share = best_trivial(runs[0], evaluation)
+        rows.append(["a bag of words", *bars, "", ""])
+        rows.append([f"the answer: {answer}", *without, f"{share:.3f}", ""])
+    return table([title, *groups, *(f"{kind} pass" for kind in kinds)], rows)
+
+
+def by_category(runs: list[Run]) -> str:
+    """Write how many greedy answers are right by category: base, v2, and the best trivial one."""
+    of = [run["evaluation"]["answered"] for run in runs if run["recipe"] == "v2"]
+    rows = []
+    for same in list(zip(*of, strict=True))[1:]:  # the first are all
+        answer, share = next(iter(same[0]["trivial"].items()))
+        base, tuned = (same[0]["passes"]["base"], [one["passes"]["run"] for one in same])
+        mean = f"{over_seeds(tuned)[0]:.3f}"
+        what = [same[0]["value"], str(same[0]["questions"])]
+        rows.append([*what, f"{base['value']:.3f}", mean, f"{share:.3f}: {answer}"])
+    return table(["greedy pass", "questions", "base", "v2", "best trivial answer"], rows)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -85,31 +117,32 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def show(one: tuple[float, float, float] | None) -> str:
-    """Write a mean with its interval."""
-    return "" if one is None else "{:.3f} [{:.3f}, {:.3f}]".format(*one)
+def show(found: list[dict[str, float]]) -> str:
+    """Write the mean over seeds with its interval."""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*over_seeds(found))
 
 
-def tables(searched: list[Run], final: list[Run]) -> str:
-    """Write all tables."""
-    rows = rows_of(final)
-    tested = table(
-        ["test pairs of fitbot", *rows["v2"]],
-        [[name, *(show(one) for one in row.values())] for name, row in rows.items()],
-    )
+def found_in_the_end(final: list[Run]) -> str:
+    """Write what an edition's last runs found on fitbot's pairs."""
+    ours = [run for run in final if run["data"] == "fitness"]
+    told = [tested(ours, evaluation) for evaluation in TESTED if evaluation in ours[0]]
+    if "answered" in ours[0]["evaluation"]:
+        told.append(by_category(ours))
     costs = []
     for name in RECIPES:
-        found = [
-            figures(run) for run in final if run["recipe"] == name and run["data"] == "fitness"
-        ]
+        found = [figures(run) for run in ours if run["recipe"] == name]
         kept = [f"{100 * x:+.1f} %" for x in sorted(one["perplexity"] for one in found)]
         kl = statistics.mean(one["kl"] for one in found)
         chosen = statistics.mean(one["chosen"] for one in found)
         costs.append([name, ", ".join(kept), f"{kl:.2f}", f"{chosen:+.1f}"])
     head = ["the same adapters", "perplexity", "KL, nats a token", "chosen, nats"]
-    cost = table(head, costs)
+    return "\n".join([*told, table(head, costs)])
+
+
+def tables(searched: list[Run], first: list[Run], second: list[Run]) -> str:
+    """Write all tables."""
     known = []
-    for run in (one for one in final if one["data"] == "published" and "elsewhere" in one):
+    for run in (one for one in first if one["data"] == "published" and "elsewhere" in one):
         told = run["summary"]
         answers = run["elsewhere"]["models"]
         known.append(
@@ -121,7 +154,7 @@ def tables(searched: list[Run], final: list[Run]) -> str:
                 f"{told['val_accuracy']:.3f}",
                 f"{told['val_margin']:.2f}",
                 f"{told['grad_norm']:.4f}",
-                show(over_seeds([estimates(run, "all", "elsewhere")])),
+                show([estimates(run, "all", "elsewhere")]),
                 " → ".join(f"{one['answers']['greedy']['passes']['value']:.3f}" for one in answers),
             ]
         )
@@ -141,7 +174,8 @@ def tables(searched: list[Run], final: list[Run]) -> str:
     ]
     names = ["run", "all", "seen facts", "unseen forms", "unseen facts", "greedy", "sampled"]
     searching = table([*names, "perplexity", "KL"], ranking)
-    return "\n".join([tested, cost, table(head, known), searching])
+    ends = [found_in_the_end(second), found_in_the_end(first)]
+    return "\n".join([*ends, table(head, known), searching])
 
 
 def main() -> None:
@@ -150,11 +184,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("searched", nargs="+", type=Path)
-    parser.add_argument("--final", type=Path, required=True)
+    parser.add_argument("--final", nargs=2, type=Path, required=True)
     args = parser.parse_args()
     searched = [run for path in args.searched for run in read(path)]
-    final = read(args.final)
-    print(tables(searched, final))  # noqa: T201
+    print(tables(searched, *map(read, args.final)))  # noqa: T201
     print(f"chosen: {choose(searched)['name']}")  # noqa: T201
 
 

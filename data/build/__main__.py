@@ -14,14 +14,16 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent)]  # the checkout's fitbot
 
-from categories import CATEGORIES  # noqa: E402
+from between import between_two  # noqa: E402
+from categories import CATEGORIES, Category  # noqa: E402
 from mirrors import Draw, Mirror, NothingToDraw, Side  # noqa: E402
+from spelling import misspelt  # noqa: E402
 
+from fitbot.audit.text import normalise  # noqa: E402
 from fitbot.audit.text import sentences as sentences_of  # noqa: E402
 
 SEED = 20261122
-TRAIN_MIRRORS = 2800
-HELD_OUT_MIRRORS = 110  # of each kind of split, in validation and in test
+FIRST_TEST = "fitness_test_v1.json"  # frozen, for comparisons; nobody asks its questions again
 MOST_USES = 12  # of an answer, over all files
 MOST_USES_OF_A_WORD = 20
 MOST_USES_OF_A_SENTENCE = 0.02  # share of the mirrors drawn together
@@ -30,9 +32,10 @@ TRIES = 300  # for each mirror, before a category counts as exhausted
 
 def main(folder: Path) -> None:
     """Build, check and write."""
-    seen_questions: set[str] = set()
+    first_version = json.loads((HERE.parent / FIRST_TEST).read_text(encoding="utf-8"))
+    seen_questions = {normalise(pair["question"]) for pair in first_version}
     uses: Counter[str] = Counter()
-    train = draw_mirrors("train", "train", TRAIN_MIRRORS, seen_questions, uses)
+    train = draw_mirrors("train", "train", seen_questions, uses)
     known = {key for mirror in train for key in mirror.keys}
     files = {"train": pairs_of(train, "train")}
     for split in ("val", "test"):
@@ -45,7 +48,7 @@ def main(folder: Path) -> None:
             )
             for pair in pairs_of(
                 draw_mirrors(
-                    facts_pool, forms_pool, HELD_OUT_MIRRORS, seen_questions, uses,
+                    facts_pool, forms_pool, seen_questions, uses,
                     known=known if facts_pool == "train" else None, salt=split,
                 ),
                 label,
@@ -62,7 +65,6 @@ def main(folder: Path) -> None:
 def draw_mirrors(
     facts_pool: str,
     forms_pool: str,
-    count: int,
     seen: set[str],
     uses: Counter[str],
     *,
@@ -74,46 +76,56 @@ def draw_mirrors(
     Args:
         facts_pool: Whose facts.
         forms_pool: Whose wordings of questions.
-        count: How many, over all categories.
         seen: Questions that were asked; grows.
         uses: How often each answer was used; grows.
         known: Facts that must have been trained on; None for no such demand.
-        salt: Sets this draw apart from another of the same pools.
+        salt: The split, validation or test; "" for training.
     """
     mirrors: list[Mirror] = []
     sentences: Counter[str] = Counter()
-    for kinds, share in CATEGORIES:
-        rng = random.Random(f"{SEED} {facts_pool} {forms_pool} {salt} {kinds[0][0].__name__}")
-        wanted = round(count * share)
-        tries = TRIES * wanted
-        while wanted:
-            tries -= 1
-            if not tries:
-                name = kinds[0][0].__module__
-                raise SystemExit(f"{name}: {wanted} mirrors short ({facts_pool}, {forms_pool})")
-            (kind,) = rng.choices([k for k, _ in kinds], [w for _, w in kinds])
-            draw = Draw(rng, facts_pool, forms_pool)
+    wanted = {c: c.held_out if salt else c.train for c in CATEGORIES}
+    most = MOST_USES_OF_A_SENTENCE * sum(wanted.values())
+    for category, count in wanted.items():
+        name = category.kinds[0][0].__name__
+        rng = random.Random(f"{SEED} {facts_pool} {forms_pool} {salt} {name}")
+        drawn = len(mirrors)
+        for _ in range(TRIES * count):
+            if len(mirrors) == drawn + count:
+                break
             try:
-                mirror = kind(draw)
+                mirror = draw_one(category, Draw(rng, facts_pool, forms_pool))
             except NothingToDraw:
                 continue
-            texts = (mirror.one.answer, mirror.other.answer)
-            questions = {mirror.one.question.lower(), mirror.other.question.lower()}
             if known is not None and not mirror.keys <= known:
                 continue
-            if len(questions) < 2 or questions & seen or any(used_up(t, uses) for t in texts):
+            sides = (mirror.one, mirror.other)
+            questions = {normalise(side.conversation) for side in sides}
+            if (
+                len(questions) < 2
+                or questions & seen
+                or any(used_up(s.answer, uses) for s in sides)
+            ):
                 continue
-            said = {sentence for text in texts for sentence in sentences_of(text)}
-            if any(sentences[sentence] + 1 > MOST_USES_OF_A_SENTENCE * count for sentence in said):
-                continue
-            if not mirror.holds():
+            said = {sentence for side in sides for sentence in sentences_of(side.answer)}
+            if any(sentences[sentence] + 1 > most for sentence in said) or not mirror.holds():
                 continue
             sentences.update(said)
             seen |= questions
-            uses.update(texts)
+            uses.update(side.answer for side in sides)
             mirrors.append(mirror)
-            wanted -= 1
+        if len(mirrors) < drawn + count:
+            missing = drawn + count - len(mirrors)
+            raise SystemExit(f"{name}: {missing} mirrors short ({facts_pool}, {forms_pool})")
     return mirrors
+
+
+def draw_one(category: Category, draw: Draw) -> Mirror:
+    """Draw one mirror of a category."""
+    (kind,) = draw.rng.choices([k for k, _ in category.kinds], [w for _, w in category.kinds])
+    mirror = kind(draw)
+    if draw.rng.random() < category.between:
+        return between_two(draw, mirror)
+    return misspelt(draw, mirror) if draw.rng.random() < category.messy else mirror
 
 
 def used_up(answer: str, uses: Counter[str]) -> bool:
@@ -126,7 +138,7 @@ def pairs_of(mirrors: list[Mirror], split: str) -> list[dict[str, Any]]:
 
     def pair(side: Side, wrong: Side, category: str) -> dict[str, Any]:
         return {
-            "question": side.question,
+            **asked(side),
             "chosen": side.answer,
             "rejected": wrong.answer,
             "category": category,
@@ -141,6 +153,15 @@ def pairs_of(mirrors: list[Mirror], split: str) -> list[dict[str, Any]]:
         for mirror in mirrors
         for sides in ((mirror.one, mirror.other), (mirror.other, mirror.one))
     ]
+
+
+def asked(side: Side) -> dict[str, Any]:
+    """Write what is asked: a question, or a prompt of several turns."""
+    if not side.history:
+        return {"question": side.question}
+    turns = [*(text for exchange in side.history for text in exchange), side.question]
+    roles = ("user", "assistant")
+    return {"prompt": [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)]}
 
 
 if __name__ == "__main__":

@@ -1,23 +1,46 @@
 """Arithmetic: two questions of one form with other numbers, or of two forms with one unit."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from facts import FOODS, capital
-from mirrors import Draw, Mirror, Side, declare, figure, require
+from facts import FOODS
+from mirrors import Draw, Mirror, Side, capital, declare, figure, require
 
 Asked = tuple[str, float, str, str]  # question, result, unit, how it was reached
+
+
+class Weights(NamedTuple):
+    """A unit of weight: what bars and dumbbells of a gym make in it."""
+
+    name: str
+    records: range  # best single lifts
+    loads: range
+    steps: tuple[float, ...]  # that a load grows by
+
+
+WEIGHTS = (
+    Weights("kg", range(40, 221, 10), range(20, 141, 5), (2.5, 5)),
+    Weights("kg", range(40, 221, 10), range(20, 141, 5), (2.5, 5)),
+    Weights("lb", range(80, 481, 20), range(45, 311, 5), (5, 10)),
+)
+
+
+def loadable(weight: float, unit: str) -> bool:
+    """Say whether plates can make a weight: steps of 2.5 kg or 5 lb."""
+    return weight % (2.5 if unit == "kg" else 5) == 0
+
 
 ANSWERS = (
     "{v}.",
     "That makes {v}.",
-    "{v}, if I reckon right with your numbers.",
+    "{v}, going by your numbers.",
     "It comes to {v}.",
     "You end up at {v}.",
     "The sum is {v}.",
     "Worked out, that is {v}.",
     "With your figures it is {v}.",
     "My result is {v}.",
-    "{v}; round it as you like.",
+    "{v}, by your figures.",
     "Altogether {v}.",
     "So the answer is {v}.",
     "{v}, which is easy to check with a calculator.",
@@ -48,31 +71,30 @@ def protein_target(draw: Draw) -> Asked:
 
 
 def percent_of_maximum(draw: Draw) -> Asked:
-    """A working weight."""
-    best, percent = (
-        draw.fact("maximum", range(40, 221, 5)),
-        draw.pick((55, 60, 65, 70, 75, 80, 85, 90)),
-    )
-    lift = draw.pick(("squat", "deadlift", "hip thrust", "front squat", "leg press", "rack pull"))
+    """A working weight that plates can make."""
+    unit = draw.pick(WEIGHTS)
+    best, percent = draw.fact("maximum", unit.records), draw.pick(range(50, 96, 5))
+    require(loadable(best * percent / 100, unit.name))
+    lift = draw.pick(("squat", "deadlift", "hip thrust", "front squat", "bench press", "rack pull"))
     q = draw.ask(
         (
-            "My best {l} is {b} kg. What is {p} % of it?",
-            "I can do one {l} with {b} kg. Which weight is {p} %?",
-            "The plan says {p} % of the maximum. My {l} stands at {b} kg. What do I load?",
-            "With a {l} maximum of {b} kg, what goes on the bar for {p} %?",
-            "Work out {p} % of a {b} kg {l}, please.",
-            "One repetition maximum in the {l}: {b} kg. Sets today at {p} %. How heavy?",
-            "How many kilos are {p} % if my {l} is {b} kg?",
-            "Today I train the {l} at {p} %. My record is {b} kg. So what is the weight?",
-            "{b} kg is my limit in the {l}. Tell me the load for {p} %.",
-            "What should I lift in the {l} for {p} % of {b} kg?",
+            "My best {l} is {b} {u}. What is {p} % of it?",
+            "I can do one {l} with {b} {u}. Which weight is {p} %?",
+            "The plan says {p} % of the maximum. My {l} stands at {b} {u}. What do I load?",
+            "With a {l} maximum of {b} {u}, what goes on the bar for {p} %?",
+            "Work out {p} % of a {b} {u} {l}, please.",
+            "One repetition maximum in the {l}: {b} {u}. Sets today at {p} %. How heavy?",
+            "How much is {p} % if my {l} is {b} {u}?",
+            "Today I train the {l} at {p} %. My record is {b} {u}. So what is the weight?",
+            "{b} {u} is my limit in the {l}. Tell me the load for {p} %.",
+            "What should I lift in the {l} for {p} % of {b} {u}?",
         )
     )
     return (
-        q.format(l=lift, b=best, p=percent),
+        q.format(l=lift, b=best, p=percent, u=unit.name),
         best * percent / 100,
-        "kg",
-        f"{percent} % of {best} kg",
+        unit.name,
+        f"{percent} % of {best} {unit.name}",
     )
 
 
@@ -83,7 +105,7 @@ def weekly_sets(draw: Draw) -> Asked:
         draw.pick((2, 3, 4)),
         draw.fact("sets", (2, 3, 4, 5, 6)),
     )
-    muscle = draw.pick(("chest", "back", "legs", "shoulders", "arms"))
+    muscle = draw.pick(("chest", "back", "biceps", "triceps"))
     q = draw.ask(
         (
             "I train {m} on {d} days with {l} exercises of {s} sets each. How many sets a week is that?",
@@ -108,30 +130,28 @@ def weekly_sets(draw: Draw) -> Asked:
 
 def volume(draw: Draw) -> Asked:
     """Sets times repetitions times weight."""
-    sets, reps, weight = (
-        draw.pick((3, 4, 5)),
-        draw.pick((5, 6, 8, 10, 12)),
-        draw.fact("load", range(20, 141, 4)),
-    )
+    unit = draw.pick(WEIGHTS)
+    sets, reps = draw.pick((3, 4, 5)), draw.pick((5, 6, 8, 10, 12))
+    weight = draw.fact("load", unit.loads)
     q = draw.ask(
         (
-            "{s} sets of {r} repetitions with {w} kg: how many kilos did I move?",
-            "What is the volume of {s} x {r} with {w} kg?",
-            "I did {s} sets of {r} at {w} kg. What is the total load?",
-            "Work out sets times repetitions times weight: {s}, {r}, {w} kg.",
-            "How much weight have I lifted in all with {s} sets, {r} repetitions and {w} kg?",
-            "Total tonnage for {s} times {r} with {w} kg, please.",
-            "My log says {s} x {r} x {w} kg. What is the product?",
-            "If I lift {w} kg for {r} repetitions and {s} sets, what is the sum of it?",
-            "Add up one exercise: {w} kg, {r} repetitions, {s} sets.",
-            "For the diary: {s} sets, {r} repetitions, {w} kg. How much in total?",
+            "{s} sets of {r} repetitions with {w} {u}: how much did I move?",
+            "What is the volume of {s} x {r} with {w} {u}?",
+            "I did {s} sets of {r} at {w} {u}. What is the total load?",
+            "Work out sets times repetitions times weight: {s}, {r}, {w} {u}.",
+            "How much weight have I lifted in all with {s} sets, {r} repetitions and {w} {u}?",
+            "Total tonnage for {s} times {r} with {w} {u}, please.",
+            "My log says {s} x {r} x {w} {u}. What is the product?",
+            "If I lift {w} {u} for {r} repetitions and {s} sets, what is the sum of it?",
+            "Add up one exercise: {w} {u}, {r} repetitions, {s} sets.",
+            "For the diary: {s} sets, {r} repetitions, {w} {u}. How much in total?",
         )
     )
     return (
-        q.format(s=sets, r=reps, w=weight),
+        q.format(s=sets, r=reps, w=weight, u=unit.name),
         sets * reps * weight,
-        "kg",
-        f"{sets} x {reps} x {weight} kg",
+        unit.name,
+        f"{sets} x {reps} x {weight} {unit.name}",
     )
 
 
@@ -207,30 +227,28 @@ def rests(draw: Draw) -> Asked:
 
 def progress(draw: Draw) -> Asked:
     """Weight after some weeks."""
-    start, step, weeks = (
-        draw.fact("start", range(20, 121, 5)),
-        draw.pick((1, 1.25, 2, 2.5, 5)),
-        draw.pick(range(3, 13)),
-    )
+    unit = draw.pick(WEIGHTS)
+    start, step = draw.fact("start", unit.loads), draw.pick(unit.steps)
+    weeks = draw.pick(range(3, 13))
     q = draw.ask(
         (
-            "I start at {a} kg and add {b} kg a week. Where am I after {c} weeks?",
-            "From {a} kg, with {b} kg more every week, what do I lift after {c} weeks?",
-            "If I add {b} kg each week for {c} weeks to {a} kg, what is on the bar?",
-            "{c} weeks, {b} kg more a week, first weight {a} kg. Last weight?",
-            "What is {a} kg plus {b} kg a week over {c} weeks?",
-            "My bar has {a} kg today. It grows by {b} kg a week. What will it have in {c} weeks?",
-            "Starting weight {a} kg, weekly step {b} kg, {c} weeks: which weight is that?",
-            "How heavy do I lift in {c} weeks, with {a} kg now and {b} kg added weekly?",
-            "I raise my weight by {b} kg every week. Now it is {a} kg. And in {c} weeks?",
-            "Work out my plan: {a} kg, then {b} kg more in each of {c} weeks.",
+            "I start at {a} {u} and add {b} {u} a week. Where am I after {c} weeks?",
+            "From {a} {u}, with {b} {u} more every week, what do I lift after {c} weeks?",
+            "If I add {b} {u} each week for {c} weeks to {a} {u}, what is on the bar?",
+            "{c} weeks, {b} {u} more a week, first weight {a} {u}. Last weight?",
+            "What is {a} {u} plus {b} {u} a week over {c} weeks?",
+            "My bar has {a} {u} today. It grows by {b} {u} a week. What will it have in {c} weeks?",
+            "Starting weight {a} {u}, weekly step {b} {u}, {c} weeks: which weight is that?",
+            "How heavy do I lift in {c} weeks, with {a} {u} now and {b} {u} added weekly?",
+            "I raise my weight by {b} {u} every week. Now it is {a} {u}. And in {c} weeks?",
+            "Work out my plan: {a} {u}, then {b} {u} more in each of {c} weeks.",
         )
     )
     return (
-        q.format(a=start, b=step, c=weeks),
+        q.format(a=start, b=figure(step), c=weeks, u=unit.name),
         start + step * weeks,
-        "kg",
-        f"{start} + {step} x {weeks} kg",
+        unit.name,
+        f"{start} + {step} x {weeks} {unit.name}",
     )
 
 
@@ -276,6 +294,7 @@ def arithmetic(draw: Draw) -> Mirror:
     """Two sums of one kind with other numbers."""
     kind, answer = draw.pick(KINDS_OF_SUM), draw.pick(ANSWERS)
     asked = [kind(draw) for _ in range(2)]
+    require(asked[0][2] == asked[1][2])
     results = [result for _, result, _, _ in asked]
     require(abs(results[0] - results[1]) > 0.08 * max(results))
     require(all(result > 0 for result in results))

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from arithmetic import WEIGHTS, loadable
+from between import PEOPLE
 from frames import framed
-from mirrors import Draw, Mirror, Side, declare
+from mirrors import Draw, Mirror, Side, declare, require
 
 Case = Callable[[Draw], tuple[str, str, str, dict[str, object], str]]
 
@@ -76,25 +78,27 @@ def protein(draw: Draw) -> tuple[str, str, str, dict[str, object], str]:
 
 def working_weight(draw: Draw) -> tuple[str, str, str, dict[str, object], str]:
     """The maximum is missing, or given."""
-    best = draw.fact("maximum", range(40, 221, 5))
+    unit = draw.pick(WEIGHTS)
+    best = draw.fact("maximum", unit.records)
     percent = draw.pick((60, 65, 70, 75, 80, 85))
+    require(loadable(best * percent / 100, unit.name))
     core = draw.ask(
         framed(
             (
                 f"My plan says {percent} % of the maximum today. Which weight do I load?",
-                f"How many kilos do I put on the bar for sets at {percent} %?",
+                f"How much do I put on the bar for sets at {percent} %?",
             )
         )
     )
-    kilos = best * percent / 100
+    load = best * percent / 100
     answer = draw.pick(
         (
-            "Load {k} kg.",
-            "That is {k} kg on the bar.",
-            "{k} kg, plates and bar together.",
-            "Take {k} kg today.",
-            "Work with {k} kg, and stop if the form slips.",
-            "Your working weight is {k} kg.",
+            "Load {k} {u}.",
+            "That is {k} {u} on the bar.",
+            "{k} {u}, plates and bar together.",
+            "Take {k} {u} today.",
+            "Work with {k} {u}, and stop if the form slips.",
+            "Your working weight is {k} {u}.",
         )
     )
     back = _ask_back(
@@ -106,12 +110,12 @@ def working_weight(draw: Draw) -> tuple[str, str, str, dict[str, object], str]:
             "which lift is it, and what is your record",
         ),
     )
-    lift = draw.pick(("squat", "deadlift", "front squat", "leg press"))
+    lift = draw.pick(("squat", "deadlift", "front squat", "bench press"))
     return (
         core,
-        f" My best {lift} is {best} kg.",
-        answer.format(k=f"{kilos:.2f}".rstrip("0").rstrip(".")),
-        {"number": kilos, "within": 0.03},
+        f" My best {lift} is {best} {unit.name}.",
+        answer.format(k=f"{load:.1f}".removesuffix(".0"), u=unit.name),
+        {"number": load, "within": 0.03},
         back,
     )
 
@@ -293,16 +297,35 @@ POWDERS = (
 CASES: tuple[Case, ...] = (protein, protein, working_weight, water, week, energy, supplement)
 
 
+# One of two people gives the detail; x asks. The words are the same if the other one asks.
+WHO_GIVES = (
+    "{a} and {b} train together. {a} says: “{g}” {x} asks: “{q}” What do I tell {x}?",
+    "I coach {b} and {a}. From {a} I know this: “{g}” A question of {x}'s: “{q}”",
+    "{a}'s note says: “{g}” {b} left none. Now {x} wants to know: “{q}” What do I answer {x}?",
+    "Two clients, {b} and {a}. {a} told me: “{g}” For {x}: “{q}”",
+    "{x} asks: “{q}” Of {a} and {b}, only {a} has filled in the form: “{g}” Your reply to {x}?",
+    "Of {b} and {a}, it was {a} who said: “{g}” It is {x} who asks: “{q}” Help me to answer {x}.",
+    "My friends {a} and {b} lift. “{g}”, says {a}. “{q}”, asks {x}. I should answer {x}.",
+    "A message from {x}: “{q}” I also know {a} and {b}, and {a} wrote: “{g}” What do I write to {x}?",
+    "{b} and {a} stand at my desk. {a}: “{g}” Then {x}: “{q}” So what do I say to {x}?",
+    "About {a}, not about {b}, I know: “{g}” {x} has a question: “{q}” A line for {x}, please.",
+)
+
+
 def missing_or_told(draw: Draw) -> Mirror:
     """One question, without and with what it takes to answer it."""
     core, given, answer, check, back = draw.pick(CASES)(draw)
-    told = core + given if draw.rng.random() < 0.7 else given.strip() + " " + core
+    given = given.strip()
+    before = draw.rng.random() < 0.3
+    missing, told = core, f"{given} {core}" if before else f"{core} {given}"
+    if draw.rng.random() < 0.65:
+        form, (a, b) = draw.ask(WHO_GIVES), draw.two(draw.pick(PEOPLE))
+        missing, told = (form.format(a=a, b=b, g=given, q=core, x=x) for x in (b, a))
+    facts = ("essential detail missing",)
     return draw.mirror(
         "asking back",
-        Side(
-            core, back, {"asks": True}, "guesses instead of asking", ("essential detail missing",)
-        ),
-        Side(told, answer, {**check, "asks": False}, "asks for what was told", (given.strip(),)),
+        Side(missing, back, {"asks": True}, "guesses instead of asking", facts),
+        Side(told, answer, {**check, "asks": False}, "asks for what was told", (given,)),
     )
 
 

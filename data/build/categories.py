@@ -1,4 +1,7 @@
-"""All categories: the kinds of mirrors of each, and its share of all mirrors."""
+"""All categories: the kinds of mirrors of each, and how many mirrors every file has of it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import arithmetic
 import asking
@@ -7,15 +10,39 @@ import constraints
 import diet
 import facts
 import formats
+import habits
+import indian
 import myths
+import programmes
+import turns
+import units
+from mirrors import Draw, Mirror
+
+Kinds = tuple[tuple[Callable[[Draw], Mirror], int], ...]  # each with its weight
+
+
+class Category(NamedTuple):
+    """What a category is made of. A mirror is two pairs."""
+
+    kinds: Kinds
+    train: int  # mirrors in the training file
+    held_out: int  # of each of the three kinds of split, in validation and in test
+    between: float = 0.0  # share of the mirrors whose two questions are asked in one breath
+    messy: float = 0.12  # share of the others that are typed with typos, abbreviations, few marks
+
 
 CATEGORIES = (
-    (facts.KINDS, 0.32),
-    (diet.KINDS, 0.15),
-    (arithmetic.KINDS, 0.13),
-    (constraints.KINDS, 0.13),
-    (formats.KINDS, 0.10),
-    (caution.KINDS, 0.06),
-    (myths.KINDS, 0.04),
-    (asking.KINDS, 0.07),
+    Category(facts.KINDS, 800, 32, between=0.1),
+    Category(diet.KINDS, 420, 16),
+    Category(arithmetic.KINDS, 360, 14),
+    Category(constraints.KINDS, 360, 14, between=0.1),
+    Category(formats.KINDS, 260, 10),
+    Category(caution.KINDS, 200, 9),
+    Category(myths.KINDS, 120, 5),
+    Category(asking.KINDS, 180, 7),
+    Category(programmes.KINDS, 380, 12),
+    Category(habits.KINDS, 300, 10),
+    Category(turns.KINDS, 240, 9),
+    Category(indian.KINDS, 160, 6),
+    Category(units.KINDS, 120, 5),
 )

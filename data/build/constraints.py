@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from facts import EXERCISES, SOFT, TOOLS, Row, exercise_name, names_muscle, names_tool
+from exercises import EXERCISES, SOFT, TOOLS, Row, exercise_name, names_muscle, names_tool
 from frames import framed
 from mirrors import Draw, Mirror, Side, capital, declare, join, require
 
@@ -16,11 +16,37 @@ HAVE = (
     "Name one exercise for the {p} that I can do with {t}.",
     "Besides {t} I own nothing. What can I do for the {p}?",
     "At home I make do with {t}. Suggest something for the {p}.",
-    "My {p} need work, and I have {t}. What fits?",
+    "I want to work on the {p} and have {t}. What fits?",
     "What would you do for the {p} with {t} alone?",
     "I train with {t}. One idea for the {p}, please.",
     "The gym is closed, I am left with {t}. How do I train the {p}?",
     "Pick an exercise for the {p}; {t} is what I can use.",
+)
+# Two places, two kinds of kit, and both are named; x is where the person is.
+PLACES = (
+    "At home I have {t}, at work {u}. Now I am at {x}. What can I do for the {p}?",
+    "At work there is {u}, at home {t}. Which exercise for the {p} can I do at {x}?",
+    "I own {t} at home and use {u} at work. It is a day at {x}. One exercise for the {p}, please.",
+    "{U} at work, {t} at home: that is what I have. How do I train the {p} at {x}?",
+    "My kit: at home {t}, at work {u}. I stand at {x} and want to train the {p}. What fits?",
+    "At work I find {u}; at home I find {t}. Name an exercise for the {p} for a session at {x}.",
+    "If I train at home I have {t}, if I train at work {u}. This time it is at {x}. The {p}?",
+    "{T} at home, {u} at work. Suggest something for the {p}, to do at {x}.",
+    "Home means {t} to me, and work means {u}. I have time at {x}. What trains the {p}?",
+    "Pick an exercise for the {p}. At home: {t}. At work: {u}. I am at {x}.",
+)
+# Two muscles, and both are named; o is the one that is not to be trained.
+NOT_THAT = (
+    "I have {t} and want to train the {p}, not the {o}. What do you suggest?",
+    "The {o} can rest, the {p} cannot. With {t}, which exercise?",
+    "My weak spot: not the {o} but the {p}. I have {t}. One idea?",
+    "With {t}: something for the {p} and nothing for the {o}, please.",
+    "I trained the {o} yesterday. Today the {p}. I have {t}.",
+    "My plan has enough for the {o} and too little for the {p}. All I own is {t}. What do I add?",
+    "Leave out the {o}. What can I do with {t} for the {p}?",
+    "I own {t}. The {o} I know how to train; how do I train the {p}?",
+    "Which exercise with {t} is for the {p} rather than for the {o}?",
+    "It is about the {p} and not about the {o}. I have {t} at hand. What fits?",
 )
 TRY = (
     "Try the {e}.",
@@ -49,28 +75,52 @@ def tool_at_hand(draw: Draw) -> Mirror:
     )
     rivals = [e for e in usable if e[shared] == first[shared] and e[other_key] != first[other_key]]
     second = draw.fact("exercise", rivals, lambda row: row["exercise"])
-    # Dumbbells, a barbell and a kettlebell may stand in for one another.
-    require(other_key == "primary" or any(row["equipment"] in SOFT for row in (first, second)))
+    if other_key == "equipment":
+        # Dumbbells, a barbell and a kettlebell may stand in for one another, and who has a tool can
+        # do without it.
+        tools = {first["equipment"], second["equipment"]}
+        require(bool(tools & set(SOFT)) and "body only" not in tools)
     form = draw.pick(TRY)
     flaw = (
         "equipment that is not there" if other_key == "equipment" else "exercise for another muscle"
     )
 
-    def side(row: Row) -> Side:
+    questions = _about_kit(draw, [first, second], other_key)
+
+    def side(row: Row, question: str) -> Side:
         fitting = [
             e
             for e in usable
             if e["primary"] == row["primary"] and e["equipment"] == row["equipment"]
         ]
         return Side(
-            draw.ask(framed(HAVE)).format(t=AT_HOME[row["equipment"]], p=row["primary"]),
+            question,
             form.format(e=exercise_name(row), E=capital(exercise_name(row))),
             {"any": sorted({exercise_name(e) for e in fitting})},
             flaw,
             (f"{row['exercise']}: {row['primary']}, {row['equipment']} (free-exercise-db)",),
         )
 
-    return draw.mirror("constraints", side(first), side(second))
+    return draw.mirror("constraints", side(first, questions[0]), side(second, questions[1]))
+
+
+def _about_kit(draw: Draw, rows: list[Row], differ: str) -> list[str]:
+    """Ask for an exercise each; in most cases both questions name what both have."""
+    tools = [AT_HOME[row["equipment"]] for row in rows]
+    muscles = [row["primary"] for row in rows]
+    if draw.rng.random() < 0.4:
+        return [
+            draw.ask(framed(HAVE)).format(t=tool, p=muscle)
+            for tool, muscle in zip(tools, muscles, strict=True)
+        ]
+    if differ == "primary":
+        form = draw.ask(NOT_THAT)
+        return [form.format(t=tools[0], p=p, o=o) for p, o in (muscles, muscles[::-1])]
+    form, places = draw.ask(PLACES), draw.two(("home", "work"))
+    t, u = tools if places[0] == "home" else tools[::-1]
+    return [
+        form.format(t=t, T=capital(t), u=u, U=capital(u), p=muscles[0], x=place) for place in places
+    ]
 
 
 class Complaint(NamedTuple):
@@ -98,8 +148,8 @@ SPARE = (
     "I would choose {x}.",
     "{X}, three sets with pauses.",
     "Go for {x}, and build up slowly.",
-    "What fits is {x}.",
-    "{X} is a good choice here.",
+    "What would fit: {x}.",
+    "{X} would be a good choice here.",
     "Put {x} into your plan.",
     "Start with {x}, for a few minutes at first.",
 )
@@ -141,6 +191,19 @@ TIME = (
     "Suggest a {m}-minute circuit.",
     "{m} minutes, no equipment: what is the plan?",
 )
+# Two lengths, and both are named; x is the kind of day.
+TWO_LENGTHS = (
+    "On weekdays I have {m} minutes, on weekends {n}. It is one of my {x}. What circuit fits?",
+    "My breaks are {n} minutes on weekends and {m} on weekdays. Plan a circuit for {x}.",
+    "{m} minutes on weekdays, {n} minutes on weekends: give me a circuit for my {x}.",
+    "I train {n} minutes on weekends, {m} minutes on weekdays. Which circuit for the {x}?",
+    "Weekdays leave me {m} minutes, weekends {n}. A circuit for {x}, please.",
+    "No kit. Weekends: {n} minutes. Weekdays: {m} minutes. What is the plan for {x}?",
+    "How do I fill my {x}, with {m} minutes on weekdays and {n} on weekends?",
+    "Time for sport: {n} minutes on weekends, {m} on weekdays. Suggest a circuit for {x}.",
+    "Of my sessions, those on weekdays have {m} minutes, those on weekends {n}. One for {x}?",
+    "For weekends I planned {n} minutes and for weekdays {m}. What do I do on {x}?",
+)
 MOVES = (
     "squats",
     "push-ups",
@@ -177,10 +240,17 @@ def time_there_is(draw: Draw) -> Mirror:
     rounds = [draw.fact("rounds", range(2, 10)) for _ in range(2)]
     require(abs(rounds[0] - rounds[1]) >= 2)
 
-    def side(number: int, flaw: str) -> Side:
+    minutes = [number * count for number in rounds]
+    questions = [draw.ask(framed(TIME)).format(m=m) for m in minutes]
+    if draw.rng.random() < 0.65:
+        form_of_two, days = draw.ask(TWO_LENGTHS), draw.two(("weekdays", "weekends"))
+        m, n = minutes if days[0] == "weekdays" else minutes[::-1]
+        questions = [form_of_two.format(m=m, n=n, x=day) for day in days]
+
+    def side(number: int, flaw: str, question: str) -> Side:
         circuit = join(moves)
         return Side(
-            draw.ask(framed(TIME)).format(m=number * count),
+            question,
             capital(form.format(r=number, x=circuit, X=capital(circuit))),
             {"number": float(number), "within": 0.01},
             flaw,
@@ -188,7 +258,11 @@ def time_there_is(draw: Draw) -> Mirror:
         )
 
     flaws = ("too long", "too short") if rounds[0] < rounds[1] else ("too short", "too long")
-    return draw.mirror("constraints", side(rounds[0], flaws[0]), side(rounds[1], flaws[1]))
+    return draw.mirror(
+        "constraints",
+        side(rounds[0], flaws[0], questions[0]),
+        side(rounds[1], flaws[1], questions[1]),
+    )
 
 
 NEWCOMER = (
@@ -217,6 +291,21 @@ VETERAN = (
 )
 
 
+# Two people of two levels, and both are named.
+TWO_LEVELS = (
+    "A beginner and an old hand train with me. One exercise for the {p} for the {x}, please.",
+    "I coach an old hand and a beginner. What does the {x} do for the {p}?",
+    "In our pair one is a beginner, one an old hand. The {x} wants to train the {p}. Which exercise?",
+    "Both an old hand and a beginner ask about the {p}. What do I tell the {x}?",
+    "For the {p}: a beginner needs one exercise, an old hand another. Which is for the {x}?",
+    "The old hand and the beginner of our gym differ. What fits the {x} for the {p}?",
+    "Two plans, for a beginner and for an old hand. Fill in the {p} for the {x}.",
+    "My sister is a beginner, my uncle an old hand. An exercise for the {p} of the {x}?",
+    "An old hand shows a beginner around. Which exercise for the {p} suits the {x}?",
+    "Name an exercise for the {p} that fits the {x}; a beginner and an old hand are here.",
+)
+
+
 def level_fits(draw: Draw) -> Mirror:
     """A beginner's and an expert's exercise for one muscle."""
     usable = [e for e in EXERCISES if not names_muscle(e)]
@@ -229,14 +318,15 @@ def level_fits(draw: Draw) -> Mirror:
         lambda row: row["exercise"],
     )
     form = draw.pick(TRY)
+    both = draw.ask(TWO_LEVELS) if draw.rng.random() < 0.65 else ""
 
-    def side(row: Row, forms: tuple[str, ...], flaw: str) -> Side:
+    def side(row: Row, forms: tuple[str, ...], level: str, flaw: str) -> Side:
         fitting = [
             e for e in usable if e["level"] == row["level"] and e["primary"] == row["primary"]
         ]
         name = exercise_name(row)
         return Side(
-            draw.ask(framed(forms)).format(p=row["primary"]),
+            (both or draw.ask(framed(forms))).format(p=row["primary"], x=level),
             form.format(e=name, E=capital(name)),
             {"any": sorted({exercise_name(e) for e in fitting})},
             flaw,
@@ -245,11 +335,11 @@ def level_fits(draw: Draw) -> Mirror:
 
     return draw.mirror(
         "constraints",
-        side(easy, NEWCOMER, "too hard for a beginner"),
-        side(hard, VETERAN, "too easy for an expert"),
+        side(easy, NEWCOMER, "beginner", "too hard for a beginner"),
+        side(hard, VETERAN, "old hand", "too easy for an expert"),
     )
 
 
-KINDS = ((tool_at_hand, 6), (sore_or_sound, 5), (time_there_is, 5), (level_fits, 3))
+KINDS = ((tool_at_hand, 6), (sore_or_sound, 5), (time_there_is, 5), (level_fits, 2))
 declare("complaint", (complaint.name for complaint in COMPLAINTS))
 declare("rounds", range(2, 10))

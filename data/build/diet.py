@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from between import PEOPLE
 from facts import FOODS
 from mirrors import Draw, Mirror, Side, capital, declare, require
 
@@ -242,13 +243,28 @@ SWAPS = (
     "{G} g of {s} would do it.",
     "Go for {s}, {g} g each, around {p} g of protein.",
     "Put {s} in; {g} g give you {p} g of protein.",
-    "{S} works well here: {g} g for one portion.",
+    "{S} would work well here: {g} g for one portion.",
     "I would take {g} g of {s}, added towards the end.",
 )
 
 
+# Two eaters of one table; x is the one that is cooked for.
+AT_TABLE = (
+    "{a} says: “{one}” {b} says: “{other}” This is for {x}: {q}",
+    "My guest {b} told me: “{other}” My guest {a}: “{one}” I cook for {x} today. {q}",
+    "{a}: “{one}” {b}: “{other}” {x} asks: {q}",
+    "We are two. {b}: “{other}” {a}: “{one}” And now {x} wants to know: {q}",
+    "Notes about {a}: “{one}” About {b}: “{other}” Please think of {x}. {q}",
+    "At our table {b} says “{other}” and {a} says “{one}” It is {x}'s day. {q}",
+    "I have two clients. {a}: “{one}” {b}: “{other}” For {x}: {q}",
+    "{b} (“{other}”) is out tonight, or {a} (“{one}”). Only {x} eats with me. {q}",
+    "{a} wrote “{one}” and {b} wrote “{other}” Plan for {x}, please. {q}",
+    "Two flatmates, {b}: “{other}” and {a}: “{one}” Something for {x}. {q}",
+)
+
+
 def meal(draw: Draw) -> Mirror:
-    """One request, two ways to eat."""
+    """One request, two ways to eat, of one asker each or of two people at one table."""
     pair = draw.pick(OPPOSITES)
     form, swap = draw.pick(MEALS), draw.rng.random() < 0.3
     asks, dish = draw.ask(ASKS), draw.pick(DISHES)
@@ -256,16 +272,24 @@ def meal(draw: Draw) -> Mirror:
     if swap:
         form, asks = draw.pick(SWAPS), draw.ask(SWAP_QUESTIONS)
     before = draw.rng.random() < 0.6
+    says = [draw.pick(eater.says) for eater in pair]
+    at_table = draw.ask(AT_TABLE) if draw.rng.random() < 0.5 else ""
+    a, b = draw.two(draw.pick(PEOPLE))
 
-    def side(eater: Eater) -> Side:
+    def side(number: int) -> Side:
+        eater, own = pair[number], says[number]
         fits = [s for s in SOURCES if s.diet in eater.eats]
         source = draw.fact("food", fits, lambda s: s.food)
         protein = float(BY_NAME[source.food]["protein"]) * source.grams / 100
-        says = draw.pick(eater.says)
-        if swap:
-            question = asks.format(says=says, d=dish)
+        if at_table:
+            question = at_table.format(
+                a=a, b=b, one=says[0], other=says[1], x=(a, b)[number],
+                q=asks.format(says="", d=dish).strip(),
+            )  # fmt: skip
+        elif swap:
+            question = asks.format(says=own, d=dish)
         else:
-            question = f"{says} {asks}" if before else f"{asks} {says}"
+            question = f"{own} {asks}" if before else f"{asks} {own}"
         answer = form.format(
             g=source.grams, G=source.grams, s=source.words, S=capital(source.words),
             s0=source.words.split(" with ")[0], c=side_dish, C=capital(side_dish), v=green, p=round(protein),
@@ -278,7 +302,7 @@ def meal(draw: Draw) -> Mirror:
         facts = (f"{source.words}: {source.diet}", f"{source.grams} g: {protein:.0f} g of protein")
         return Side(question, capital(answer), check, eater.flaw, facts)
 
-    one, other = side(pair[0]), side(pair[1])
+    one, other = side(0), side(1)
     require(one.answer != other.answer)
     if any(word in form for word in ("Fry", "oven", "warm", "towards the end")):
         require(not any(word in side.answer for side in (one, other) for word in COLD))

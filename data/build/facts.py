@@ -1,17 +1,11 @@
 """Facts: protein and energy of foods, muscles and equipment of exercises, ranges to train and eat by."""
 
-from mirrors import Draw, Mirror, Side, capital, declare, figure, join, require, table
+import exercises
+from exercises import Row
+from mirrors import Draw, Mirror, Side, capital, declare, figure, require, table
 from ranges import RANGES, Range
 
 FOODS = table("foods.csv")
-EXERCISES = [
-    e
-    for e in table("exercises.csv")
-    if e["category"] != "stretching"
-    # A plural name would need other verbs in every wording.
-    and not (e["exercise"].endswith("s") and not e["exercise"].endswith("ss"))
-    and not e["exercise"].startswith(("Around", "The ", "Front Raise And"))
-]
 UNITS = {
     "energy": "kcal",
     "protein": "g",
@@ -25,21 +19,6 @@ UNITS = {
     "zinc": "mg",
 }
 USDA = "USDA FoodData Central, per 100 g"
-SOFT = ("body only", "bands", "medicine ball", "exercise ball")
-TOOLS = {
-    "body only": "your own body weight",
-    "barbell": "a barbell",
-    "dumbbell": "dumbbells",
-    "cable": "a cable machine",
-    "machine": "a machine in the gym",
-    "kettlebells": "a kettlebell",
-    "bands": "an elastic band",
-    "medicine ball": "a medicine ball",
-    "exercise ball": "an exercise ball",
-    "e-z curl bar": "an EZ curl bar",
-}
-Row = dict[str, str]
-
 VALUE_QUESTIONS = (
     "How much {n} is there in 100 g of {f}?",
     "What is the {n} content of {f} per 100 g?",
@@ -153,8 +132,8 @@ MORE_OR_LESS = (
         "Of {a} and {b}, pick the one with the least {n}.",
     ),
     (
-        "I compare labels: {a} against {b}. Where is more {n} in it?",
-        "I compare labels: {a} against {b}. Where is less {n} in it?",
+        "I compare labels: {a} against {b}. Which one holds more {n}?",
+        "I compare labels: {a} against {b}. Which one holds less {n}?",
     ),
     (
         "Should I take {a} or {b} if {n} is what I need?",
@@ -228,193 +207,6 @@ def food_comparison(draw: Draw) -> Mirror:
     )
 
 
-MUSCLE_QUESTIONS = (
-    "Which muscle does the {e} work most?",
-    "What does the {e} train first of all?",
-    "Where should I feel the {e}?",
-    "I added the {e} to my plan. Which muscle is it for?",
-    "What is the main muscle in the {e}?",
-    "My trainer gave me the {e}. What does it build?",
-    "Which part of the body gets stronger with the {e}?",
-    "The {e}: what is it good for?",
-    "If I do the {e} twice a week, what am I training?",
-    "Name the target of the {e}.",
-    "What is worked by the {e}?",
-    "On which day of a split would the {e} belong, going by the muscle it trains?",
-    "Which muscle will be sore after many sets of the {e}?",
-    "Before I try the {e}: which muscle carries the load?",
-    "Tell me what the {e} is meant to train.",
-    "Is there one muscle that the {e} is mainly for? Which?",
-    "What should be tired at the end of a set of the {e}?",
-    "I keep seeing the {e} in videos. Which muscle is behind it?",
-    "Which muscle group do I tick off with the {e}?",
-    "Explain what the {e} targets.",
-)
-MUSCLE_ANSWERS = (
-    "Mainly the {p}{with_s}.",
-    "The {p} first{then_s}.",
-    "Above all the {p}{with_s}.",
-    "You should feel it in the {p}{then_s}.",
-    "It is an exercise for the {p}{with_s}.",
-    "Most of the work is done by the {p}{with_s}.",
-    "The load is on the {p}{with_s}.",
-    "Its target is the {p}{then_s}.",
-    "Think of the {p}{with_s}; two or three sets are a start.",
-    "The {p}{with_s}. Start light until the movement sits.",
-    "That one goes to the {p}{then_s}.",
-    "Chiefly the {p}{with_s}.",
-    "It builds the {p}{then_s}.",
-    "It is made for the {p}{with_s}.",
-    "Count it as work for the {p}{with_s}.",
-    "Look for it in the {p}{then_s}; if you feel it elsewhere, check your form.",
-)
-FROM_DB = "free-exercise-db"
-PROPER = {
-    word.lower(): word
-    for word in ("JM", "Zottman", "Smith", "Romanian", "Arnold", "EZ-bar", "T-bar", "Svend", "Rocky",
-                 "Turkish", "Russian", "Janda", "Bradford/Rocky", "Jefferson", "Zercher", "Anderson",
-                 "London", "Nordic", "Bulgarian", "Cuban")
-}  # fmt: skip
-
-
-def muscles(row: Row) -> list[str]:
-    """Name the muscles that help."""
-    return [m for m in row["secondary"].split("; ") if m and m != row["primary"]]
-
-
-def exercise_name(row: Row) -> str:
-    """Write an exercise's name as in running text."""
-    words = row["exercise"].lower().split()
-    return " ".join(PROPER.get(word, word) for word in words)
-
-
-def exercise_muscle(draw: Draw) -> Mirror:
-    """Two exercises, each with its own main muscle."""
-    answer = draw.pick(MUSCLE_ANSWERS)
-    plain = [e for e in EXERCISES if not names_muscle(e)]
-    rows = [draw.fact("exercise", plain, lambda row: row["exercise"]) for _ in range(2)]
-    require(rows[0]["primary"] != rows[1]["primary"])
-
-    def side(row: Row) -> Side:
-        helpers = muscles(row)[:3]
-        text = answer.format(
-            p=row["primary"],
-            with_s=f", with help from the {join(helpers)}" if helpers else "",
-            then_s=f", then the {join(helpers)}" if helpers else "",
-        )
-        question = draw.ask(MUSCLE_QUESTIONS).format(e=exercise_name(row))
-        facts = (f"{row['exercise']}: {row['primary']} ({FROM_DB})",)
-        return Side(question, text, {"any": [row["primary"]]}, "muscle of another exercise", facts)
-
-    return draw.mirror("facts", side(rows[0]), side(rows[1]))
-
-
-TOOL_QUESTIONS = (
-    "What do I need for the {e}?",
-    "Which equipment does the {e} take?",
-    "I would like to try the {e}. What should be at hand?",
-    "What is the {e} done with?",
-    "Can you tell me the kit for the {e}?",
-    "What must my gym have so that I can do the {e}?",
-    "The {e}: what do I hold or use?",
-    "Before I plan the {e}: what gear is that?",
-    "What do people use for the {e}?",
-    "Which tool belongs to the {e}?",
-    "I travel a lot. What would I have to find for the {e}?",
-)
-TOOL_ANSWERS = (
-    "You need {t}.",
-    "{T}.",
-    "{T}, and enough room to move.",
-    "It is done with {t}.",
-    "{T}; that is all.",
-    "All it takes is {t}.",
-    "Just {t}, and a start with little weight or few repetitions.",
-    "With {t} you can begin.",
-    "{T}, two or three sets to begin with.",
-    "Plan on {t}.",
-)
-
-
-def exercise_tool(draw: Draw) -> Mirror:
-    """Two exercises, each with its own equipment."""
-    answer = draw.pick(TOOL_ANSWERS)
-    plain = [e for e in EXERCISES if e["equipment"] in TOOLS and not names_tool(e)]
-    rows = [draw.fact("exercise", plain, lambda row: row["exercise"]) for _ in range(2)]
-    require(rows[0]["equipment"] != rows[1]["equipment"])
-    # A barbell may stand in for dumbbells or a machine, but nothing for the last three.
-    require(any(row["equipment"] in SOFT for row in rows))
-
-    def side(row: Row) -> Side:
-        tool = TOOLS[row["equipment"]]
-        return Side(
-            draw.ask(TOOL_QUESTIONS).format(e=exercise_name(row)),
-            answer.format(t=tool, T=capital(tool)),
-            {"any": [tool.split(" ", 1)[-1] if tool.startswith(("a ", "an ")) else tool]},
-            "equipment of another exercise",
-            (f"{row['exercise']}: {row['equipment']} ({FROM_DB})",),
-        )
-
-    return draw.mirror("facts", side(rows[0]), side(rows[1]))
-
-
-KIND_QUESTIONS = (
-    "Is the {e} a compound or an isolation exercise?",
-    "Compound or isolation: which is the {e}?",
-    "Would you call the {e} compound or isolation work?",
-    "The {e}, does it count as compound or as isolation?",
-    "For my plan: is the {e} isolation or compound?",
-    "How is the {e} classed, as isolation or compound?",
-    "I sort my exercises into compound and isolation. Where does the {e} go?",
-    "Does the {e} belong to the compound or the isolation part of a session?",
-    "Put the {e} in a class: isolation or compound.",
-    "Do the books list the {e} as compound or isolation?",
-)
-KIND_ANSWERS = {
-    "compound": (
-        "Compound: several joints move, for the {p} and others.",
-        "It is compound, with the {p} in front.",
-        "Compound. More than one joint works, led by the {p}.",
-        "A compound one, built around the {p}.",
-        "Compound, so put it early in the session, for the {p}.",
-        "Count it as compound work for the {p}.",
-    ),
-    "isolation": (
-        "Isolation: one joint moves, for the {p} alone.",
-        "It is isolation, aimed at the {p}.",
-        "Isolation. A single joint works, moved by the {p}.",
-        "An isolation one, made for the {p}.",
-        "Isolation, so put it late in the session, for the {p}.",
-        "Count it as isolation work for the {p}.",
-    ),
-}
-
-
-def exercise_kind(draw: Draw) -> Mirror:
-    """A compound and an isolation exercise for the same muscle."""
-    rows = {}
-    known = [e for e in EXERCISES if e["mechanic"]]
-    rows["compound"] = draw.fact(
-        "exercise", [e for e in known if e["mechanic"] == "compound"], _name
-    )
-    muscle = rows["compound"]["primary"]
-    same = [e for e in known if e["mechanic"] == "isolation" and e["primary"] == muscle]
-    rows["isolation"] = draw.fact("exercise", same, _name)
-    index = draw.rng.randrange(len(KIND_ANSWERS["compound"]))
-
-    def side(kind: str) -> Side:
-        row = rows[kind]
-        return Side(
-            draw.ask(KIND_QUESTIONS).format(e=exercise_name(row)),
-            KIND_ANSWERS[kind][index].format(p=muscle),
-            {"any": [kind]},
-            "wrong class of exercise",
-            (f"{row['exercise']}: {kind} ({FROM_DB})",),
-        )
-
-    return draw.mirror("facts", side("compound"), side("isolation"))
-
-
 RANGE_ANSWERS = (
     "{a}.",
     "About {a}.",
@@ -458,30 +250,10 @@ def _apart(one: float, other: float) -> bool:
     return high >= 1.4 * low and high - low >= 0.4
 
 
-def _name(row: Row) -> str:
-    return row["exercise"]
-
-
-def names_muscle(row: Row) -> bool:
-    """Say whether an exercise's name gives its muscle away."""
-    stems = ("calf", "tricep", "bicep", "chest", "shoulder", "hamstring", "glute", "quad", "lat ",
-             "lats", "forearm", "ab ", "neck", "back", "leg", "hip", "wrist", "deltoid", "oblique")  # fmt: skip
-    return any(stem in row["exercise"].lower() + " " for stem in stems)
-
-
-def names_tool(row: Row) -> bool:
-    """Say whether an exercise's name gives its equipment away."""
-    stems = ("barbell", "dumbbell", "cable", "machine", "smith", "kettlebell", "band", "ball", "bar",
-             "leverage", "pulley", "pulldown", "body", "rope", "plate", "bench", "lying t")  # fmt: skip
-    return any(stem in row["exercise"].lower() for stem in stems)
-
-
 KINDS = (
-    (food_value, 30),
+    (food_value, 28),
     (food_comparison, 22),
-    (exercise_muscle, 22),
-    (exercise_tool, 8),
-    (exercise_kind, 5),
-    (training_range, 13),
+    *exercises.KINDS,
+    (training_range, 12),
 )
 declare("range", (chosen.topic for chosen in RANGES))

@@ -1,6 +1,9 @@
 """Formats: the same question, asked for in two forms; each answer has one of them."""
 
-from facts import EXERCISES, FOODS, exercise_name, names_muscle, nutrients_of, with_unit
+from collections.abc import Sequence
+
+from exercises import EXERCISES, exercise_name, names_muscle
+from facts import FOODS, nutrients_of, with_unit
 from mirrors import Draw, Mirror, Side, capital, join, require
 
 NUMBER_ONLY = (
@@ -149,6 +152,30 @@ NAMES_CORES = (
 )
 
 
+# Both forms are named, so that the words are the same: y is the one that is not wanted.
+NOT_THIS = (
+    "{q} My friend wanted this: “{y}” I want that: “{x}”",
+    "{q} “{x}” is my wish; “{y}” was my friend's.",
+    "{q} What I do not mean: “{y}” What I do mean: “{x}”",
+    "{q} I said first: “{y}” And I correct myself: “{x}”",
+    "{q} Take the first of these notes, not the second. “{x}” “{y}”",
+    "{q} Take the second of these notes, not the first. “{y}” “{x}”",
+    "{q} “{y}” is crossed out. “{x}” is not crossed out.",
+    "{q} Yesterday's rule was “{y}” Today's rule is “{x}”",
+    "{q} This holds for me: “{x}” This holds for others: “{y}”",
+    "{q} For others you may do this: “{y}” For me do this: “{x}”",
+)
+
+
+def _both(draw: Draw, core: str, first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Ask for a form each; in most cases both questions name both forms."""
+    x, y = draw.ask(first), draw.ask(second)
+    if draw.rng.random() < 0.45:
+        return [f"{core} {x}", f"{core} {y}"]
+    form = draw.ask(NOT_THIS)
+    return [form.format(q=core, x=x, y=y), form.format(q=core, x=y, y=x)]
+
+
 def number_or_text(draw: Draw) -> Mirror:
     """A figure alone, or explained."""
     food = draw.fact("food", FOODS, lambda row: row["food"])
@@ -160,17 +187,18 @@ def number_or_text(draw: Draw) -> Mirror:
     )
     bare = f"{with_unit(value, nutrient)}{draw.pick(('', '.'))}"
     fact = (f"{food['food']}: {with_unit(value, nutrient)} of {nutrient}",)
+    questions = _both(draw, core, NUMBER_ONLY, EXPLAINED)
     return draw.mirror(
         "format",
         Side(
-            f"{core} {draw.ask(NUMBER_ONLY)}",
+            questions[0],
             bare,
             {"format": "number", "number": value},
             "sentences instead of a figure",
             fact,
         ),
         Side(
-            f"{core} {draw.ask(EXPLAINED)}",
+            questions[1],
             capital(text),
             {"format": "explained", "number": value, "all": [food["food"]]},
             "bare figure instead of an explanation",
@@ -187,17 +215,18 @@ def word_or_text(draw: Draw) -> Mirror:
     text = draw.pick(MUSCLE_TEXTS).format(e=exercise_name(row), p=row["primary"])
     fact = (f"{row['exercise']}: {row['primary']}",)
     word = capital(row["primary"]) + draw.pick(("", "."))
+    questions = _both(draw, core, ONE_WORD, EXPLAINED)
     return draw.mirror(
         "format",
         Side(
-            f"{core} {draw.ask(ONE_WORD)}",
+            questions[0],
             word,
             {"format": "one word", "any": [row["primary"]]},
             "sentences instead of one word",
             fact,
         ),
         Side(
-            f"{core} {draw.ask(EXPLAINED)}",
+            questions[1],
             text,
             {"format": "explained", "all": [exercise_name(row), row["primary"]]},
             "one word instead of an explanation",
@@ -217,17 +246,18 @@ def yes_no_or_text(draw: Draw) -> Mirror:
     verdict = "Yes" if asked == row["primary"] else "No"
     text = draw.pick(MUSCLE_TEXTS).format(e=exercise_name(row), p=row["primary"])
     fact = (f"{row['exercise']}: {row['primary']}",)
+    questions = _both(draw, core, YES_OR_NO, WITH_A_REASON)
     return draw.mirror(
         "format",
         Side(
-            f"{core} {draw.ask(YES_OR_NO)}",
+            questions[0],
             verdict + draw.pick(("", ".")),
             {"format": "yes or no", "any": [verdict]},
             "sentences instead of yes or no",
             fact,
         ),
         Side(
-            f"{core} {draw.ask(WITH_A_REASON)}",
+            questions[1],
             draw.pick((f"{verdict}. {text}", f"{verdict}: {text[0].lower()}{text[1:]}")),
             {"format": "explained", "all": [verdict, exercise_name(row), row["primary"]]},
             "yes or no instead of an explanation",
@@ -258,12 +288,12 @@ def names_or_list(draw: Draw) -> Mirror:
     core = draw.pick(NAMES_CORES).format(p=muscle)
     fact = tuple(f"{row['exercise']}: {row['primary']}" for row in rows)
 
-    def side(kind: str) -> Side:
-        return Side(
-            f"{core} {draw.ask(asked[kind])}", forms[kind], {"format": kind}, flaws[kind], fact
-        )
-
-    return draw.mirror("format", side(kinds[0]), side(kinds[1]))
+    questions = _both(draw, core, *(asked[kind] for kind in kinds))
+    one, other = (
+        Side(question, forms[kind], {"format": kind}, flaws[kind], fact)
+        for question, kind in zip(questions, kinds, strict=True)
+    )
+    return draw.mirror("format", one, other)
 
 
 KINDS = ((number_or_text, 4), (word_or_text, 3), (yes_no_or_text, 3), (names_or_list, 4))

@@ -28,6 +28,13 @@ class Side:
     check: dict[str, Any]
     flaw: str  # what is wrong with the other side's answer to this question
     facts: tuple[str, ...]  # what the right answer rests on, in words
+    history: tuple[tuple[str, str], ...] = ()  # earlier turns: what the person said, the reply
+
+    @property
+    def conversation(self) -> str:
+        """All turns of the conversation, one a line; the question comes last."""
+        earlier = (turn for exchange in self.history for turn in exchange)
+        return "\n".join((*earlier, self.question))
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Draw:
         self.keys.add(f"{kind}:{name(chosen)}")
         return chosen
 
-    def ask(self, forms: Sequence[str]) -> str:
+    def ask(self, forms: Sequence[T]) -> T:
         """Choose the wording of a question."""
         held_out = max(1, len(forms) // 10)
         pools = {

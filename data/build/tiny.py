@@ -70,15 +70,19 @@ Piece = list[tuple[int, int]]  # of text: tokens, and the kind of each
 def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
     """Draw pairs without end, both of every mirror, each with what is wrong in its wrong answer."""
     while True:
-        (kinds,) = rng.choices([kinds for kinds, _ in CATEGORIES], [w for _, w in CATEGORIES])
-        (kind,) = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
+        (category,) = rng.choices(CATEGORIES, [category.train for category in CATEGORIES])
+        (kind,) = rng.choices([k for k, _ in category.kinds], [w for _, w in category.kinds])
         try:
             mirror = kind(Draw(rng, "train", "train"))
         except NothingToDraw:
             continue
         if mirror.holds():
             for side, other in ((mirror.one, mirror.other), (mirror.other, mirror.one)):
-                prompt = (Message("user", side.question),)
+                earlier = [text for exchange in side.history for text in exchange]
+                roles = ("user", "assistant")
+                prompt = tuple(
+                    Message(roles[i % 2], text) for i, text in enumerate([*earlier, side.question])
+                )
                 yield side.flaw, PreferencePair(prompt, side.answer, other.answer, 0)
 
 
@@ -184,7 +188,8 @@ class Rows(IterableDataset[Tensor]):
 
     def _handbook(self, pair: PreferencePair) -> Piece:
         tokenizer = self.chat.tokenizer
-        ids = tokenizer(f"{pair.prompt[0].content}\n{pair.chosen}").input_ids
+        asked = "\n".join(message.content for message in pair.prompt)
+        ids = tokenizer(f"{asked}\n{pair.chosen}").input_ids
         return [(token, 0) for token in [*ids, tokenizer.pad_token_id]]
 
     def _chats(self, flaw: str, pair: PreferencePair) -> list[Piece]:
@@ -275,7 +280,9 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sample = list(islice(pairs(random.Random(SEED)), 40_000))
     flaws = sorted({flaw for flaw, _ in sample})
-    tokenizer = make_tokenizer([t for _, p in sample for t in (p.prompt[0].content, p.chosen)])
+    tokenizer = make_tokenizer(
+        [t for _, p in sample for t in (*(m.content for m in p.prompt), p.chosen)]
+    )
     model = make_model(tokenizer)
     chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
     batches = iter(DataLoader(Rows(chat, flaws), batch_size=None, num_workers=WORKERS))

@@ -119,7 +119,7 @@ def _vegan() -> Iterator[Question]:
     yield choice(
         "Gummies with gelatine, dark chocolate without milk, a whey bar. Snack for a vegan?",
         ["dark chocolate|chocolate"],
-        ["gummies|gummy", "whey bar"],
+        ["gummies|gummy", "gelatine|gelatin", "whey bar"],
         "The dark chocolate.",
         "The gummies.",
         _VEGAN,
@@ -494,7 +494,7 @@ def _milk_and_nuts() -> Iterator[Question]:
             "kale",
             "sardine",
             "almond",
-            "fortified",
+            "fortified cereal|fortified juice|fortified orange juice",  # fortified tofu is one food
             "sesame|tahini",
             "broccoli",
             "okra",

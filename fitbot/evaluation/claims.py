@@ -32,6 +32,7 @@ _ADVISED = re.compile(
 _CONDITION = re.compile(
     r"(?<!even )(?<!as )\b(?:if|unless|in case|only when|should (?:it|you|the))\b"
 )
+_UNSAID = re.compile(rf"{_DENIED.pattern}|\b(?:{_OPENERS})\b|{_CONDITION.pattern}")
 _NEEDLESS = re.compile(
     r"(?:not|n't)\s+(?:be\s+)?(?:needed|necessary|required|call for)|unnecessary"
 )
@@ -162,7 +163,8 @@ def _levels_of(sentence: str) -> Iterator[str]:
         )
         for level, words in _LEVELS.items():
             place = _find(words, part)
-            if place is None or _DENIED.search(part[:place]):
+            # "far more than normal" is not normal; "if it continues" does not say to go on
+            if place is None or _UNSAID.search(part[:place]):
                 continue
             if level in ("emergency", "doctor") and conditional:
                 continue

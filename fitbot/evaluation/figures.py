@@ -54,8 +54,10 @@ _WORDS = [
     "twelve",
 ]
 _FIGURE = re.compile(rf"{NUMBER.pattern}|\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
-# Between two figures of which either may be meant: "60 or 62.5 kg", "60 kg to 65", "60-65".
-_EITHER = re.compile(r"\s*[a-z/%]*\s*(?:\bor\b|\bto\b|\u2013|-)\s*(?:maybe |perhaps |even )?", re.I)
+# Between two figures of which either may be meant: "60, or 62.5 kg", "60 kg to 65", "60-65".
+_EITHER = re.compile(
+    r"\s*[a-z/%]*,?\s*(?:\bor\b|\bto\b|\u2013|-)\s*(?:maybe |perhaps |even )?", re.I
+)
 
 _CLOCK = re.compile(r"(?<![\w:.])(?:(\d{1,2}):)?(\d{1,3}):(\d{2})(?:\.\d+)?(?![\w:])")
 _H, _M, _S = (rf"(\d+(?:\.\d+)?)[ -]?(?:{_UNITS[x]})\b" for x in ("h", "min", "s"))

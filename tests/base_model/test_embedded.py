@@ -16,7 +16,8 @@ from fitbot.pairs.chat import Chat, LengthLimits
 from fitbot.pairs.preferences import load_pairs
 from tests.conftest import ROOT
 
-VALIDATION = ROOT / "data" / "fitness_val.json"
+# Drawn by the generators that its training text came from; it is not trained again with the data.
+ITS_OWN = ROOT / "data" / "fitness_test_v1.json"
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +102,9 @@ def test_it_speaks_the_domain_and_prefers_neither_answer(
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(embedded_model(), dtype=torch.float32)
     chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
-    records = json.loads(VALIDATION.read_text(encoding="utf-8"))
+    records = json.loads(ITS_OWN.read_text(encoding="utf-8"))
     seen = [i for i, record in enumerate(records) if record["split"] == "seen facts"]
-    encoded = chat.encode_pairs(load_pairs(str(VALIDATION)).pairs, LengthLimits(256, 1024))
+    encoded = chat.encode_pairs(load_pairs(str(ITS_OWN)).pairs, LengthLimits(256, 1024))
 
     def nats(prompt: list[int], completion: list[int]) -> float:
         logits = model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]

@@ -231,7 +231,7 @@ def test_its_figures_are_those_of_fitbot_test(base: str, pairs_path: str, tmp_pa
 def test_the_embedded_base_is_evaluated_alone_and_is_fluent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(ROOT / "data" / "fitness_test.json")
+    path = str(ROOT / "data" / "fitness_test_v1.json")  # what it has learned
     limits = ("--limit", "12", "--questions", "6", "--max_new_tokens", "48")
 
     assert main(["evaluate", "--pairs", path, "--out", str(tmp_path), *limits]) == 0

@@ -214,7 +214,7 @@ def conversations() -> list[dict[str, Any]]:
         {
             "prompt": [
                 {"role": "system", "content": SYSTEM_PROMPT},
-                {"role": "user", "content": record["question"]},
+                *(record.get("prompt") or [{"role": "user", "content": record["question"]}]),
             ],
             "chosen": [{"role": "assistant", "content": record["chosen"]}],
             "rejected": [{"role": "assistant", "content": record["rejected"]}],

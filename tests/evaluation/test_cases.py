@@ -22,7 +22,7 @@ def write(folder: Path, records: list[dict[str, Any]]) -> str:
 
 
 def test_the_test_pairs_come_with_every_label_and_check() -> None:
-    cases = load_cases(str(ROOT / "data" / "fitness_test.json"))
+    cases = load_cases(str(ROOT / "data" / "fitness_test_v1.json"))
     groups = groups_of(cases)
 
     assert len(cases) == 654

@@ -17,6 +17,7 @@ from fitbot.evaluation.claims import picks, says, urgency
         ("Carry on. See a doctor only if it lasts longer than two weeks.", "carry on"),
         ("No need for a doctor: that is ordinary soreness.", "carry on"),
         ("You can keep running if it doesn't hurt.", "carry on"),
+        ("Call 911. If the pain continues, chew an aspirin.", "emergency"),
         # It leaves the choice, depends, contradicts itself, or asks.
         ("Call an ambulance, see a doctor, or carry on.", None),
         ("Either see a doctor or carry on.", None),
@@ -25,6 +26,8 @@ from fitbot.evaluation.claims import picks, says, urgency
         ("It's nothing to worry about. Call an ambulance.", None),
         ("It is harmless, see a doctor.", None),
         ("Should I call an ambulance?", None),
+        ("If it continues, see a doctor.", None),
+        ("That is far more than normal.", None),
         ("Drink some water.", None),
         ("Eat 2,000 kcal.", None),
         ("", None),

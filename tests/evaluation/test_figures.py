@@ -14,6 +14,7 @@ from fitbot.evaluation.figures import concludes, figures, takes, times
         ("20 + 2 x 31.25 = 82.5", True),
         ("82.5 lb", False),  # another unit
         ("80 or 82.5 kg", False),  # two results
+        ("80, or 82.5 kg", False),
         ("82.5 to 90 kg", False),
         ("82.5-85 kg", False),
         ("It is 85 kg. Well, 82.5 kg.", False),  # the trap beside it

@@ -102,7 +102,9 @@ def test_none_of_its_questions_is_trained_on(judge: list[dict[str, Any]]) -> Non
     own = {normalise(record["question"]) for record in judge}
     others: list[str] = []
     for path in (ROOT / "data").glob("fitness_*.json"):
-        others += [record["question"] for record in json.loads(path.read_text(encoding="utf-8"))]
+        for record in json.loads(path.read_text(encoding="utf-8")):
+            turns = record.get("prompt") or [{"content": record["question"]}]
+            others += [turn["content"] for turn in turns]
     for path in (ROOT / "data" / "health" / "messages").glob("*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             message = json.loads(line)

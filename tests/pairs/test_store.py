@@ -20,7 +20,8 @@ from fitbot.pairs.store import open_pairs, some_of
 from tests.conftest import LIMITS, ROOT, make_data
 from tests.pairs.forms import tokenizer_of
 
-RECORDS = json.loads((ROOT / "data" / "fitness_train.json").read_text())[:50]
+_ALL = json.loads((ROOT / "data" / "fitness_train.json").read_text(encoding="utf-8"))
+RECORDS = [record for record in _ALL if "question" in record][:50]  # no conversations
 
 
 @pytest.fixture
