@@ -34,8 +34,9 @@ def main(args: list[str]) -> int:
     add("--out", type=Path, help=f"folder for evaluation.json and report.html; default: {_OUT}/")
     add(
         "--train",
-        help="pairs that rules learn from; default: those that the adapters were trained on, if "
-        "that file is here, or else --pairs itself, by cross-validation",
+        help="pairs that rules learn from; default: those that the adapters were trained on (of "
+        "their file the first data.train_limit), if that file is here, or else --pairs itself, by "
+        "cross-validation",
     )
     add("--limit", type=int, help="read the first so many records of --pairs")
     add(

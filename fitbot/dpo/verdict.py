@@ -123,9 +123,13 @@ def _holding(it: _Measured, figures: Figures) -> Iterator[tuple[Word, str]]:
 
 
 def _rules_reaching(low: float, figures: Figures) -> Iterator[tuple[Word, str]]:
-    """Yield the rules that an accuracy above chance is not clearly better than."""
+    """Yield the rules that an accuracy above chance is not clearly better than.
+
+    The better of "longer" and "shorter" has 0.5 or more of any pairs. So it is named only where it
+    is clearly better than chance itself.
+    """
     not_below = "which is not below that interval"
-    if (rule := figures.shortcut).accuracy >= low:
+    if (rule := figures.shortcut).accuracy >= low and rule.low > 0.5:
         reached = f"{_named(rule)} reaches {rule.accuracy:.3f}, {not_below}"
         yield "not shown to beat the rule", reached
     if (bag := figures.question_rule) is not None and bag.accuracy >= low:
@@ -136,8 +140,13 @@ def _rules_reaching(low: float, figures: Figures) -> Iterator[tuple[Word, str]]:
 def _nothing_wrong(it: _Measured, figures: Figures) -> tuple[Word, str]:
     if not it.validated:
         return "not measured", "set data.val_path to know what it has learned"
-    bag = figures.question_rule
-    beyond = f"beyond rules that never read the question (best {figures.shortcut.accuracy:.3f})"
+    bag, rule = figures.question_rule, figures.shortcut
+    beyond = f"beyond rules that never read the question (best {rule.accuracy:.3f})"
+    if rule.accuracy >= it.low:
+        beyond = (
+            "above chance, as no rule that never reads the question clearly is "
+            f"(best {rule.accuracy:.3f} [{rule.low:.3f}, {rule.high:.3f}])"
+        )
     beyond += "" if bag is None else f" and beyond what a bag of words learns ({bag.accuracy:.3f})"
     return "learned", beyond
 

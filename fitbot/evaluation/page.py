@@ -33,6 +33,7 @@ SEVERITIES: dict[Standing, str] = {
     "not clearly better than chance": "warning",
     "no better than a rule": "warning",
     "no better than a bag of words": "warning",
+    "better than chance": "good",
     "better than every rule": "good",
 }
 _SHOWN = 40  # questions of each outcome

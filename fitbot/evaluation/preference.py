@@ -47,6 +47,7 @@ Standing = Literal[
     "not clearly better than chance",
     "no better than a rule",
     "no better than a bag of words",
+    "better than chance",
     "better than every rule",
 ]
 ENOUGH = 30  # groups of dependent pairs, of which a model that has learned is above chance
@@ -132,7 +133,8 @@ class Group:
     rules: list[RuleScore]  # that never read the question; the best first
     question_rules: list[RuleScore]  # that read it as a bag of words; likewise, or none
     figures: dict[str, dict[str, Estimate]]  # by model, by figure
-    # Model → rules as accurate as its interval allows it to be; none if it is not above chance.
+    # Model → rules above chance that are as accurate as its interval allows it to be; none if the
+    # model is not above chance.
     reached_by: dict[str, list[str]]
     # Model → rule that reads the question → the model's main figure less the rule's accuracy. The
     # difference is paired: that of each pair.
@@ -157,6 +159,8 @@ class Group:
             return "no better than a rule"
         if beyond is not None and not beyond.lies_above(0):
             return "no better than a bag of words"
+        if not figure.lies_above(self.rules[0].accuracy):
+            return "better than chance"  # which that rule is not known to be
         return "better than every rule"
 
     def mark(self, model: str) -> Standing | None:
@@ -221,9 +225,12 @@ def measure_groups(
 
 
 def reaching(rules: Sequence[RuleScore], accuracy: Estimate) -> list[str]:
-    """Name the rules that a model's accuracy is not clearly better than, if it is above chance."""
+    """Name the rules that a model's accuracy is not clearly better than.
+
+    Only where both are clearly above chance: of many rules the best has more than half by luck.
+    """
     above = accuracy.lies_above(0.5)
-    return [x.rule for x in rules if above and not accuracy.lies_above(x.accuracy)]
+    return [x.rule for x in rules if above and x.low > 0.5 and not accuracy.lies_above(x.accuracy)]
 
 
 def _beyond(

@@ -29,8 +29,16 @@ class PairsReport:
     checked: int  # pairs with a check
     cut: CutReport
     rules_learned_from: str | None  # a file; None: from the same pairs, by cross-validation
+    rules_limit: int | None  # of that file the first so many records; None: all
     training_file_missing: str  # why rules do not learn from the adapters' own training file; or ""
     asked: int  # questions that were answered, all of them different
+
+    @property
+    def rules_records(self) -> str:
+        """Name the records that rules learn from; "" if those are the pairs themselves."""
+        if self.rules_learned_from is None or self.rules_limit is None:
+            return self.rules_learned_from or ""
+        return f"the first {self.rules_limit:,} records of {self.rules_learned_from}"
 
 
 @dataclass(frozen=True)
@@ -166,9 +174,13 @@ def _standing(whole: Group, name: str) -> str:
     if whole.reached_by[name]:
         rule = f"a rule that never reads the question ({best.rule}) reaches {best.accuracy:.3f}"
         return f"{standing}: {text}; {rule}"
-    if whole.main_figure(name).lies_above(0.5):
+    figure = whole.main_figure(name)
+    if figure.lies_above(best.accuracy) and figure.lies_above(0.5):
         rule = f"no rule that never reads the question gets there (best {best.accuracy:.3f})"
         return f"{text}; {rule}"
+    if figure.lies_above(0.5):
+        rule = "no rule that never reads the question is clearly above chance"
+        return f"{text}; {rule} (best {best.accuracy:.3f} [{best.low:.3f}, {best.high:.3f}])"
     return f"{standing}: {text}"
 
 

@@ -96,7 +96,7 @@ def read_inputs(
         path: Pairs to measure on: a file, or a hub data set; None: the file of questions.
         overrides: What the user sets instead of the adapters.
         train_path: Pairs that the rules learn from; None: those that all adapters were trained on,
-            if they are here, or else `path`, by cross-validation.
+            by their `data.train_limit`, if they are here, or else `path`, by cross-validation.
         limit, max_new_tokens: Records of `path` that are read, and tokens of an answer, at most.
         questions: How many are answered at most; or a file, or `independent`: all of its own.
         temperature, top_p: Of sampled answers; None: those of the first adapter's run.
@@ -148,7 +148,10 @@ def _read_training_file(
     if not found.path:
         return found, None
     # A run may have left bad records out; so do the rules, unless the user names the file.
-    return found, load_pairs(found.path, skip_bad_records=given is None, check=check).pairs
+    skip = given is None
+    return found, load_pairs(
+        found.path, limit=found.limit, skip_bad_records=skip, check=check
+    ).pairs
 
 
 def _paths(pairs: str | None, questions: int | str) -> tuple[str, str | None]:
@@ -275,6 +278,7 @@ def _pairs_report(inputs: EvaluationInputs, group_ids: Sequence[int]) -> PairsRe
         checked=sum(case.check is not None for case in inputs.cases),
         cut=report_cuts(inputs.pairs),
         rules_learned_from=inputs.training_file.path,
+        rules_limit=inputs.training_file.limit,
         training_file_missing=inputs.training_file.missing,
         asked=len(inputs.asked),
     )

@@ -95,9 +95,9 @@ def _group(group: Group, names: Sequence[str]) -> str:
 
 
 def _rules(evaluation: Evaluation) -> Iterator[str]:
-    whole, learned = evaluation.whole, evaluation.pairs.rules_learned_from
+    whole, learned = evaluation.whole, evaluation.pairs.rules_records
     how = f"learned from {learned}" if learned else "learned ones by cross-validation"
-    yield f"rules that never read the question, on the same pairs ({how})"
+    yield from wrap(f"rules that never read the question, on the same pairs ({how})", "", "  ")
     yield from wrap(evaluation.pairs.training_file_missing, "  ", "  ")
     for score in whole.rules:
         reaching = whole.reaching(score.rule)

@@ -266,6 +266,8 @@ class PreferenceDataModule(LightningDataModule):
             split: {"path": self.paths[split], "pairs": len(pairs), "sha256": pairs.sha256}
             for split, pairs in self.pairs.items()
         }
+        if "train" in files:
+            files["train"]["limit"] = self.hparams["train_limit"]  # records; None: all
         rendering = {"system_prompt": self.system_prompt, "date": self.chat.date}
         return {**files, **rendering, **self.limits._asdict()}
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fitbot.__main__ import main
+from fitbot.audit.shortcuts import best_question_rule
 from fitbot.evaluation.cases import INDEPENDENT, questions_file
 from fitbot.export.adapter import export_adapter
 from tests.conftest import ROOT, make_data, make_module, make_trainer
@@ -226,6 +227,34 @@ def test_its_figures_are_those_of_fitbot_test(base: str, pairs_path: str, tmp_pa
     assert abs(compared["rewards/margins"]) > 1e-3  # it has learned something
     for name in compared.keys() - {"step"}:
         assert found[name]["value"] == pytest.approx(compared[name], rel=1e-4, abs=1e-5), name
+
+
+def test_rules_learn_from_the_records_that_the_run_read_as_its_own_verdict_has_them(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, val = tmp_path / "train.json", tmp_path / "val.json"
+    pairs = records(60)
+    # The first teach the contrary of the rest.
+    first = [{**r, "chosen": r["rejected"], "rejected": r["chosen"]} for r in pairs[:24]]
+    train.write_text(json.dumps([*first, *pairs[24:]]), encoding="utf-8")
+    val.write_text(json.dumps(pairs[24:]), encoding="utf-8")
+    data = make_data(base, str(train), val_path=str(val), train_limit=24)
+    data.setup("fit")
+    adapter = write_adapter(tmp_path / "run", base, data=data.provenance())
+
+    args = ["evaluate", str(adapter), "--pairs", str(val), "--questions", "0"]
+    assert main([*args, "--out", str(tmp_path / "own")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"learned from the first 24 records of {train}" in said
+    assert main([*args, "--train", str(train), "--out", str(tmp_path / "whole")]) == 0
+
+    own, whole = (told_by(tmp_path / name) for name in ("own", "whole"))
+    assert [told["pairs"]["rules_limit"] for told in (own, whole)] == [24, None]
+    best, of_all = (told["groups"][0]["question_rules"][0] for told in (own, whole))
+    verdicts = best_question_rule(data.some_texts("train"), data.some_texts("val"))
+    assert verdicts is not None
+    assert (best["rule"], best["accuracy"]) == (verdicts.rule, verdicts.accuracy)
+    assert best["accuracy"] < 0.5 < of_all["accuracy"]
 
 
 def test_the_embedded_base_is_evaluated_alone_and_is_fluent(

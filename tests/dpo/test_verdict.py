@@ -116,6 +116,10 @@ def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float)
     assert logps.grad.abs().max() < 1e-12
 
 
+def rule(name: str, accuracy: float, count: int = 600) -> RuleScore:
+    return RuleScore(name, accuracy, *wilson_interval(accuracy, count), 0)
+
+
 CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)
 LENGTH = RuleScore("the longer answer", 0.99, 0.97, 1.0, 0)
 BAG = RuleScore("bag of words", 0.6, 0.56, 0.64, 0)
@@ -196,14 +200,36 @@ UNMEASURED = replace(LEARNED, val_accuracy=None, val_margin=None, val_losses=[],
             "not clearly better than chance; the loss, 3.150",
         ),
         (
-            replace(LEARNED, shortcut=RuleScore("longer", 0.78, 0.5, 0.9, 0)),
+            replace(LEARNED, shortcut=RuleScore("longer", 0.78, 0.51, 0.9, 0)),
             "not shown to beat the rule",
             r"\(longer\) reaches 0\.780, which is not below that interval",
         ),
         (
-            replace(LEARNED, shortcut=RuleScore("longer", 0.9, 0.5, 1.0, 0), saturated_at=9),
+            replace(LEARNED, shortcut=RuleScore("longer", 0.9, 0.51, 1.0, 0), saturated_at=9),
             "not shown to beat the rule",
             "saturated at step 9",
+        ),
+        # The better of "longer" and "shorter" is above 0.5 by itself: chance is no reason.
+        (
+            replace(
+                LEARNED,
+                val_accuracy=0.62,
+                num_val=100,
+                shortcut=rule("the longer answer", 0.555, 100),
+            ),
+            "learned",
+            r"above chance, as no rule .* clearly is \(best 0\.555 \[0\.457, 0\.649\]\)$",
+        ),
+        (
+            replace(
+                LEARNED,
+                val_accuracy=0.62,
+                num_val=100,
+                shortcut=rule("the longer answer", 0.555, 100),
+                question_rule=rule("bag of words", 0.6, 100),
+            ),
+            "no more than a bag of words",
+            r"100 validation pairs; a bag of words that reads the question reaches 0\.600",
         ),
         (replace(LEARNED, shortcut=RuleScore("longer", 0.76, 0.7, 0.8, 0)), "learned", "0.760"),
         (
@@ -270,10 +296,6 @@ def test_the_verdict_is_drawn_from_figures(figures: Figures, word: str, reason: 
     assert re.search(reason, verdict), verdict
 
 
-def rule(name: str, accuracy: float) -> RuleScore:
-    return RuleScore(name, accuracy, *wilson_interval(accuracy, 600), 0)
-
-
 def every_combination() -> Iterator[Figures]:
     """Accuracy, pairs, margin, losses, rules, saturation and training figures, all against all."""
     for accuracy, num_val, margin, losses, longest, bag, saturated, told_apart in itertools.product(
@@ -281,7 +303,7 @@ def every_combination() -> Iterator[Figures]:
         (8, 60, 600),
         (-1.0, 0.01, 1.5),
         ([], [0.5], [0.9], [0.5, 0.4, 0.6], [0.5, 0.4, 3.0]),
-        (0.5, 0.58, 0.99),
+        (0.5, 0.535, 0.58, 0.99),
         (None, 0.55, 0.79),
         (None, 100),
         ((0.5, 0.0), (0.2, -1.0), (0.99, 3.0)),
@@ -300,6 +322,19 @@ def every_combination() -> Iterator[Figures]:
         )
 
 
+def check_rules(reasons: str, low: float, shortcut: RuleScore, bag: RuleScore | None) -> None:
+    """No rule reaches what is not above chance, and none is beaten that is."""
+    if re.search(r"reaches [\d.]+(,|;|$)", reasons):
+        assert low > 0.5, reasons
+    if "beyond rules" in reasons:
+        assert low > shortcut.accuracy, reasons
+    if "above chance, as no rule" in reasons:
+        assert shortcut.low <= 0.5 < low <= shortcut.accuracy, reasons
+    if "beyond what a bag of words" in reasons:
+        assert bag is not None, reasons
+        assert low > bag.accuracy, reasons
+
+
 def test_no_word_of_a_verdict_contradicts_its_figures() -> None:
     words = set()
     for figures in every_combination():
@@ -311,16 +346,11 @@ def test_no_word_of_a_verdict_contradicts_its_figures() -> None:
         assert accuracy is not None
         low, high = wilson_interval(accuracy, figures.num_val if validated else 64)
         loss = figures.val_losses[-1] if figures.val_losses else None
-        rules = [figures.shortcut, *filter(None, [figures.question_rule])]
         # What is below chance is called so, and nothing else is.
         assert (word == "worse than chance") == (high < 0.5), verdict
         assert ("below 0.5" in reasons) == (high < 0.5), verdict
         assert ("not clearly better than chance" not in reasons) or low <= 0.5 <= high, verdict
-        # No rule reaches what is not above chance, and none is beaten that is.
-        if re.search(r"reaches [\d.]+(,|;|$)", reasons):
-            assert low > 0.5, verdict
-        if "beyond" in reasons:
-            assert low > max(score.accuracy for score in rules), verdict
+        check_rules(reasons, low, figures.shortcut, figures.question_rule)
         if word == "learned":
             assert validated, verdict
             assert low > 0.5, verdict
@@ -332,6 +362,7 @@ def test_no_word_of_a_verdict_contradicts_its_figures() -> None:
             assert abs(figures.train_margin) < 0.02, verdict
         if word in ("memorised a shortcut", "not shown to beat the rule"):
             assert 0.5 < low <= figures.shortcut.accuracy + 0.02, verdict
+            assert figures.shortcut.low > 0.5, verdict
         if word == "no more than a bag of words":
             assert figures.question_rule is not None, verdict
             assert 0.5 < low <= figures.question_rule.accuracy, verdict

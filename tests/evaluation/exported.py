@@ -9,15 +9,20 @@ from fitbot.export.adapter import export_adapter
 from tests.conftest import SYSTEM, make_module
 
 
-def write_adapter(folder: Path, base: str, *, seed: int = 0, **settings: Any) -> Path:
-    """Export an adapter whose weights are random, and large enough to change what is said."""
+def write_adapter(
+    folder: Path, base: str, *, seed: int = 0, data: dict[str, Any] | None = None, **settings: Any
+) -> Path:
+    """Export an adapter whose weights are random, and large enough to change what is said.
+
+    `data` is what it says of its pairs; None: how they were rendered, but not which file.
+    """
     module = make_module(base, folder, **settings)
     module.configure_model()
     assert module.policy is not None
     generator = torch.Generator().manual_seed(seed)
     for layer in module.policy.weights.layers:
         layer.b.data.copy_(torch.randn(layer.b.shape, generator=generator) * 0.1)
-    data = {"system_prompt": SYSTEM, "max_prompt_length": 300, "max_length": 700}
+    data = data or {"system_prompt": SYSTEM, "max_prompt_length": 300, "max_length": 700}
     return export_adapter(
         folder / "adapter", module.state_dict(), dict(module.hparams), training={"data": data}
     )

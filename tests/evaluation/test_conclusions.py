@@ -70,6 +70,14 @@ def group(
         ),
         (GOOD, 0.78, None, r"^no better than a rule: .*the question \(longer\) reaches 0\.780$"),
         (GOOD, 0.52, None, r"^reward accuracy 77.*; no rule .* gets there \(best 0\.520\)$"),
+        # What is chance itself explains nothing.
+        (
+            Estimate(0.6, 0.501, 0.7),
+            0.52,
+            None,
+            r"^reward accuracy 60.*; no rule .* above chance \(best 0\.520 \[0\.480, .*\]\)$",
+        ),
+        (Estimate(0.6, 0.501, 0.7), 0.55, None, r"^no better than a rule: .* reaches 0\.550$"),
         (GOOD, 0.52, 0.772, r"\nnot shown to be beyond what a bag of words learns: -0\.2 points"),
         (
             GOOD,
@@ -111,14 +119,19 @@ def test_no_sentence_contradicts_its_figures() -> None:
         unclear = low <= 0.5 <= high
         assert ("not clearly better than chance" in text) == unclear, text
         assert ("not clearly better than chance" in result) == unclear, result
-        # A rule explains only what is above chance, and what it is not clearly below.
-        assert ("reaches" in text) == (0.5 < low <= rule), text
+        # A rule explains only what is above chance, and what it is not clearly below; above chance
+        # it is itself.
+        told_apart = whole.rules[0].low > 0.5
+        assert ("reaches" in text) == (0.5 < low <= rule and told_apart), text
+        assert ("is clearly above chance" in text) == (0.5 < low <= rule and not told_apart), text
         assert ("gets there" in text) == (low > max(0.5, rule)), text
         assert result.startswith(f"it is {standing}: it prefers the chosen answer in ")
         beyond = bag is not None and low > max(0.5, bag)
         assert bool(re.search("(?m)^beyond what a bag", text)) == beyond, text
         if standing == "better than every rule":
             assert low > max(0.5, rule, bag or 0), text
+        if standing == "better than chance":
+            assert low > max(0.5, bag or 0), text
 
     assert standings == set(get_args(Standing)) == set(SEVERITIES)
 
