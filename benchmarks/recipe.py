@@ -6,12 +6,19 @@ A run is `fitbot fit` with configs/dpo.yaml and what its line below changes, the
 `search` and `refine`, which goes on where the search ended, judge on validation pairs; `final`
 takes the recipes in configs/, three seeds each, on both data sets, and judges on test pairs.
 benchmarks/recipe_tables.py prints the results, benchmarks/pictures.py draws them.
+
+`losses` trains every loss on fitbot's pairs with dpo_v2's budget and judges on validation pairs;
+`before` compares DPO alone, SFT alone, and SFT then DPO, three seeds each, on test pairs. Both end
+in a table. `--records` and `--questions` make them small enough for a rehearsal on a CPU:
+
+    python benchmarks/recipe.py before --model embedded --records 32 --questions 4 --out /tmp/b.json
 """
 
 import argparse
 import json
 import os
 import queue
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -101,6 +108,42 @@ def refine() -> dict[str, Settings]:
     return runs
 
 
+# What takes back dpo_v2's settings that the losses below do not all read.
+PLAIN: Settings = {
+    "model.label_smoothing": 0,
+    "model.nll_weight": 0,
+    "run.stop_when_saturated": "false",
+}
+SFT: Settings = PLAIN | {"model.loss": "sft"}
+
+
+def losses() -> dict[str, Settings]:
+    """Every loss as its paper has it, and with the NLL term of dpo_v2 where it can have that."""
+    usual: dict[str, Settings] = {
+        "sigmoid": {},
+        "sigmoid, smoothing 0.1": {"model.label_smoothing": 0.1},
+        "sigmoid, length-normalised": {"model.length_normalised": "true", "model.beta": 2},
+        "robust": {"model.loss": "robust", "model.label_smoothing": 0.1},
+        "hinge": {"model.loss": "hinge"},
+        "ipo": {"model.loss": "ipo"},
+        "apo_zero": {"model.loss": "apo_zero"},
+        "simpo": {"model.loss": "simpo", "model.beta": 2, "model.gamma": 1},
+    }
+    runs = {name: PLAIN | settings for name, settings in usual.items()}
+    runs |= {f"{name}, nll 0.1": its | {"model.nll_weight": 0.1} for name, its in runs.items()}
+    return runs | {"orpo": PLAIN | {"model.loss": "orpo"}, "sft": SFT}
+
+
+def before() -> dict[str, list[Settings]]:
+    """DPO alone, SFT alone and both, three epochs each; a run is one fit after another."""
+    dpo, sft = {"run.stop_when_saturated": "false"}, SFT
+    return {
+        "DPO alone": [dpo],
+        "SFT alone": [sft],
+        "SFT, then DPO": [sft | {"trainer.max_epochs": 1}, dpo | {"trainer.max_epochs": 2}],
+    }
+
+
 RECIPES = {"published": "dpo", "v1.1": "dpo_v1_1", "v2": "dpo_v2"}  # names of presets
 SEEDS = (42, 43, 44)
 # Records. The published log is of so many of the published ones.
@@ -109,7 +152,26 @@ LIMITS = {"fitness": {"train": 7800, "val": 894}, "published": {"train": 4200, "
 
 def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     """List the runs: name, recipe, data set, seed and settings; the longest first."""
-    if args.what != "final":
+    if args.what == "losses":
+        runs = [
+            {"name": name, "recipe": "v2", "data": "fitness", "seed": SEEDS[0], "settings": more}
+            for name, more in losses().items()
+        ]
+    elif args.what == "before":
+        runs = [
+            {
+                "name": f"{name}, {seed}",
+                "of": name,
+                "recipe": "v2",
+                "data": "fitness",
+                "seed": seed,
+                "before": steps[:-1],
+                "settings": steps[-1],
+            }
+            for seed in SEEDS
+            for name, steps in before().items()
+        ]
+    elif args.what != "final":
         settings = search() if args.what == "search" else refine()
         runs = [
             {"name": name, "recipe": "published", "data": "fitness", "seed": 42, "settings": more}
@@ -133,7 +195,7 @@ def pairs_of(data: str, args: argparse.Namespace) -> dict[str, str]:
     """Say where a data set's files lie; the published one has no test pairs: its validation's."""
     folder, name = (ROOT / "data", "fitness") if data == "fitness" else (args.published, "dpo")
     files = {split: f"{folder}/{name}_{split}.json" for split in ("train", "val")}
-    is_tested = data == "fitness" and args.what == "final"
+    is_tested = data == "fitness" and args.what in ("final", "before")
     return files | {"judged": f"{folder}/{name}_test.json" if is_tested else files["val"]}
 
 
@@ -157,20 +219,29 @@ def commands(run: dict[str, Any], args: argparse.Namespace, folder: Path) -> dic
         "run.wandb_project": "null",
         "run.save_every_n_steps": 1_000_000,
         "trainer.enable_progress_bar": "false",
-        "data.train_limit": LIMITS[run["data"]]["train"],
-        "data.val_limit": LIMITS[run["data"]]["val"],
-        **run["settings"],
+        "data.train_limit": args.records or LIMITS[run["data"]]["train"],
+        "data.val_limit": args.records or LIMITS[run["data"]]["val"],
     }
-    fit = [*fitbot, "fit", "--config", RECIPES[run["recipe"]]]
-    fit += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+
+    def fit(changed: Settings) -> list[str]:
+        words = (settings | changed).items()
+        command = [*fitbot, "fit", "--config", RECIPES[run["recipe"]]]
+        return command + [word for name, value in words for word in (f"--{name}", str(value))]
 
     def judge(data: str, name: str) -> list[str]:
         command = [*fitbot, "evaluate", str(folder / "run" / "adapter")]
         command += ["--pairs", pairs_of(data, args)["judged"], "--train", files["train"]]
-        command += ["--limit", str(LIMITS[data]["val"]), "--questions", str(args.questions)]
+        limit = args.records or LIMITS[data]["val"]
+        command += ["--limit", str(limit), "--questions", str(args.questions)]
         return [*command, "--out", str(folder / name)]
 
-    todo = {"fit": fit, "evaluation": judge(run["data"], "evaluation")}
+    todo: dict[str, list[str]] = {}
+    start: Settings = {}
+    for number, changed in enumerate(run.get("before", [])):
+        todo[f"fit before {number}"] = fit(changed | start | {"run.name": f"before{number}"})
+        start = {"model.adapter": str(folder / f"before{number}" / "adapter")}
+    todo["fit"] = fit(run["settings"] | start)
+    todo["evaluation"] = judge(run["data"], "evaluation")
     if args.what == "final" and run["data"] == "fitness":
         todo["independent"] = [*fitbot, "evaluate", str(folder / "run" / "adapter")]
         todo["independent"] += ["--questions", "independent", "--out", str(folder / "independent")]
@@ -204,7 +275,7 @@ def train_and_judge(run: dict[str, Any], args: argparse.Namespace, gpu: int) -> 
             if done.returncode:
                 return found | {"failed": f"{name}: {done.stderr[-2000:]}"}
             found["seconds"][name] = round(time.perf_counter() - started, 1)
-            if name != "fit":
+            if not name.startswith("fit"):
                 told = json.loads((folder / name / "evaluation.json").read_text())
                 found[name] = shorten(told)
         found["summary"] = json.loads((folder / "run" / "summary.json").read_text())
@@ -240,12 +311,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["search", "refine", "final"])
+    parser.add_argument("what", choices=["search", "refine", "final", "losses", "before"])
     parser.add_argument("--model", required=True, help="folder or hub id of the base model")
     parser.add_argument("--published", help="folder of dpo_train.json and dpo_val.json; for final")
     parser.add_argument("--only", nargs="+", help="runs whose name holds one of these")
     parser.add_argument("--at-once", type=int, default=1, help="runs at a time")
     parser.add_argument("--questions", type=int, default=300, help="answered and judged, a run")
+    parser.add_argument("--records", type=int, help="of each file, for a rehearsal; all of them")
     parser.add_argument("--limit", type=int, default=36_000, help="seconds for everything")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -280,6 +352,8 @@ def main() -> None:
         worker.start()
     for worker in workers:
         worker.join()
+    if args.what in ("losses", "before"):
+        print(table(report["runs"]))  # noqa: T201
 
 
 def gpus() -> int:
@@ -302,6 +376,8 @@ def figures(run: dict[str, Any]) -> dict[str, float]:
             picked["loss"] = found["loss"]["value"]
             picked["margin"] = found["rewards/margins"]["value"]
             picked["chosen"] = found["logratios/chosen"]["value"]
+            base_logps = group["figures"][base["model"]["name"]]["logps/chosen"]["value"]
+            picked["chosen, from base"] = found["logps/chosen"]["value"] - base_logps
     for kind, rates in tuned["answers"].items():
         if rates["passes"]:
             picked[f"{kind} pass"] = rates["passes"]["value"]
@@ -317,6 +393,36 @@ def line(run: dict[str, Any]) -> str:
         return f"{run['name']}: {run['failed']}"
     told = ", ".join(f"{name} {value:.3f}" for name, value in figures(run).items())
     return f"{run['name']}: {run['summary']['steps']} steps, {told}"
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Write what runs came to as a Markdown table, those of several seeds as one row.
+
+    `chosen, from base` is the displacement: nats by which chosen answers became likelier than under
+    the base. Accuracy is against each run's own reference, or the base if it has none.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        if "failed" not in run:
+            found.setdefault(run.get("of", run["name"]), []).append(figures(run))
+    heads = {"all": "accuracy", "chosen, from base": "chosen, nats"}
+    heads |= {"greedy pass": "right greedy", "sampled pass": "right sampled"}
+    heads |= {"perplexity": "perplexity"}
+
+    def cell(figure: str, of: list[dict[str, float]]) -> str:
+        values = [one[figure] for one in of if figure in one]
+        if not values:
+            return ""
+        mean = f"{statistics.mean(values):.3f}"
+        return mean + f" [{min(values):.3f}, {max(values):.3f}]" * (len(values) > 1)
+
+    rows = [[name, *(cell(figure, of) for figure in heads)] for name, of in found.items()]
+    if found:
+        base = next(iter(found.values()))
+        passes = [cell(f"{kind} pass, base", base[:1]) for kind in ("greedy", "sampled")]
+        rows.insert(0, ["base", "", "", *passes, ""])
+    lines = [["run", *heads.values()], ["---"] * (1 + len(heads)), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def load_policy_network(
     compute_dtype: torch.dtype,
     adapter: str | None = None,
     mesh: DeviceMesh | None = None,
+    with_reference: bool = True,
 ) -> Any:
     """Load the base, hold it as the settings say, and put a float32 LoRA adapter on it.
 
@@ -57,6 +58,7 @@ def load_policy_network(
         adapter: Folder of an existing adapter to go on from. It is loaded twice: once to be
             trained, once frozen, as the reference.
         mesh: Processes that share the base, each holding a part of it; None: it is whole here.
+        with_reference: Whether the adapter is loaded a second time.
 
     Returns:
         A PEFT model in train mode. Its adapter weights are float32 whatever the compute dtype: in
@@ -73,10 +75,12 @@ def load_policy_network(
             raise ConfigError("trainer.strategy sharded needs model.backend: transformers")
         network = load_unsloth(settings, lora, device=device, dtype=compute_dtype, adapter=adapter)
     elif mesh is not None:
-        network = _load_sharded(settings, lora, mesh, device, compute_dtype, adapter)
+        network = _load_sharded(
+            settings, lora, mesh, device, compute_dtype, adapter, with_reference=with_reference
+        )
     else:
         base = load_base(settings, device=device, compute_dtype=compute_dtype)
-        network = add_adapter(base, lora, adapter)
+        network = add_adapter(base, lora, adapter, with_reference=with_reference)
         round_once(network)
     _check_adapter_weights(network)
     network.config.use_cache = False
@@ -219,6 +223,8 @@ def _load_sharded(
     device: torch.device,
     compute_dtype: torch.dtype,
     adapter: str | None,
+    *,
+    with_reference: bool,
 ) -> Any:
     """Map the weight files into the host's memory; layer by layer the device then takes a part."""
     base = _read_weights(settings, torch.device("cpu"), compute_dtype, quantise=False)
@@ -238,7 +244,7 @@ def _load_sharded(
         elif settings.load_in_4bit:
             nf4.detach_quant_states(layer)
 
-    network = add_adapter(base, lora, adapter)
+    network = add_adapter(base, lora, adapter, with_reference=with_reference)
     round_once(network)
     shard_base(network, mesh, device, prepare)
     return network
@@ -276,8 +282,12 @@ def _should_expand(settings: BaseSettings, needed: int, device: torch.device) ->
     return free - needed > total // 2
 
 
-def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
-    """Put an adapter on a base: a fresh one, or that of a folder, which is then the reference, too.
+def add_adapter(
+    base: Any, lora: LoraSettings, adapter: str | None, *, with_reference: bool = True
+) -> Any:
+    """Put an adapter on a base: a fresh one, or that of a folder.
+
+    That of a folder is the reference, too, unless with_reference is false.
 
     Raises:
         ConfigError: The base has no layer that the settings name, or one that cannot be adapted.
@@ -301,7 +311,7 @@ def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
         try:
             name = str(base.config._name_or_path)
             network = get_peft_model(base, adapter_config(lora, name))
-            if adapter is not None:
+            if adapter is not None and with_reference:
                 network.add_adapter(REFERENCE_ADAPTER, adapter_config(lora, name))
         except ValueError as error:
             if adapter is not None:
@@ -309,7 +319,7 @@ def add_adapter(base: Any, lora: LoraSettings, adapter: str | None) -> Any:
             raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
     _check_layers(network, base.get_output_embeddings())
     if adapter is not None:
-        for name in (POLICY_ADAPTER, REFERENCE_ADAPTER):
+        for name in (POLICY_ADAPTER, REFERENCE_ADAPTER)[: 1 + with_reference]:
             put_weights(network, name, weights, adapter)
         network.set_adapter(POLICY_ADAPTER)
     return network

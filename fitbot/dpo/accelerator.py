@@ -16,7 +16,7 @@ from fitbot.base_model.gpu import what_failed
 from fitbot.base_model.loading import add_adapter
 from fitbot.base_model.lora import round_once
 from fitbot.base_model.settings import LoraSettings
-from fitbot.dpo.losses import DPOTerms, dpo_loss
+from fitbot.dpo.losses import DPOTerms, Objective
 from fitbot.dpo.memory import activation_bytes
 from fitbot.dpo.metrics import PairMeans
 from fitbot.dpo.start_checks import COMPUTE_DTYPES
@@ -88,7 +88,7 @@ def training_step(
     def compute() -> tuple[DPOTerms, Tensor]:
         steps.zero_grad()
         logps = policy.logps(batch)
-        terms = dpo_loss(logps, policy.reference_logps(batch), beta=0.1)
+        terms = Objective(0.1).terms(logps, policy.reference_logps(batch))
         torch.autograd.backward(scaler.scale(terms.losses.mean()))
         return terms, logps.detach()
 

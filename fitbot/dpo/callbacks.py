@@ -148,6 +148,7 @@ class StepLog(Callback):
     def _log(self, trainer: Trainer, module: Any, step: int) -> None:
         values, num_pairs = module.train_means.close_window()
         now = time.perf_counter()
+        values |= module.objective.derived(values["rewards/chosen"])
         values |= {
             "grad_norm": module.grad_norm.item(),
             "learning_rate": module.step_rate,

@@ -12,7 +12,7 @@ from torch.nn import Module
 from torchmetrics import Metric
 
 from fitbot.cluster.processes import rank, sum_over_processes
-from fitbot.dpo.losses import DPOTerms, dpo_loss
+from fitbot.dpo.losses import DPOTerms
 from fitbot.platforms import as_float64, is_apple
 
 # Spelt as TRL and the original implementation spell them, so that any DPO reader knows the plots.
@@ -53,23 +53,25 @@ def pair_figures(terms: DPOTerms, policy_logps: Tensor) -> Tensor:
 
 
 def prediction_rows(
-    records: Tensor, policy_logps: Tensor, reference_logps: Tensor, *, beta: float
+    records: Tensor, terms: DPOTerms, policy_logps: Tensor, reference_logps: Tensor | None
 ) -> list[dict[str, float]]:
     """List what `predict` writes of each of B pairs.
 
     Args:
         records: (B,) index of each pair in its file.
+        terms: The objective's.
         policy_logps: (B, 2) nats: chosen, rejected.
-        reference_logps: (B, 2) the same under the reference.
-        beta: The objective's.
+        reference_logps: (B, 2) the same under the reference, if the objective has one.
     """
-    terms = dpo_loss(policy_logps, reference_logps, beta=beta)
     columns = {
         "pair": records,
         "logps/chosen": policy_logps[:, 0],
         "logps/rejected": policy_logps[:, 1],
-        "reference_logps/chosen": reference_logps[:, 0],
-        "reference_logps/rejected": reference_logps[:, 1],
+    }
+    if reference_logps is not None:
+        columns["reference_logps/chosen"] = reference_logps[:, 0]
+        columns["reference_logps/rejected"] = reference_logps[:, 1]
+    columns |= {
         "rewards/chosen": terms.chosen_rewards,
         "rewards/rejected": terms.rejected_rewards,
         "margin": terms.chosen_rewards - terms.rejected_rewards,

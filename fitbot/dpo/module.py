@@ -44,6 +44,7 @@ from fitbot.dpo.early_end import check_finite, check_weights
 from fitbot.dpo.losses import DPOTerms, Objective
 from fitbot.dpo.memory import Memory
 from fitbot.dpo.metrics import NAMES, PairMeans, TrainMeans, prediction_rows
+from fitbot.dpo.optimizer_choice import schedule_steps
 from fitbot.dpo.own_loss import import_loss
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.dpo.reference_cache import ReferenceSetting, cache_reference, should_cache
@@ -78,18 +79,21 @@ class DPOModule(LightningModule):
             null: where the memory of a GPU asks for it.
         backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
         lora: The adapter's shape; with adapter, that one's.
-        adapter: Folder of an adapter to go on from; frozen, it is the reference, too.
+        adapter: Folder of an adapter to go on from, such as one of loss sft; frozen, it is the
+            reference, too.
         engine: eager (transformers' own modules), compiled (fused kernels, CUDA graphs), or
             auto: compiled where that can run and the run is long enough.
         reference: cached (log-probs computed once and kept on disk), online (adapter off, in
             every step), or auto: cached if the run sees its pairs more than once.
         reference_cache: Folder of the cached log-probs; runs share it.
         beta: Pull towards the reference, > 0; lower lets the policy go further.
-        label_smoothing: Assumed share of flipped preferences, in [0, 0.5).
-        loss: sigmoid, ipo, or an own loss's import path: sigmoid is DPO; ipo stops pulling where a
-            pair is told apart; a path is such as my_losses.hinge, see examples/own_loss.py.
+        label_smoothing: Assumed share of flipped preferences, in [0, 0.5); of sigmoid and robust.
+        loss: sigmoid (DPO), robust, hinge, ipo, apo_zero; without a reference simpo, orpo, sft; or
+            an own one's import path, such as my_losses.hinge. See the page Losses.
+        length_normalised: Compare log-probs a token; simpo, orpo and sft always do.
+        gamma: Margin that simpo asks for.
         nll_weight: Of the chosen answers' negative log-likelihood a token, added to the loss;
-            keeps them likely. 0: none of it.
+            keeps them likely. 0: none of it; orpo and sft have it anyway.
         learning_rate: Peak, reached after the warm-up.
         optimizer: adamw, or adamw_8bit (bitsandbytes: optimizer state in 8 bits).
         weight_decay: Of AdamW.
@@ -114,6 +118,8 @@ class DPOModule(LightningModule):
         beta: float = 0.1,
         label_smoothing: float = 0.0,
         loss: str = "sigmoid",
+        length_normalised: bool = False,
+        gamma: float = 0.0,
         nll_weight: float = 0.0,
         learning_rate: float = 5e-6,
         optimizer: Literal["adamw", "adamw_8bit"] = "adamw_8bit",
@@ -137,8 +143,7 @@ class DPOModule(LightningModule):
         )
         self.lora, self.adapter, self.engine = lora, adapter, engine
         self.reference, self.reference_cache = reference, Path(reference_cache)
-        own_loss = import_loss(loss, beta=beta)
-        self.objective = Objective(beta, label_smoothing, loss, nll_weight, own_loss)
+        self.objective = Objective.of(self.hparams, import_loss(loss, beta=beta))
         self.automatic_optimization = False
         self.strict_loading = False  # checkpoints hold the adapter; on_load_checkpoint is strict
         self.policy: Policy | None = None
@@ -172,6 +177,7 @@ class DPOModule(LightningModule):
             compute_dtype=self.compute_dtype,
             adapter=self.adapter,
             mesh=strategy.mesh if isinstance(strategy, Sharded) else None,
+            with_reference=self.objective.kind.has_reference,
         )
         self.policy = Policy(network, compute_dtype=self.compute_dtype)
         self.hashes = hashes_of(self.base.base_model, self.adapter)
@@ -199,9 +205,11 @@ class DPOModule(LightningModule):
         use_engine(policy, self.engine, layout=data.layout, num_steps=num_steps)
         moment = 1 if self.hparams["optimizer"] == "adamw_8bit" else 4
         self.memory = runner.fit_to_memory(bytes_a_moment=moment)
+        check_same_start(policy, data, self.trainer.global_step)
+        if not self.objective.kind.has_reference:
+            return
         if should_cache(self.reference, data, num_steps):
             cache_reference(runner, self.reference_cache, self.base, self.adapter)
-        check_same_start(policy, data, self.trainer.global_step)
         check_first_loss(
             runner,
             beta=self.objective.beta,
@@ -279,33 +287,15 @@ class DPOModule(LightningModule):
         """Score every pair: log-probs under policy and reference, rewards and margin."""
 
         def rows_of(part: PairBatch) -> list[dict[str, float]]:
-            both = self._policy().both_logps(part)
-            return prediction_rows(part.records, *both, beta=self.objective.beta)
+            logps, reference = self._both_logps(part)
+            terms = self.objective.terms(logps, reference, part.score_owner)
+            return prediction_rows(part.records, terms, logps, reference)
 
         return [row for rows in self._runner().measure("test", batch, rows_of) for row in rows]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW over the adapter, with warm-up from 0 and a schedule over the whole run.
-
-        The schedules are transformers': the first step has learning rate 0, and so has the end of
-        the linear and the cosine one.
-        """
-        from transformers import get_scheduler
-
-        num_steps, settings = count_steps(self.trainer), self.hparams
-        kind: Any = torch.optim.AdamW
-        if settings["optimizer"] == "adamw_8bit":
-            from fitbot.dpo.optimizer import AdamW8bit as kind  # bitsandbytes takes seconds
-        rate, decay = settings["learning_rate"], settings["weight_decay"]
-        optimizer = kind([self._policy().adapter], lr=rate, weight_decay=decay)
-        schedule = settings["lr_schedule"]
-        scheduler = get_scheduler(
-            "constant_with_warmup" if schedule == "constant" else schedule,
-            optimizer,
-            num_warmup_steps=math.ceil(settings["warmup_ratio"] * num_steps),
-            num_training_steps=num_steps,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        """AdamW over the adapter, with warm-up from 0 and a schedule over the whole run."""
+        return schedule_steps(self._policy().adapter, self.hparams, count_steps(self.trainer))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the policy's adapter only: the base never reaches a checkpoint."""
@@ -341,12 +331,18 @@ class DPOModule(LightningModule):
 
     def _terms(self, batch: PairBatch) -> tuple[DPOTerms, Tensor]:
         """Compute the objective's terms and the policy's log-probs, (B, 2) nats."""
-        logps, reference = self._policy().both_logps(batch)
-        return self.objective.terms(logps, reference, batch.score_owner), logps
+        logps, reference = self._both_logps(batch)
+        return self.objective.terms(logps, reference, batch.score_owner, batch.weights), logps
+
+    def _both_logps(self, batch: PairBatch) -> tuple[Tensor, Tensor | None]:
+        has_reference = self.objective.kind.has_reference
+        return self._policy().both_logps(batch, with_reference=has_reference)
 
     def _log_means(self, stage: str, means: PairMeans) -> dict[str, float]:
         # The metric has summed over processes by itself; averaging again would be wrong.
-        values = {f"{stage}/{name}": value.item() for name, value in means.compute().items()}
+        found = {name: value.item() for name, value in means.compute().items()}
+        found |= self.objective.derived(found["rewards/chosen"])
+        values = {f"{stage}/{name}": value for name, value in found.items()}
         # A fit's step; without it Lightning would count from 0 here.
         step = {"step": float(self.trainer.global_step)} if self.trainer.global_step else {}
         self.log_dict(values | step)

@@ -25,7 +25,7 @@ from fitbot.audit.shortcuts import (
 from fitbot.base_model.nf4 import count_4bit
 from fitbot.cluster.processes import num_processes
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import Objective
+from fitbot.dpo.losses import CHOSEN_CHANGE, LOSSES, Objective
 from fitbot.dpo.metrics import means_of
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.saturation import Curve, Saturation
@@ -123,7 +123,8 @@ class RunReport:
         """Collect the run's figures; None where the run has no such figure, or not a finite one.
 
         `train_loss` is the mean over the pairs since the log point before the last,
-        `mean_train_loss` that over the whole run.
+        `mean_train_loss` that over the whole run. `chosen_change` is by how much the chosen
+        answers' log-probs rose against the reference.
         """
         skipped = self.step_log.loss_scale.skipped
         equal = self.trainer.datamodule.pairs["train"].cut.equal  # type: ignore[attr-defined]
@@ -141,6 +142,7 @@ class RunReport:
             "val_loss": self._last("val/loss"),
             "val_accuracy": self._last("val/rewards/accuracies"),
             "val_margin": self._last("val/rewards/margins"),
+            "chosen_change": self._chosen_change(),
             "saturated_at": self.saturation.at,
             "verdict": self.verdict(),
             "pairs_per_second": self._last("train/pairs_per_second"),
@@ -177,10 +179,17 @@ class RunReport:
                 equal_pairs=data.pairs["train"].cut.equal,
                 train_loss=self._last("train/loss"),
                 untrained_loss=self.module.objective.untrained,
+                chosen_change=self._chosen_change(),
+                has_reference=self.module.objective.kind.has_reference,
                 question_rule=best_question_rule(train, val) if val else None,
                 train_shortcut=length_rule(train),
             )
         )
+
+    def _chosen_change(self) -> float | None:
+        """Return it for validation pairs, or else for the latest training pairs."""
+        found = self._last(f"val/{CHOSEN_CHANGE}")
+        return self._last(f"train/{CHOSEN_CHANGE}") if found is None else found
 
     def _latest_pairs(self, data: PreferenceDataModule) -> int:
         """Count the training pairs since the log point before the last, whose figures are last."""
@@ -259,21 +268,25 @@ def read_metrics(folder: Path) -> dict[str, Curve]:
 
 
 def draw_curves(curves: dict[str, Curve], path: Path, *, title: str, objective: Objective) -> None:
-    """Draw loss, reward accuracy and margin of train and validation over the steps, as PNG.
+    """Draw loss, accuracy, margin and displacement of train and validation over steps, as PNG.
 
     A dotted line is where a model lies that has learned nothing, as far as that is known.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    figure.suptitle(title)
-    unit = {"sigmoid": " (nats)", "ipo": " (nats²)"}.get(objective.loss, "")
+    unit = {"ipo": " (nats²)"}.get(objective.loss, " (nats)" if objective.loss in LOSSES else "")
     panels: list[tuple[str, str, float | None, str]] = [
         ("loss", f"loss{unit}", objective.untrained, "untrained"),
         ("rewards/accuracies", "reward accuracy", 0.5, "chance"),
         ("rewards/margins", "reward margin", 0.0, ""),
     ]
-    for axes, (name, label, level, called) in zip(figure.subplots(1, 3), panels, strict=True):
+    if objective.kind.has_reference:
+        label = f"chosen log-prob, change (nats{' a token' * objective.per_token})"
+        panels.append((CHOSEN_CHANGE, label, 0.0, "reference"))
+    figure = Figure(figsize=(4 * len(panels), 3.8), layout="constrained")
+    figure.suptitle(title)
+    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        name, label, level, called = panel
         if level is not None:
             axes.axhline(level, color="0.4", linewidth=0.8, linestyle=":")
             beside = axes.get_yaxis_transform()

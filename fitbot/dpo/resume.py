@@ -13,7 +13,10 @@ from fitbot.errors import AdapterError, ConfigError
 
 logger = logging.getLogger(__name__)
 
-_OBJECTIVE = ("model.beta", "model.label_smoothing", "model.loss", "model.nll_weight")
+_OBJECTIVE = (
+    *("model.beta", "model.label_smoothing", "model.loss", "model.nll_weight"),
+    *("model.length_normalised", "model.gamma", "data.weight_column"),
+)
 _ROUNDING = "numbers are rounded in another way than an unbroken run's"
 _FOLLOWS = {
     **dict.fromkeys(

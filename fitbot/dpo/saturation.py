@@ -10,7 +10,6 @@ from lightning import Callback, LightningModule, Trainer
 
 from fitbot.audit.shortcuts import length_rule
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import margin_sought
 from fitbot.dpo.module import DPOModule
 from fitbot.pairs.formats import PreferencePair
 
@@ -36,7 +35,7 @@ def saturated_at(
     Args:
         curves: As `report.read_metrics` returns them.
         sought: The margin at which the objective wants no more.
-        imitates: Chosen answers are also learned by heart (`model.nll_weight`), for which there
+        imitates: Chosen answers are also learned by heart (`Objective.imitates`), for which there
             is always a gradient; so it is not looked at.
 
     Returns:
@@ -86,9 +85,9 @@ class Saturation(Callback):
         for name, value in self._step_log.last.items():
             self._curves.setdefault(name, []).append((step, value))
         assert isinstance(pl_module, DPOModule)
-        objective = pl_module.objective
-        sought = margin_sought(objective.loss, objective.label_smoothing)
-        imitates = objective.nll_weight > 0
+        sought, imitates = pl_module.objective.margin_sought, pl_module.objective.imitates
+        if sought is None:  # margins show nothing
+            return
         self.at = saturated_at(self._curves, sought=sought, imitates=imitates)
         if self.at is not None:
             self._say(trainer, step, imitates=imitates)

@@ -21,7 +21,7 @@ from fitbot.base_model.embedded import absolute_base, absolute_path
 from fitbot.base_model.gpu import has_bfloat16
 from fitbot.base_model.settings import check_ranges
 from fitbot.cluster.processes import check_agreement, from_first, num_processes, rank
-from fitbot.dpo.losses import dpo_loss
+from fitbot.dpo.losses import LOSSES, Objective, kind_of
 from fitbot.dpo.pass_runner import PassRunner
 from fitbot.errors import AdapterError, ConfigError, NotFiniteError
 from fitbot.pairs.batch import PairBatch
@@ -41,6 +41,7 @@ _RANGES = {
     "max_seq_length": ">= 1",
     "beta": "> 0",
     "label_smoothing": "in [0, 0.5)",
+    "gamma": ">= 0",
     "nll_weight": ">= 0",
     "learning_rate": "> 0",
     "weight_decay": ">= 0",
@@ -61,10 +62,19 @@ def check_module(settings: Mapping[str, Any]) -> None:
     """
     lora = {f"lora.{name}": value for name, value in settings["lora"].items()}
     check_ranges("model", {**settings, **lora}, _RANGES)
-    if settings["loss"] != "sigmoid" and settings["label_smoothing"]:
+    loss, kind = settings["loss"], kind_of(settings["loss"])
+    for name in ("label_smoothing", "gamma", "length_normalised", "nll_weight"):
+        if settings[name] and name not in kind.reads:
+            readers = ", ".join(other for other in LOSSES if name in LOSSES[other].reads)
+            none = "false" if settings[name] is True else "0"
+            raise ConfigError(
+                f"model.{name} {settings[name]}: set it to {none}, for the loss {loss} does not "
+                f"get it; these do: {readers}"
+            )
+    if settings["reference"] != "auto" and not kind.has_reference:
         raise ConfigError(
-            f"model.label_smoothing {settings['label_smoothing']}: set it to 0, for the loss "
-            f"{settings['loss']} does not get it; only sigmoid does"
+            f"model.reference {settings['reference']}: set it to auto, for the loss {loss} has no "
+            "reference"
         )
 
 
@@ -227,7 +237,7 @@ def check_first_loss(
     def losses_of(batch: PairBatch) -> Tensor:
         logps, cached = logps_now(batch), batch.reference_logps
         reference = policy.reference_logps(batch) if cached is None else cached
-        return dpo_loss(logps, reference, beta=beta).losses
+        return Objective(beta).terms(logps, reference).losses
 
     pairs = range(min(data.pairs_per_step, len(data.pairs["train"])))
     batch = [to_device(part, policy.device) for part in data.collate("train", pairs)]

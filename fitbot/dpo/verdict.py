@@ -51,6 +51,8 @@ class Figures:
     num_questions: int | None = None
     question_rule: RuleScore | None = None  # the best that reads it, on validation pairs
     train_shortcut: RuleScore | None = None  # the best that does not read it, on training pairs
+    chosen_change: float | None = None  # of the chosen answers' log-probs, nats; None if not known
+    has_reference: bool = True  # whether rewards are against one
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,14 @@ def _also(it: _Measured, figures: Figures) -> Iterator[str]:
     known = figures.train_shortcut
     if it.validated and it.low <= 0.5 and known is not None and known.is_shortcut:
         yield f"{_named(known)} reaches {known.accuracy:.3f} on the training pairs"
+    if figures.chosen_change is not None and figures.chosen_change <= -_MOVED:
+        yield (
+            "chosen answers became less likely, too, by "
+            f"{-figures.chosen_change:.3g} nats (displacement); a larger model.nll_weight keeps "
+            "them likely"
+        )
+    if not figures.has_reference:
+        yield "the loss has no reference, so fitbot evaluate says what the base preferred before"
     if figures.equal_pairs:
         yield (
             f"in {figures.equal_pairs:,} training pairs both answers are the same tokens, from "

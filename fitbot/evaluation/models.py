@@ -200,7 +200,4 @@ def _model(name: str, folder: Path, metadata: dict[str, Any]) -> Model:
                 f"{folder} was trained from another adapter, its reference, and {reference} holds "
                 "other weights now; put those back"
             )
-    # Runs from before there was a choice had this loss.
-    loss, nll_weight = settings.get("loss", "sigmoid"), settings.get("nll_weight", 0.0)
-    objective = Objective(settings["beta"], settings["label_smoothing"], loss, nll_weight)
-    return Model(name, str(folder), reference, objective)
+    return Model(name, str(folder), reference, Objective.of(settings))

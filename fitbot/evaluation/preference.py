@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fitbot.audit.rules import RulePreferences, RuleScore
 from fitbot.audit.shortcuts import score_rules
+from fitbot.dpo.losses import CHOSEN_CHANGE as CHOSEN_CHANGE
 from fitbot.dpo.losses import LOSSES
 from fitbot.dpo.metrics import NAMES, pair_figures
 from fitbot.evaluation.cases import Case, groups_of
@@ -39,7 +40,7 @@ ACCURACY_PER_TOKEN = "rewards/accuracies_per_token"
 ACCURACY_LIKE_LENGTH = "rewards/accuracies_like_length"
 MARGIN = "rewards/margins"
 # The change against the reference in nats, whatever beta is.
-CHOSEN_CHANGE, REJECTED_CHANGE = "logratios/chosen", "logratios/rejected"
+REJECTED_CHANGE = "logratios/rejected"
 
 # What a model's accuracy is to chance and to rules, the worst first.
 Standing = Literal[
@@ -95,6 +96,9 @@ class PairFigures:
         if model.objective is not None:
             owner = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths.flatten()))
             terms = model.objective.terms(logps, reference, owner)
+            # Without a reference of its own, a model's rewards are against the base all the same.
+            rewards = model.objective.with_reference().terms(logps, reference, owner)
+            terms = rewards._replace(losses=terms.losses)
             self.columns |= dict(zip(NAMES, pair_figures(terms, logps).numpy(), strict=True))
             if model.objective.loss not in LOSSES:
                 del self.columns["loss"]  # an own loss is a program, which no adapter may start

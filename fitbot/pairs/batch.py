@@ -45,6 +45,7 @@ class PairBatch(NamedTuple):
     score_owner: Tensor  # (S,) 2 * pair + (0 chosen, 1 rejected); 2B is padding, to be thrown away
     reference_logps: Tensor | None  # (B, 2) nats, float32: chosen, rejected; None when not cached
     records: Tensor  # (B,) index of each pair in its list
+    weights: Tensor | None = None  # (B,) float32, of each pair in the loss; None for 1 each
 
     @property
     def num_pairs(self) -> int:
@@ -87,6 +88,7 @@ def collate_pairs(
     pad_id: int,
     records: Sequence[int] | None = None,
     reference_logps: Tensor | None = None,
+    weights: Tensor | None = None,
     room: Extent | None = None,
 ) -> PairBatch:
     """Lay B pairs out for one forward pass.
@@ -97,12 +99,15 @@ def collate_pairs(
         pad_id: Token that fills the row; its value never reaches a scored token.
         records: Each pair's index in the list it was drawn from; 0 to B - 1 by default.
         reference_logps: (B, 2) cached log-probs of the reference, nats.
+        weights: (B,) of the pairs in the loss.
         room: Pad as for so much, if that is more; `shared` only.
     """
     index = torch.tensor(range(len(pairs)) if records is None else records)
     if layout == "rows":
-        return _collate_rows(pairs, pad_id, index, reference_logps)
-    return _collate_shared(pairs, pad_id, index, reference_logps, room or Extent(0, 0))
+        batch = _collate_rows(pairs, pad_id, index, reference_logps)
+    else:
+        batch = _collate_shared(pairs, pad_id, index, reference_logps, room or Extent(0, 0))
+    return batch if weights is None else batch._replace(weights=weights)
 
 
 def attention_mask(pair_index: Tensor, part: Tensor) -> Tensor:

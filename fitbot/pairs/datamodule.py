@@ -78,6 +78,8 @@ class PreferenceDataModule(LightningDataModule):
         skip_bad_records: Leave unusable records out and report them, instead of stopping.
         keep_equal_pairs: Train on pairs whose two answers are the same tokens, too, as cutting may
             leave them; else they are left out and counted.
+        weight_column: Key of a record with the training pair's weight in the mean loss, >= 0; a
+            record without it counts 1. null: all count the same.
         pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
         system_prompt: First turn of every conversation that brings none of its own.
         max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.
@@ -102,6 +104,7 @@ class PreferenceDataModule(LightningDataModule):
         test_limit: int | None = None,
         skip_bad_records: bool = False,
         keep_equal_pairs: bool = False,
+        weight_column: str | None = None,
         pair_cache: str = "checkpoints/pairs",
         system_prompt: str | None = None,
         max_prompt_length: int = 256,
@@ -125,6 +128,7 @@ class PreferenceDataModule(LightningDataModule):
         self.seed = seed
         self.pairs: dict[Split, PairStore] = {}
         self.reference_logps: dict[Split, Tensor] = {}  # (N, 2) a split, once they are cached
+        self.weights: Tensor | None = None  # (N,) float32, of the training pairs
         check_ranges("data", self.hparams, dict.fromkeys(_COUNTS, ">= 1"))
         if max_length <= max_prompt_length:
             raise ConfigError(
@@ -206,6 +210,7 @@ class PreferenceDataModule(LightningDataModule):
         pairs = [self.pairs[split][i] for i in indices]
         sizes = [tokens_in_pass(pair, self.layout) for pair in pairs]
         reference = self.reference_logps.get(split)
+        weights = self.weights if split == "train" else None
         return [
             collate_pairs(
                 [pairs[j] for j in group],
@@ -213,6 +218,7 @@ class PreferenceDataModule(LightningDataModule):
                 pad_id=self.pad_id,
                 records=(records := [indices[j] for j in group]),
                 reference_logps=None if reference is None else reference[records],
+                weights=None if weights is None else weights[records],
                 room=room,
             )
             for group in pack_by_tokens(sizes, self.token_budget)
@@ -355,7 +361,10 @@ class PreferenceDataModule(LightningDataModule):
             limit=self.hparams[f"{split}_limit"],
             skip_bad_records=self.hparams["skip_bad_records"],
             keep_equal=keeps,
+            weight_column=self.hparams["weight_column"],
         )
+        if split == "train" and self.hparams["weight_column"]:
+            self.weights = self._weights_of(pairs)
         for message in pairs.skipped:
             logger.warning("skipped: %s", message)
         skipped = f"; {len(pairs.skipped)} bad records skipped" if pairs.skipped else ""
@@ -371,6 +380,24 @@ class PreferenceDataModule(LightningDataModule):
                 what,
             )
         return pairs
+
+    def _weights_of(self, pairs: PairStore) -> Tensor:
+        weights = torch.from_numpy(pairs.weights()).float()
+        if weights.isnan().all():
+            raise ConfigError(
+                f"data.weight_column {self.hparams['weight_column']}: no record of "
+                f"{self.paths['train']} has that key; name another, or set it to null"
+            )
+        found = weights.nan_to_num(1.0)
+        logger.info(
+            "weights of training pairs: %.3g on average, from %.3g to %.3g; %s records have none "
+            "and count 1",
+            found.mean(),
+            found.min(),
+            found.max(),
+            f"{int(weights.isnan().sum()):,}",
+        )
+        return found
 
     def _loader(self, split: Split, batches: EpochSampler) -> DataLoader[list[PairBatch]]:
         return DataLoader(

@@ -1,5 +1,6 @@
 """What the keys of records and messages are called, and which change what a model must see."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,12 +58,37 @@ def refuse_keys(values: dict[str, Any], where: str = "") -> None:
         if is_blank(values[key]) or said in _NOTHING or said in _AS_EVER.get(key, ()):
             continue
         way_out = "Remove the key if the answers do not depend on it"
+        if key in _WEIGHTS and not where:
+            way_out = f"data.weight_column {key} has pairs weighed by it; or remove the key"
         if key in _THOUGHTS:
             way_out = "Write the thought into the content, as <think>…</think> before the answer"
         raise DataError(
             f"{where}{key!r} would change what the model sees or learns from, and fitbot makes "
             f"nothing of it. {way_out}."
         )
+
+
+def take_weight(record: object, column: str | None) -> tuple[object, float | None]:
+    """Take a pair's weight out of its record; None where the record has none.
+
+    Raises:
+        DataError: It is no number, below 0 or not finite.
+    """
+    if column is None or not isinstance(record, dict) or column not in record:
+        return record, None
+    rest = {key: value for key, value in record.items() if key != column}
+    if is_blank(record[column]):
+        return rest, None
+    try:
+        weight = float(record[column])
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise DataError(
+            f"{column!r} must be a number >= 0, because data.weight_column names it, got "
+            f"{record[column]!r:.80}."
+        )
+    return rest, weight
 
 
 def unused_keys(record: object) -> Iterator[str]:

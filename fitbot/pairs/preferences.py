@@ -6,14 +6,15 @@ tokenizers, templates or tensors.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.formats import PreferencePair, parse_pair
-from fitbot.pairs.keys import unused_keys
+from fitbot.pairs.keys import take_weight, unused_keys
 from fitbot.pairs.sources import SOURCES, read_records
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class LoadedPairs(NamedTuple):
 
     pairs: list[PreferencePair]  # in file order, at least one
     skipped: list[str]  # one message for each record left out
+    weights: Mapping[int, float] = MappingProxyType({})  # by record, of those that have one
 
 
 def load_pairs(
@@ -64,15 +66,18 @@ def load_pairs(
     return loaded
 
 
-def number_records(source: str | Path, limit: int | None = None) -> Iterator[NumberedRecord]:
+def number_records(
+    source: str | Path, limit: int | None = None, used: str | None = None
+) -> Iterator[NumberedRecord]:
     """Read a source's first records, each with its index and its line.
 
-    At their end one line in the log names the keys that mean nothing to fitbot.
+    At their end one line in the log names the keys that mean nothing to fitbot, but for `used`.
     """
     unused: Counter[str] = Counter()
     for index, (line, record) in enumerate(islice(read_records(source), limit)):
         unused.update(unused_keys(record))
         yield index, line, record
+    unused.pop(used or "", None)
     if unused:
         named = ", ".join(f"{key!r} ({count:,})" for key, count in unused.most_common(_NAMED))
         more = f" and {len(unused) - _NAMED} more" if len(unused) > _NAMED else ""
@@ -85,6 +90,7 @@ def parse_records(
     *,
     skip_bad_records: bool,
     check: Check | None = None,
+    weight_column: str | None = None,
 ) -> LoadedPairs:
     """Turn records into pairs; see `load_pairs`. There may be none.
 
@@ -93,12 +99,17 @@ def parse_records(
         records: As `number_records` gives them.
         skip_bad_records: As in `load_pairs`.
         check: Looks at every pair and its record, which is a bad one if a DataError is raised.
+        weight_column: Key of a pair's weight; a record may lack it.
     """
     pairs: list[PreferencePair] = []
+    weights: dict[int, float] = {}
     skipped: list[str] = []
     for index, line, record in records:
         try:
+            record, weight = take_weight(record, weight_column)
             pair = parse_pair(record, index)
+            if weight is not None:
+                weights[index] = weight
             if check is not None:
                 check(pair, record)
             pairs.append(pair)
@@ -110,7 +121,7 @@ def parse_records(
                 way_out = " Fix the record or remove it, or set skip_bad_records."
                 raise DataError(message if "\n" in message else message + way_out) from error
             skipped.append(message)
-    return LoadedPairs(pairs, skipped)
+    return LoadedPairs(pairs, skipped, weights)
 
 
 def no_pairs(source: str | Path, skipped: list[str], equal: int = 0) -> DataError:

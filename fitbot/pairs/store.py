@@ -9,6 +9,7 @@ the same whatever their number, and start-up does not read them at all.
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 from collections import deque
@@ -112,6 +113,10 @@ class PairStore(Lazy[EncodedPair]):
         """Count every pair's tokens, its prompt once: (N,)."""
         return np.concatenate([self._shard(i).sizes() for i in range(len(self._shards))])
 
+    def weights(self) -> NDArray[np.float64]:
+        """Return every pair's weight, NaN where its record has none: (N,)."""
+        return np.concatenate([self._shard(i).weights() for i in range(len(self._shards))])
+
     def extent(self, index: int) -> Extent:
         """Count the tokens of one pair, without reading it."""
         return Shard.extent(*self._find(index))
@@ -162,6 +167,11 @@ class Shard:
         scored = sum(completions)
         return Extent(prompt + scored, scored)
 
+    def weights(self) -> NDArray[np.float64]:
+        """Return all pairs' weights, NaN where there is none: (N,)."""
+        weights: NDArray[np.float64] = self._batch.column("weight").to_numpy()
+        return weights
+
     def sizes(self) -> NDArray[np.int64]:
         """Count all pairs' tokens: (N,)."""
         ends = np.stack([self._ends[name] for name in _IDS]).astype(np.int64)
@@ -178,6 +188,7 @@ def open_pairs(
     limit: int | None = None,
     skip_bad_records: bool = False,
     keep_equal: bool = True,
+    weight_column: str | None = None,
 ) -> PairStore:
     """Encode the pairs of a file or data set, or find them encoded.
 
@@ -189,6 +200,7 @@ def open_pairs(
         limit: Use only the first so many records.
         skip_bad_records: Leave unusable records out, instead of raising at the first.
         keep_equal: Keep pairs whose two answers are the same tokens.
+        weight_column: Key of a pair's weight.
 
     Raises:
         ConfigError: The limit is below 1, or the cache cannot be written.
@@ -196,11 +208,11 @@ def open_pairs(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, or None for all records, got {limit}.")
-    job = _Job(str(source), chat, limits, skip_bad_records, keep_equal)
+    job = _Job(str(source), chat, limits, skip_bad_records, keep_equal, weight_column)
     folder = cache / _name(job, limit)
     if (folder / _DONE).exists():
         return _open(folder)
-    shards = _in_shards(number_records(source, limit))
+    shards = _in_shards(number_records(source, limit, weight_column))
     first: list[NumberedRecord] = next(shards, [])
     if next(shards, None) is None:
         batch, facts = encode_shard(job, first)
@@ -239,6 +251,7 @@ class _Job(NamedTuple):
     limits: LengthLimits
     skip_bad_records: bool
     keep_equal: bool
+    weight_column: str | None = None
 
 
 def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBatch, ShardFacts]:
@@ -247,11 +260,12 @@ def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBat
     Raises:
         DataError: One cannot be used.
     """
-    pairs, skipped = parse_records(
+    pairs, skipped, weights = parse_records(
         job.source,
         records,
         skip_bad_records=job.skip_bad_records,
         check=rendered_check(job.chat.tokenizer),
+        weight_column=job.weight_column,
     )
     refused: list[str] | None = [] if job.skip_bad_records else None
     try:
@@ -259,7 +273,8 @@ def encode_shard(job: _Job, records: list[NumberedRecord]) -> tuple[pa.RecordBat
     except DataError as error:
         raise DataError(f"{job.source}: {error}; skip_bad_records leaves it out") from error
     skipped = [*skipped, *(f"{job.source}: {message}" for message in refused or [])]
-    return as_shard(encoded, LoadedPairs(pairs, skipped), len(records), keep_equal=job.keep_equal)
+    loaded = LoadedPairs(pairs, skipped, weights)
+    return as_shard(encoded, loaded, len(records), keep_equal=job.keep_equal)
 
 
 def as_shard(
@@ -272,6 +287,8 @@ def as_shard(
     texts = [json.dumps(text_of[pair.record]) for pair in pairs]
     columns = {name: pa.array([getattr(p, name) for p in pairs], _ID_LIST) for name in _IDS}
     columns |= {name: pa.array([getattr(p, name) for p in pairs], pa.int32()) for name in _CUTS}
+    weights = [loaded.weights.get(pair.record, math.nan) for pair in pairs]
+    columns["weight"] = pa.array(weights, pa.float64())
     columns["record"] = pa.array([pair.record for pair in pairs], pa.int64())
     columns["key"] = pa.array(keys, pa.binary(KEY_BYTES))
     columns["text"] = pa.array(texts, pa.large_string())
@@ -292,8 +309,9 @@ def _name(job: _Job, limit: int | None) -> str:
         tokenizer.chat_template,
         job.chat.system_prompt,
         job.chat.date,
-        *job[2:],
+        *job[2:-1],
         limit,
+        *([job.weight_column] if job.weight_column else []),  # stores without one keep their names
     ]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
@@ -319,7 +337,9 @@ def _build(job: _Job, folder: Path, limit: int | None) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start_worker, (job, folder)) as pool, bar:
         try:
-            for number, records in enumerate(_in_shards(number_records(job.source, limit))):
+            for number, records in enumerate(
+                _in_shards(number_records(job.source, limit, job.weight_column))
+            ):
                 file = _shard_file(folder, number).with_suffix(".json")
                 done = _facts_from(json.loads(file.read_text("utf-8"))) if file.exists() else None
                 if done is not None and done.records == len(records):

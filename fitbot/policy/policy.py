@@ -117,10 +117,10 @@ class Policy(nn.Module):
         with self.as_reference():
             return self.logps(batch)
 
-    def both_logps(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+    def both_logps(self, batch: PairBatch, *, with_reference: bool) -> tuple[Tensor, Tensor | None]:
         """Return the log-probs under the policy, and the reference's: cached ones, if there are."""
-        logps, cached = self.logps(batch), batch.reference_logps
-        return logps, self.reference_logps(batch) if cached is None else cached
+        logps, found = self.logps(batch), batch.reference_logps
+        return logps, self.reference_logps(batch) if found is None and with_reference else found
 
     @torch.no_grad()
     def logps_without_gradient(self, batch: PairBatch) -> Tensor:
@@ -244,9 +244,9 @@ def to_device(batch: PairBatch, device: torch.device) -> PairBatch:
     packed = torch.cat([value.flatten() for value in whole.values()]).pin_memory()
     parts = torch.split(packed.to(device, non_blocking=True), [v.numel() for v in whole.values()])
     moved = {n: part.view(v.shape) for part, (n, v) in zip(parts, whole.items(), strict=True)}
-    if batch.reference_logps is not None:
-        reference = batch.reference_logps.pin_memory()
-        moved["reference_logps"] = reference.to(device, non_blocking=True)
+    for name, value in (("reference_logps", batch.reference_logps), ("weights", batch.weights)):
+        if value is not None:
+            moved[name] = value.pin_memory().to(device, non_blocking=True)
     return PairBatch(**(fields | moved))
 
 

@@ -203,8 +203,23 @@ def test_the_page_opens_in_a_browser(done: Path, tmp_path: Path) -> None:
     assert page.count("</table>") == (done / "report.html").read_text().count("</table>")
 
 
-def test_its_figures_are_those_of_fitbot_test(base: str, pairs_path: str, tmp_path: Path) -> None:
-    module = make_module(base, tmp_path, beta=0.3, label_smoothing=0.1, nll_weight=0.05)
+AGAINST_THE_BASE = {"rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({"label_smoothing": 0.1, "nll_weight": 0.05}, set()),
+        # there in nats a token
+        ({"loss": "hinge", "length_normalised": True}, {"logratios/chosen"}),
+        ({"loss": "simpo", "gamma": 0.2}, AGAINST_THE_BASE),
+    ],
+    ids=["sigmoid", "hinge", "simpo"],
+)
+def test_its_figures_are_those_of_fitbot_test(
+    settings: dict[str, Any], others: set[str], base: str, pairs_path: str, tmp_path: Path
+) -> None:
+    module = make_module(base, tmp_path, beta=0.3, **settings)
     data = make_data(base, pairs_path, test_path=pairs_path, batch_size=4, accumulate_batches=1)
     trainer = make_trainer(tmp_path, max_epochs=1)
     trainer.fit(module, data)
@@ -225,7 +240,11 @@ def test_its_figures_are_those_of_fitbot_test(base: str, pairs_path: str, tmp_pa
     found = told["groups"][0]["figures"][tmp_path.name]
     compared = {name.removeprefix("test/"): value for name, value in shown.items()}
     assert abs(compared["rewards/margins"]) > 1e-3  # it has learned something
-    for name in compared.keys() - {"step"}:
+    if others == AGAINST_THE_BASE:
+        change = (found[f"logratios/{name}"]["value"] for name in ("chosen", "rejected"))
+        expected = 0.3 * (next(change) - next(change))
+        assert found["rewards/margins"]["value"] == pytest.approx(expected)
+    for name in compared.keys() - {"step"} - others:
         assert found[name]["value"] == pytest.approx(compared[name], rel=1e-4, abs=1e-5), name
 
 

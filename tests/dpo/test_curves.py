@@ -78,14 +78,15 @@ def test_curves_have_a_line_where_a_model_lies_that_learned_nothing_if_that_is_k
     draw_curves(curves, tmp_path / "curves.png", title="run", objective=objective)
 
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    loss, accuracy, margin = figures[0].axes
+    loss, accuracy, margin, change = figures[0].axes
     assert loss.get_ylabel() == axis
     lines = [
         [line.get_data()[1] for line in axes.lines if line.get_linestyle() == ":"]
-        for axes in (loss, accuracy, margin)
+        for axes in (loss, accuracy, margin, change)
     ]
     assert lines == [
         [] if level is None else [pytest.approx([level] * 2)],
         [[0.5] * 2],
+        [[0.0] * 2],
         [[0.0] * 2],
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fitbot.dpo.losses import Objective, dpo_loss, margin_sought
+from fitbot.dpo.losses import Objective
 from fitbot.dpo.own_loss import import_loss
 from fitbot.errors import ConfigError
 from fitbot.evaluation.models import Model
@@ -48,23 +48,23 @@ def without_beta(policy_logps: Tensor, reference_logps: Tensor) -> Tensor:
 
 def test_it_takes_the_place_of_the_losses_and_the_rewards_stay() -> None:
     path = f"{OWN}.reversed_pairs"
-    objective = Objective(0.5, 0.0, path, 0.0, import_loss(path, beta=0.5))
+    objective = Objective(0.5, loss=path, own=import_loss(path, beta=0.5))
 
-    terms = objective.terms(POLICY, REFERENCE, torch.empty(0))
+    terms = objective.terms(POLICY, REFERENCE)
 
-    expected = dpo_loss(POLICY, REFERENCE, beta=0.5)
-    flipped = dpo_loss(POLICY.flip(-1), REFERENCE.flip(-1), beta=0.5)
+    expected = Objective(beta=0.5).terms(POLICY, REFERENCE)
+    flipped = Objective(beta=0.5).terms(POLICY.flip(-1), REFERENCE.flip(-1))
     assert torch.equal(terms.losses, flipped.losses)
     assert torch.equal(terms.chosen_rewards, expected.chosen_rewards)
     assert torch.equal(terms.rejected_rewards, expected.rejected_rewards)
-    assert margin_sought(path, 0.0) == float("inf")
+    assert objective.margin_sought == float("inf")
     assert import_loss("ipo", beta=0.5) is None
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("ipp", "must be one of sigmoid, ipo, or the import path .*; did you mean 'ipo'"),
+        ("ipp", "must be one of sigmoid, robust, .*, or the import path .*; did you mean 'ipo'"),
         ("nowhere.hinge", "cannot be imported: ModuleNotFoundError"),
         (f"{OWN}.hinge", "cannot be imported: AttributeError"),
         (f"{OWN}.mean", r"returned a tensor of shape \(\) for two pairs"),

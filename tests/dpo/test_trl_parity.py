@@ -208,6 +208,56 @@ def test_twenty_optimizer_steps_are_those_of_trl(
     torch.testing.assert_close(ours.adapter, theirs.adapter, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "trl_loss", "settings", "trl_pairs_per_pass"),
+    [
+        ("robust", "robust", {"label_smoothing": 0.1}, 8),
+        ("hinge", "hinge", {}, 8),
+        ("apo_zero", "apo_zero", {}, 8),
+        ("ipo", "ipo", {"length_normalised": True}, 8),
+        ("sigmoid", "sigmoid_norm", {"length_normalised": True}, 8),
+        # A mean over the tokens of a pass there, over pairs here: of one pair both are the same.
+        ("sft", "sft", {}, 1),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_twenty_steps_of_other_losses_are_those_of_trl(
+    base: Path,
+    tmp_path: Path,
+    loss: str,
+    trl_loss: str,
+    settings: dict[str, Any],
+    trl_pairs_per_pass: int,
+) -> None:
+    smoothing = settings.get("label_smoothing", 0.0)
+    trl = make_trl_trainer(
+        base,
+        tmp_path,
+        pairs_per_pass=trl_pairs_per_pass,
+        loss_type=trl_loss,
+        label_smoothing=smoothing,
+    )
+    module = make_module(base, tmp_path, "auto", loss=loss, **settings)
+    module.configure_model()
+    assert module.policy is not None
+    copy_adapter(module.policy.network, trl.model)
+
+    ours = train_fitbot(module, trl_pairs(trl), "shared")
+    theirs = train_trl(trl, ours.order)
+
+    compared = [("loss", 1e-4), ("grad_norm", 1e-3), ("logps/chosen", 1e-2)]
+    # Of what it compares fitbot takes the rewards; TRL of sums against the reference, always.
+    if not module.objective.per_token:
+        compared += [("rewards/chosen", 1e-3), ("rewards/margins", 1e-3), ("logps/rejected", 1e-2)]
+    for name, tolerance in compared:
+        expected = theirs.column(name)
+        residuals = (ours.column(name) - expected).abs() / (1 + expected.abs())
+        assert residuals.max() <= tolerance, name
+    assert (ours.column("loss")[0] - ours.column("loss")[-1]).abs() > 1e-3  # it has learned
+    torch.testing.assert_close(ours.adapter, theirs.adapter, atol=1e-4, rtol=0)
+
+
 def conversations() -> list[dict[str, Any]]:
     """Return the first pairs in TRL's format."""
     return [
@@ -230,6 +280,8 @@ def make_trl_trainer(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     pairs_per_pass: int = PAIRS_PER_STEP,
+    loss_type: str = "sigmoid",
+    label_smoothing: float = 0.0,
 ) -> TrlInOrder:
     """Set TRL up, which tokenises the pairs; its adapter is to be replaced by fitbot's."""
     config = DPOConfig(
@@ -239,6 +291,8 @@ def make_trl_trainer(
         gradient_checkpointing=False,
         max_length=LIMITS.max_length,
         beta=BETA,
+        loss_type=[loss_type],
+        label_smoothing=label_smoothing,
         max_steps=STEPS,
         per_device_train_batch_size=pairs_per_pass,
         gradient_accumulation_steps=PAIRS_PER_STEP // pairs_per_pass,
@@ -261,7 +315,9 @@ def make_trl_trainer(
     )
 
 
-def make_module(base: Path, folder: Path, reference: Literal["cached", "online"]) -> DPOModule:
+def make_module(
+    base: Path, folder: Path, reference: Literal["auto", "cached", "online"], **settings: Any
+) -> DPOModule:
     """Set fitbot up with the same settings."""
     return DPOModule(
         base_model=str(base),
@@ -276,6 +332,7 @@ def make_module(base: Path, folder: Path, reference: Literal["cached", "online"]
         lr_schedule="constant",
         warmup_ratio=0.0,
         max_grad_norm=MAX_GRAD_NORM,
+        **settings,
     )
 
 

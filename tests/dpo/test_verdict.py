@@ -16,7 +16,7 @@ import torch
 from fitbot.__main__ import main
 from fitbot.audit.rules import RuleScore, wilson_interval
 from fitbot.dpo.callbacks import StepLog
-from fitbot.dpo.losses import Loss, Objective, dpo_loss, margin_sought
+from fitbot.dpo.losses import LOSSES, Objective
 from fitbot.dpo.saturation import Curve, Saturation, saturated_at
 from fitbot.dpo.verdict import Figures, Word, verdict_on
 from fitbot.pairs import datamodule
@@ -73,10 +73,12 @@ def test_saturation_is_where_nothing_is_left_to_learn(
 def test_saturation_goes_by_what_the_objective_wants() -> None:
     hedged = curves(margin=[0.1, 0.4, 0.46], accuracy=[0.7, 1.0, 1.0], norm=[8, 0.5, 0.5])
 
-    assert margin_sought("sigmoid", 0.0) == math.inf
-    assert saturated_at(TOLD_APART, sought=margin_sought("sigmoid", 0.1)) == 150
-    assert saturated_at(hedged, sought=margin_sought("sigmoid", 0.1)) is None
-    assert saturated_at(hedged, sought=margin_sought("ipo", 0.0)) == 150
+    assert Objective(0.1).margin_sought == math.inf
+    objectives = Objective(0.1, 0.1), Objective(0.1, 0.0, "ipo")
+    smoothed, ipo = (objective.margin_sought or 0.0 for objective in objectives)
+    assert saturated_at(TOLD_APART, sought=smoothed) == 150
+    assert saturated_at(hedged, sought=smoothed) is None
+    assert saturated_at(hedged, sought=ipo) == 150
     # Learning by heart has a gradient as long as it lasts.
     by_heart = curves(margin=[0.1, 1, 3], accuracy=[0.7, 0.99, 1.0], norm=[8, 5, 5])
     assert saturated_at(by_heart) is None
@@ -89,28 +91,49 @@ def test_a_step_that_the_loss_scale_skipped_tells_nothing_of_saturation() -> Non
     assert saturated_at(skipped) is None
 
 
-@pytest.mark.parametrize("loss", ["sigmoid", "ipo"])
+@pytest.mark.parametrize("loss", [name for name, kind in LOSSES.items() if kind.has_reference])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_a_run_begins_at_the_loss_of_a_reference_that_prefers_nothing(
-    loss: Loss, smoothing: float
+    loss: str, smoothing: float
 ) -> None:
     equal = torch.zeros(1, 2)
+    objective = Objective(0.3, smoothing, loss)
 
-    terms = dpo_loss(equal, equal, beta=0.3, label_smoothing=smoothing, loss=loss)
+    terms = objective.terms(equal, equal)
 
-    objective = Objective(0.3, smoothing, loss, nll_weight=0.0)
-    assert terms.losses.item() == pytest.approx(objective.untrained)
+    known = {"ipo": 1 / 0.6**2, "hinge": 1.0, "apo_zero": 1.0}
+    assert terms.losses.item() == pytest.approx(known.get(loss, math.log(2)))
+    assert objective.untrained == pytest.approx(known.get(loss, math.log(2)))
     assert replace(objective, nll_weight=0.1).untrained is None
     assert replace(objective, loss="mine.hinge").untrained is None
 
 
-@pytest.mark.parametrize(("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0)])
-def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float) -> None:
-    margin = margin_sought(loss, smoothing)
-    logps = torch.tensor([[margin / 0.1, 0.0]], dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("loss", ["simpo", "orpo", "sft"])
+def test_without_a_reference_nothing_is_known_of_the_start(loss: str) -> None:
+    assert Objective(2.0, loss=loss).untrained is None
+    assert Objective(2.0, loss=loss).derived(1.0) == {}
+    assert Objective(2.0, loss="hinge").derived(1.0) == {"logratios/chosen": 0.5}
 
-    terms = dpo_loss(logps, torch.zeros_like(logps), beta=0.1, label_smoothing=smoothing, loss=loss)
-    terms.losses.sum().backward()
+
+def test_supervised_fine_tuning_seeks_no_margin_and_so_is_never_saturated_by_one() -> None:
+    assert Objective(0.1, loss="sft").margin_sought is None
+    assert Objective(0.1, loss="sft").imitates
+    assert Objective(0.1, nll_weight=0.1).imitates
+    assert not Objective(0.1).imitates
+
+
+@pytest.mark.parametrize(
+    ("loss", "smoothing"), [("sigmoid", 0.1), ("sigmoid", 0.3), ("ipo", 0.0), ("hinge", 0.0)]
+)
+def test_at_the_margin_sought_a_pair_pulls_no_more(loss: str, smoothing: float) -> None:
+    objective = Objective(0.1, smoothing, loss)
+    margin = objective.margin_sought
+    assert margin is not None
+    beyond = 1e-9 if loss == "hinge" else 0.0  # whose gradient jumps there
+    score = margin / 0.1 + beyond
+    logps = torch.tensor([[score, 0.0]], dtype=torch.float64, requires_grad=True)
+
+    objective.terms(logps, torch.zeros_like(logps)).losses.sum().backward()
 
     assert logps.grad is not None
     assert logps.grad.abs().max() < 1e-12
@@ -118,6 +141,16 @@ def test_at_the_margin_sought_a_pair_pulls_no_more(loss: Loss, smoothing: float)
 
 def rule(name: str, accuracy: float, count: int = 600) -> RuleScore:
     return RuleScore(name, accuracy, *wilson_interval(accuracy, count), 0)
+
+
+def test_displacement_is_among_the_reasons() -> None:
+    fell = replace(LEARNED, chosen_change=-3.25)
+
+    assert verdict_on(fell).startswith("learned: ")
+    assert "chosen answers became less likely, too, by 3.25 nats (displacement)" in verdict_on(fell)
+    assert "displacement" not in verdict_on(replace(LEARNED, chosen_change=0.5))
+    assert "displacement" not in verdict_on(LEARNED)
+    assert "fitbot evaluate says" in verdict_on(replace(LEARNED, has_reference=False))
 
 
 CHANCE = RuleScore("longer", 0.51, 0.47, 0.55, 0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fitbot.audit.rules import BILINEAR, NEAREST, RulePreferences
-from fitbot.dpo.losses import Objective, dpo_loss
+from fitbot.dpo.losses import Objective
 from fitbot.dpo.metrics import NAMES, PairMeans
 from fitbot.evaluation.cases import Case
 from fitbot.evaluation.intervals import estimate_mean
@@ -67,7 +67,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_the_objectives_figures_are_those_that_validation_shows() -> None:
-    terms = dpo_loss(LOGPS.float(), REFERENCE.float(), beta=0.5)
+    terms = Objective(beta=0.5).terms(LOGPS.float(), REFERENCE.float())
     shown = PairMeans()
     shown.update(terms, LOGPS.float())
 

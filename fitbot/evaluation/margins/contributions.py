@@ -65,12 +65,15 @@ def contributions_of(subject: Subject, found: Margins, where: Sequence[int]) -> 
         found: Its margins.
         where: Indices of the pairs.
     """
-    beta, chat = subject.objective.beta, subject.chat
+    objective, chat = subject.objective.with_reference(), subject.chat
     encoded = [found.encoded[i] for i in where]
     scores = subject.scorer.token_logps(encoded)
     parts = []
     for i, pair, logps in zip(where, encoded, scores, strict=True):
-        chosen, rejected = (beta * (ours - theirs) for ours, theirs in logps)
+        chosen, rejected = (
+            objective.beta * (ours - theirs) / (len(ours) if objective.per_token else 1)
+            for ours, theirs in logps
+        )
         added = pieces_of(chat, pair.chosen, chosen.tolist())
         taken = pieces_of(chat, pair.rejected, (-rejected).tolist())
         case = found.cases[i].pair

@@ -130,5 +130,5 @@ class _EnginePass(torch.autograd.Function):
 
 def _inputs(batch: PairBatch) -> dict[str, Tensor]:
     """Take what the passes read of a batch."""
-    unread = ("records", "reference_logps")
+    unread = ("records", "reference_logps", "weights")
     return {name: value for name, value in batch._asdict().items() if name not in unread}

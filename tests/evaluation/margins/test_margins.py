@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fitbot.dpo.losses import dpo_loss
+from fitbot.dpo.losses import Objective
 from fitbot.dpo.metrics import NAMES, pair_figures
 from fitbot.errors import ConfigError
 from fitbot.evaluation.cases import Case, load_cases
@@ -105,7 +105,7 @@ def found(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Margins
 
 def test_margins_are_those_of_the_objective(subject: Subject, found: Margins) -> None:
     logps, reference = subject.scorer.logps(found.encoded)
-    terms = dpo_loss(logps, reference, beta=subject.objective.beta)
+    terms = Objective(beta=subject.objective.beta).terms(logps, reference)
     expected = dict(zip(NAMES, pair_figures(terms, logps).tolist(), strict=True))
 
     assert found.values.tolist() == expected["rewards/margins"]
