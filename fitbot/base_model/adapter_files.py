@@ -19,7 +19,7 @@ from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of, sha256_
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
 
-# A, (r, I), and scaled B, (O, r), by the layer's name: "3.q_proj".
+# A, (r, I), and scaled B, (O, r), by the layer's `layer_key`: "3.q_proj".
 AdapterWeights = dict[str, tuple[Tensor, Tensor]]
 # A, (r, I), and B, (O, r), in float32, by the module's name: "model.layers.3.self_attn.q_proj".
 ModuleWeights = dict[str, tuple[Tensor, Tensor]]
@@ -62,6 +62,7 @@ _IDLE: dict[str, tuple[Any, ...]] = {
     "loftq_config": ({},),
     "modules_to_save": ([],),
     "exclude_modules": ([], ""),
+    "fan_in_fan_out": (True,),  # how the base's Conv1D holds its weight, which PEFT sees by itself
     "layers_to_transform": ([],),
     "target_parameters": ([],),
     "megatron_core": ("megatron.core",),
@@ -255,17 +256,19 @@ def read_adapter(folder: Path) -> AdapterWeights:
     """Read A and scaled B of every layer, for an engine that answers.
 
     Raises:
-        AdapterError: See `load_adapter`; or it is of layers that no engine knows.
+        AdapterError: See `load_adapter`.
     """
     lora, modules = load_adapter(folder)
     scaling = lora.alpha / (math.sqrt(lora.r) if lora.use_rslora else lora.r)
-    weights, served = {}, all_projections()
-    for module, (a, b) in modules.items():
-        match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
-        if match is None or match[2] not in served:
-            raise AdapterError(f"{folder}: {module} is not of a layer that can be served")
-        weights[f"{int(match[1])}.{served[match[2]]}"] = a, scaling * b
-    return weights
+    return {layer_key(module): (a, scaling * b) for module, (a, b) in modules.items()}
+
+
+def layer_key(module: str) -> str:
+    """Return what engines call a layer: "3.q_proj", or its whole name where no family has it."""
+    match, known = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module), all_projections()
+    if match is None or match[2] not in known:
+        return module
+    return f"{int(match[1])}.{known[match[2]]}"
 
 
 def check_files(folder: Path, sha256: dict[str, str]) -> None:

@@ -43,7 +43,8 @@ class Family(NamedTuple):
     layer_norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm")
     head_norms: tuple[str, ...] = ()  # in the attention: of queries, of keys
     activations: tuple[str, ...] = ("silu", "swish")  # one function by both of its names
-    bias_flags: tuple[str, ...] = ("attention_bias", "mlp_bias")  # settings that add biases
+    biased: tuple[str, ...] = ()  # projections that have biases; of the first group only
+    bias_flags: tuple[str, ...] = ("attention_bias", "mlp_bias")  # settings that add others
     # Kinds of rotary positions whose angles do not depend on how long the text is.
     static_rope: tuple[str, ...] = ("default", "linear", "llama3", "yarn")
     interleaved: tuple[str, ...] = ()  # in GGUF: projections whose rotated rows lie side by side
@@ -62,6 +63,14 @@ class Family(NamedTuple):
             for name in group.names
         }
 
+    def bias_of(self, layer: Any) -> Any | None:
+        """Return the first group's biases one after the other, (O,); None where it has none."""
+        import torch
+
+        linears = self.linears(layer)
+        biases = [linears[name].bias.data for name in self.biased]
+        return torch.cat(biases) if biases else None
+
     def norms(self, layer: Any) -> LayerNorms:
         """Return a decoder layer's norms."""
         attention = getattr(layer, self.groups[0].block)
@@ -74,6 +83,8 @@ FAMILIES = {
     for family in (
         Family("qwen3", "qwen3", head_norms=("q_norm", "k_norm")),
         Family("llama", "llama", interleaved=("q_proj", "k_proj"), scales_rope=True),
+        Family("qwen2", "qwen2", biased=("q_proj", "k_proj", "v_proj")),
+        Family("mistral", "llama", interleaved=("q_proj", "k_proj"), scales_rope=True),
     )
 }
 
@@ -128,6 +139,23 @@ def all_projections() -> dict[str, str]:
     """Collect the linear layers of all families: "self_attn.q_proj" → "q_proj"."""
     groups = (group for family in FAMILIES.values() for group in family.groups)
     return {f"{group.block}.{name}": name for group in groups for name in group.names}
+
+
+def longest_of(config: Any, wanted: int, *, asked: bool = False) -> int:
+    """Return how many tokens a text may have: what is wanted, as far as the network takes it.
+
+    A window of attention that is shorter is the limit too, unless more was asked for: until then
+    it changes nothing.
+    """
+    config = config.get_text_config()
+    most = min(wanted, getattr(config, "max_position_embeddings", None) or wanted)
+    return most if asked else min(most, window_of(config) or most)
+
+
+def window_of(config: Any) -> int | None:
+    """Return how many tokens back attention sees at most; None for all."""
+    window: int | None = getattr(config, "sliding_window", None)
+    return window if getattr(config, "use_sliding_window", True) else None
 
 
 def head_size_of(config: Any) -> int:

@@ -36,6 +36,17 @@ def base_files(base_model: str) -> Iterator[str]:
     raise OSError("there are none")
 
 
+def positions_of(base_model: str) -> int | None:
+    """Return how many positions a base has; None where they have no end, or it cannot be read."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(resolve_base_model(base_model))
+    except (OSError, ValueError):  # loading the base says why
+        return None
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 def base_hash(base_model: str) -> str:
     """Hash a base's config and samples of every tensor, in hexadecimal.
 

@@ -15,6 +15,7 @@ from fitbot.base_model.architecture import (
     family_of,
     head_size_of,
     known_families,
+    longest_of,
     parts_of,
 )
 from fitbot.errors import ConfigError
@@ -146,7 +147,9 @@ def write_adapter(file: Path, weights: "dict[str, tuple[Tensor, Tensor]]", confi
     # llama.cpp multiplies by alpha / rank.
     writer.add_float32("adapter.lora.alpha", float(next(iter(weights.values()))[0].shape[0]))
     for name, (a, b) in weights.items():
-        number, module = name.split(".")
+        number, _, module = name.partition(".")
+        if module not in blocks:
+            raise ConfigError(f"adapter on {name}: a GGUF file has no such layer")
         found = names.get_name(f"model.layers.0.{blocks[module]}.{module}")
         name = found.replace("blk.0.", f"blk.{number}.")
         if module in rotated:
@@ -191,13 +194,14 @@ def _tensors(model: Any, family: Family) -> "dict[str, Tensor]":
     for name, tensor in model.state_dict().items():
         module, _, what = name.rpartition(".")
         found = names.get_name(module)
-        if what != "weight" or found is None:
+        projection = module.rpartition(".")[2]
+        if found is None or (what != "weight" and projection not in family.biased):
             raise ConfigError(f"a base with {name} cannot be written as GGUF")
         if module == "lm_head" and parts.head_is_tied:
             continue  # llama.cpp then takes the embedding
-        if (heads := rotated.get(module.rpartition(".")[2])) is not None:
+        if (heads := rotated.get(projection)) is not None:
             tensor = _interleaved(tensor, heads)
-        tensors[f"{found}.weight"] = tensor
+        tensors[f"{found}.{what}"] = tensor
     if (factors := _rope_factors(model, may_scale=family.scales_rope)) is not None:
         tensors["rope_freqs.weight"] = factors
     return tensors
@@ -245,7 +249,7 @@ def _rope_factors(model: Any, *, may_scale: bool) -> "Tensor | None":
 def _add_shape(writer: Any, config: Any) -> None:
     head_size = head_size_of(config)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(longest_of(config, config.max_position_embeddings))
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)

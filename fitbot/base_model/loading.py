@@ -5,11 +5,12 @@ the reference, unless a frozen adapter "reference" says otherwise.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ from fitbot.base_model.lora import POLICY_ADAPTER, REFERENCE_ADAPTER, round_once
 from fitbot.base_model.provenance import PROVENANCE_FILE, provenance_of
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.base_model.sharding import shard_base
+from fitbot.base_model.targets import check_layers, check_targets, choose_targets
 from fitbot.base_model.unsloth import load_unsloth
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.platforms import is_apple
@@ -86,6 +88,9 @@ def load_policy_network(
     network.config.use_cache = False
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
     network.train()
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Dropout) and ".lora_dropout." not in name:
+            module.p = 0.0  # the base's own, which its reference is without
     return network
 
 
@@ -265,7 +270,9 @@ def _check_settings(settings: BaseSettings, config: Any, prequantised: bool) -> 
                 f"{name!r} is quantised as {kind.get('quant_method')!r}; fitbot trains on "
                 "bitsandbytes 4-bit or unquantised weights"
             )
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and settings.max_seq_length == BaseSettings.max_seq_length:
+        settings.max_seq_length = min(settings.max_seq_length, positions)  # nobody asked for more
     if positions is not None and settings.max_seq_length > positions:
         raise ConfigError(
             f"max_seq_length {settings.max_seq_length} exceeds {name!r}'s {positions} positions"
@@ -289,6 +296,8 @@ def add_adapter(
 
     That of a folder is the reference, too, unless with_reference is false.
 
+    `lora.target_modules` of a fresh one becomes the list of what was found in this base.
+
     Raises:
         ConfigError: The base has no layer that the settings name, or one that cannot be adapted.
         AdapterError: The folder has no adapter, or one of another base.
@@ -298,15 +307,16 @@ def add_adapter(
     weights: ModuleWeights = {}
     if adapter is not None:
         lora, weights = load_adapter(Path(adapter))
-    try:
-        _check_targets(base, lora.target_modules)
-    except ConfigError as error:  # PEFT leaves such a name out, and a checkpoint would not
-        if adapter is None:
-            raise
-        raise AdapterError(f"{adapter} does not fit its base: {error}") from error
+        try:
+            check_targets(base, lora.target_modules)
+        except ConfigError as error:  # PEFT leaves such a name out, and a checkpoint would not
+            raise AdapterError(f"{adapter} does not fit its base: {error}") from error
+    else:
+        lora.target_modules = choose_targets(base, lora.target_modules)
     # The adapter's seed is its own and leaves the run's alone. Drawn on the CPU, where no default
     # device of Lightning's intervenes, it means the same weights whatever holds the base.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), catch_warnings():
+        filterwarnings("ignore", "fan_in_fan_out is set")  # PEFT sees a Conv1D by itself
         torch.default_generator.manual_seed(lora.random_state)
         try:
             name = str(base.config._name_or_path)
@@ -317,27 +327,12 @@ def add_adapter(
             if adapter is not None:
                 raise AdapterError(f"{adapter} does not fit its base: {error}") from error
             raise ConfigError(f"lora.target_modules {lora.target_modules}: {error}") from error
-    _check_layers(network, base.get_output_embeddings())
+    check_layers(network, base.get_output_embeddings())
     if adapter is not None:
         for name in (POLICY_ADAPTER, REFERENCE_ADAPTER)[: 1 + with_reference]:
             put_weights(network, name, weights, adapter)
         network.set_adapter(POLICY_ADAPTER)
     return network
-
-
-def _check_layers(network: nn.Module, head: Any) -> None:
-    """Refuse adapters of other than linear layers, and of the head: nothing here computes them."""
-    from peft.tuners.lora import LoraLayer
-
-    for name, layer in network.named_modules():
-        if isinstance(layer, LoraLayer):
-            adapted = layer.get_base_layer()
-            if layer is head or not isinstance(adapted, nn.Linear):
-                raise ConfigError(
-                    f"lora.target_modules: {name.removeprefix('base_model.model.')} cannot be "
-                    f"adapted, it is {'the head' if layer is head else type(adapted).__name__}; "
-                    "name linear layers of the decoder"
-                )
 
 
 @torch.no_grad()
@@ -366,23 +361,6 @@ def put_weights(network: nn.Module, name: str, weights: ModuleWeights, folder: s
                     f"{list(own.weight.shape)}"
                 )
             own.weight.copy_(new)
-
-
-def _check_targets(base: nn.Module, targets: Sequence[str]) -> None:
-    """Demand that each name is that of linear layers; PEFT leaves out a name that none has."""
-    if "lm_head" in targets:
-        raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
-    named = base.named_modules()
-    linears = {name for name, module in named if isinstance(module, nn.Linear)}
-    unknown = [
-        target
-        for target in targets
-        if not any(f".{name}".endswith(f".{target}") for name in linears)
-    ]
-    if unknown or not targets:
-        known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
-        what = f"no linear layer is called {', '.join(map(repr, unknown))}" if unknown else "empty"
-        raise ConfigError(f"lora.target_modules: {what}; this base has {', '.join(known)}")
 
 
 def _check_adapter_weights(network: nn.Module) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 POLICY_ADAPTER = "default"  # PEFT's name of the adapter that is trained
 REFERENCE_ADAPTER = "reference"  # and of the frozen one that a run has gone on from
@@ -94,4 +95,4 @@ def frozen_weight(base: Any) -> Tensor:
         import bitsandbytes as bnb
 
         weight = bnb.functional.dequantize_4bit(weight.data, state)
-    return weight
+    return weight.T if isinstance(base, Conv1D) else weight

@@ -123,7 +123,8 @@ class LoraSettings:
         alpha: The update is scaled by alpha / r, or alpha / sqrt(r) with use_rslora.
         dropout: Probability of dropping an adapter's input while training, in [0, 1).
         bias: Only "none": a trained bias would change the reference, which is the adapter off.
-        target_modules: Names of the linear layers that get an adapter; never the head.
+        target_modules: Names of the linear layers that get an adapter; never the head. The default
+            list and auto mean all of the base's blocks, whatever they are called there.
         use_rslora: Scale by alpha / sqrt(r), https://arxiv.org/abs/2312.03732.
         random_state: Seed of the adapter's initial weights.
     """
@@ -132,7 +133,7 @@ class LoraSettings:
     alpha: int = 64
     dropout: float = 0.05
     bias: Literal["none"] = "none"
-    target_modules: list[str] = field(default_factory=lambda: list(PROJECTIONS))
+    target_modules: list[str] | Literal["auto"] = field(default_factory=lambda: list(PROJECTIONS))
     use_rslora: bool = False
     random_state: int = 3407
 

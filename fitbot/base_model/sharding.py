@@ -17,6 +17,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from fitbot.errors import ConfigError
+
 
 def shard_base(
     network: Any, mesh: DeviceMesh, device: torch.device, prepare: Callable[[nn.Module], None]
@@ -30,6 +32,10 @@ def shard_base(
         prepare: Called with every layer when it is whole on the device.
     """
     decoder = network.get_base_model().get_decoder()
+    if not hasattr(decoder, "layers"):
+        raise ConfigError(
+            "trainer.strategy sharded cannot divide this base's layers; set it to auto"
+        )
     adapter = {p for name, p in network.named_parameters() if ".lora_" in name}
     for layer in decoder.layers:
         layer.to(device)

@@ -49,6 +49,8 @@ def load_unsloth(
     if settings.load_in_4bit:
         prepare_4bit(base, dtype)
     knobs = asdict(lora)
+    if lora.target_modules == "auto":
+        del knobs["target_modules"]  # its own default: the seven of Llama
     return FastLanguageModel.get_peft_model(
         base,
         lora_alpha=knobs.pop("alpha"),

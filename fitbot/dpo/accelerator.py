@@ -22,7 +22,7 @@ from fitbot.dpo.metrics import PairMeans
 from fitbot.dpo.start_checks import COMPUTE_DTYPES
 from fitbot.pairs.chat import EncodedPair
 from fitbot.platforms import choose_device
-from fitbot.policy.agreement import check_layout, made_up_batch, relative_difference
+from fitbot.policy.agreement import made_up_batch, relative_difference, why_not_shared
 from fitbot.policy.policy import Policy
 
 _CPU = torch.device("cpu")
@@ -76,7 +76,8 @@ def training_step(
         What came of it, by its name in the plural.
     """
     policy = Policy(_tiny_network(compute_dtype).to(device), compute_dtype=compute_dtype)
-    check_layout(policy, "shared", 100)
+    if reason := why_not_shared(policy, 100):
+        raise ValueError(f"layout rows instead of shared, {reason}")
     activation_bytes(policy, EncodedPair([5, 6, 7], [8, 9], [10], 0, 0, 0, 0))
     kind: Any = torch.optim.AdamW
     if optimizer == "adamw_8bit":

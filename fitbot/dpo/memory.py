@@ -126,10 +126,10 @@ def measure_memory(
         torch.OutOfMemoryError: Memory does not even suffice for the smallest pass.
     """
     optimizer = policy.adapter.numel() * (4 + 2 * bytes_a_moment)
-    tile = policy.tile_elements / policy.network.config.vocab_size
+    tile = policy.tile_elements / policy.eager.decoder.config.vocab_size
     if policy.device.type != "cuda":
         a_token = activation_bytes(policy, typical) / typical.num_tokens
-        logits = 3 * 4 * float(policy.network.config.vocab_size)
+        logits = 3 * 4 * float(policy.eager.decoder.config.vocab_size)
         found = ((0.0, a_token), (0.0,), (0.0,))
         return Memory(_weight_bytes(policy), optimizer, *found, tile, (logits, logits), lengths)
     if policy.is_sharded:
@@ -198,7 +198,7 @@ def _made_up(policy: Policy, tokens: int, longest: int, layout: Layout) -> PairB
     rows = 1 if layout == "shared" else 2  # that a pair takes
     count = math.ceil(tokens / longest)
     length = max(4, tokens // (rows * count))
-    ids = [i % policy.network.config.vocab_size for i in range(5, 5 + length)]
+    ids = [i % policy.eager.decoder.config.vocab_size for i in range(5, 5 + length)]
     one = EncodedPair(ids[:-2] if layout == "shared" else ids[:-1], ids[:1], ids[:1], 0, 0, 0, 0)
     batch = collate_pairs(count * [one], layout=layout, pad_id=0)
     few = {name: getattr(batch, name)[:_SCORED] for name in ("score_from", "score_ids")}

@@ -59,7 +59,7 @@ from fitbot.dpo.start_checks import (
 )
 from fitbot.pairs.batch import PairBatch
 from fitbot.pairs.datamodule import PreferenceDataModule
-from fitbot.policy.agreement import check_layout
+from fitbot.policy.agreement import fitting_layout
 from fitbot.policy.engine_choice import EngineSetting, use_engine
 from fitbot.policy.policy import Policy
 
@@ -179,6 +179,7 @@ class DPOModule(LightningModule):
             mesh=strategy.mesh if isinstance(strategy, Sharded) else None,
             with_reference=self.objective.kind.has_reference,
         )
+        self.hparams["lora"] = asdict(self.lora)  # with the layers that were found
         self.policy = Policy(network, compute_dtype=self.compute_dtype)
         self.hashes = hashes_of(self.base.base_model, self.adapter)
 
@@ -201,7 +202,7 @@ class DPOModule(LightningModule):
         check_strategy(self.trainer.strategy)
         policy, data, runner = self._policy(), self._datamodule(), self._runner()
         num_steps = int(self.trainer.estimated_stepping_batches)
-        check_layout(policy, data.layout, data.limits.max_length)
+        data.layout = fitting_layout(policy, data.layout, data.limits.max_length)
         use_engine(policy, self.engine, layout=data.layout, num_steps=num_steps)
         moment = 1 if self.hparams["optimizer"] == "adamw_8bit" else 4
         self.memory = runner.fit_to_memory(bytes_a_moment=moment)
@@ -256,10 +257,10 @@ class DPOModule(LightningModule):
         self.step_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_validation_start(self) -> None:
-        """Check the layout where no fit has done so before."""
+        """Choose the layout where no fit has done so before."""
         if self.trainer.state.fn != "fit":
             data = self._datamodule()
-            check_layout(self._policy(), data.layout, data.limits.max_length)
+            data.layout = fitting_layout(self._policy(), data.layout, data.limits.max_length)
 
     on_test_start = on_predict_start = on_validation_start
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import rank_of, read_adapter
-from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.base_files import positions_of
 from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.settings import BaseSettings
@@ -60,9 +59,8 @@ class LineupEngine(AbstractContextManager["LineupEngine"]):
             ConfigError: The base is of a kind that the engine does not know, or too short for this.
         """
         context = lineup.max_prompt_length + max_new_tokens
-        config = AutoConfig.from_pretrained(resolve_base_model(lineup.base_model))
-        positions = config.max_position_embeddings
-        if context > positions:
+        positions = positions_of(lineup.base_model)
+        if positions is not None and context > positions:
             raise ConfigError(
                 f"prompts of {lineup.max_prompt_length} tokens and --max_new_tokens "
                 f"{max_new_tokens} exceed the base's {positions} positions; lower the latter"

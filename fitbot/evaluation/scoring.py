@@ -18,13 +18,13 @@ from fitbot.base_model.loading import load_policy_network, put_weights
 from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.dpo.accelerator import why_not_mps
-from fitbot.errors import AdapterError, ConfigError
+from fitbot.errors import AdapterError
 from fitbot.evaluation.models import Lineup, Model
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
+from fitbot.pairs.batch import PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.budget import default_token_budget
 from fitbot.pairs.chat import EncodedPair
 from fitbot.platforms import choose_device
-from fitbot.policy.agreement import check_layout
+from fitbot.policy.agreement import fitting_layout
 from fitbot.policy.policy import Policy, to_device
 from fitbot.report.progress import Progress
 
@@ -69,11 +69,7 @@ class Scorer:
         if weights is not None:
             put_weights(network, POLICY_ADAPTER, weights, str(model.adapter))
         # The packed row where the model's layers allow it; two rows a pair are always exact.
-        self.layout: Layout = "shared"
-        try:
-            check_layout(self.policy, "shared", lineup.max_length)
-        except ConfigError:
-            self.layout = "rows"
+        self.layout = fitting_layout(self.policy, "shared", lineup.max_length)
 
     def logps(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         """Score both answers of every pair.

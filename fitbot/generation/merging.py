@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
-from fitbot.base_model.adapter_files import AdapterWeights, rank_of
-from fitbot.base_model.architecture import family_of, parts_of
+from fitbot.base_model.adapter_files import AdapterWeights, layer_key, rank_of
+from fitbot.base_model.lora import frozen_weight
+from fitbot.base_model.targets import linear_layers
 from fitbot.errors import AdapterError, ConfigError
-from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder, why_plain
 from fitbot.pairs.chat import Chat
 from fitbot.pairs.formats import Message
 
@@ -83,6 +85,8 @@ def merge_checked(
         ConfigError: Too much of what the adapter changes is lost.
     """
     texts, longest = encode_texts(chat)
+    if reason := why_plain(model.config, longest):
+        raise ConfigError(f"--merged needs fitbot's own decoder, but {reason}; leave it out")
     ranks = slice(0, rank_of(weights))
     decoder = TorchDecoder(model, slots=1, context=longest, precision=precision, ranks=ranks.stop)
     try:
@@ -114,26 +118,25 @@ def check_sizes(model: Any, weights: AdapterWeights, folder: Path) -> None:
     Raises:
         AdapterError: It has not.
     """
-    linears = {
-        f"{number}.{name}": linear
-        for number, layer in enumerate(parts_of(model).layers)
-        for name, linear in family_of(model.config).linears(layer).items()
-    }
+    linears = _linears_of(model)
     for name, (a, b) in weights.items():
         linear = linears.get(name)
-        if linear is None or (a.shape[1], b.shape[0]) != (linear.in_features, linear.out_features):
+        if linear is None or frozen_weight(linear).shape != (b.shape[0], a.shape[1]):
             raise AdapterError(f"{folder} does not fit: its base has no {name} of this size")
 
 
 @torch.no_grad()
 def merge(model: Any, weights: AdapterWeights) -> None:
     """Add B A to each weight, in float32; it stays so, and its user rounds it only once."""
-    family = family_of(model.config)
-    for number, layer in enumerate(parts_of(model).layers):
-        for name, linear in family.linears(layer).items():
-            if (found := weights.get(f"{number}.{name}")) is not None:
-                a, b = (part.to(linear.weight.device).float() for part in found)
-                linear.weight.data = torch.addmm(linear.weight.data.float(), b, a)
+    for name, linear in _linears_of(model).items():
+        if (found := weights.get(name)) is not None:
+            a, b = (part.to(linear.weight.device).float() for part in found)
+            merged = torch.addmm(frozen_weight(linear).float(), b, a)
+            linear.weight.data = merged.T if isinstance(linear, Conv1D) else merged
+
+
+def _linears_of(model: Any) -> dict[str, Any]:
+    return {layer_key(name): linear for name, linear in linear_layers(model).items()}
 
 
 def compare(base: Tensor, tuned: Tensor, merged: Tensor) -> Merge:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fitbot.base_model.base_files import positions_of
 from fitbot.base_model.settings import check_ranges
 from fitbot.cluster.processes import balanced_shares, num_processes, rank
 from fitbot.errors import ConfigError
@@ -167,9 +168,27 @@ class PreferenceDataModule(LightningDataModule):
             ConfigError: The stage needs a file that no setting names.
             DataError: A file or record cannot be used.
         """
+        self._fit_limits()
         for split in self._needed(stage):
             if split not in self.pairs:
                 self.pairs[split] = self._read(split)
+
+    def _fit_limits(self) -> None:
+        """Lower data.max_length to the base's positions, and say so."""
+        positions = positions_of(self.base_model) or self.limits.max_length
+        if positions < self.limits.max_length:
+            if positions <= self.limits.max_prompt_length:
+                raise ConfigError(
+                    f"data.max_prompt_length {self.limits.max_prompt_length} leaves no room for "
+                    f"an answer in this base's {positions} positions; lower it"
+                )
+            logger.warning(
+                "data.max_length: %d instead of %d, the base has no more positions",
+                positions,
+                self.limits.max_length,
+            )
+            self.limits = self.limits._replace(max_length=positions)
+            self.hparams["max_length"] = positions
 
     def check_files(self, stage: str) -> None:
         """Refuse files that the stage needs and that are not there, without reading any.

@@ -1,40 +1,60 @@
 """Do two ways to compute log-probs agree? Asked on made-up pairs, before a run relies on it."""
 
+import logging
+
 import torch
 from torch import Tensor
 
-from fitbot.errors import ConfigError
+from fitbot.base_model.architecture import window_of
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.pairs.batch import LAYOUTS, Layout, PairBatch, collate_pairs
 from fitbot.pairs.chat import EncodedPair
 from fitbot.policy.policy import Policy, to_device
 
+logger = logging.getLogger(__name__)
 
-def check_layout(policy: Policy, layout: Layout, max_length: int) -> None:
-    """Make sure that the packed layout is exact for this model; `rows` always is.
+_ATTENTION = ("full_attention", "sliding_attention")  # within the window both see all before them
+
+
+def fitting_layout(policy: Policy, layout: Layout, max_length: int) -> Layout:
+    """Return the layout that is wanted, or `rows`, which always is exact, if that one is not.
 
     Args:
         policy: The model.
-        layout: What its batches will have.
+        layout: What its batches are to have.
         max_length: Tokens of the longest prompt and completion.
-
-    Raises:
-        ConfigError: The model has layers that the packed row's mask cannot describe.
     """
-    if layout == "rows":
-        return
-    window = getattr(policy.network.config, "sliding_window", None)
+    if layout == "rows" or (reason := why_not_shared(policy, max_length)) is None:
+        return layout
+    logger.warning("data.layout: rows instead of shared, %s", reason)
+    return "rows"
+
+
+def why_not_shared(policy: Policy, max_length: int) -> str | None:
+    """Return the reason why the packed layout is not exact for this model; None if it is."""
+    config = policy.eager.decoder.config
+    kinds: list[str] = getattr(config, "layer_types", None) or []
+    if odd := sorted(set(kinds).difference(_ATTENTION)):
+        return f"for packed pairs would see each other in this base's layers: {', '.join(odd)}"
+    window = window_of(config)
     if window is not None and max_length > window:
-        raise ConfigError(
-            f"data.layout: shared cannot express this base model's sliding window of {window} "
-            f"tokens, and data.max_length is {max_length}; set data.layout: rows"
+        return (
+            f"which cannot express this base's sliding window of {window} tokens, and "
+            f"data.max_length is {max_length}"
         )
-    logps = {name: policy.reference_logps(made_up_batch(policy, name)) for name in LAYOUTS}
+    try:
+        logps = {name: policy.reference_logps(made_up_batch(policy, name)) for name in LAYOUTS}
+    except Exception as error:  # whatever a network's own modules do with such a mask
+        if is_out_of_memory(error):
+            raise
+        return f"which this base's own modules cannot compute: {what_failed(error)}"
     difference = relative_difference(logps["shared"], logps["rows"])
     if not difference < same_within(policy.compute_dtype):
-        raise ConfigError(
-            f"data.layout: shared changes this base model's log-probs by {difference:.2%} (its "
-            "layers are not all ordinary attention); set data.layout: rows"
+        return (
+            f"which changes this base's log-probs by {difference:.2%}: its layers are not all "
+            "ordinary attention"
         )
+    return None
 
 
 def made_up_batch(policy: Policy, layout: Layout) -> PairBatch:
@@ -43,7 +63,7 @@ def made_up_batch(policy: Policy, layout: Layout) -> PairBatch:
     Their tokens lie all over the vocabulary: what a model has never seen, such as the special
     tokens at its start, it computes so unevenly that 16 bits round it by several per cent.
     """
-    size = 9 * policy.network.config.vocab_size // 10  # the last are often no tokens
+    size = 9 * policy.eager.decoder.config.vocab_size // 10  # the last are often no tokens
     pairs = []
     for n in range(3):
         a, b, c = ([(104_729 * (i + 9 * n) + s) % size for i in range(8)] for s in (1, 2, 3))

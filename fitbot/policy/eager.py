@@ -22,11 +22,14 @@ class EagerPasses:
         self.network, self.weights, self.compute_dtype = network, weights, compute_dtype
         causal_lm = network.get_base_model()
         self.decoder, self.head = causal_lm.get_decoder(), causal_lm.get_output_embeddings()
+        config = self.decoder.config  # Granite divides its logits, Cohere multiplies them
+        scale = getattr(config, "logit_scale", None) or 1 / getattr(config, "logits_scaling", 1)
+        self.logit_scale = float(scale)
         # On a GPU one dense product costs less than launching many small ones.
-        self.by_pair = self.device.type == "cpu" and causal_lm.config._attn_implementation == "sdpa"
+        self.by_pair = self.device.type == "cpu" and config._attn_implementation == "sdpa"
         if self.by_pair:
             ALL_ATTENTION_FUNCTIONS.register(BY_PAIR, attend_by_pair)
-            causal_lm.config._attn_implementation = BY_PAIR
+            config._attn_implementation = BY_PAIR
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +71,8 @@ class EagerPasses:
         # ordinary positions, so that any backend's own kernels may run.
         with self.autocast():
             hidden: Tensor = self.decoder(**inputs)[0]  # (1, T, H) or (2B, L, H)
-        return hidden.flatten(0, 1)[batch.score_from]
+        scored = hidden.flatten(0, 1)[batch.score_from]
+        return scored if self.logit_scale == 1 else scored * self.logit_scale
 
     def autocast(self) -> torch.autocast:
         """Compute in `compute_dtype` within this context."""
@@ -93,7 +97,7 @@ class EagerPasses:
         ids = torch.arange(5, 13, device=self.device)[None]
         with as_reference, self.autocast():
             logits = self.network(input_ids=ids, use_cache=False).logits[0, :-1]
-            hidden = self.decoder(input_ids=ids, use_cache=False)[0][0, :-1]
+            hidden = self.decoder(input_ids=ids, use_cache=False)[0][0, :-1] * self.logit_scale
         expected = logits.float().log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
         found = token_logps(hidden, self.head.weight, ids[0, 1:])
         difference = (found - expected).abs().max().item()

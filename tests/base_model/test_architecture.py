@@ -137,36 +137,37 @@ def test_a_family_may_have_other_names_and_no_norms_of_heads(
 def test_a_family_that_is_not_known_is_refused_in_a_sentence(
     network: Any, chat: Chat, tmp_path: Path
 ) -> None:
-    assert unsupported(network) == "it knows the families qwen3, llama, this is qwen9"
+    assert unsupported(network) == (
+        "it knows the families qwen3, llama, qwen2, mistral, this is qwen9"
+    )
     with pytest.raises(
         ConfigError,
-        match=r"a base of kind 'qwen9' cannot be answered with here, only qwen3 and llama; "
-        "serve the adapter with another engine",
+        match=r"cannot be answered with by fitbot's decoder: it knows the families qwen3, llama, "
+        "qwen2 and mistral, this is 'qwen9'",
     ):
         TorchDecoder(network, slots=1, context=16, precision="float32")
     with pytest.raises(
         ConfigError,
-        match="a base of kind 'qwen9' cannot be written as GGUF, only qwen3 and llama without",
+        match="'qwen9' cannot be written as GGUF, only qwen3, llama, qwen2 and mistral without",
     ):
         write_base(tmp_path / "a.gguf", network, chat.tokenizer, "f32", end_of_turn_id=0)
-    with pytest.raises(ConfigError, match="'qwen9' cannot be used here, only qwen3 and llama"):
+    with pytest.raises(ConfigError, match="'qwen9' cannot be used here, only qwen3, llama, qw"):
         family_of(network.config)
 
 
 def test_a_network_of_other_parts_is_refused_before_they_are_looked_for() -> None:
     strange = SimpleNamespace(config=SimpleNamespace(model_type="gpt2"))
 
-    with pytest.raises(ConfigError, match="'gpt2' cannot be answered with here"):
+    with pytest.raises(ConfigError, match="cannot be answered with .* this is 'gpt2'"):
         TorchDecoder(strange, slots=1, context=16, precision="float32")
 
 
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("attention_bias", True, "linear layers have biases cannot be answered with"),
-        ("mlp_bias", True, "linear layers have biases cannot be answered with"),
-        ("use_sliding_window", True, "sliding-window attention cannot be answered with"),
-        ("hidden_act", "gelu", "activation 'gelu' cannot be answered with"),
+        ("attention_bias", True, "no biases, this base's have"),
+        ("mlp_bias", True, "no biases, this base's have"),
+        ("hidden_act", "gelu", "it knows the activation silu, this is 'gelu'"),
     ],
 )
 @pytest.mark.usefixtures("qwen9")
@@ -207,9 +208,9 @@ def test_the_size_of_a_head_follows_from_others_where_it_is_not_given() -> None:
 
 
 def test_families_are_listed_as_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert known_families() == "qwen3 and llama"
+    assert known_families() == "qwen3, llama, qwen2 and mistral"
     monkeypatch.setitem(FAMILIES, "qwen9", FAMILIES["qwen3"])
-    assert known_families() == "qwen3, llama and qwen9"
+    assert known_families() == "qwen3, llama, qwen2, mistral and qwen9"
 
 
 def test_it_is_read_without_torch() -> None:

@@ -36,6 +36,7 @@ from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.pairs.formats import Message
 from tests.conftest import ROOT, SYSTEM
+from tests.families import FAMILIES, write_family
 from tests.generation.test_engines import write_adapter
 from tests.tiny_model import MAX_LENGTH, chat_tokenizer
 
@@ -214,7 +215,7 @@ def test_a_network_or_a_tokenizer_that_gguf_cannot_hold_is_refused(
         (biased, "f16", r"self_attn\.q_proj\.bias cannot be written"),
         (narrow, "q8_0", r"has rows of 40, q8_0 wants multiples of 32"),
         (scaled, "f16", "positions scaled by 'default'"),
-        (sliding, "f16", "only qwen3 and llama without sliding windows"),
+        (sliding, "f16", "only qwen3, llama, qwen2 and mistral without sliding windows"),
     ]:
         with pytest.raises(ConfigError, match=message):
             write(file, model, chat, kind)
@@ -311,14 +312,15 @@ def open_file(file: Path, network: Any, chat: Chat, kind: Any, **size: Any) -> L
 
 
 @needs_llama
-@pytest.mark.parametrize("architecture", ["qwen3", "llama"])
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "Qwen2.5", "Mistral"])
 def test_log_probs_are_the_networks_with_adapters_and_without(
-    network: Any, chat: Chat, tmp_path: Path, architecture: str
+    network: Any, base: str, chat: Chat, tmp_path: Path, architecture: str
 ) -> None:
     plain = network if architecture == "qwen3" else small_llama(chat.tokenizer)
-    adapted = Qwen3ForCausalLM if architecture == "qwen3" else LlamaForCausalLM
-    tuned = adapted(plain.config).eval()
-    tuned.load_state_dict(plain.state_dict())
+    if architecture in FAMILIES:
+        folder = write_family(tmp_path / "base", architecture, base)
+        plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tuned = deepcopy(plain)
     attention = plain.model.layers[0].self_attn
     weights = {
         f"1.{name}": (noise(4, layer.in_features), noise(layer.out_features, 4))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from fitbot.base_model.adapter_files import read_adapter
 from fitbot.errors import (
@@ -39,6 +40,7 @@ from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.pairs.formats import Message
 from tests.conftest import DEVICES, SYSTEM, make_policy
+from tests.families import write_family
 from tests.generation.openai_stub import serving
 
 needs_llama = pytest.mark.skipif(
@@ -389,7 +391,6 @@ def test_when_the_engine_fails_everybody_hears_why(
 def generate(base: str, adapter: Path | None, ids: list[int], tokens: int, **more: Any) -> Any:
     """Let transformers and PEFT answer, greedily."""
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if adapter is not None:
@@ -480,8 +481,6 @@ def test_adapters_come_and_go_while_others_are_answered(
 
 @pytest.fixture(scope="module")
 def network(base: str) -> Any:
-    from transformers import AutoModelForCausalLM
-
     return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
 
 
@@ -548,6 +547,44 @@ def test_the_graphed_decoder_is_the_plain_one(network: Any, adapter: Path, devic
         first, second = (decoder.step(tokens, slots) for decoder in (plain, graphed))
         torch.testing.assert_close(second, first, atol=2e-4, rtol=0)
     network.to("cpu")
+
+
+@pytest.mark.parametrize("family", ["Qwen2.5", "Mistral"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_logits_of_other_families_are_the_networks(
+    base: str, tmp_path: Path, family: str, precision: Any
+) -> None:
+    network = AutoModelForCausalLM.from_pretrained(write_family(tmp_path, family, base)).eval()
+    ids = [(7 * n) % 250 for n in range(30)]
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor([ids])).logits[0, [28, 29]].float()
+    tolerance = {"float32": 1e-4, "bfloat16": 0.2, "int8": 0.2}[precision]
+
+    decoder = TorchDecoder(network, slots=1, context=64, precision=precision)
+
+    found = decoder.prefill(0, ids[:29], None), decoder.step(torch.tensor(ids[29:]), [0])[0]
+    torch.testing.assert_close(torch.stack(found), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("family", ["Qwen2.5", "Mistral"])
+def test_the_graphed_decoder_knows_other_families(
+    base: str, tmp_path: Path, family: str, device: str
+) -> None:
+    folder = write_family(tmp_path, family, base)
+    network = AutoModelForCausalLM.from_pretrained(folder).eval().to(device)
+    ids = [(7 * n) % 250 for n in range(9)]
+    with torch.no_grad():
+        expected = network(input_ids=torch.tensor([ids], device=device)).logits[0, [7, 8]].float()
+    size: dict[str, Any] = {"slots": 2, "context": 64, "precision": "float32", "ranks": 4}
+
+    decoder = graph_decoder(network, **size, capture=device == "cuda")
+    if device == "cuda":
+        decoder.warm_up()
+
+    found = decoder.prefill(1, ids[:8], None), decoder.step(torch.tensor(ids[8:]), [1])[0]
+    torch.testing.assert_close(torch.stack(found), expected, atol=2e-4, rtol=0)
 
 
 @pytest.mark.slow

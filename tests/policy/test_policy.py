@@ -17,7 +17,7 @@ from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.pairs.batch import Layout, collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.agreement import check_layout
+from fitbot.policy.agreement import fitting_layout, why_not_shared
 from fitbot.policy.policy import Policy, to_device
 from tests.conftest import DEVICES, make_policy
 
@@ -323,15 +323,22 @@ def test_a_head_that_is_not_a_plain_product_is_refused(base: str) -> None:
         Policy(network, compute_dtype=torch.float32)
 
 
-def test_a_layout_that_changes_log_probs_is_refused(base: str) -> None:
+def test_a_layout_that_changes_log_probs_is_not_taken(
+    base: str, caplog: pytest.LogCaptureFixture
+) -> None:
     policy = make_policy(base)
-    check_layout(policy, "shared", 1024)
+    assert fitting_layout(policy, "shared", 1024) == "shared"
     # A layer that mixes neighbours, as recurrent and convolutional ones do.
     layer = policy.network.get_base_model().get_decoder().layers[0]
     layer.register_forward_hook(lambda module, args, out: out + out.roll(1, dims=1))
 
-    with pytest.raises(ConfigError, match=r"set data\.layout: rows"):
-        check_layout(policy, "shared", 1024)
+    assert fitting_layout(policy, "shared", 1024) == "rows"
+    assert "rows instead of shared, which changes this base's log-probs by" in caplog.text
+    policy.network.config.use_sliding_window = True
+    policy.network.config.sliding_window = 1000
+    assert "sliding window of 1000" in (why_not_shared(policy, 1024) or "")
+    policy.network.config.layer_types = ["conv", "full_attention"]
+    assert (why_not_shared(policy, 10) or "").endswith("in this base's layers: conv")
 
 
 @pytest.mark.parametrize(

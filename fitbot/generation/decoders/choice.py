@@ -1,4 +1,4 @@
-"""Which decoder answers here: one with CUDA graphs where its kernels run, else one in PyTorch."""
+"""Which decoder answers here: CUDA graphs where its kernels run, PyTorch, or the network itself."""
 
 import gc
 import logging
@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from fitbot.base_model.architecture import longest_of
 from fitbot.base_model.gpu import has_bfloat16, what_failed, why_no_kernels
 from fitbot.errors import ConfigError
-from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder
+from fitbot.generation.decoders.plain_decoder import PlainDecoder
+from fitbot.generation.decoders.torch_decoder import Precision, TorchDecoder, why_plain
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def open_decoder(
     context: int | None = None,
     precision: Precision | None = None,
     ranks: int = 0,
-) -> TorchDecoder:
+) -> TorchDecoder | PlainDecoder:
     """Load a network and get the fastest decoder ready that runs here.
 
     Args:
@@ -42,15 +44,17 @@ def open_decoder(
     Raises:
         ConfigError: The network is of another shape, or does not fit the memory.
     """
-
     where = "cuda" if device.type == "cuda" else "cpu"
 
-    def made(kind: type[TorchDecoder]) -> TorchDecoder:
+    def made(kind: type[TorchDecoder]) -> TorchDecoder | PlainDecoder:
         model = load()
+        tokens = longest_of(model.config, context or CONTEXT[where], asked=context is not None)
+        if reason := why_plain(model.config, tokens):
+            return _plain(model, device, reason, context=tokens, precision=precision, ranks=ranks)
         decoder = kind(
             model,
             slots=slots or SLOTS[where],
-            context=min(context or CONTEXT[where], model.config.max_position_embeddings),
+            context=tokens,
             precision=precision or precision_for(model, device),
             ranks=ranks,
             takes=True,
@@ -76,6 +80,20 @@ def open_decoder(
         return made(TorchDecoder)
     except torch.OutOfMemoryError as error:
         raise _does_not_fit() from error
+
+
+def _plain(
+    model: Any, device: torch.device, why: str, *, precision: Precision | None, **size: Any
+) -> PlainDecoder:
+    logger.warning(
+        "answers: by transformers' own modules, one request at a time; fitbot's decoder is faster, "
+        "but %s",
+        why,
+    )
+    default = "float32" if device.type == "cpu" else precision_for(model, device)
+    decoder = PlainDecoder(model, precision=precision or default, **size)
+    decoder.warm_up()
+    return decoder
 
 
 def _does_not_fit() -> ConfigError:

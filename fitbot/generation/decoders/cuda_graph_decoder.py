@@ -356,6 +356,8 @@ class CudaGraphDecoder(TorchDecoder):
             cache = Cache(self.cache.keys[number], self.cache.values[number], self._table)
             step_kernels.add_norm(x, added, ranks, layer.before_attention, self.eps, normal)
             heads = multiply(qkv, normal)
+            if layer.bias is not None:
+                heads.y[0, :, : len(layer.bias)] += layer.bias
             step_kernels.place_heads(
                 heads,
                 ranks,

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from fitbot.base_model.adapter_files import AdapterWeights
+from fitbot.base_model.architecture import longest_of
 from fitbot.base_model.gguf_file import Kind, write_adapter, write_numbered
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
@@ -147,7 +148,7 @@ class LlamaDecoder(Decoder):
         logging.getLogger("gguf").setLevel(logging.WARNING)  # it tells each file that it writes
         self._llama: Any = xllamacpp
         self.file, self.config, self.kind, self.slots = file, config, kind, slots
-        self.context = min(context, config.max_position_embeddings)
+        self.context = longest_of(config, context)
         self.tokens = slots * self.context
         self.vocabulary, self.ranks = config.vocab_size, adapters * LARGEST_RANK
         self._ends = sorted(chat.ends)

@@ -20,7 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fitbot.base_model.adapter_files import AdapterWeights
-from fitbot.base_model.architecture import Family, family_of, head_size_of, parts_of
+from fitbot.base_model.architecture import (
+    FAMILIES,
+    head_size_of,
+    known_families,
+    parts_of,
+    window_of,
+)
 from fitbot.base_model.lora import frozen_weight
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
@@ -43,6 +49,7 @@ class Layer:
     before_attention: Tensor  # (H,)
     before_mlp: Tensor  # (H,)
     head_norms: list[Tensor]  # (D,) of queries, of keys; none where heads are not normalised
+    bias: Tensor | None  # of q, k and v
     products: list[Product]  # qkv, o, gate_up, down
     rows: dict[str, tuple[int, slice]]  # of a linear's output: its product, and which of its rows
 
@@ -87,7 +94,9 @@ class TorchDecoder(Decoder):
         Raises:
             ConfigError: The network is of another shape.
         """
-        self.family = _family_of(model.config)
+        if reason := why_plain(model.config, context):
+            raise ConfigError(f"this base cannot be answered with by fitbot's decoder: {reason}")
+        self.family = FAMILIES[model.config.model_type]
         config, parts = model.config, parts_of(model)
         self.largest_group = max(len(group.names) for group in self.family.groups)
         self.device = model.device
@@ -339,8 +348,9 @@ class TorchDecoder(Decoder):
         wide = None if rank_mask is None else torch.cat([rank_mask] * self.largest_group, -1)
         for number, layer in enumerate(self.layers):
             qkv, o, gate_up, down = layer.products
-            heads = self._multiply(qkv, self._normal(x, layer.before_attention), wide)
-            heads = heads.view(len(x), -1, self.head_size).float()
+            heads = self._multiply(qkv, self._normal(x, layer.before_attention), wide).float()
+            heads = heads if layer.bias is None else heads + layer.bias
+            heads = heads.view(len(x), -1, self.head_size)
             q, k, v = torch.split(heads, [self.heads, self.key_heads, self.key_heads], 1)
             if layer.head_norms:
                 q, k = map(self._normal, (q, k), layer.head_norms)
@@ -379,11 +389,12 @@ class TorchDecoder(Decoder):
             for name, linear in zip(group.names, members, strict=True):
                 rows[name] = which, slice(start, start + linear.out_features)
                 start += linear.out_features
-        norms = self.family.norms(layer)
+        norms, bias = self.family.norms(layer), self.family.bias_of(layer)
         return Layer(
             norms.before_attention.weight.float(),
             norms.before_mlp.weight.float(),
             [norm.weight.float() for norm in (norms.queries, norms.keys) if norm is not None],
+            None if bias is None else bias.float(),
             products,
             rows,
         )
@@ -401,21 +412,18 @@ def joined(linears: list[Any]) -> Tensor:
     return weights[0] if len(weights) == 1 else torch.cat(weights)
 
 
-def _family_of(config: Any) -> Family:
-    """Find a network's family, if this decoder computes what the network does.
-
-    Raises:
-        ConfigError: It does not.
-    """
-    cannot = "cannot be answered with here"
-    family = family_of(config, cannot, "; serve the adapter with another engine")
+def why_plain(config: Any, context: int) -> str | None:
+    """Say why this decoder cannot answer with a network; None if it computes what that does."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        return f"it knows the families {known_families()}, this is {config.model_type!r}"
     if any(getattr(config, flag, False) for flag in family.bias_flags):
-        raise ConfigError(f"a base whose linear layers have biases {cannot}")
-    if getattr(config, "use_sliding_window", False):
-        raise ConfigError(f"a base with sliding-window attention {cannot}")
+        return "its linear layers have no biases, this base's have"
+    if (window_of(config) or context) < context:
+        return f"it has no sliding window, this base's sees less than {context} tokens"
     if config.hidden_act not in family.activations:
-        raise ConfigError(f"a base with the activation {config.hidden_act!r} {cannot}")
-    return family
+        return f"it knows the activation {family.activations[0]}, this is {config.hidden_act!r}"
+    return None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

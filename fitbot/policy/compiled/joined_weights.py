@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fitbot.base_model.architecture import Family
 from fitbot.base_model.lora import POLICY_ADAPTER, frozen_weight
-from fitbot.base_model.sharding import Gathering, is_sharded
+from fitbot.base_model.sharding import Gathering, is_sharded, whole_of
 from fitbot.policy.adapter_vector import AdapterVector
 
 
@@ -34,6 +34,7 @@ class Group(NamedTuple):
     """Linear layers with one input, in all L decoder layers."""
 
     weight: Tensor  # (L, O, I + g): [W | s·B] in the compute dtype; L is 1 for one at a time
+    bias: list[Tensor | None]  # (O,) in the compute dtype, of every layer
     a: Tensor  # (L, g, I) in the compute dtype, a view of all A matrices
     a_offset: int  # of the first layer's A in the adapter's vector
     members: list[Member]
@@ -96,7 +97,11 @@ class JoinedWeights:
         )  # every A in the compute dtype
         linears = [family.linears(layer) for layer in layers]
         self.groups = [
-            self._join([[layer[name] for name in group.names] for layer in linears], dtype)
+            self._join(
+                [[layer[name] for name in group.names] for layer in linears],
+                dtype,
+                group.names[0] in family.biased,
+            )
             for group in family.groups
         ]
 
@@ -154,11 +159,11 @@ class JoinedWeights:
             views.append(vector.as_strided(shape, strides, member.b_offset))
         return views
 
-    def _join(self, linears: list[list[Any]], dtype: torch.dtype) -> Group:
+    def _join(self, linears: list[list[Any]], dtype: torch.dtype, has_bias: bool) -> Group:
         """Build one group out of its linear layers, PEFT's or plain ones, layer by layer."""
         bases = [[getattr(linear, "base_layer", linear) for linear in row] for row in linears]
-        if any(base.bias is not None for row in bases for base in row):
-            raise ValueError("its linear layers have biases")
+        if any((base.bias is not None) != has_bias for row in bases for base in row):
+            raise ValueError("its linear layers have other biases than its family's")
         heights, width = [base.out_features for base in bases[0]], bases[0][0].in_features
         members: list[Member] = []
         start, ranks, first_a, rank, scaling = 0, 0, 0, 0, 1.0
@@ -177,7 +182,11 @@ class JoinedWeights:
         )
         strides = (self._per_layer[0], width, 1)
         a = self._all_a.as_strided((len(linears), ranks, width), strides, first_a)
-        group = Group(weight, a, first_a, members, rank, scaling)
+        bias = [
+            torch.cat([whole_of(base.bias) for base in row]).to(dtype) if has_bias else None
+            for row in bases
+        ]
+        group = Group(weight, bias, a, first_a, members, rank, scaling)
         self._bases.append(bases)
         if not self._one_at_a_time:
             for joined, row in zip(weight, bases, strict=True):

@@ -151,7 +151,8 @@ class CompiledLayers:
             x, norms.before_attention, shape.eps, drops[0], normal_1[:, :hidden], middle
         )
         _add_h(normal_1, dropped_1, qkv_group, layer, how)
-        qkv = normal_1 @ w_qkv.T
+        bias = qkv_group.bias[layer]
+        qkv = normal_1 @ w_qkv.T if bias is None else torch.addmm(bias, normal_1, w_qkv.T)
         heads = qkv.view(tokens, -1, shape.head_size)
         rotated = torch.empty_like(heads[:, :rotated_heads])
         pointwise.rotate(

@@ -213,8 +213,6 @@ def unsupported(causal_lm: Any) -> str | None:
         return f"it knows the families {', '.join(FAMILIES)}, this is {config.model_type}"
     if config.hidden_act not in family.activations:
         return f"it knows the activation {family.activations[0]}, this is {config.hidden_act}"
-    if getattr(config, "sliding_window", None) is not None:
-        return "it has no sliding window"
     if config.attention_dropout:
         return "it does not drop attention weights, this base model does"
     if config.rope_parameters["rope_type"] not in family.static_rope:

@@ -20,6 +20,7 @@ from fitbot.policy.compiled.passes import CompiledEngine, unsupported
 from fitbot.policy.engine_choice import accelerate, use_engine
 from fitbot.policy.policy import Policy, to_device
 from tests.conftest import DEVICES, adapter_of, make_data, make_module, make_policy, make_trainer
+from tests.families import write_family
 
 on_gpu = pytest.mark.gpu
 
@@ -43,6 +44,19 @@ def llama(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def qwen2(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny Qwen2.5, whose q, k and v have biases."""
+    return str(write_family(tmp_path_factory.mktemp("qwen2"), "Qwen2.5", base))
+
+
+@pytest.fixture(scope="session")
+def mistral(base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a tiny Mistral, whose attention sees 900 tokens."""
+    folder = tmp_path_factory.mktemp("mistral")
+    return str(write_family(folder, "Mistral", base, sliding_window=900))
 
 
 def batch_of(pairs: list[EncodedPair], policy: Policy) -> PairBatch:
@@ -75,7 +89,7 @@ def assert_same_gradient(policy: Policy, one: Tensor, other: Tensor, tolerance: 
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("family", ["base", "llama"])
+@pytest.mark.parametrize("family", ["base", "llama", "qwen2", "mistral"])
 def test_engine_is_network_in_float32(
     family: str, device: str, pairs: list[EncodedPair], request: pytest.FixtureRequest
 ) -> None:
@@ -162,9 +176,11 @@ def test_expanded_nf4_weights_are_joined(base: str, pairs: list[EncodedPair]) ->
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("family", ["base", "qwen2"])
 def test_kept_nf4_weights_are_joined_layer_by_layer(
-    base: str, pairs: list[EncodedPair], device: str
+    family: str, pairs: list[EncodedPair], device: str, request: pytest.FixtureRequest
 ) -> None:
+    base = request.getfixturevalue(family)
     policy = make_policy(base, device=device, load_in_4bit=True, expand_4bit=False)
     held = sum(p.nbytes for p in policy.network.parameters())
     batch = batch_of(pairs[:3], policy)
@@ -331,7 +347,6 @@ def changed(policy: Policy, name: str, value: Any) -> Any:
     [
         ("model_type", "gemma3", "families"),
         ("hidden_act", "gelu", "silu"),
-        ("sliding_window", 128, "sliding"),
         ("attention_dropout", 0.1, "drop"),
         ("rope_parameters", {"rope_type": "dynamic"}, "positions"),
     ],
