@@ -12,6 +12,7 @@ thoughts and others drop them.
 """
 
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from fitbot.base_model.embedded import resolve_base_model
 from fitbot.errors import ConfigError, DataError
 from fitbot.pairs.formats import Message, PreferencePair
 from fitbot.pairs.template import DONE_THINKING, THINKING, Template, has_thought, roles_of, thinks
+
+logger = logging.getLogger(__name__)
 
 # Stands in a text between two characters that the tokenizer must not see as one string.
 _BREAK = "\ufdd0\ufdd1"
@@ -51,6 +54,27 @@ class LengthLimits(NamedTuple):
 
     max_prompt_length: int  # tokens, template included
     max_length: int  # tokens, prompt + one completion
+
+
+def within(limits: LengthLimits, positions: int | None) -> LengthLimits:
+    """Lower max_length to a base's positions, and say so; None where they have no end.
+
+    Raises:
+        ConfigError: A prompt may then be as long as all of it.
+    """
+    if positions is None or positions >= limits.max_length:
+        return limits
+    if positions <= limits.max_prompt_length:
+        raise ConfigError(
+            f"data.max_prompt_length {limits.max_prompt_length} leaves no room for an answer in "
+            f"this base's {positions} positions; lower it"
+        )
+    logger.warning(
+        "data.max_length: %d instead of %d, the base has no more positions",
+        positions,
+        limits.max_length,
+    )
+    return limits._replace(max_length=positions)
 
 
 class EncodedPair(NamedTuple):

@@ -30,11 +30,12 @@ from fitbot.pairs.batch import (
     tokens_in_pass,
 )
 from fitbot.pairs.budget import PassBudget
-from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer
+from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits, load_tokenizer, within
 from fitbot.pairs.formats import PreferencePair, shorten
 from fitbot.pairs.sampler import EpochSampler
 from fitbot.pairs.sources import is_on_hub
 from fitbot.pairs.store import PairStore, open_pairs, some_of
+from fitbot.pairs.weights import training_weights
 from fitbot.shipped import shipped_pairs
 
 logger = logging.getLogger(__name__)
@@ -168,27 +169,11 @@ class PreferenceDataModule(LightningDataModule):
             ConfigError: The stage needs a file that no setting names.
             DataError: A file or record cannot be used.
         """
-        self._fit_limits()
+        self.limits = within(self.limits, positions_of(self.base_model))
+        self.hparams["max_length"] = self.limits.max_length
         for split in self._needed(stage):
             if split not in self.pairs:
                 self.pairs[split] = self._read(split)
-
-    def _fit_limits(self) -> None:
-        """Lower data.max_length to the base's positions, and say so."""
-        positions = positions_of(self.base_model) or self.limits.max_length
-        if positions < self.limits.max_length:
-            if positions <= self.limits.max_prompt_length:
-                raise ConfigError(
-                    f"data.max_prompt_length {self.limits.max_prompt_length} leaves no room for "
-                    f"an answer in this base's {positions} positions; lower it"
-                )
-            logger.warning(
-                "data.max_length: %d instead of %d, the base has no more positions",
-                positions,
-                self.limits.max_length,
-            )
-            self.limits = self.limits._replace(max_length=positions)
-            self.hparams["max_length"] = positions
 
     def check_files(self, stage: str) -> None:
         """Refuse files that the stage needs and that are not there, without reading any.
@@ -382,8 +367,8 @@ class PreferenceDataModule(LightningDataModule):
             keep_equal=keeps,
             weight_column=self.hparams["weight_column"],
         )
-        if split == "train" and self.hparams["weight_column"]:
-            self.weights = self._weights_of(pairs)
+        if split == "train" and (column := self.hparams["weight_column"]):
+            self.weights = training_weights(pairs, column, self.paths[split])
         for message in pairs.skipped:
             logger.warning("skipped: %s", message)
         skipped = f"; {len(pairs.skipped)} bad records skipped" if pairs.skipped else ""
@@ -399,24 +384,6 @@ class PreferenceDataModule(LightningDataModule):
                 what,
             )
         return pairs
-
-    def _weights_of(self, pairs: PairStore) -> Tensor:
-        weights = torch.from_numpy(pairs.weights()).float()
-        if weights.isnan().all():
-            raise ConfigError(
-                f"data.weight_column {self.hparams['weight_column']}: no record of "
-                f"{self.paths['train']} has that key; name another, or set it to null"
-            )
-        found = weights.nan_to_num(1.0)
-        logger.info(
-            "weights of training pairs: %.3g on average, from %.3g to %.3g; %s records have none "
-            "and count 1",
-            found.mean(),
-            found.min(),
-            found.max(),
-            f"{int(weights.isnan().sum()):,}",
-        )
-        return found
 
     def _loader(self, split: Split, batches: EpochSampler) -> DataLoader[list[PairBatch]]:
         return DataLoader(

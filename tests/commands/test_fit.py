@@ -81,7 +81,10 @@ def test_an_unknown_option_is_refused_in_a_few_lines_with_the_nearest_name(
         ("fit --data.train_limit x", "data.train_limit x: must be a whole number or null"),
         ("fit --model.expand_4bit no-no", "model.expand_4bit no-no: must be true, false or null"),
         ("fit --model.lora.r x", "model.lora.r x: must be a whole number"),
-        ("fit --model.lora.target_modules 3", "model.lora.target_modules 3: must be a list"),
+        (
+            "fit --model.lora.target_modules 3",
+            "model.lora.target_modules 3: must be a list or auto",
+        ),
         (
             "fit --trainer.precision 16-true",
             "trainer.precision 16-true: must be auto, 32-true, bf16-mixed, 16-mixed or null"

@@ -343,3 +343,21 @@ def test_no_more_files_are_mapped_than_a_process_may(
     assert found[0] == pairs[0]  # its shard was let go
     assert len(opened) == 8
     assert found._opened.cache_info().currsize <= 3
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_weights_lie_beside_the_pairs_that_they_are_of(chat: Chat, tmp_path: Path) -> None:
+    given = [None if n % 5 == 0 else n / 4 for n in range(50)]
+    records = [
+        record | ({} if weight is None else {"weight": weight})
+        for record, weight in zip(RECORDS, given, strict=True)
+    ]
+    path = write_jsonl(tmp_path / "pairs.jsonl", records)
+    settings: dict[str, Any] = {"cache": tmp_path / "cache", "weight_column": "weight"}
+
+    for found in (open_pairs(path, chat, LIMITS, **settings) for _ in range(2)):
+        weights = found.weights().tolist()
+        assert [None if weight != weight else weight for weight in weights] == given
+    # Without the setting a weight is refused, even where the pairs are encoded already.
+    with pytest.raises(DataError, match=r"data\.weight_column weight has pairs weighed by it"):
+        open_pairs(path, chat, LIMITS, cache=tmp_path / "cache")
