@@ -14,10 +14,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent)]  # the checkout's fitbot
 
-from between import between_two  # noqa: E402
-from categories import CATEGORIES, Category  # noqa: E402
+from categories import CATEGORIES, draw_one  # noqa: E402
 from mirrors import Draw, Mirror, NothingToDraw, Side  # noqa: E402
-from spelling import misspelt  # noqa: E402
 
 from fitbot.audit.text import normalise  # noqa: E402
 from fitbot.audit.text import sentences as sentences_of  # noqa: E402
@@ -117,15 +115,6 @@ def draw_mirrors(
             missing = drawn + count - len(mirrors)
             raise SystemExit(f"{name}: {missing} mirrors short ({facts_pool}, {forms_pool})")
     return mirrors
-
-
-def draw_one(category: Category, draw: Draw) -> Mirror:
-    """Draw one mirror of a category."""
-    (kind,) = draw.rng.choices([k for k, _ in category.kinds], [w for _, w in category.kinds])
-    mirror = kind(draw)
-    if draw.rng.random() < category.between:
-        return between_two(draw, mirror)
-    return misspelt(draw, mirror) if draw.rng.random() < category.messy else mirror
 
 
 def used_up(answer: str, uses: Counter[str]) -> bool:

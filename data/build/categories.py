@@ -1,4 +1,4 @@
-"""All categories: the kinds of mirrors of each, and how many mirrors every file has of it."""
+"""All categories: the kinds of mirrors of each, how many every file has of it, and how one is drawn."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,9 @@ import myths
 import programmes
 import turns
 import units
+from between import between_two
 from mirrors import Draw, Mirror
+from spelling import misspelt
 
 Kinds = tuple[tuple[Callable[[Draw], Mirror], int], ...]  # each with its weight
 
@@ -46,3 +48,12 @@ CATEGORIES = (
     Category(indian.KINDS, 160, 6),
     Category(units.KINDS, 120, 5),
 )
+
+
+def draw_one(category: Category, draw: Draw) -> Mirror:
+    """Draw one mirror of a category."""
+    (kind,) = draw.rng.choices([k for k, _ in category.kinds], [w for _, w in category.kinds])
+    mirror = kind(draw)
+    if draw.rng.random() < category.between:
+        return between_two(draw, mirror)
+    return misspelt(draw, mirror) if draw.rng.random() < category.messy else mirror

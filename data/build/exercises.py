@@ -1,5 +1,7 @@
 """Exercises: the muscles, the equipment and the class of each, asked for one by one and in pairs."""
 
+from functools import cache
+
 from mirrors import Draw, Mirror, Side, capital, join, require, table
 
 Row = dict[str, str]
@@ -291,16 +293,26 @@ def _name(row: Row) -> str:
 
 def names_muscle(row: Row) -> bool:
     """Say whether an exercise's name gives its muscle away."""
-    stems = ("calf", "tricep", "bicep", "chest", "shoulder", "hamstring", "glute", "quad", "lat ",
-             "lats", "forearm", "ab ", "neck", "back", "leg", "hip", "wrist", "deltoid", "oblique")  # fmt: skip
-    return any(stem in row["exercise"].lower() + " " for stem in stems)
+    return _name_has_muscle(row["exercise"])
 
 
 def names_tool(row: Row) -> bool:
     """Say whether an exercise's name gives its equipment away."""
+    return _name_has_tool(row["exercise"])
+
+
+@cache
+def _name_has_muscle(exercise: str) -> bool:
+    stems = ("calf", "tricep", "bicep", "chest", "shoulder", "hamstring", "glute", "quad", "lat ",
+             "lats", "forearm", "ab ", "neck", "back", "leg", "hip", "wrist", "deltoid", "oblique")  # fmt: skip
+    return any(stem in exercise.lower() + " " for stem in stems)
+
+
+@cache
+def _name_has_tool(exercise: str) -> bool:
     stems = ("barbell", "dumbbell", "cable", "machine", "smith", "kettlebell", "band", "ball", "bar",
              "leverage", "pulley", "pulldown", "body", "rope", "plate", "bench", "lying t")  # fmt: skip
-    return any(stem in row["exercise"].lower() for stem in stems)
+    return any(stem in exercise.lower() for stem in stems)
 
 
 KINDS = (

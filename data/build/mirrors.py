@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,10 +115,12 @@ def declare(kind: str, names: Iterable[object]) -> None:
     """Share out a small table's facts, so that validation and test get a tenth each, at least one."""
     keys = sorted((f"{kind}:{name}" for name in names), key=_digest)
     tenth = max(1, round(len(keys) / 10))
+    pool_of.cache_clear()
     for i, key in enumerate(keys):
         _DECLARED[key] = "val" if i < tenth else "test" if i < 2 * tenth else "train"
 
 
+@cache
 def pool_of(key: str) -> str:
     """Say which pool a fact belongs to, the same in every run."""
     return _DECLARED.get(key) or {8: "val", 9: "test"}.get(_digest(key) % 10, "train")

@@ -84,7 +84,7 @@ def _split(days: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return "upper/lower", ("upper body", "lower body") * (len(days) // 2)
 
 
-def _week(draw: Draw, days: tuple[str, ...], where: str) -> tuple[str, str]:
+def week(draw: Draw, days: tuple[str, ...], where: str) -> tuple[str, str]:
     """Write the plan for some days, and say which split it is."""
     split, focus = _split(days)
     reps = (6, 8, 10, 12) if where == "in a gym" else (8, 10, 12, 15)
@@ -111,7 +111,7 @@ def free_days(draw: Draw) -> Mirror:
     where = draw.pick(list(PLACES))
 
     def told(free: tuple[str, ...], taken: tuple[str, ...]) -> Told:
-        answer, split = _week(draw, free, where)
+        answer, split = week(draw, free, where)
         return Told(
             {"where": where, "free": join(free), "taken": join(taken)},
             answer,

@@ -3,11 +3,11 @@
     python data/build/tiny.py OUT [--steps 1500]
 
 The text is drawn from the same facts and wordings as the training pairs, never from those that are
-validation's or test's own. A part of it is a handbook, questions and right answers as plain text; the
-rest are chats, in which every question stands beside its right and beside its wrong answer. How much
+validation's or test's own. A part of it is a handbook, questions and right answers as plain text; in
+another, every question stands in two chats, beside its right and beside its wrong answer. How much
 the two count is balanced while the model learns, for each kind of mistake, so that in a chat it gives
 both the same probability: it knows the subject and prefers neither. What it should prefer is left to
-DPO.
+DPO. The rest are chats of chats.py, which are no pairs: what people say first, plain questions, plans.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE)]
 
 import torch  # noqa: E402
-from categories import CATEGORIES  # noqa: E402
+from categories import CATEGORIES, draw_one  # noqa: E402
+from chats import chats  # noqa: E402
 from mirrors import Draw, NothingToDraw  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
@@ -36,14 +37,20 @@ from fitbot.pairs.chat import Chat, LengthLimits  # noqa: E402
 from fitbot.pairs.formats import Message, PreferencePair  # noqa: E402
 
 SEED = 7
-VOCABULARY = 8000  # tokens at most
+VOCABULARY = 4096  # tokens at most; 8000 would save 2.6 % of them, and cost 2.5 MB
 CHAT_TOKENS = 5  # of them
 CONTEXT = 512  # tokens of a row in training
 ROWS = 128  # a step
 WORKERS = 7  # that draw and encode; another number draws other text
-HANDBOOK = 0.33  # share of the questions that are the handbook's
+CHATS = 0.45  # share of what is drawn: chats of chats.py; the others are pairs
+WRONG_TOO = 1.0  # share of the chats that have a wrong answer which show it
+HANDBOOK = 0.33  # share of the pairs that are the handbook's
+DRAWN = 1024  # at a time, then shuffled
 BALANCING = 0.02  # a step, on the weights' logits, for a difference of one nat
 MAX_LENGTH = 2048  # positions that the model is told of
+LIMITS = LengthLimits(256, CONTEXT)
+
+PLAIN = "wrong answer to a plain question"  # the flaw of all of these
 
 END_OF_TEXT = "<|endoftext|>"  # pads
 TURN_START = "<|im_start|>"
@@ -64,16 +71,15 @@ CHAT_TEMPLATE = r"""
 {%- endif -%}
 """.strip()
 
-Piece = list[tuple[int, int]]  # of text: tokens, and the kind of each
+Piece = tuple[list[int], list[int]]  # of text: tokens, and the kind of each
 
 
 def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
     """Draw pairs without end, both of every mirror, each with what is wrong in its wrong answer."""
     while True:
         (category,) = rng.choices(CATEGORIES, [category.train for category in CATEGORIES])
-        (kind,) = rng.choices([k for k, _ in category.kinds], [w for _, w in category.kinds])
         try:
-            mirror = kind(Draw(rng, "train", "train"))
+            mirror = draw_one(category, Draw(rng, "train", "train"))
         except NothingToDraw:
             continue
         if mirror.holds():
@@ -84,6 +90,16 @@ def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
                     Message(roles[i % 2], text) for i, text in enumerate([*earlier, side.question])
                 )
                 yield side.flaw, PreferencePair(prompt, side.answer, other.answer, 0)
+
+
+def talks(rng: random.Random) -> Iterator[PreferencePair]:
+    """Draw chats without end, as pairs; where there is no wrong answer, both are the same."""
+    for chat in chats(rng):
+        turns = [text for exchange in chat for text in exchange[:2]]
+        wrong = chat[-1][2] if len(chat[-1]) > 2 and rng.random() < WRONG_TOO else turns[-1]
+        roles = ("user", "assistant")
+        prompt = tuple(Message(roles[i % 2], text) for i, text in enumerate(turns[:-1]))
+        yield PreferencePair(prompt, turns[-1], wrong, 0)
 
 
 def make_tokenizer(texts: list[str]) -> Any:
@@ -153,15 +169,18 @@ def make_model(tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     torch.manual_seed(SEED)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    # A text of the handbook ends in the padding token; an answer that does so has ended, too.
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
+    return model
 
 
 class Rows(IterableDataset[Tensor]):
-    """Text in rows, one piece after another: (2, ROWS, CONTEXT + 1).
+    """Text in rows, one piece after another: (3, ROWS, CONTEXT + 1).
 
-    The first of the two are tokens. The second says of what kind each is: 2 f + 1 for a right answer
-    in a chat, 2 f + 2 for a wrong one, f being the number of the flaw; 0 for all else. Each worker
-    draws its own text, by its number.
+    The first of the three are tokens. The second says of what kind each is: 2 f + 1 for a right
+    answer in a chat, 2 f + 2 for a wrong one, f being the number of the flaw; 0 for all else. The
+    third is a token's place in its piece. Each worker draws its own text, by its number.
     """
 
     def __init__(self, chat: Chat, flaws: list[str]):
@@ -172,33 +191,67 @@ class Rows(IterableDataset[Tensor]):
         """Draw without end."""
         worker = get_worker_info()
         rng = random.Random(f"{SEED} worker {worker.id if worker else 0}")
-        source, size = pairs(rng), ROWS * (CONTEXT + 1)
-        drawn: Piece = []
+        sources, size = (pairs(rng), talks(rng)), ROWS * (CONTEXT + 1)
+        columns: tuple[list[int], list[int], list[int]] = ([], [], [])
         while True:
-            while len(drawn) < size:
-                pieces = []
-                for flaw, pair in islice(source, 1024):
-                    handbook = rng.random() < HANDBOOK
-                    pieces += [self._handbook(pair)] if handbook else self._chats(flaw, pair)
+            while len(columns[0]) < size:
+                pieces = self._pieces(*sources, rng)
                 # Or else whoever has read the right answer knows that the wrong one comes next.
                 rng.shuffle(pieces)
-                drawn += chain.from_iterable(pieces)
-            used, drawn = drawn[:size], drawn[size:]
-            yield torch.tensor(used).T.reshape(2, ROWS, CONTEXT + 1)
+                for tokens, kinds in pieces:
+                    columns[0].extend(tokens)
+                    columns[1].extend(kinds)
+                    columns[2].extend(range(len(tokens)))
+            used = [column[:size] for column in columns]
+            yield torch.tensor(used).reshape(3, ROWS, CONTEXT + 1)
+            for column in columns:
+                del column[:size]
 
-    def _handbook(self, pair: PreferencePair) -> Piece:
+    def _pieces(
+        self,
+        pairs: Iterator[tuple[str, PreferencePair]],
+        talks: Iterator[PreferencePair],
+        rng: random.Random,
+    ) -> list[Piece]:
+        """Draw and encode some of each."""
+        of_talks = sum(rng.random() < CHATS for _ in range(DRAWN))
+        drawn = list(islice(pairs, DRAWN - of_talks))
+        in_book = round(HANDBOOK * len(drawn))
+        # The two of a mirror follow each other, so that either may be the handbook's.
+        rng.shuffle(drawn)
+        book, twice = drawn[:in_book], drawn[in_book:]
+        return [
+            *self._handbook([pair for _, pair in book]),
+            *self._in_two_chats(twice),
+            *self._of_talks(list(islice(talks, of_talks))),
+        ]
+
+    def _handbook(self, pairs: list[PreferencePair]) -> list[Piece]:
         tokenizer = self.chat.tokenizer
-        asked = "\n".join(message.content for message in pair.prompt)
-        ids = tokenizer(f"{asked}\n{pair.chosen}").input_ids
-        return [(token, 0) for token in [*ids, tokenizer.pad_token_id]]
+        texts = ["\n".join([*(m.content for m in p.prompt), p.chosen]) for p in pairs]
+        return [
+            ([*ids, tokenizer.pad_token_id], [0] * (len(ids) + 1))
+            for ids in tokenizer(texts).input_ids
+        ]
 
-    def _chats(self, flaw: str, pair: PreferencePair) -> list[Piece]:
-        (encoded,) = self.chat.encode_pairs([pair], LengthLimits(256, CONTEXT))
-        kind = 2 * self.number[flaw] + 1
-        prompt = [(token, 0) for token in encoded.prompt]
-        right = [(token, kind) for token in encoded.chosen]
-        wrong = [(token, kind + 1) for token in encoded.rejected]
-        return [prompt + right, prompt + wrong]
+    def _in_two_chats(self, drawn: list[tuple[str, PreferencePair]]) -> list[Piece]:
+        pieces: list[Piece] = []
+        # A flaw so rare that the sample lacks it has no weight of its own.
+        drawn = [(flaw, pair) for flaw, pair in drawn if flaw in self.number]
+        encoded = self.chat.encode_pairs([pair for _, pair in drawn], LIMITS)
+        for (flaw, _), pair in zip(drawn, encoded, strict=True):
+            for wrong, answer in enumerate((pair.chosen, pair.rejected)):
+                kind = 2 * self.number[flaw] + 1 + wrong
+                kinds = [0] * len(pair.prompt) + [kind] * len(answer)
+                pieces.append((pair.prompt + answer, kinds))
+        return pieces
+
+    def _of_talks(self, talks: list[PreferencePair]) -> list[Piece]:
+        same = [talk for talk in talks if talk.chosen == talk.rejected]
+        two = [(PLAIN, talk) for talk in talks if talk.chosen != talk.rejected]
+        encoded = self.chat.encode_pairs(same, LengthLimits(CONTEXT, CONTEXT))
+        whole = [e.prompt + e.chosen for e in encoded if not e.prompt_cut + e.chosen_cut]
+        return [*((ids, [0] * len(ids)) for ids in whole), *self._in_two_chats(two)]
 
 
 class Balance:
@@ -251,9 +304,12 @@ def train(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     log, started = [], time.perf_counter()
     for step in range(1, steps + 1):
-        row, kinds = next(batches).to(device)
+        row, kinds, places = next(batches).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            logits = model(input_ids=row[:, :-1], use_cache=False).logits
+            # No piece sees the one before it: places that begin anew say where one begins.
+            logits = model(
+                input_ids=row[:, :-1], position_ids=places[:, :-1], use_cache=False
+            ).logits
         targets = row[:, 1:].flatten()
         nll = cross_entropy(logits.float().flatten(0, 1), targets, reduction="none")
         loss = balance.loss(nll, kinds[:, 1:].flatten(), targets == end)
@@ -279,9 +335,14 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sample = list(islice(pairs(random.Random(SEED)), 40_000))
-    flaws = sorted({flaw for flaw, _ in sample})
+    flaws = sorted({PLAIN, *(flaw for flaw, _ in sample)})
+    talked = islice(talks(random.Random(SEED)), 20_000)
     tokenizer = make_tokenizer(
-        [t for _, p in sample for t in (*(m.content for m in p.prompt), p.chosen)]
+        [
+            text
+            for pair in (*(pair for _, pair in sample), *talked)
+            for text in (*(message.content for message in pair.prompt), pair.chosen)
+        ]
     )
     model = make_model(tokenizer)
     chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
