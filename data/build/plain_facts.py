@@ -3,7 +3,7 @@
 fitbot-tiny learns from them; see chats.py. All facts are those of the training split.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import categories  # noqa: F401  all tables: which pool a fact is of depends on what is declared
 from exercises import EXERCISES, TOOLS, Row, exercise_name, muscles, names_muscle
@@ -98,7 +98,7 @@ def verb(food: str, plural: str) -> str:
 
 
 def _tell(
-    draw: Draw, forms: tuple[str, ...], right: dict[str, object], wrong: dict[str, object]
+    draw: Draw, forms: tuple[str, ...], right: Mapping[str, object], wrong: Mapping[str, object]
 ) -> tuple[str, str]:
     """Write a right and a wrong answer in the same words."""
     state = draw.rng.getstate()
@@ -196,7 +196,7 @@ def _amount(draw: Draw, food: Row, nutrient: str, forms: tuple[str, ...]) -> Exc
     require(high >= 1.4 * low and high - low >= 0.4)
     same = {"n": nutrient, "f": name, "F": capital(name), "bring": draw.pick((verb(name, "bring"), verb(name, "hold")))}  # fmt: skip
 
-    def slots(amount: float) -> dict[str, object]:
+    def slots(amount: float) -> dict[str, str]:
         shown = (("v", amount), ("double", 2 * amount), ("half", amount / 2))
         return same | {slot: with_unit(much, nutrient) for slot, much in shown}
 
