@@ -79,8 +79,8 @@ class DPOModule(LightningModule):
             null: where the memory of a GPU asks for it.
         backend: transformers, or unsloth (needs `pip install 'fitbot[unsloth]'`).
         lora: The adapter's shape; with adapter, that one's.
-        adapter: Folder of an adapter to go on from, such as one of loss sft; frozen, it is the
-            reference, too.
+        adapter: Folder of an adapter to go on from; frozen, it is the reference, too. After loss
+            sft that is SFT, then DPO.
         engine: eager (transformers' own modules), compiled (fused kernels, CUDA graphs), or
             auto: compiled where that can run and the run is long enough.
         reference: cached (log-probs computed once and kept on disk), online (adapter off, in
@@ -88,8 +88,8 @@ class DPOModule(LightningModule):
         reference_cache: Folder of the cached log-probs; runs share it.
         beta: Pull towards the reference, > 0; lower lets the policy go further.
         label_smoothing: Assumed share of flipped preferences, in [0, 0.5); of sigmoid and robust.
-        loss: sigmoid (DPO), robust, hinge, ipo, apo_zero; without a reference simpo, orpo, sft; or
-            an own one's import path, such as my_losses.hinge. See the page Losses.
+        loss: sigmoid (DPO), hinge, ipo, simpo, sft or another name of the page Losses; or an own
+            one's import path, such as my_losses.hinge.
         length_normalised: Compare log-probs a token; simpo, orpo and sft always do.
         gamma: Margin that simpo asks for.
         nll_weight: Of the chosen answers' negative log-likelihood a token, added to the loss;

@@ -80,8 +80,8 @@ class PreferenceDataModule(LightningDataModule):
         skip_bad_records: Leave unusable records out and report them, instead of stopping.
         keep_equal_pairs: Train on pairs whose two answers are the same tokens, too, as cutting may
             leave them; else they are left out and counted.
-        weight_column: Key of a record with the training pair's weight in the mean loss, >= 0; a
-            record without it counts 1. null: all count the same.
+        weight_column: Key of a pair's weight in the mean training loss; a record without it counts
+            1. null: all count the same.
         pair_cache: Folder of encoded pairs, where there are too many for memory; runs share it.
         system_prompt: First turn of every conversation that brings none of its own.
         max_prompt_length: Tokens of a prompt, template included; longer ones lose their start.

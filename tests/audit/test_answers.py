@@ -138,7 +138,8 @@ def test_a_file_of_two_languages_has_no_other_language() -> None:
 
 def test_our_own_answers_have_none_of_these_faults() -> None:
     records = json.loads((ROOT / "data" / "fitness_val.json").read_text(encoding="utf-8"))
-    prompts = [str(record["question"]) for record in records for _ in range(2)]
+    turns = [record.get("prompt") or [{"content": record["question"]}] for record in records]
+    prompts = [turn[-1]["content"] for turn in turns for _ in range(2)]
     answers = [record[side] for record in records for side in ("chosen", "rejected")]
 
     assert cut_off(answers, [*prompts, *answers]) == set()

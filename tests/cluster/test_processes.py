@@ -140,7 +140,7 @@ def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
     assert other["steps"] == one["steps"] == 10
     assert one["train_loss"] < 0.69  # it did learn
     for name in ("train_loss", "mean_train_loss", "grad_norm", "val_loss", "val_margin"):
-        assert other[name] == pytest.approx(one[name], rel=1e-5), name
+        assert other[name] == pytest.approx(one[name], rel=5e-5), name  # sums in another order
     assert other["val_accuracy"] == one["val_accuracy"]
     weights, others = (
         torch.cat([weight.flatten() for weight in last(run)["state_dict"].values()])

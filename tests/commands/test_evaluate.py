@@ -263,8 +263,8 @@ def test_rules_learn_from_the_records_that_the_run_read_as_its_own_verdict_has_t
 
     args = ["evaluate", str(adapter), "--pairs", str(val), "--questions", "0"]
     assert main([*args, "--out", str(tmp_path / "own")]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"learned from the first 24 records of {train}" in said
+    said = "".join(capsys.readouterr().out.split())  # a long path is wrapped
+    assert f"learnedfromthefirst24recordsof{train}" in said
     assert main([*args, "--train", str(train), "--out", str(tmp_path / "whole")]) == 0
 
     own, whole = (told_by(tmp_path / name) for name in ("own", "whole"))
