@@ -57,7 +57,11 @@ def choose_targets(base: Any, targets: Sequence[str] | str) -> list[str]:
 
 
 def check_targets(base: nn.Module, targets: Sequence[str]) -> None:
-    """Demand that each name is that of linear layers; PEFT leaves out a name that none has."""
+    """Demand that each name is that of linear layers; PEFT leaves out a name that none has.
+
+    Raises:
+        ConfigError: One is not, or is the head's, or there is none.
+    """
     if "lm_head" in targets:
         raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
     linears = {name for name, module in base.named_modules() if isinstance(module, LINEAR)}
@@ -73,7 +77,11 @@ def check_targets(base: nn.Module, targets: Sequence[str]) -> None:
 
 
 def check_layers(network: nn.Module, head: Any) -> None:
-    """Refuse adapters of other than linear layers, and of the head: nothing here computes them."""
+    """Refuse adapters of other than linear layers, and of the head: nothing here computes them.
+
+    Raises:
+        ConfigError: There is one.
+    """
     from peft.tuners.lora import LoraLayer
 
     for name, layer in network.named_modules():

@@ -16,6 +16,11 @@ def schedule_steps(
 
     The schedules are transformers': the first step has learning rate 0, and so has the end of the
     linear and the cosine one.
+
+    Args:
+        adapter: Everything that is trained: (N,) float32.
+        settings: The run's, named as in its config.
+        num_steps: Optimizer steps of the whole run.
     """
     from transformers import get_scheduler
 
