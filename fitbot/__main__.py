@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "say what adapters are worth, and what they say"),
     "compare": ("compare", "ask a person which of two models answers better, blindly"),
     "predict": ("trainer", "write log-probs, rewards and margin of every test pair"),
+    "feedback": ("feedback", "list, export, import or forget what persons chose"),
     "chat": ("chat", "ask an adapter at the terminal: fitbot chat --adapter DIR"),
     "serve": ("serve", "serve an adapter over HTTP: fitbot serve --adapter DIR"),
     "export": ("export", "write a checkpoint's adapter, or merged weights"),
