@@ -13,6 +13,7 @@ from fitbot.pairs.formats import Message
 from fitbot.pairs.sources import read_records
 
 IsTouched = Callable[[Sequence[Message], Sequence[str]], bool]  # by the health layer
+_AT_ONCE = 200  # in one transaction; others may write in between
 
 
 class Imported(NamedTuple):
@@ -27,7 +28,7 @@ class Imported(NamedTuple):
 def import_choices(
     store: Store, source: str | Path, *, author: str, is_touched: IsTouched
 ) -> Imported:
-    """Store what a file says; all its good records, or nothing if the program ends before.
+    """Store what a file says. If the program ends before all is stored, import the file again.
 
     Args:
         store: Where to.
@@ -45,21 +46,23 @@ def import_choices(
         not is_touched(one.conversation, [text for text in one[1:3] if text is not None])
         for one in judgements
     ]
-    with store.together():
-        for one, is_usable in zip(judgements, usable, strict=True):
-            if store.has(one.conversation, one.chosen, one.rejected, one.author):
-                known += 1
-                continue
-            touched += not is_usable
-            store.add_choice(
-                author=one.author or author,
-                kind=_kind(one),
-                chosen=one.chosen,
-                rejected=one.rejected,
-                conversation=one.conversation,
-                usable=is_usable,
-                time=one.time,
-            )
+    for start in range(0, len(judgements), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        with store.together():
+            for one, is_usable in zip(judgements[part], usable[part], strict=True):
+                if store.has(one.conversation, one.chosen, one.rejected, one.author):
+                    known += 1
+                    continue
+                touched += not is_usable
+                store.add_choice(
+                    author=one.author or author,
+                    kind=_kind(one),
+                    chosen=one.chosen,
+                    rejected=one.rejected,
+                    conversation=one.conversation,
+                    usable=is_usable,
+                    time=one.time,
+                )
     return Imported(len(judgements) - known, known, touched, refused)
 
 

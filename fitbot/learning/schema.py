@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -154,7 +155,10 @@ def _refuse_network(path: Path) -> None:
     import psutil
 
     place, best = path.parent.resolve() / path.name, None
-    for disk in psutil.disk_partitions(all=True):
+    disks: list[Any] = []
+    with suppress(OSError):  # a machine that does not say what it has
+        disks = psutil.disk_partitions(all=True)
+    for disk in disks:
         mount = Path(disk.mountpoint)
         if place.is_relative_to(mount) and (best is None or len(mount.parts) >= len(best[0].parts)):
             best = mount, disk

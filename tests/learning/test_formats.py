@@ -181,6 +181,31 @@ def test_bad_records_are_named_and_the_good_ones_stored(store: Store, tmp_path: 
     assert store.counts().not_usable == 1
 
 
+def test_an_import_that_was_cut_off_goes_on_where_it_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fitbot.learning.importing._AT_ONCE", 4)
+    file = write(
+        tmp_path / "pairs.jsonl",
+        [{"question": f"Rice {n}?", "chosen": "Yes.", "rejected": "No."} for n in range(10)],
+    )
+    with monkeypatch.context() as patch:
+        real, calls = store.has, [0]
+
+        def cut_off(*words: Any) -> bool:
+            calls[0] += 1
+            if calls[0] == 7:
+                raise KeyboardInterrupt
+            return real(*words)
+
+        patch.setattr(store, "has", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            load(store, file)
+
+    assert store.counts().choices == 4
+    assert load(store, file) == (6, 4, 0, [])
+
+
 def test_a_file_that_is_no_list_of_records_adds_nothing(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "half.jsonl"
     file.write_text('{"question": "Rice?", "chosen": "Yes.", "rejected": "No."}\n{"quest')
