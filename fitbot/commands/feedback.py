@@ -97,12 +97,16 @@ class _LineKeeping(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of the list of actions."""
 
 
+def _some(count: int, what: str = "choice") -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def _list(store: Store, options: Any) -> int:
     from fitbot.report.terminal import columns, shorten
 
     counts, latest = store.counts(), store.choices(limit=options.last)
     span = f", {counts.first[:10]} to {counts.last[:10]}" if counts.first and counts.last else ""
-    say(f"{options.store}: {counts.choices:,} choices{span} (UTC)")
+    say(f"{options.store}: {_some(counts.choices)}{span} (UTC)")
     say(
         f"  pairs    {counts.pairs:,} to learn from, {counts.held_out:,} held out\n"
         f"  answers  {counts.answers:,}"
@@ -150,8 +154,8 @@ def _export(store: Store, options: Any) -> int:
     options.out.chmod(0o600)
     write_file(options.out, "".join(f"{line}\n" for line in lines))
     left = store.counts().not_usable
-    more = f"; {left:,} choices left out, which the health layer touched" if left else ""
-    say(f"{len(records):,} records{more}")
+    more = f"; {_some(left)} left out, which the health layer touched" if left else ""
+    say(f"{_some(len(records), 'record')}{more}")
     return 0
 
 
@@ -179,7 +183,7 @@ def _import(store: Store, options: Any) -> int:
     for why in done.refused:
         announce(why)
     say(
-        f"added {done.added:,} choices; {done.known:,} were there already; "
+        f"added {_some(done.added)}; {done.known:,} were there already; "
         f"{len(done.refused):,} could not be read"
     )
     if done.touched:
@@ -197,7 +201,7 @@ def _forget(store: Store, options: Any) -> int:
         )
     versions = store.versions_of(author)
     if not options.yes:
-        announce(f"{counts[author]:,} choices of {author}, and all that {author} asked")
+        announce(f"{_some(counts[author])} of {author}, and all that {author} asked")
         if versions:
             announce(f"learned from by {', '.join(versions)}")
         announce("Remove them from the store for ever? y or n")
@@ -205,7 +209,7 @@ def _forget(store: Store, options: Any) -> int:
             announce("nothing was removed; --yes removes without asking")
             return 1
     store.forget(author)
-    say(f"removed: {counts[author]:,} choices of {author}")
+    say(f"removed: {_some(counts[author])} of {author}, and all that {author} asked")
     if versions:
         say(
             f"These versions learned from them, and still know it: {', '.join(versions)}.\n"

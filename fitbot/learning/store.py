@@ -195,16 +195,18 @@ class Store:
         """
         with self.together():
             versions = self.versions_of(author)
-            for statement in (
-                # An edit of another author's has this one's conversation, too.
-                f"""DELETE FROM answers WHERE policy = '{GIVEN}' AND id IN (
-                    SELECT chosen FROM choices WHERE id IN ({_OF_AUTHOR}) UNION
-                    SELECT rejected FROM choices WHERE id IN ({_OF_AUTHOR}))""",
-                f"DELETE FROM choices WHERE id IN ({_OF_AUTHOR})",
-                "DELETE FROM answers WHERE author = :author",
-                f"INSERT OR REPLACE INTO facts VALUES ('{_UNFINISHED}', 1)",
-            ):
-                self._db.execute(statement, {"author": author})
+            do, of = self._db.execute, {"author": author}
+            # An edit of another author's has this one's conversation, too.
+            edits = do(_EDITS, of).fetchall()
+            self._db.executemany("DELETE FROM answers WHERE id = ?", edits)
+            do("DELETE FROM answers WHERE author = :author", of)
+            do(
+                """DELETE FROM choices WHERE author = :author
+                OR chosen NOT IN (SELECT id FROM answers)
+                OR rejected NOT IN (SELECT id FROM answers)""",
+                of,
+            )
+            do(f"INSERT OR REPLACE INTO facts VALUES ('{_UNFINISHED}', 1)")
         self._erase()
         return versions
 
@@ -436,6 +438,10 @@ _AUTHORS = """SELECT author, sum(chose) FROM (
 _OF_AUTHOR = """SELECT id FROM choices WHERE author = :author
     OR chosen IN (SELECT id FROM answers WHERE author = :author)
     OR rejected IN (SELECT id FROM answers WHERE author = :author)"""
+
+_EDITS = f"""SELECT id FROM answers WHERE policy = '{GIVEN}' AND id IN (
+    SELECT chosen FROM choices WHERE id IN ({_OF_AUTHOR})
+    UNION SELECT rejected FROM choices WHERE id IN ({_OF_AUTHOR}))"""
 
 
 def _now() -> str:

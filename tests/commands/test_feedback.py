@@ -12,6 +12,7 @@ import pytest
 
 from fitbot.__main__ import main
 from fitbot.commands.feedback import _FORMS
+from fitbot.health.layer import open_layer
 from fitbot.learning.formats import NAMES
 from fitbot.learning.store import Store
 from tests.learning.given import add, bytes_of, thumb
@@ -30,6 +31,8 @@ class Person:
         self.store = folder / "checkpoints" / "learning" / "feedback.sqlite"
         patch.chdir(folder)
         patch.setenv("COLUMNS", "80")
+        words_alone = open_layer(None, "none")
+        patch.setattr("fitbot.health.layer.open_layer", lambda: words_alone)
 
     def feedback(self, *words: str, status: int = 0, keys: str = "") -> tuple[str, str]:
         """Run it; return what it wrote to stdout and stderr."""
@@ -96,7 +99,7 @@ def test_what_is_imported_is_exported_again_by_its_owner_alone(person: Person) -
 
     said, _ = person.feedback("export", "--out", "out/pairs.jsonl")
     assert said.endswith(
-        "wrote out/pairs.jsonl\n1 records; 1 choices left out, which the health layer touched\n"
+        "wrote out/pairs.jsonl\n1 record; 1 choice left out, which the health layer touched\n"
     )
     out = person.folder / "out" / "pairs.jsonl"
     assert [json.loads(line) for line in out.read_text().splitlines()] == PAIRS[:1]
@@ -122,7 +125,7 @@ def test_forget_asks_and_removes_nothing_without_a_yes(keys: str, person: Person
     said, asked = person.feedback("forget", "anna", keys=keys, status=1)
 
     assert said == ""
-    assert "1 choices of anna, and all that anna asked\nlearned from by fitbot@8\n" in asked
+    assert "1 choice of anna, and all that anna asked\nlearned from by fitbot@8\n" in asked
     with Store(person.store) as store:
         assert store.counts().choices == 2
 
@@ -135,7 +138,9 @@ def test_forget_removes_and_names_the_versions(
 
     said, _ = person.feedback("forget", "anna", *words, keys=keys)
 
-    assert said.startswith("removed: 1 choices of anna\nThese versions learned from them, and ")
+    assert said.startswith(
+        "removed: 1 choice of anna, and all that anna asked\nThese versions learned from them, and "
+    )
     assert "fitbot@8" in said
     assert b"it is." not in bytes_of(person.store.parent)
     assert "learned from what was forgotten since: fitbot@8" in person.feedback("list")[0]
@@ -146,7 +151,7 @@ def test_a_user_of_open_webui_is_forgotten_by_id(person: Person) -> None:
     with Store(person.store) as store:
         thumb(store, "Yes.", up=True, author=store.pseudonym("u-1"))
 
-    assert person.feedback("forget", "u-1", "--yes")[0].startswith("removed: 1 choices of p-")
+    assert person.feedback("forget", "u-1", "--yes")[0].startswith("removed: 1 choice of p-")
 
 
 @pytest.mark.parametrize(

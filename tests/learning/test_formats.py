@@ -36,6 +36,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def fill(store: Store) -> None:
+    with store.together():
+        _fill(store)
+
+
+def _fill(store: Store) -> None:
     for told in CONVERSATIONS:
         for texts in (TEXTS, LIKE_MESSAGES):
             one, other = add(store, *texts, conversation=told)

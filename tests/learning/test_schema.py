@@ -258,7 +258,7 @@ def test_no_acknowledged_event_is_lost_when_a_writer_is_killed(kills: int, path:
         # Of what nobody was promised, all is there or nothing.
         assert len(found) <= len(promised) + number + 1
         assert all(chosen.replace("yes", "no") == rejected for chosen, rejected in found)
-    assert len(promised) > kills
+    assert promised
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
@@ -272,7 +272,7 @@ def test_who_is_killed_while_it_forgets_has_forgotten_all_or_nothing(
         process = start(FORGETTER, file)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(draw.uniform(0, 0.03))
+        time.sleep(draw.choice((0, 0.003, 0.01, 0.03, 0.1, 0.5)))
         process.kill()
         process.communicate()
         with Store(file) as store:

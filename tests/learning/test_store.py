@@ -194,7 +194,7 @@ def test_a_fifth_of_conversations_is_held_out_for_ever(store: Store, path: Path)
     learn, measure = store.pairs(held_out=False), store.pairs(held_out=True)
 
     assert len(learn) + len(measure) == 800
-    assert 2 * 50 < len(measure) < 2 * 115  # 80 expected, 8 its deviation
+    assert 2 * 40 < len(measure) < 2 * 120  # 80 expected, 8 its deviation
     assert not {p.conversation for p in learn} & {p.conversation for p in measure}
     with Store(path, held_out=0.9) as again:  # the file's own share counts
         assert {p.id for p in again.pairs(held_out=True)} == {p.id for p in measure}
@@ -210,16 +210,21 @@ def texts_and_questions(store: Store) -> set[tuple[Message, ...]]:
 
 
 def test_a_question_stays_on_one_side_however_it_is_written(store: Store) -> None:
-    for number in range(30):
-        for text in (f"Question {number}?", f" question  {number}?\n"):
-            for system in ((), (Message("system", "Be brief."),)):
-                told = (*system, Message("user", text))
-                one, other = add(store, "Yes.", "No.", conversation=told)
-                store.add_choice(author="anna", kind="pair", chosen=one, rejected=other)
+    store._key = b"k" * 32  # with a drawn one, all may fall on one side once in ninety times
+    told = [
+        (*system, Message("user", text))
+        for number in range(20)
+        for text in (f"Question {number}?", f" question  {number}?\n")
+        for system in ((), (Message("system", "Be brief."),))
+    ]
+    with store.together():
+        for conversation in told:
+            one, other = add(store, "Yes.", "No.", conversation=conversation)
+            store.add_choice(author="anna", kind="pair", chosen=one, rejected=other)
 
     sides = [pair.held_out for pair in store.pairs()]
     assert set(sides) == {True, False}
-    assert all(len(set(sides[at : at + 4])) == 1 for at in range(0, 120, 4))
+    assert all(len(set(sides[at : at + 4])) == 1 for at in range(0, 80, 4))
 
 
 # -- forgetting ------------------------------------------------------------------------------------
@@ -269,6 +274,27 @@ def test_forgetting_leaves_no_byte_and_names_the_versions(store: Store, path: Pa
     assert pair(store, 1) > of_ben[0].id
     # A lesson that was under way learns that it must not be used.
     assert store.learned("fitbot@4", [of_ben[-1].id, of_anna[5].id]) == [of_anna[5].id]
+
+
+def test_what_others_chose_of_an_authors_words_goes_with_them(store: Store) -> None:
+    one, other = add(store, "Yes.", "No.")
+    store.add_choice(author="anna", kind="edit", chosen="My words.", rejected=other)
+    (of_ben,) = add(store, "Ben's.", author="ben")
+    mine = store.choices()[0].chosen
+    assert mine is not None
+    for chosen in (one, mine.id):
+        store.add_choice(author="ben", kind="pair", chosen=chosen, rejected=of_ben)
+    edit = store.add_choice(author="ben", kind="edit", chosen="Ben's words.", rejected=mine.id)
+    words = store.choices()[0].chosen
+    assert words is not None
+    store.add_choice(author="cem", kind="pair", chosen=words.id, rejected=of_ben)
+    store.learned("fitbot@1", [edit])
+
+    assert store.forget("anna") == ["fitbot@1"]
+
+    assert store.choices() == []
+    assert store.answer(of_ben).text == "Ben's."
+    assert store.counts().answers == 1
 
 
 def test_what_a_reader_still_holds_is_said_and_erased_by_the_next_to_open(
@@ -400,7 +426,7 @@ def turn(
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(events=st.lists(EVENT, max_size=14), data=st.randoms(use_true_random=False))
 def test_the_store_is_what_a_plain_list_is(
