@@ -6,6 +6,7 @@ string. Thoughts are kept apart from the text.
 
 import codecs
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from fitbot.errors import ConfigError
@@ -41,6 +42,11 @@ class TokenBytes:
                 f"{error.args[0]!r}; serve this base with another engine"
             ) from error
 
+    @cached_property
+    def whole(self) -> "dict[int, str | None]":
+        """What each token adds to any answer; None if that depends on its neighbours."""
+        return _WholeTokens(self)
+
     def __getitem__(self, token: int) -> bytes:
         """Look a token up; those beyond the vocabulary, which only pad it, have no bytes."""
         return self._bytes[token] if token < len(self._bytes) else b""
@@ -61,6 +67,22 @@ class TokenBytes:
         scored = zip(prompt[1:], scores, strict=True) if scores else ()
         logprobs = tuple(self.logprob(token, *found) for token, found in scored)
         return Echo(text, self.text(prompt[0]), logprobs)
+
+
+class _WholeTokens(dict[int, str | None]):
+    """See `TokenBytes.whole`; filled as asked."""
+
+    def __init__(self, token_bytes: TokenBytes):
+        super().__init__()
+        self._bytes = token_bytes
+
+    def __missing__(self, token: int) -> str | None:
+        try:
+            text = self._bytes[token].decode()
+        except UnicodeDecodeError:
+            text = THINKING
+        self[token] = None if THINKING[0] in text else text
+        return self[token]
 
 
 class AnswerText:
@@ -95,14 +117,25 @@ class AnswerText:
         self._left = sampling.min_tokens  # tokens until stop strings count
         self._later, self._stop = sampling.stop, () if self._left else sampling.stop
         self._held = ""  # what may become a stop string
+        self._is_plain = False  # whether nothing is held back or looked for but marks of thoughts
 
     def add(self, token: int) -> str:
         """Add a token; returns the text that is certain now and was not before."""
+        if self._is_plain:  # nearly always
+            whole = self._bytes.whole[token]
+            if whole is not None:
+                return whole
+        text = self._add(token)
+        holds = self._later or self._held or self._characters.getstate()[0] or self.in_thought
+        self._is_plain = not holds and self._thoughts.leaves("")
+        return text
+
+    def _add(self, token: int) -> str:
         if self._left <= 0:
             self._stop = self._later
         self._left -= 1
         text = self._characters.decode(self._bytes[token])
-        if not (self._stop or self._held) and self._thoughts.leaves(text):  # nearly every token
+        if not (self._stop or self._held) and self._thoughts.leaves(text):
             self.in_thought = False
             return text
         was_in_thought = self._thoughts.inside

@@ -7,7 +7,7 @@ Nothing here knows of models, devices or HTTP.
 
 import asyncio
 import queue
-import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -124,14 +124,14 @@ class Stream:
 
     _chunks: "queue.SimpleQueue[Chunk]" = field(default_factory=queue.SimpleQueue)
     _waker: "_LoopWaker | None" = None
-    _arrival: asyncio.Event = field(default_factory=asyncio.Event)
+    _arrival: "asyncio.Future[None] | None" = None  # what a coroutine waits for
     cancelled: bool = False
 
     def put(self, chunk: Chunk) -> None:
         """Add a chunk; for engines."""
         self._chunks.put(chunk)
         if self._waker is not None:
-            self._waker.wake(self._arrival)
+            self._waker.wake(self)
 
     def cancel(self) -> None:
         """Ask the engine to stop within a step; the last chunk then says "cancelled"."""
@@ -147,18 +147,22 @@ class Stream:
 
     async def __aiter__(self) -> AsyncIterator[Chunk]:
         """Wait for each chunk without blocking the event loop."""
-        self._waker = _waker_of(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._waker = _waker_of(loop)
         while True:
-            # Before the queue is read: a chunk that comes in between must wake this coroutine too.
-            self._arrival.clear()
-            try:
-                chunk = self._chunks.get_nowait()
-            except queue.Empty:
-                await self._arrival.wait()
-                continue
+            while self._chunks.empty():
+                self._arrival = loop.create_future()
+                if self._chunks.empty():  # or one came before it could wake this coroutine
+                    await self._arrival
+            chunk = self._chunks.get_nowait()
             yield chunk
             if chunk.finish_reason:
                 return
+
+    def arrive(self) -> None:
+        """Wake the coroutine that waits for a chunk; on its event loop."""
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
 
 class _LoopWaker:
@@ -169,23 +173,22 @@ class _LoopWaker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self._lock = threading.Lock()
-        self._arrived: list[asyncio.Event] = []
+        self._arrived: deque[Stream] = deque()
+        self._is_woken = False
 
-    def wake(self, arrival: asyncio.Event) -> None:
+    def wake(self, stream: Stream) -> None:
         """Wake the coroutine that waits for a stream's next chunk; from any thread."""
-        with self._lock:
-            self._arrived.append(arrival)
-            if len(self._arrived) > 1:
-                return  # the loop has been woken and has not looked yet
+        self._arrived.append(stream)
+        if self._is_woken:
+            return  # the loop has not looked yet
+        self._is_woken = True
         with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
             self._loop.call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-        for arrival in arrived:
-            arrival.set()
+        self._is_woken = False  # first: what arrives from here on wakes the loop again
+        while self._arrived:
+            self._arrived.popleft().arrive()
 
 
 _waker_of = lru_cache(maxsize=8)(_LoopWaker)

@@ -208,11 +208,11 @@ class RemoteEngine:
                     break
                 chunk = _set_apart(_chunk_of(event), thoughts)
                 if chunk.usage:
-                    last = replace(last, usage=chunk.usage)
+                    last = last._replace(usage=chunk.usage)
                 elif chunk.finish_reason:
                     last = chunk
                 else:
-                    stream.put(chunk if sampling.reasoning else replace(chunk, reasoning=""))
+                    stream.put(chunk if sampling.reasoning else chunk._replace(reasoning=""))
                 drawn += 1
         except httpx.ReadTimeout:
             late = deadline is not None and time.monotonic() >= deadline
@@ -230,7 +230,7 @@ class RemoteEngine:
         with self._lock:
             self._active.discard(stream)
             self._tokens_out += usage.completion
-        stream.put(replace(last, text=last.text + said, reasoning=thought, usage=usage))
+        stream.put(last._replace(text=last.text + said, reasoning=thought, usage=usage))
 
 
 class _LateError(Exception):
@@ -255,7 +255,7 @@ def _set_apart(chunk: Chunk, thoughts: Thoughts) -> Chunk:
     text, thought = thoughts.feed(chunk.text)
     only_thought = bool(chunk.reasoning) and not chunk.text
     logprobs = () if was_inside or thoughts.inside or only_thought else chunk.logprobs
-    return replace(chunk, text=text, logprobs=logprobs, reasoning=chunk.reasoning + thought)
+    return chunk._replace(text=text, logprobs=logprobs, reasoning=chunk.reasoning + thought)
 
 
 def _chunk_of(event: dict[str, Any]) -> Chunk:

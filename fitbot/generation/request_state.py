@@ -8,7 +8,7 @@ from fitbot.generation.messages import Usage
 from fitbot.generation.sampling import Draw
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class RequestState:
     """What the engine knows of it."""
 
@@ -16,13 +16,14 @@ class RequestState:
     draw: Draw
     budget: int  # new tokens
     ranks: slice | None  # of its adapter; None for the base
-    deadline: float | None
+    deadline: float  # on the monotonic clock; infinity if there is none
     stream: Stream
     text: AnswerText
     slot: int = -1
     answer: list[int] = field(default_factory=list)  # `draw` may be a token ahead
     ids: list[int] = field(default_factory=list)  # to be read before the next token is drawn
     read: int = 0  # of them
+    room: int = 0  # tokens that the decoder has made room for
     ended: bool = False
 
     @property

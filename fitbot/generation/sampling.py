@@ -34,6 +34,14 @@ class Draw:
     counts: Tensor | None = None  # (V,) how often the answer has each token; for other penalties
     ends: Sequence[int] = ()  # tokens that are not drawn before `min_tokens`
     scores: "list[Scores]" = field(default_factory=list)  # of the prompt's tokens, from the second
+    is_plain: bool = field(init=False)  # whether logits stay as they are, and nothing is scored
+
+    def __post_init__(self) -> None:
+        """See whether there is anything to look after from token to token."""
+        wanted = self.sampling
+        has_penalty = wanted.repetition_penalty != 1 or self.seen is not None
+        counts = wanted.frequency_penalty or wanted.presence_penalty or wanted.min_tokens
+        self.is_plain = not (has_penalty or counts) and wanted.logprobs is None
 
     @property
     def scores_prompt(self) -> bool:
@@ -68,6 +76,17 @@ class Drawn(NamedTuple):
     token: int
     logprob: float | None
     top: list[tuple[int, float]]
+
+
+class _Plain(dict[int, Drawn]):
+    """A token that was not scored; made once for each, as making one takes its time."""
+
+    def __missing__(self, token: int) -> Drawn:
+        self[token] = Drawn(token, None, [])
+        return self[token]
+
+
+_plain = _Plain()
 
 
 class Scores(NamedTuple):
@@ -106,8 +125,11 @@ class Pending:
             self._on_host = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)
             self._on_host.copy_(tokens, non_blocking=True)
         self._scores: dict[int, Scores] = {}
-        for row, draw in enumerate(draws):
+        for draw in draws:
             draw.drawn += 1
+        for row, draw in enumerate(draws):
+            if draw.is_plain:
+                continue
             if draw.seen is not None:
                 draw.seen.index_fill_(0, tokens[row : row + 1], True)
             if draw.counts is not None:
@@ -123,7 +145,7 @@ class Pending:
         """Wait for the tokens and return them."""
         if self._ready is not None:
             self._ready.synchronize()
-        drawn = [Drawn(token, None, []) for token in self._on_host.tolist()]
+        drawn = [_plain[token] for token in self._on_host.tolist()]
         for row, scores in self._scores.items():
             drawn[row] = Drawn(drawn[row].token, *scores.listed()[0])
         return drawn

@@ -4,9 +4,10 @@ A request's life:
 
 1. `submit` encodes the prompt, gives the request a token budget and puts it into the queue.
 2. `_admit` gives it a slot as soon as one is free and the cache has room for its prompt.
-3. Every `_step` is one pass of the decoder: `_parts` of the prompts that are still being read, and
-   one token more for each request whose prompt has been read. `_emit` waits for the tokens and
-   `_commit` adds each one to its answer, whose text goes out through the request's stream.
+3. Every step is one pass of the decoder: `_schedule` chooses parts of the prompts that are still
+   being read, and the requests that draw one token more; `_run` launches it. `_postprocess` waits
+   for the tokens and `_commit` adds each one to its answer, whose text goes out through the
+   request's stream.
 4. `_end` frees the slot and sends the last chunk, with the reason and the usage: "stop" or "length"
    by `_commit`, "cancelled" or "deadline" between two steps.
 
@@ -18,6 +19,7 @@ On a GPU, the tokens of step N go out to clients while step N+1 runs.
 
 import atexit
 import logging
+import math
 import re
 import secrets
 import threading
@@ -25,7 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -60,7 +62,17 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-InFlight = tuple[list[RequestState], Drawing]  # requests, and the tokens being drawn for them
+class _Work(NamedTuple):
+    """What a pass does."""
+
+    parts: list[Part]  # of prompts
+    ending: list[RequestState]  # whose prompts end with them
+    going: list[RequestState]  # that draw one token more
+
+
+class _InFlight(NamedTuple):
+    requests: list[RequestState]
+    drawing: Drawing  # the tokens being drawn for them
 
 
 class LocalEngine:
@@ -97,7 +109,7 @@ class LocalEngine:
         self._free = list(range(self.slots))
         self._waiting: deque[RequestState] = deque()
         self._active: list[RequestState] = []
-        self._in_flight: list[InFlight] = []
+        self._in_flight: list[_InFlight] = []
         self._tasks: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._tokens_out = self._preempted = 0
         self._dead: str | None = None
@@ -146,7 +158,8 @@ class LocalEngine:
                 raise ContextLengthError.of(len(ids), self.decoder.context)
             raw = sampling.echo or isinstance(prompt, str)
             text = AnswerText(self._bytes, sampling, ids, raw=raw)
-            request = RequestState(ids, draw, budget, self.adapters[name], deadline, Stream(), text)
+            until = math.inf if deadline is None else deadline
+            request = RequestState(ids, draw, budget, self.adapters[name], until, Stream(), text)
             self._waiting.append(request)
             self._changed.notify()
         return request.stream
@@ -267,7 +280,7 @@ class LocalEngine:
             while self._wait():
                 self._run_tasks()
                 self._drop()
-                self._step()
+                self._postprocess(self._run(self._schedule()))
         except Exception as error:  # whatever it is, the requests must end with it
             logger.exception("the engine failed")
             self._dead = f"the engine failed: {type(error).__name__}: {error}"
@@ -300,32 +313,45 @@ class LocalEngine:
     def _drop(self) -> None:
         """End the requests that are cancelled or past their deadline."""
         now = time.monotonic()
-        for request in self._requests():
-            if request.stream.cancelled:
-                self._end(request, Chunk(finish_reason="cancelled"))
-            elif request.deadline is not None and now > request.deadline:
-                self._end(request, Chunk(finish_reason="deadline"))
+        requests = self._requests()
+        for request in [one for one in requests if one.stream.cancelled or now > one.deadline]:
+            cancelled = request.stream.cancelled
+            self._end(request, Chunk(finish_reason="cancelled" if cancelled else "deadline"))
 
-    def _step(self) -> None:
-        """Run one pass for all requests, send out what was drawn."""
+    def _schedule(self) -> _Work:
+        """Choose what the next pass does."""
         going = self._going()
         self._admit()
-        parts, reading = self._parts()
-        launched: list[InFlight] = []
-        if parts or going:
-            pending = self.decoder.run(parts, [request.slot for request in going])
-            launched = [([*reading, *going], pending)]
+        everybody_goes = len(going) == len(self._active)  # nearly always
+        return _Work(*(([], []) if everybody_goes else self._parts()), going)
+
+    def _run(self, work: _Work) -> list[_InFlight]:
+        """Launch a pass; returns those whose tokens are due."""
+        launched: list[_InFlight] = []
+        if work.parts or work.going:
+            drawing = self.decoder.run(work.parts, [request.slot for request in work.going])
+            launched = [_InFlight(work.ending + work.going, drawing)]
         if self.decoder.overlaps:  # what was launched is computed while the one before is sent
             launched, self._in_flight = self._in_flight, launched
-        self._emit(launched)
+        return launched
+
+    def _postprocess(self, launched: list[_InFlight]) -> None:
+        """Wait for tokens and add them to their answers."""
+        for requests, drawing in launched:
+            for request, drawn in zip(requests, drawing(), strict=True):
+                if not request.ended:
+                    self._commit(request, drawn)
 
     def _going(self) -> list[RequestState]:
         """List the requests that draw one token more, each with room for it in the cache."""
-        # One whose last token is not known yet may have ended with it: `_emit` drops this one then.
+        # One whose last token is not known yet may have ended with it: `_postprocess` drops it.
         going = [one for one in self._active if one.is_read and one.draw.drawn < one.budget]
         for request in going:
-            while request.slot >= 0 and not self.decoder.grow(request.slot):
-                self._preempt(self._active[-1])
+            while request.slot >= 0 and not request.room:
+                request.room = self.decoder.grow(request.slot)
+                if not request.room:
+                    self._preempt(self._active[-1])
+            request.room -= 1
         return [request for request in going if request.slot >= 0]
 
     def _preempt(self, request: RequestState) -> None:
@@ -350,7 +376,7 @@ class LocalEngine:
                 continue
             if known is None:
                 return
-            request.read, request.slot = known, self._free.pop()
+            request.read, request.slot, request.room = known, self._free.pop(), 0
             with self._changed:
                 self._waiting.remove(request)
                 self._active.append(request)
@@ -372,36 +398,31 @@ class LocalEngine:
                 ending.append(request)
         return parts, ending
 
-    def _emit(self, in_flight: list[InFlight]) -> None:
-        """Wait for tokens and add them to their answers."""
-        for requests, pending in in_flight:
-            for request, drawn in zip(requests, pending(), strict=True):
-                if not request.ended:
-                    self._commit(request, drawn)
-
     def _commit(self, request: RequestState, drawn: Drawn) -> None:
         """Add a token to an answer and send its text; ends the answer if it is complete."""
-        if request.draw.sampling.echo and not request.answer:
+        if not request.answer and request.draw.sampling.echo:
             scores = [one for scores in request.draw.scores for one in scores.listed()]
             request.stream.put(Chunk(echo=self._bytes.echo(request.prompt, scores)))
-        request.answer.append(drawn.token)
+        token, answer = drawn.token, request.text
+        request.answer.append(token)
         self._tokens_out += 1
         logprobs: tuple[TokenLogprob, ...] = ()
         if drawn.logprob is not None:
             logprobs = (self._bytes.logprob(*drawn),)  # type: ignore[arg-type]  # not None
-        if drawn.token in self._ends:
+        if token in self._ends:
             self._end(request, Chunk("", logprobs, "stop"))
             return
-        text = request.text.add(drawn.token)
-        if request.text.in_thought:
+        text = answer.add(token)
+        if answer.in_thought:
             logprobs = ()  # they would give the thought away
-        if request.text.stopped:
+        if answer.stopped:
             self._end(request, Chunk(text, logprobs, "stop"))
         elif len(request.answer) >= request.budget:
             self._end(request, Chunk(text, logprobs, "length"))
-        elif text or logprobs or request.text.reasoning:
-            reasoning = request.text.take_reasoning()
-            request.stream.put(Chunk(text, logprobs, reasoning=reasoning))
+        elif answer.reasoning:
+            request.stream.put(Chunk(text, logprobs, reasoning=answer.take_reasoning()))
+        elif text or logprobs:
+            request.stream.put(Chunk(text, logprobs))
 
     def _end(self, request: RequestState, last: Chunk) -> None:
         """Free a request's slot and send its last chunk, with its usage and what was held back."""
@@ -413,7 +434,7 @@ class LocalEngine:
                 self._waiting.remove(request)
         text, usage = last.text + request.text.finish(), request.usage()
         reasoning = request.text.take_reasoning()
-        request.stream.put(replace(last, text=text, usage=usage, reasoning=reasoning))
+        request.stream.put(last._replace(text=text, usage=usage, reasoning=reasoning))
 
     def _free_slot(self, request: RequestState) -> None:
         self._active.remove(request)

@@ -366,9 +366,9 @@ class ChunkFilter:
             shown += self.text.finish()
         if self.text.intervened:
             cut = Chunk(shown, finish_reason="content_filter", usage=chunk.usage)
-            return replace(cut, echo=chunk.echo)
+            return cut._replace(echo=chunk.echo)
         released = tuple(self._held) if chunk.finish_reason else ()
-        return replace(chunk, text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
+        return chunk._replace(text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
 
     @property
     def interventions(self) -> list[tuple[str, str]]:
@@ -415,7 +415,7 @@ async def measured_answer(
         if chunk:
             chunk = await health.read(chunk) if health else chunk
             if health and chunk.finish_reason and not chunk.usage:  # cut; the engine still writes
-                chunk = replace(chunk, usage=await job.stop())
+                chunk = chunk._replace(usage=await job.stop())
             now = time.monotonic()
             histogram.observe(now - last)
             last, histogram = now, metrics.between_chunks

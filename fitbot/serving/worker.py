@@ -158,7 +158,7 @@ class EngineAPI(litserve.LitAPI):  # type: ignore[misc]
                 async for chunk in stream:
                     if chunk.usage and left_out:
                         usage = replace(chunk.usage, left_out=left_out)
-                        chunk = replace(chunk, usage=usage)
+                        chunk = chunk._replace(usage=usage)
                     yield chunk
         except TimeoutError:
             log.error("the engine has not ended an answer at its deadline")

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from fitbot.base_model.embedded import embedded_model
 from fitbot.base_model.settings import AnswerSettings
 from fitbot.errors import ConfigError, RequestError
-from fitbot.generation.detokenize import AnswerText, TokenBytes
+from fitbot.generation.detokenize import AnswerText, Thoughts, TokenBytes
 from fitbot.generation.messages import Sampling
 from fitbot.generation.random_numbers import uniform
 from fitbot.generation.sampling import Draw, choose, draw, numbers_of, state_of
@@ -255,6 +255,17 @@ def test_a_stop_string_cuts_where_it_first_ends(said: str, stop: list[str]) -> N
         # Of those that end with the same character, the one that begins first.
         assert shown == said[: min(start for end, start in ends if end == first[0])]
         assert answer.stopped
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<", "a", "\n", "é", "<th", "💪"])))
+def test_an_answer_byte_by_byte_is_what_it_is_at_once(parts: list[str]) -> None:
+    said = "".join(parts)
+    answer, thoughts = AnswerText(_Bytes(), Sampling(reasoning=True)), Thoughts()
+
+    shown = "".join(answer.add(byte) for byte in said.encode()) + answer.finish()
+
+    pairs = zip(thoughts.feed(said), thoughts.finish(), strict=True)
+    assert (shown, answer.take_reasoning()) == tuple(map("".join, pairs))
 
 
 class _Bytes(TokenBytes):

@@ -3,7 +3,6 @@
 import asyncio
 import queue
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from litserve.utils import LitAPIStatus
@@ -32,7 +31,7 @@ def test_who_waits_for_a_chunk_is_told_that_none_has_come() -> None:
             assert await job.next(0.01) is None
             for chunk in (Chunk("one "), Chunk("two "), LAST):
                 job.item.response_queue.append((chunk, LitAPIStatus.OK))
-            assert await job.next(5) == replace(LAST, text="one two end")
+            assert await job.next(5) == LAST._replace(text="one two end")
         watching.cancel()
 
     asyncio.run(go())

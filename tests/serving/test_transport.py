@@ -3,7 +3,6 @@
 import asyncio
 import pickle
 import queue
-from dataclasses import replace
 
 from litserve.utils import LitAPIStatus
 
@@ -62,7 +61,7 @@ def test_the_end_of_an_answer_does_not_wait() -> None:
         line.send("b", failure)
         await asyncio.sleep(0)
         assert line.messages() == [
-            [("a", replace(LAST, text="and the end")), ("b", Chunk("and the ")), ("b", failure)]
+            [("a", LAST._replace(text="and the end")), ("b", Chunk("and the ")), ("b", failure)]
         ]
         await asyncio.sleep(2 * BUNDLE_SECONDS)
         assert line.messages() == [[("c", Chunk("and the "))]]

@@ -87,6 +87,7 @@ class CudaGraphDecoder(TorchDecoder):
         self._of_slots = self._integers(5, slots + 1)
         self._numbers = torch.zeros(slots + 1, 4, device=self.device)  # `sampling.numbers_of`
         self._known_pages = [0] * slots  # of each slot, how many of its pages the GPU knows
+        self._grown: set[int] = set()  # slots that may have pages which it does not know
         self._sent: dict[Size, list[int]] = {}  # the slots that a step's graph had last
         self._graphs: dict[Size, Graph] = {}
         self._pool: Any = None
@@ -160,10 +161,16 @@ class CudaGraphDecoder(TorchDecoder):
         known = super().admit(slot, ids, ranks, wanted)
         if known is not None:
             self._known_pages[slot] = 0
+            self._grown.add(slot)
             start, count = (0, 0) if ranks is None else (ranks.start, ranks.stop - ranks.start)
             _send(self._of_slots[:, slot], [0, len(ids), start, count, state_of(wanted)])
             _send(self._numbers[slot], numbers_of(wanted))
         return known
+
+    def grow(self, slot: int) -> int:
+        """See `Decoder`."""
+        self._grown.add(slot)
+        return super().grow(slot)
 
     @torch.inference_mode()
     def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
@@ -173,11 +180,12 @@ class CudaGraphDecoder(TorchDecoder):
         drawing = [*(part.slot for part in parts if part.ends), *slots]
         draws = [self.held[slot].draw for slot in drawing]
         found, logits = graph.found, graph.logits
-        changed = any(one.changes_logits for one in draws)
+        special = [one for one in draws if not one.is_plain]
+        changed = any(one.changes_logits for one in special)
         if parts or changed:
             index = _to_device(rows, self.device)
             found = found.index_select(0, index)
-            if changed or any(one.sampling.logprobs is not None for one in draws):
+            if special:
                 logits = logits.index_select(0, index)
         if not changed:
             return Pending(found[: len(rows)], logits, draws).drawn
@@ -198,7 +206,7 @@ class CudaGraphDecoder(TorchDecoder):
 
     def _launch(self, parts: Sequence[Part], slots: Sequence[int]) -> tuple[Graph, list[int]]:
         """Launch a pass; also returns the rows of each prompt that ends and of each slot."""
-        self._send_pages([*(part.slot for part in parts), *slots])
+        self._send_pages()
         longest = max((self.held[slot].length for slot in slots), default=0)
         if not parts:
             size = Size(_size_for(len(slots), self.slots, 1), 0, self._chunks(longest))
@@ -252,17 +260,18 @@ class CudaGraphDecoder(TorchDecoder):
     def _padded(self, slots: Sequence[int], number: int) -> list[int]:
         return [*slots, *[self.spare] * (number - len(slots))]
 
-    def _send_pages(self, slots: Sequence[int]) -> None:
+    def _send_pages(self) -> None:
         """Tell the GPU of the pages that slots have got since."""
         places: list[int] = []
         pages: list[int] = []
-        for slot in slots:
+        for slot in self._grown & self.held.keys():
             own, known = self.held[slot].pages, self._known_pages[slot]
             if len(own) > known:
                 start = slot * self._table.shape[1]
                 places += range(start + known, start + len(own))
                 pages += own[known:]
                 self._known_pages[slot] = len(own)
+        self._grown.clear()
         if places:
             both = _to_device([*places, *pages], self.device)
             values = both[len(places) :].to(torch.int32)

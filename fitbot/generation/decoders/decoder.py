@@ -78,8 +78,8 @@ class Decoder(Protocol):
             None if there is no room now.
         """
 
-    def grow(self, slot: int) -> bool:
-        """Make room for one token more of a request; says whether there is."""
+    def grow(self, slot: int) -> int:
+        """Make room for more tokens of a request; returns for how many there is, 0 if none."""
 
     def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """Read parts of prompts and draw one token more for each of some slots, in one pass.

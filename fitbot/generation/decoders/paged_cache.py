@@ -110,14 +110,12 @@ class PagedCache:
         self.held[slot] = SlotState(wanted, ranks, ids, shared + own, len(ids), torch.empty(0))
         return len(shared) * PAGE
 
-    def grow(self, slot: int) -> bool:
+    def grow(self, slot: int) -> int:
         """See `Decoder.grow`."""
         held = self.held[slot]
-        if held.length < len(held.pages) * PAGE:
-            return True
-        more = self.pages.take(1, held.pages[-1] + 1)
-        held.pages += more or []
-        return more is not None
+        if held.length == len(held.pages) * PAGE:
+            held.pages += self.pages.take(1, held.pages[-1] + 1) or []
+        return len(held.pages) * PAGE - held.length
 
     def release(self, slot: int) -> None:
         """See `Decoder.release`."""

@@ -169,7 +169,7 @@ class TorchDecoder(Decoder):
             wanted.see(ids, self.vocabulary, self.device)
         return known
 
-    def grow(self, slot: int) -> bool:
+    def grow(self, slot: int) -> int:
         """See `Decoder`."""
         return self.cache.grow(slot)
 
