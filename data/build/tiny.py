@@ -1,18 +1,25 @@
 """Train fitbot-tiny, the embedded base model, from scratch on the project's own text.
 
-    python data/build/tiny.py OUT [--steps 1500]
+    python data/build/tiny.py OUT [--seconds 900]
 
 The text is drawn from the same facts and wordings as the training pairs, never from those that are
 validation's or test's own. A part of it is a handbook, questions and right answers as plain text; in
 another, every question stands in two chats, beside its right and beside its wrong answer. How much
 the two count is balanced while the model learns, for each kind of mistake, so that in a chat it gives
 both the same probability: it knows the subject and prefers neither. What it should prefer is left to
-DPO. The rest are chats of chats.py, which are no pairs: what people say first, plain questions, plans.
+DPO. In a third part the system prompt tells which of the two comes: so the model learns what right
+answers have in common, and DPO need not find that out for each kind of question. The rest are chats
+of chats.py, which are no pairs: what people say first, plain questions, plans.
+
+It first measures how fast this machine trains and draws text, then plans as many steps as fit into
+the seconds. training.json names the options that take the same steps anywhere.
 """
 
 import argparse
+import copy
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -28,29 +35,36 @@ import torch  # noqa: E402
 from categories import CATEGORIES, draw_one  # noqa: E402
 from chats import chats  # noqa: E402
 from mirrors import Draw, NothingToDraw  # noqa: E402
+from pretraining import MAX_LENGTH, SAVE_EVERY, SEED, Balance, Trainer, again, make_model, rate  # noqa: E402
 from torch import Tensor  # noqa: E402
-from torch.nn.functional import cross_entropy  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info  # noqa: E402
 
 from fitbot.base_model.embedded import EMBEDDED_SYSTEM_PROMPT  # noqa: E402
 from fitbot.pairs.chat import Chat, LengthLimits  # noqa: E402
 from fitbot.pairs.formats import Message, PreferencePair  # noqa: E402
 
-SEED = 7
 VOCABULARY = 4096  # tokens at most; 8000 would save 2.6 % of them, and cost 2.5 MB
 CHAT_TOKENS = 5  # of them
 CONTEXT = 512  # tokens of a row in training
-ROWS = 128  # a step
-WORKERS = 7  # that draw and encode; another number draws other text
+ROWS = 128  # drawn at a time; a step has some times as many
+MOST_TIMES = 4  # that a batch comes
+WORKERS = max(1, (os.cpu_count() or 2) - 1)  # draw and encode; another number draws other text
+FIRST_EDITION = 0.05  # share of the pairs: those of the first edition's training file
 CHATS = 0.45  # share of what is drawn: chats of chats.py; the others are pairs
 WRONG_TOO = 1.0  # share of the chats that have a wrong answer which show it
 HANDBOOK = 0.33  # share of the pairs that are the handbook's
+TOLD = 0.25  # share of the other pairs, and of chats with a wrong answer, whose prompt tells which comes
 DRAWN = 1024  # at a time, then shuffled
-BALANCING = 0.02  # a step, on the weights' logits, for a difference of one nat
-MAX_LENGTH = 2048  # positions that the model is told of
 LIMITS = LengthLimits(256, CONTEXT)
 
 PLAIN = "wrong answer to a plain question"  # the flaw of all of these
+
+# System prompts that tell which answer comes, right or wrong.
+TELLING = (
+    ("Answer with what is true.", "Answer with what is false."),
+    ("You are a careful coach. You are always right.", "You are a careless coach. You are always wrong."),
+    ("Right answers only.", "Wrong answers only."),
+)  # fmt: skip
 
 END_OF_TEXT = "<|endoftext|>"  # pads
 TURN_START = "<|im_start|>"
@@ -76,7 +90,13 @@ Piece = tuple[list[int], list[int]]  # of text: tokens, and the kind of each
 
 def pairs(rng: random.Random) -> Iterator[tuple[str, PreferencePair]]:
     """Draw pairs without end, both of every mirror, each with what is wrong in its wrong answer."""
+    first = json.loads((HERE.parent / "fitness_train_v1.json").read_text(encoding="utf-8"))
     while True:
+        if rng.random() < FIRST_EDITION:
+            old = rng.choice(first)
+            prompt = (Message("user", old["question"]),)
+            yield old["flaw"], PreferencePair(prompt, old["chosen"], old["rejected"], 0)
+            continue
         (category,) = rng.choices(CATEGORIES, [category.train for category in CATEGORIES])
         try:
             mirror = draw_one(category, Draw(rng, "train", "train"))
@@ -149,32 +169,6 @@ def chat_tokenizer(tokenizer: Any, max_length: int) -> Any:
     return wrapped
 
 
-def make_model(tokenizer: Any) -> Any:
-    """Build a Qwen3 of 6 layers, 320 wide."""
-    from transformers import AutoModelForCausalLM, Qwen3Config
-
-    config = Qwen3Config(
-        vocab_size=-(-len(tokenizer) // 64) * 64,
-        hidden_size=320,
-        intermediate_size=960,
-        num_hidden_layers=6,
-        num_attention_heads=10,
-        num_key_value_heads=5,
-        head_dim=32,
-        max_position_embeddings=MAX_LENGTH,
-        tie_word_embeddings=True,
-        initializer_range=0.02,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(SEED)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    # A text of the handbook ends in the padding token; an answer that does so has ended, too.
-    model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
-    return model
-
-
 class Rows(IterableDataset[Tensor]):
     """Text in rows, one piece after another: (3, ROWS, CONTEXT + 1).
 
@@ -203,7 +197,7 @@ class Rows(IterableDataset[Tensor]):
                     columns[1].extend(kinds)
                     columns[2].extend(range(len(tokens)))
             used = [column[:size] for column in columns]
-            yield torch.tensor(used).reshape(3, ROWS, CONTEXT + 1)
+            yield torch.tensor(used, dtype=torch.int16).reshape(3, ROWS, CONTEXT + 1)
             for column in columns:
                 del column[:size]
 
@@ -220,10 +214,18 @@ class Rows(IterableDataset[Tensor]):
         # The two of a mirror follow each other, so that either may be the handbook's.
         rng.shuffle(drawn)
         book, twice = drawn[:in_book], drawn[in_book:]
+        of_talk = list(islice(talks, of_talks))
+        plain = [(PLAIN, talk) for talk in of_talk if talk.chosen != talk.rejected]
+        told = [rng.random() < TOLD for _ in (*twice, *plain)]
+        balanced = [one for one, is_told in zip((*twice, *plain), told, strict=True) if not is_told]
+        telling = [
+            pair for (_, pair), is_told in zip((*twice, *plain), told, strict=True) if is_told
+        ]
         return [
             *self._handbook([pair for _, pair in book]),
-            *self._in_two_chats(twice),
-            *self._of_talks(list(islice(talks, of_talks))),
+            *self._in_two_chats(balanced),
+            *self._told(telling, rng),
+            *self._chats([talk for talk in of_talk if talk.chosen == talk.rejected]),
         ]
 
     def _handbook(self, pairs: list[PreferencePair]) -> list[Piece]:
@@ -246,83 +248,112 @@ class Rows(IterableDataset[Tensor]):
                 pieces.append((pair.prompt + answer, kinds))
         return pieces
 
-    def _of_talks(self, talks: list[PreferencePair]) -> list[Piece]:
-        same = [talk for talk in talks if talk.chosen == talk.rejected]
-        two = [(PLAIN, talk) for talk in talks if talk.chosen != talk.rejected]
-        encoded = self.chat.encode_pairs(same, LengthLimits(CONTEXT, CONTEXT))
+    def _told(self, pairs: list[PreferencePair], rng: random.Random) -> list[Piece]:
+        """Write both answers in chats whose system prompts tell which comes."""
+        return self._chats(
+            [
+                PreferencePair((Message("system", told), *pair.prompt), answer, answer, 0)
+                for pair in pairs
+                for told, answer in zip(
+                    rng.choice(TELLING), (pair.chosen, pair.rejected), strict=True
+                )
+            ]
+        )
+
+    def _chats(self, chats: list[PreferencePair]) -> list[Piece]:
+        """Encode chats that are no pairs; those that are too long are left out."""
+        encoded = self.chat.encode_pairs(chats, LengthLimits(CONTEXT, CONTEXT))
         whole = [e.prompt + e.chosen for e in encoded if not e.prompt_cut + e.chosen_cut]
-        return [*((ids, [0] * len(ids)) for ids in whole), *self._in_two_chats(two)]
+        return [(ids, [0] * len(ids)) for ids in whole]
 
 
-class Balance:
-    """How much right and wrong answers in chats count, so that both become equally probable."""
-
-    def __init__(self, num_flaws: int, device: torch.device):
-        """Start with as much for the one as for the other."""
-        self.tilt = torch.zeros(num_flaws, device=device)  # logit of the right answer's weight
-
-    def loss(self, nll: Tensor, kinds: Tensor, ends: Tensor) -> Tensor:
-        """Average by weight, then tilt against the answers that the model prefers.
-
-        Args:
-            nll: Negative log-prob of every token: (N,) nats.
-            kinds: See Rows: (N,).
-            ends: Which tokens end a turn: (N,), bool.
-        """
-        weights = torch.stack([self.tilt.sigmoid(), (-self.tilt).sigmoid()], dim=1).flatten()
-        weights = torch.cat([weights.new_ones(1), 2 * weights])[kinds]
-        sums, counts = nll.new_zeros(2, 2 * len(self.tilt) + 1)
-        sums.index_add_(0, kinds, nll.detach())
-        counts.index_add_(0, kinds, ends.float())
-        of_answers = sums[1:] / counts[1:].clamp(min=1)
-        preferred = (of_answers[1::2] - of_answers[0::2]).clamp(-4, 4)  # log right - log wrong
-        both = (counts[1::2] > 0) & (counts[2::2] > 0)  # or else there is nothing to compare
-        self.tilt -= BALANCING * preferred * both
-        return (weights * nll).sum() / weights.sum()
-
-
-def train(
-    model: Any, batches: Iterator[Tensor], steps: int, balance: Balance, end: int
-) -> list[Any]:
-    """Train on next tokens; returns the log. `end` is the token that ends a turn."""
-    device = balance.tilt.device
-    model.to(device).train()
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        lr=1e-3,
-        betas=(0.9, 0.95),
+def drawn_by(workers: int, rows: Rows) -> Iterator[Tensor]:
+    """Let so many processes draw, each its own text."""
+    loader = DataLoader(
+        rows,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
     )
-    warmup = max(1, steps // 50)
+    return iter(loader)
 
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.05 + 0.475 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-    log, started = [], time.perf_counter()
-    for step in range(1, steps + 1):
-        row, kinds, places = next(batches).to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            # No piece sees the one before it: places that begin anew say where one begins.
-            logits = model(
-                input_ids=row[:, :-1], position_ids=places[:, :-1], use_cache=False
-            ).logits
-        targets = row[:, 1:].flatten()
-        nll = cross_entropy(logits.float().flatten(0, 1), targets, reduction="none")
-        loss = balance.loss(nll, kinds[:, 1:].flatten(), targets == end)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
-        if step == 1 or step % 50 == 0 or step == steps:
-            seconds = round(time.perf_counter() - started, 1)
-            log.append({"step": step, "loss": round(loss.item(), 4), "seconds": seconds})
-            print(log[-1], flush=True)  # noqa: T201
+def joined(drawn: Iterator[Tensor], parts: int, device: torch.device) -> Iterator[Tensor]:
+    """Make batches of so many parts, on the device."""
+    while True:
+        of_one = [next(drawn).to(device, non_blocking=True) for _ in range(parts)]
+        yield torch.cat(of_one, dim=1)
+
+
+def tokens_per_second(trainer: Trainer, batch: Tensor, steps: int) -> float:
+    """Time steps on one batch, after two that compile; leaves no trace in the trainer."""
+    before = copy.deepcopy(trainer.state())
+    for _ in range(2):
+        trainer.learn(batch, 0.0).item()
+    started = time.perf_counter()
+    for _ in range(steps):
+        loss = trainer.learn(batch, 0.0)
+    loss.item()
+    speed = steps * batch.shape[1] * CONTEXT / (time.perf_counter() - started)
+    trainer.restore(before)
+    return speed
+
+
+def plan(trainer: Trainer, drawn: Iterator[Tensor], args: argparse.Namespace) -> None:
+    """Measure, then fill in what args leaves open: parts of a step, how often each comes, steps."""
+    first = next(drawn).to(trainer.device)
+    if trainer.fast:
+        differs = trainer.differs(first)
+        say({"fast and plain form differ by": differs})
+        if differs["loss"] > 0.02 or differs["gradient"] > 0.1 or differs["gradient of keys"] > 0.5:
+            raise SystemExit("the fast form computes something else; run again with --plain")
+    trains = {
+        parts: tokens_per_second(trainer, torch.cat([first] * parts, dim=1), args.trial)
+        for parts in args.parts
+    }
+    # A smaller batch learns more from as many tokens.
+    args.parts = [min(p for p, speed in trains.items() if 1.1 * speed > max(trains.values()))]
+    for _ in islice(drawn, 5 * args.workers):  # drawn in the meantime
+        pass
+    started, count = time.perf_counter(), 3 * max(1, args.workers)
+    for _ in islice(drawn, count):
+        pass
+    draws = count * ROWS * CONTEXT / (time.perf_counter() - started)
+    speed = trains[args.parts[0]]
+    args.times = args.times or min(MOST_TIMES, math.ceil(0.95 * speed / draws))
+    speed = min(speed, args.times * draws)
+    args.steps = args.steps or max(1, int(args.seconds * speed / (args.parts[0] * ROWS * CONTEXT)))
+    say({"trains": trains, "draws": draws, "steps": args.steps, "times": args.times})
+
+
+def train(trainer: Trainer, batches: Iterator[Tensor], args: argparse.Namespace) -> list[Any]:
+    """Take the steps, or as many as the seconds allow; returns the log."""
+    log, losses = list[Any](), list[Tensor]()
+    started = saved = time.perf_counter() - trainer.seconds
+    is_done = False
+    while not is_done:
+        done = max(trainer.step / args.steps, trainer.seconds / args.seconds)
+        losses.append(trainer.learn(next(batches), rate(done)))
+        now = time.perf_counter()
+        trainer.seconds = now - started
+        is_done = trainer.step >= args.steps or trainer.seconds >= args.seconds
+        if is_done or trainer.step == 1 or trainer.step % args.log_every == 0:
+            loss, seconds = torch.stack(losses).mean().item(), round(trainer.seconds, 1)
+            log.append({"step": trainer.step, "loss": round(loss, 4), "seconds": seconds})
+            say(log[-1])
+            losses.clear()
+        if now > saved + SAVE_EVERY:
+            new = args.out / "state.new"
+            torch.save({**trainer.state(), "plan": (args.steps, args.parts, args.times)}, new)
+            new.replace(args.out / "state.pt")
+            saved = now
     return log
+
+
+def say(what: dict[str, Any]) -> None:
+    """Print a line of the log at once."""
+    print(json.dumps(what), flush=True)  # noqa: T201
 
 
 def main() -> None:
@@ -331,12 +362,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seconds", type=float, default=900.0, help="of training, at most")
+    parser.add_argument("--steps", type=int, help="by default, what the seconds allow")
+    parser.add_argument("--parts", type=int, nargs="+", default=[1, 2], help=f"times {ROWS} rows a step: the fastest")  # fmt: skip
+    parser.add_argument("--times", type=int, help="how often a batch comes, if drawing is slow")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--trial", type=int, default=20, help="steps that are timed")
+    parser.add_argument("--log_every", type=int, default=250)
+    parser.add_argument(
+        "--sample", type=int, default=20_000, help="pairs that the tokenizer learns"
+    )
+    parser.add_argument("--plain", action="store_true", help="neither compile nor FlashAttention")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    sample = list(islice(pairs(random.Random(SEED)), 40_000))
+    torch.set_float32_matmul_precision("high")
+    sample = list(islice(pairs(random.Random(SEED)), args.sample))
     flaws = sorted({PLAIN, *(flaw for flaw, _ in sample)})
-    talked = islice(talks(random.Random(SEED)), 20_000)
+    talked = islice(talks(random.Random(SEED)), args.sample // 2)
     tokenizer = make_tokenizer(
         [
             text
@@ -344,18 +387,27 @@ def main() -> None:
             for text in (*(message.content for message in pair.prompt), pair.chosen)
         ]
     )
-    model = make_model(tokenizer)
-    chat = Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT)
-    batches = iter(DataLoader(Rows(chat, flaws), batch_size=None, num_workers=WORKERS))
+    say({"vocabulary": len(tokenizer), "kinds of mistakes": len(flaws)})
+    drawn = drawn_by(args.workers, Rows(Chat(tokenizer, system_prompt=EMBEDDED_SYSTEM_PROMPT), flaws))  # fmt: skip
+    model = make_model(tokenizer).to(device)
     balance = Balance(len(flaws), device)
-    log = train(model, batches, args.steps, balance, tokenizer.eos_token_id)
+    trainer = Trainer(model, balance, tokenizer.eos_token_id, plain=args.plain)
+    resumed = args.out / "state.pt"
+    if resumed.exists():
+        kept = torch.load(resumed, map_location=device)
+        trainer.restore(kept)
+        args.steps, args.parts, args.times = kept["plan"]
+    else:
+        plan(trainer, drawn, args)
+    log = train(trainer, again(joined(drawn, args.parts[0], device), args.times), args)
     model.to("cpu", torch.bfloat16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out, save_jinja_files=False)
+    options = f"--steps {args.steps} --parts {args.parts[0]} --times {args.times}"
     about = {
-        "command": "python data/build/tiny.py " + " ".join(sys.argv[1:]),
+        "command": f"python data/build/tiny.py OUT {options} --workers {args.workers}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "tokens": args.steps * ROWS * CONTEXT,
+        "tokens": trainer.step * args.parts[0] * ROWS * CONTEXT,
         "weights of right answers in chats": {
             flaw: round(weight, 3)
             for flaw, weight in zip(flaws, balance.tilt.sigmoid().tolist(), strict=True)
@@ -363,6 +415,7 @@ def main() -> None:
         "log": log,
     }
     (args.out / "training.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    resumed.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
