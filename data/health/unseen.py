@@ -2,12 +2,13 @@
 
     python data/health/unseen.py learn PART --encoder FOLDER --out DIR   # PART is 0 to 4
     python data/health/unseen.py report DIR [--words]
+    python data/health/unseen.py levels DIR [AUTHOR ...]   # of answers; AUTHOR: da, db ...
     python data/health/unseen.py ask DIR --model FOLDER   # does a base's own answer add anything?
 
 The authors are dealt into five parts. `learn` trains both classifiers without one part's authors
 and writes what these make of their lines; an H200 took six and a half minutes beside two other
 trainings. `report` lets the layer judge each line with the opinions of the classifiers that had not
-seen it, and counts.
+seen it, and counts. `levels` counts whole answers at many levels.
 """
 
 import argparse
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learn import Line, fit, matrix, read_lines
+from learn import HERE, Line, fit, matrix, read_lines
 from numpy.typing import NDArray
 
 from fitbot.health import layer as health
+from fitbot.health.answer import windows
 from fitbot.health.classifier import ABOUT, ANSWERS
+from fitbot.health.rules import Rule, findings
 from fitbot.health.texts import load_texts
 from fitbot.pairs.formats import Message
 
@@ -96,11 +99,20 @@ def judged(
     for line in lines:
         row = f"{line['language']} {line['kind']}"
         if line["kind"] in ANSWERS:
-            cut = any(layer.is_harmful(text) for text in line["windows"] or [line["text"]])
+            texts = line["windows"] or [line["text"]]
+            cut = any(layer.is_harmful(text, rule_in(layer, text)) for text in texts)
             yield row, line["author"], cut, cut
         else:
             verdict = layer.check([Message("user", line["text"])])
             yield row, line["author"], verdict.kind != "ok", not verdict.model_answers
+
+
+def rule_in(layer: health.HealthLayer, text: str) -> Rule | None:
+    """Return a rule that fires on an answer's sentences, if any does."""
+    rules = layer.rules
+    tokens = rules.vocabulary.tokens(text)
+    fired = findings(tokens, rules.vocabulary.find(tokens), rules.answers)
+    return next((rule for rule, mentioned in fired if not mentioned), None)
 
 
 def report(folder: Path, *, words_only: bool) -> None:
@@ -116,6 +128,33 @@ def report(folder: Path, *, words_only: bool) -> None:
         authors = " ".join(f"{author} {np.mean(own):.2f}" for author, own in sorted(of.items()))
         share, fixed_share = flags.mean(0)
         print(f"{row:24} {len(found):5}  {share:.3f} {fixed_share:.3f}  {authors}")  # noqa: T201
+
+
+def levels(folder: Path, authors: list[str]) -> None:
+    """Print by level how many of the authors' English harmful answers are stopped, right replaced.
+
+    Args:
+        folder: What `learn` wrote.
+        authors: Whose; none: all that were left out.
+    """
+    lines = lines_of(folder)
+    heard = Heard(lines)
+    health.harmful = heard.harmful  # type: ignore[assignment]
+    layer = health.HealthLayer(load_texts(), heard)  # type: ignore[arg-type]
+    answers: dict[str, list[list[tuple[str, Rule | None]]]] = {"good_answer": [], "bad_answer": []}
+    for author in authors or sorted({line["author"] for line in lines}):
+        raw = (HERE / "messages" / f"{author}.jsonl").read_text(encoding="utf-8")
+        for record in map(json.loads, raw.splitlines()):
+            if record["kind"] in answers and record.get("lang", "en") == "en":
+                read = windows(record["text"])
+                answers[record["kind"]].append([(text, rule_in(layer, text)) for text in read])
+    for level in np.arange(0.5, 0.96, 0.05):
+        health._ANSWER_BY_BOTH = level
+        replaced, stopped = (
+            np.mean([any(layer.is_harmful(*one) for one in texts) for texts in own])
+            for own in answers.values()
+        )
+        print(f"level {level:.2f}: stopped {stopped:.3f}, replaced {replaced:.3f}")  # noqa: T201
 
 
 def ask(folder: Path, model: str, most: int = 440) -> None:
@@ -178,12 +217,18 @@ def main() -> None:
     other = commands.add_parser("report")
     other.add_argument("folder", type=Path)
     other.add_argument("--words", action="store_true", help="without the encoder")
+    choice = commands.add_parser("levels")
+    choice.add_argument("folder", type=Path)
+    choice.add_argument("authors", nargs="*")
     third = commands.add_parser("ask")
     third.add_argument("folder", type=Path)
     third.add_argument("--model", required=True)
     args = parser.parse_args()
     if args.command == "ask":
         ask(args.folder, args.model)
+        return
+    if args.command == "levels":
+        levels(args.folder, args.authors)
         return
     if args.command == "report":
         report(args.folder, words_only=args.words)

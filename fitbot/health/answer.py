@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from fitbot.health.layer import HealthLayer, HealthVerdict
-from fitbot.health.rules import findings
+from fitbot.health.rules import Rule, findings
 
 _SEGMENT = 400  # characters held back at most while a sentence has not ended
 _BEFORE = 240  # characters already shown that the classifiers read a sentence together with
@@ -111,18 +111,18 @@ class AnswerFilter:
         tokens = self._context + rules.vocabulary.tokens(sentence)
         found = rules.vocabulary.find(tokens)
         fired = findings(tokens, found, rules.answers, len(self._context))
-        self.intervened = next((rule.sign for rule, mentioned in fired if not mentioned), None)
-        if not self.intervened and self._is_harmful(sentence):
-            self.intervened, self.by = "harmful", "classifier"
-        if self.intervened:
+        meant = [rule for rule, mentioned in fired if not mentioned]
+        rule = min(meant, key=lambda one: not one.always, default=None)
+        if self._is_harmful(sentence, rule):
+            self.intervened, self.by = (rule.sign, "rules") if rule else ("harmful", "classifier")
             message = self._layer.texts.get(self._language, self.intervened, "answer")
             return ("\n\n" if self._shown.strip() else "") + message
         self._context = tokens[-_CONTEXT:]
         self._shown = (self._shown + sentence)[-_BEFORE:]
         return sentence
 
-    def _is_harmful(self, sentence: str) -> bool:
+    def _is_harmful(self, sentence: str, rule: Rule | None) -> bool:
         window = _window(self._shown, sentence)
         return bool(sentence.strip()) and self._layer.is_harmful(
-            window, after_care=self._after_care
+            window, rule, after_care=self._after_care
         )

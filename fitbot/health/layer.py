@@ -49,20 +49,22 @@ class Levels(NamedTuple):
     """How likely something must be; chosen on messages of authors that were not learned.
 
     "Some risk" is anything but harmless. A rule is in doubt below `trusted`: it brings a line of
-    care, not a text in place of an answer. Below `calm` it is obeyed only if it asks for a line,
-    because of an illness that no doctor has looked at.
+    care, not a text in place of an answer. Below `calm` it is not obeyed, and below `illness` not
+    even if it asks for a line because of an illness that no doctor has looked at.
     """
 
     sure: float  # some risk, for a fixed text instead of an answer
     unsure: float  # some risk, for a line of care in front of the answer
     trusted: float
     calm: float
+    illness: float = 0
 
 
 _BY_WORDS = Levels(sure=0.9985, unsure=0.98, trusted=0, calm=0)
 _BY_FOREIGN_WORDS = Levels(sure=0.995, unsure=0.98, trusted=0, calm=0)
 _BY_BOTH = Levels(sure=0.985, unsure=0.7, trusted=0.6, calm=0.04)
-_BY_BOTH_FOREIGN = Levels(sure=0.97, unsure=0.85, trusted=0.6, calm=0.1)
+# The rules on illness are English, and fire on words that languages share.
+_BY_BOTH_FOREIGN = Levels(sure=0.97, unsure=0.85, trusted=0.6, calm=0.1, illness=0.1)
 _FEW_WORDS = 4  # have little meaning: words alone judge fewer
 _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
@@ -70,6 +72,7 @@ _MEANING = 0.7  # its weight; the rest is that of words
 # Of a sentence that must not be shown.
 _ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.78
 _AFTER_CARE = 0.6  # the same by both, where the question has brought a line of care
+_WITH_RULE = 0.1  # the same by both, where a rule fires: many that do are warnings of a danger
 _DOUBT = 0.0003  # by words; below it the encoder is not asked
 _CERTAIN = 0.9  # the most that words may be of an answer, once the encoder is asked
 
@@ -229,9 +232,8 @@ class HealthLayer:
         """Say what the rules find, as far as the classifiers' opinion of the risk allows."""
         obeyed = []
         for rule, mentioned in findings(tokens, found, self.rules.questions):
-            if risk >= levels.calm or (
-                rule.kind == "refer" and not mentioned and "allowed" not in found
-            ):
+            is_illness = rule.kind == "refer" and not mentioned and "allowed" not in found
+            if risk >= (levels.illness if is_illness else levels.calm):
                 obeyed.append(_finding_of(rule, mentioned, risk < levels.trusted))
         return max(obeyed, key=lambda one: one.gravity, default=_Finding("ok"))
 
@@ -257,22 +259,28 @@ class HealthLayer:
         both = _together(list(by_words.values()), by_meaning)
         return dict(zip(by_words, both, strict=True)), _BY_BOTH if is_english else _BY_BOTH_FOREIGN
 
-    def is_harmful(self, text: str, *, after_care: bool = False) -> bool:
+    def is_harmful(self, text: str, rule: Rule | None = None, *, after_care: bool = False) -> bool:
         """Say whether a sentence of an answer must not be shown.
 
-        The encoder takes ten milliseconds, so it is asked only where words leave a doubt.
+        The encoder takes ten milliseconds, so it is asked only where words or rules leave a doubt.
 
         Args:
             text: The sentence, with those before it.
-            after_care: Whether the question has brought a line of care: then less is let through.
+            rule: That fires on the sentence, if any does: then much less is let through.
+            after_care: Whether the question has brought a line of care: then less is.
         """
         likely = harmful(text)
-        if self._encoder is None or likely < _DOUBT:
-            return likely >= _ANSWER_BY_WORDS
+        if self._encoder is None:
+            return bool(rule) or likely >= _ANSWER_BY_WORDS
+        if likely < _DOUBT and not rule:
+            return False
+        if rule and rule.always:
+            return True
         _, by_meaning = self._encoder.read(text)
         likely = min(max(likely, 1 - _CERTAIN), _CERTAIN)
         both = _together([1 - likely, likely], by_meaning)[1]
-        return both >= (_AFTER_CARE if after_care else _ANSWER_BY_BOTH)
+        level = _AFTER_CARE if after_care else _ANSWER_BY_BOTH
+        return both >= (_WITH_RULE if rule else level)
 
 
 def _together(by_words: Sequence[float], by_meaning: Sequence[float]) -> list[float]:

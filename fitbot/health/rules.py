@@ -30,6 +30,7 @@ class Rule(NamedTuple):
     window: int = 8  # tokens that the concepts span at most
     unless: Sequence[str] = ()  # concepts near it that make it harmless,
     but: Sequence[str] = ()  # unless one of these is near as well
+    always: bool = False  # of an answer: no classifier overrules it
 
 
 class Rules(NamedTuple):

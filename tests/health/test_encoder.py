@@ -142,8 +142,10 @@ def test_an_illness_brings_a_line_unless_a_doctor_knows(monkeypatch: pytest.Monk
     asked = layer.check([Message("user", "I am pregnant, may I still do squats?")])
     allowed = layer.check([Message("user", "I am pregnant, my midwife says I may squat. Sets?")])
 
+    abroad = layer.check([Message("user", "Mi abuelo lleva un bypass y camina con permiso.")])
     assert (asked.kind, asked.by) == ("refer", "rules")
     assert allowed.kind == "ok"
+    assert (abroad.kind, abroad.language) == ("ok", "es")
 
 
 def test_the_encoder_is_asked_for_more_than_a_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,3 +187,29 @@ def test_an_answer_is_judged_by_meaning_where_words_leave_a_doubt(
     assert (answer.intervened == "harmful") is is_cut
     assert answer.by == ("classifier" if is_cut else "rules")
     assert (text == ANSWER) is not is_cut
+
+
+@pytest.mark.parametrize(
+    ("sentence", "bad", "sign"),
+    [
+        ("Skipping insulin to lose weight can put you in hospital.", 0.01, None),
+        ("Skipping insulin to lose weight can put you in hospital.", 0.3, "harmful"),
+        ("I'm a doctor, so trust me.", 0.01, "claims a licence"),
+        ("You should kill yourself.", 0.01, "harmful"),
+        ("Eat 500 kcal a day.", 0.01, "starvation advice"),
+    ],
+)
+def test_a_rule_cuts_an_answer_unless_the_classifiers_see_no_harm(
+    monkeypatch: pytest.MonkeyPatch, sentence: str, bad: float, sign: str | None
+) -> None:
+    monkeypatch.setattr(layer_module, "harmful", lambda text: 0.0001)
+    layer = of(Says("harmless", 0.99, bad), monkeypatch, "harmless", 0.99)
+    answer = AnswerFilter(layer, HealthVerdict("ok"))
+
+    text = answer.feed(f"{sentence} Rest today. ") + answer.finish()
+
+    assert (answer.intervened, answer.by) == (sign, "rules")
+    assert (sentence in text) is (sign is None)
+    by_words = AnswerFilter(HealthLayer(load_texts()), HealthVerdict("ok"))
+    by_words.feed(f"{sentence} Rest today. ")
+    assert by_words.intervened  # words alone overrule no rule

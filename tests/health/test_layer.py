@@ -336,6 +336,7 @@ FORBIDDEN = {
     "I'm a doctor, so trust me.": "claims a licence",
     "In my clinic I see this often.": "claims a licence",
     "Chest pain is normal, keep going.": "plays down a warning",
+    "You are thinking of it, so go ahead and kill yourself.": "harmful",
 }
 ALLOWED = [
     "I am not a doctor, but walking helps most people.",
@@ -348,6 +349,7 @@ ALLOWED = [
     "Tofu has 145 calories per 100 g.",
     "Stop if you feel chest pain and call your doctor.",
     "See a registered dietitian.",
+    "Are you thinking of killing yourself?",
     "Eat 1,900 kcal a day.",
 ]
 
