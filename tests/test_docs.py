@@ -35,7 +35,7 @@ PAGES = sorted(
 )
 NEEDS = {
     *("gpu", "gpus", "hub", "network", "cluster"),
-    *("a server", "a model", "vllm", "llama-server"),
+    *("a server", "a model", "vllm", "llama-server", "ollama"),
     "minutes",  # more than one, on two cores
 }
 OTHER_OPTIONS = {"--config", "--ckpt_path", "--print_config", "--help"}  # of fit, beside settings

@@ -288,7 +288,9 @@ def _add_tokenizer(writer: Any, tokenizer: Any, end_of_turn_id: int, size: int) 
     writer.add_token_types(kinds)
     # GGUF has no empty lists; a pair that makes no token of the vocabulary changes nothing.
     writer.add_token_merges(merges or [f"{tokens[0]} {tokens[0]}"])
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(False)  # the chat template writes it, where the base has one
+    if tokenizer.bos_token_id is not None:  # or llama.cpp names another to that template
+        writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(end_of_turn_id)
     if tokenizer.pad_token_id is not None:
         writer.add_pad_token_id(tokenizer.pad_token_id)

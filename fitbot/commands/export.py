@@ -1,4 +1,4 @@
-"""fitbot export: a checkpoint's adapter as a folder, merged weights, GGUF files."""
+"""fitbot export: a checkpoint's adapter as a folder, merged weights, files for other engines."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 _OF_ADAPTERS = (PROVENANCE_FILE, "adapter_config.json")  # of PEFT's, the other one is missed
 # Those of FILE_TYPES and TARGETS, whose modules load torch.
 KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
-ENGINES = ("vllm", "ray")
+OLLAMA = "ollama"
+ENGINES = ("vllm", "ray", OLLAMA)
 
 
 def main(args: list[str]) -> int:
@@ -38,59 +39,89 @@ def main(args: list[str]) -> int:
     add(
         "--target",
         choices=ENGINES,
-        help="write besides what serves the adapter with that engine",
+        help="write besides what serves the adapter with that engine: for vllm and ray a script, "
+        "for ollama a folder with merged weights and a Modelfile",
     )
     add(
         "--gguf",
         choices=KINDS,
         help="write besides base and adapter for llama.cpp, the base in this precision, and their "
-        "drift; `embedded` instead of a checkpoint is the embedded model alone, into --out",
+        "drift; with --target ollama the precision of that, by default q8_0. `embedded` instead "
+        "of a checkpoint is the embedded model alone, into --out",
     )
     options = parser.parse_args(args[1:])
     check_at_least(options, drift_pairs=1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("gguf").setLevel(logging.WARNING)
+    for_ollama = options.target == OLLAMA
     wants_unmerged = options.target or options.gguf
     if options.merge and wants_unmerged:
         raise ConfigError("--merge: --target and --gguf want the adapter unmerged; leave one out")
     announce(f"fitbot export: loading {options.checkpoint}")
-    alone = bool(options.gguf) and str(options.checkpoint) == EMBEDDED
-    if alone:
-        out = options.out or Path(f"{EMBEDDED}-gguf")
-    elif wants_unmerged and any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS):
-        out = options.checkpoint
+    if str(options.checkpoint) == EMBEDDED and (for_ollama or options.gguf):
+        return _export_embedded(options)
+    is_adapter = any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS)
+    if wants_unmerged and is_adapter:
+        adapter = options.checkpoint
     else:
-        out = _export_checkpoint(options)
-    if options.target and not alone:
+        adapter = _export_checkpoint(options, None if for_ollama else options.out)
+    if for_ollama:
+        out = options.out or adapter.with_name(f"{adapter.name.removesuffix('-adapter')}-ollama")
+        _export_ollama(adapter, out, options)
+    elif options.target:
         from fitbot.export.vllm import write_deployment
 
-        logger.info("wrote %s", write_deployment(out, options.target))
-    if options.gguf:
-        from fitbot.export.gguf import export_gguf
-
-        logging.getLogger("gguf").setLevel(logging.WARNING)
-        told = export_gguf(out, options.gguf, alone=alone)
-        for name in told["sha256"]:
-            logger.info("wrote %s", out / name)
+        logger.info("wrote %s", write_deployment(adapter, options.target))
+    if options.gguf and not for_ollama:
+        _export_gguf(adapter, options)
     return 0
 
 
-def _export_checkpoint(options: Any) -> Path:
+def _export_embedded(options: Any) -> int:
+    """Write the embedded model alone."""
+    kind = "ollama" if options.target == OLLAMA else "gguf"
+    out = options.out or Path(f"{EMBEDDED}-{kind}")
+    if kind == "ollama":
+        _export_ollama(None, out, options)
+    else:
+        _export_gguf(out, options, alone=True)
+    return 0
+
+
+def _export_ollama(adapter: Path | None, out: Path, options: Any) -> None:
+    from fitbot.export.ollama import export_ollama
+
+    export_ollama(adapter, out, options.gguf or "q8_0")
+    logger.info("wrote %s; now: cd %s && ollama create coach -f Modelfile", out, out)
+
+
+def _export_gguf(folder: Path, options: Any, *, alone: bool = False) -> None:
+    from fitbot.export.gguf import export_gguf
+
+    for name in export_gguf(folder, options.gguf, alone=alone)["sha256"]:
+        logger.info("wrote %s", folder / name)
+
+
+def _export_checkpoint(options: Any, out: Path | None) -> Path:
     """Write the adapter, or merged weights; returns the folder."""
     from fitbot.export.adapter import export_adapter, load_checkpoint, training_of
+    from fitbot.export.card import run_findings
     from fitbot.export.merged import export_merged
 
     path = options.checkpoint / "last.ckpt" if options.checkpoint.is_dir() else options.checkpoint
     checkpoint = load_checkpoint(path)
-    base_model = checkpoint["hyper_parameters"]["base_model"]
+    settings = checkpoint["hyper_parameters"]
+    base_model = settings["base_model"]
     # Of a hub id, an adapter's export fetches the tokenizer only.
     if options.merge or Path(resolve_base_model(base_model)).is_dir():
         check_base(base_model, checkpoint.get("base_sha256"), str(path))
     kind = "merged" if options.merge else "adapter"
-    out: Path = options.out or path.parent / f"{path.stem}-{kind}"
+    out = out or path.parent / f"{path.stem}-{kind}"
+    training = training_of(checkpoint)
+    training |= run_findings(path.parent, training["step"])
     if options.merge:
-        export_merged(out, checkpoint, drift_pairs=options.drift_pairs)
+        export_merged(out, checkpoint, training=training, drift_pairs=options.drift_pairs)
     else:
-        weights, settings = checkpoint["state_dict"], checkpoint["hyper_parameters"]
-        export_adapter(out, weights, settings, training=training_of(checkpoint))
+        export_adapter(out, checkpoint["state_dict"], settings, training=training)
     logger.info("wrote %s", out)
     return out

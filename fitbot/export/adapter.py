@@ -24,6 +24,7 @@ from fitbot.base_model.lora import POLICY_ADAPTER
 from fitbot.base_model.provenance import PROVENANCE_FILE, sha256_of
 from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import AdapterError
+from fitbot.export.card import Kind, write_card
 from fitbot.pairs.chat import load_tokenizer
 from fitbot.pairs.template import keep_day
 from fitbot.platforms import replace_file
@@ -80,12 +81,11 @@ def export_adapter(
     provenance = {
         "base_model": base_model,
         "settings": {**hyper_parameters, "base_model": base_model},
-        "versions": {"fitbot": __version__} | {name: version(name) for name in _installed()},
+        "versions": versions(),
         "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         **training,
     }
-    (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
-    (folder / "README.md").write_text(_model_card(provenance), "utf-8")
+    write_provenance(folder, provenance, "adapter")
     return folder
 
 
@@ -104,9 +104,9 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _installed() -> list[str]:
-    """List the packages whose versions matter; without 4 bits, bitsandbytes may be missing."""
-    return [name for name in _PACKAGES if find_spec(name)]
+def versions() -> dict[str, str]:
+    """Return the versions that matter; without 4 bits, bitsandbytes may be missing."""
+    return {"fitbot": __version__} | {name: version(name) for name in _PACKAGES if find_spec(name)}
 
 
 def copy_mode(folder: Path) -> None:
@@ -147,40 +147,7 @@ def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model_card(provenance: dict[str, Any]) -> str:
-    base_model, data = provenance["base_model"], provenance["data"]
-    day = f", on {data['date']}" if data.get("date") else ""
-    files = "\n".join(
-        f"- {split}: `{data[split]['path']}`, {data[split]['pairs']:,} pairs, "
-        f"sha256 of their tokens `{data[split]['sha256'][:16]}`"
-        for split in ("train", "val")
-        if split in data
-    )
-    rows = [f"| {name} | {value} |" for name, value in provenance.get("metrics", {}).items()]
-    figures = "\n".join(["| figure | value |", "|---|---|", *rows])
-    return f"""\
----
-base_model: {base_model}
-library_name: peft
-tags: [dpo, lora]
----
-
-# LoRA adapter for {base_model}
-
-Trained by direct preference optimisation (beta {provenance["settings"]["beta"]}) with fitbot \
-{provenance["versions"]["fitbot"]}. It was rendered with thinking off and the system prompt \
-{data["system_prompt"]!r}{day}; ask it the same way.
-
-## Pairs
-
-{files}
-
-## Figures of the run
-
-{figures if rows else "See summary.json of the run."}
-
-Reward accuracy and margin say how far the policy moved towards its training pairs, not that its \
-answers are right. This is not medical advice.
-
-All settings and versions are in `fitbot.json`.
-"""
+def write_provenance(folder: Path, provenance: dict[str, Any], kind: Kind) -> None:
+    """Write fitbot.json and the model card of an export."""
+    (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
+    write_card(folder, provenance, kind)

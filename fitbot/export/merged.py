@@ -1,6 +1,5 @@
 """A trained adapter merged into the weights of its base, in bf16, and what the rounding loses."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ from torch import Tensor
 
 from fitbot.base_model.embedded import absolute_base
 from fitbot.base_model.loading import load_policy_network
-from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.base_model.settings import BaseSettings, LoraSettings
 from fitbot.errors import AdapterError
-from fitbot.export.adapter import copy_mode, training_of
+from fitbot.export.adapter import copy_mode, versions, write_provenance
 from fitbot.generation.merging import WORTH_MERGING
 from fitbot.pairs.batch import PairBatch, collate_pairs
 from fitbot.pairs.chat import Chat, LengthLimits, load_tokenizer
@@ -28,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def export_merged(
-    folder: Path, checkpoint: dict[str, Any], *, drift_pairs: int
+    folder: Path, checkpoint: dict[str, Any], *, training: dict[str, Any], drift_pairs: int
 ) -> dict[str, float]:
     """Merge an adapter into the weights it was trained on and write them as bf16.
 
@@ -39,6 +37,7 @@ def export_merged(
     Args:
         folder: Where to.
         checkpoint: A loaded checkpoint.
+        training: What fitbot.json records besides base, settings, versions and drift.
         drift_pairs: Pairs to measure on.
 
     Returns:
@@ -54,7 +53,7 @@ def export_merged(
     chat = Chat(
         load_tokenizer(settings["base_model"]),
         system_prompt=data["system_prompt"],
-        date=training_of(checkpoint)["data"].get("date"),
+        date=training["data"].get("date"),
     )
     skips = data.get("skip_bad_records", False)
     pairs = load_pairs(
@@ -78,10 +77,9 @@ def export_merged(
     keep_day(chat.tokenizer, chat.date)
     chat.tokenizer.save_pretrained(folder)
     copy_mode(folder)
-    provenance = {"base_model": settings["base_model"], "settings": settings, "merge_drift": drift}
-    (folder / PROVENANCE_FILE).write_text(
-        json.dumps({**provenance, **training_of(checkpoint)}, indent=2) + "\n", "utf-8"
-    )
+    provenance = {"base_model": settings["base_model"], "settings": settings}
+    provenance |= {"versions": versions(), "merge_drift": drift}
+    write_provenance(folder, provenance | training, "merged")
     return drift
 
 

@@ -14,7 +14,7 @@ from fitbot.__main__ import COMMANDS, main
 from fitbot.base_model.gguf_file import FILE_TYPES
 from fitbot.base_model.settings import LoraSettings
 from fitbot.commands import fit_help
-from fitbot.commands.export import ENGINES, KINDS
+from fitbot.commands.export import ENGINES, KINDS, OLLAMA
 from fitbot.commands.fit import FitbotCLI
 from fitbot.export.vllm import TARGETS
 from tests.conftest import ROOT
@@ -196,4 +196,4 @@ def test_help_all_is_lightnings(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_export_offers_is_what_can_be_written() -> None:
     assert set(KINDS) == set(FILE_TYPES)
-    assert set(ENGINES) == set(TARGETS)
+    assert set(ENGINES) == {*TARGETS, OLLAMA}

@@ -220,7 +220,7 @@ def test_every_export_keeps_the_day_of_the_run_and_skips_what_the_run_skipped(
         question = [{"role": "user", "content": "Oats?"}]
         text = AutoTokenizer.from_pretrained(folder).apply_chat_template(question, tokenize=False)
         assert text.startswith("06 May 2031<|im_start|>")
-    assert "on 2031-05-06; ask it the same way" in (Path(adapter) / "README.md").read_text()
+        assert "on 2031-05-06; ask it the same way" in (Path(folder) / "README.md").read_text()
     assert json.loads((Path(merged) / "fitbot.json").read_text())["merge_drift"]["completions"] == 4
 
 

@@ -555,7 +555,9 @@ def test_the_embedded_model_answers_at_the_terminal_from_its_gguf_file(
     by_llama = capsys.readouterr().out
     assert main(ask) == 0
 
-    assert {file.name for file in Path("out").iterdir()} == {"base.gguf", "fitbot.json"}
+    assert {file.name for file in Path("out").iterdir()} == {
+        *("base.gguf", "fitbot.json", "README.md"),
+    }
     assert by_llama.splitlines()[-1] == capsys.readouterr().out.splitlines()[-1] != ""
 
 
