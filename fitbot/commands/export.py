@@ -7,7 +7,7 @@ from typing import Any
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
 from fitbot.base_model.provenance import PROVENANCE_FILE
-from fitbot.commands.command_line import SuggestingParser, announce, check_at_least
+from fitbot.commands.command_line import SuggestingParser, announce, check_at_least, say
 from fitbot.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -49,50 +49,84 @@ def main(args: list[str]) -> int:
         "drift; with --target ollama the precision of that, by default q8_0. `embedded` instead "
         "of a checkpoint is the embedded model alone, into --out",
     )
+    add("--push", metavar="OWNER/NAME", help="then upload the folder to this repository of the hub")
+    add("--private", action="store_true", help="make the repository private, if it is new")
+    add("--dry_run", action="store_true", help="say what --push would upload, and upload nothing")
     options = parser.parse_args(args[1:])
     check_at_least(options, drift_pairs=1)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("gguf").setLevel(logging.WARNING)
-    for_ollama = options.target == OLLAMA
-    wants_unmerged = options.target or options.gguf
-    if options.merge and wants_unmerged:
+    if options.merge and (options.target or options.gguf):
         raise ConfigError("--merge: --target and --gguf want the adapter unmerged; leave one out")
+    if options.push:
+        from fitbot.export.hub import check_repository
+
+        check_repository(options.push)
+    elif options.private or options.dry_run:
+        raise ConfigError("--private and --dry_run are of --push OWNER/NAME, which is missing")
     announce(f"fitbot export: loading {options.checkpoint}")
+    folder = _write(options)
+    if options.push:
+        _push(folder, options)
+    return 0
+
+
+def _write(options: Any) -> Path:
+    """Write what was asked for; returns the folder."""
+    for_ollama = options.target == OLLAMA
     if str(options.checkpoint) == EMBEDDED and (for_ollama or options.gguf):
         return _export_embedded(options)
-    is_adapter = any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS)
-    if wants_unmerged and is_adapter:
-        adapter = options.checkpoint
+    wants_unmerged = options.target or options.gguf
+    writes = wants_unmerged or options.merge or options.out
+    if options.push and not writes and (options.checkpoint / PROVENANCE_FILE).is_file():
+        return Path(options.checkpoint)  # an export of any kind
+    if wants_unmerged and any((options.checkpoint / name).is_file() for name in _OF_ADAPTERS):
+        adapter = Path(options.checkpoint)
     else:
         adapter = _export_checkpoint(options, None if for_ollama else options.out)
     if for_ollama:
         out = options.out or adapter.with_name(f"{adapter.name.removesuffix('-adapter')}-ollama")
-        _export_ollama(adapter, out, options)
-    elif options.target:
+        return _export_ollama(adapter, out, options)
+    if options.target:
         from fitbot.export.vllm import write_deployment
 
         logger.info("wrote %s", write_deployment(adapter, options.target))
-    if options.gguf and not for_ollama:
+    if options.gguf:
         _export_gguf(adapter, options)
-    return 0
+    return adapter
 
 
-def _export_embedded(options: Any) -> int:
-    """Write the embedded model alone."""
+def _push(folder: Path, options: Any) -> None:
+    """Upload an export, or say what would be uploaded."""
+    from fitbot.export.hub import files_of, push
+
+    if not options.dry_run:
+        announce(f"fitbot export: uploading {folder}")
+        say(f"pushed to {push(folder, options.push, private=options.private)}")
+        return
+    sizes = {file.name: file.stat().st_size for file in files_of(folder)}
+    where = f"{options.push}, {'private' if options.private else 'public'} if it is new"
+    say(f"would push {len(sizes)} files, {sum(sizes.values()):,} bytes, of {folder} to {where}:")
+    for name, size in sizes.items():
+        say(f"{size:>16,}  {name}")
+
+
+def _export_embedded(options: Any) -> Path:
+    """Write the embedded model alone; returns the folder."""
     kind = "ollama" if options.target == OLLAMA else "gguf"
     out = options.out or Path(f"{EMBEDDED}-{kind}")
     if kind == "ollama":
-        _export_ollama(None, out, options)
-    else:
-        _export_gguf(out, options, alone=True)
-    return 0
+        return _export_ollama(None, out, options)
+    _export_gguf(out, options, alone=True)
+    return out
 
 
-def _export_ollama(adapter: Path | None, out: Path, options: Any) -> None:
+def _export_ollama(adapter: Path | None, out: Path, options: Any) -> Path:
     from fitbot.export.ollama import export_ollama
 
     export_ollama(adapter, out, options.gguf or "q8_0")
     logger.info("wrote %s; now: cd %s && ollama create coach -f Modelfile", out, out)
+    return out
 
 
 def _export_gguf(folder: Path, options: Any, *, alone: bool = False) -> None:
