@@ -2,6 +2,7 @@
 # make test         lint, types and tests: within 12 minutes on two cores
 # make test-all     all tests, the slow ones too, and coverage: within 45 minutes; before a release
 # make clients      real clients of other makers ask the server; needs node and npm
+# make reproduce    Qwen3-0.6B by fitbot and by TRL, beside base and rules; needs a GPU and the hub
 # make lint         lint and types without the tests
 # make notebook     run notebooks/reward_margins.ipynb on what make quickstart left, keep its outputs
 # make clean        delete caches and build outputs; the environment and checkpoints/ stay
@@ -16,7 +17,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 
 CLIENTS := $(VENV)-clients
 
-.PHONY: quickstart test test-all clients lint docs notebook clean
+.PHONY: quickstart test test-all clients reproduce lint docs notebook clean
 
 quickstart: $(VENV)/.fitbot
 	$(BIN)/fitbot fit --config configs/quickstart.yaml
@@ -37,6 +38,10 @@ test-all: lint $(VENV)/.fitbot-all
 
 clients: $(VENV)/.fitbot-dev $(CLIENTS)/.clients
 	FITBOT_CLIENTS=$(CLIENTS) $(PYTEST) tests/clients
+
+# ARGS, such as ARGS="--published dpo_train.json dpo_val.json"
+reproduce: $(VENV)/.fitbot-dev
+	$(BIN)/python benchmarks/reproduce.py --out checkpoints/reproduce $(ARGS)
 
 lint: $(VENV)/.fitbot-dev
 	$(BIN)/ruff check .

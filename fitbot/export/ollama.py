@@ -42,6 +42,7 @@ def export_ollama(adapter: Path | None, out: Path, kind: Kind) -> dict[str, Any]
         ConfigError: The package gguf is not installed, or base or chat template cannot be written.
     """
     provenance, weights, model, chat = load_checked(adapter)
+    provenance.pop("sha256", None)  # of the adapter's own files
     modelfile = _modelfile(chat, adapter, longest_of(model.config, _CONTEXT))
     base = None
     if adapter is not None:
