@@ -30,6 +30,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("serve.host", "serve.endpoint"), (str,)),
     **dict.fromkeys(("serve.port", "serve.max_request_length"), (int,)),
     "answers.max_new_tokens": (int,),
+    **dict.fromkeys(("metrics.verdict", "trained"), (str,)),
     "gguf.sha256": (dict,),
 }
 

@@ -7,11 +7,14 @@ as it comes.
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 
+from fitbot.base_model.introduction import introduce
 from fitbot.base_model.provenance import answer_settings, latest_adapter
 from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import RequestError
@@ -23,12 +26,16 @@ from fitbot.pairs.formats import Message
 from fitbot.serving.engines import open_local
 
 _HELP = """\
+1 to 6          ask this question of the list, in a new conversation; where the model
+                has just asked something, it is your answer
+/questions      the list again
 /reset          forget the conversation
 /system TEXT    answer by another system prompt, and forget the conversation
 /compare        let base and tuned model answer side by side, or no more
 /help           this; an empty line or Ctrl-D ends, Ctrl-C stops an answer
 Arrow keys edit the line and bring back earlier ones; nothing is kept on disk.
 """
+_COLUMN = 37  # characters: two of them in a terminal of 80
 
 
 def main(args: list[str]) -> int:
@@ -43,21 +50,26 @@ def main(args: list[str]) -> int:
         sys.stderr.write(f"no --adapter named: {name} answers\n")
     wanted = {name: options[name] for name in ("max_new_tokens", "temperature", "seed")}
     given = {name: value for name, value in wanted.items() if value is not None}
+    introduction = introduce(adapter, tuned=not options.base)
+    announce(f"{introduction.kind}. {introduction.details}")
     sampling = replace(Sampling.from_settings(answer_settings(adapter)), **given)
     health = None if options.raw else open_layer(options.health_texts, options.health_encoder)
     sys.stderr.write(f"health layer: {health.described if health else 'off'}\n")
     with closing(open_local(options.backend, adapter, {"slots": 2})) as engine:
         tuned, base = engine.models[0], engine.models[-1]
         models = [base, tuned] if options.compare else [base if options.base else tuned]
-        conversation = Conversation(engine, sampling, models, health)
+        conversation = Conversation(engine, sampling, models, health, introduction.questions)
         if options.ask is not None:
             conversation.ask(options.ask)
             return 0
-        _write("Ask something; /help lists what else there is, an empty line ends.\n")
+        if introduction.is_demonstration and models == [tuned] != [base]:
+            conversation.show_both(introduction.questions[0])
+        conversation.run_command("/questions")
+        _write("Type a number or a question; /help lists what else there is, an empty line ends.\n")
         edit_lines()
         while line := _read():
             if not conversation.run_command(line):
-                conversation.ask(line)
+                conversation.ask(conversation.meant(line))
     return 0
 
 
@@ -87,6 +99,7 @@ class Conversation:
     sampling: Sampling
     models: list[str]
     health: HealthLayer | None
+    questions: Sequence[str] = ()  # offered by number
     system: list[Message] = field(default_factory=list)
     turns: list[Message] = field(default_factory=list)
     finding: str = ""  # the health layer's, of the turns that are forgotten
@@ -101,11 +114,43 @@ class Conversation:
         elif word == "/compare":
             base, tuned = self.engine.models[-1], self.engine.models[0]
             self.models = [tuned] if len(self.models) > 1 else [base, tuned]
+        elif word == "/questions":
+            _write("".join(f" {n}  {text}\n" for n, text in enumerate(self.questions, 1)))
         elif word.startswith("/"):
             _write(_HELP)
         else:
             return False
         return True
+
+    def meant(self, line: str) -> str:
+        """Return the question whose number was typed, and forget the conversation; or the line.
+
+        After a question of the model's a number is its answer.
+        """
+        numbered = {f"{n}": text for n, text in enumerate(self.questions, 1)}
+        is_asked = bool(self.turns) and self.turns[-1].content.rstrip().endswith("?")
+        if is_asked or line not in numbered:
+            return line
+        self.run_command("/reset")
+        _write(f"{numbered[line]}\n")
+        return numbered[line]
+
+    def show_both(self, question: str) -> None:
+        """Have base and tuned model answer a question side by side, outside of the conversation."""
+        columns = []
+        for title, model in (("before", self.engine.models[-1]), ("after", self.models[-1])):
+            stream = self.engine.submit(
+                [Message("user", question)], replace(self.sampling, temperature=0.0), model=model
+            )
+            said: list[str] = []
+            verdict = HealthVerdict("ok")
+            health = AnswerFilter(self.health, verdict) if self.health else None
+            self._show(stream, health, said.append)
+            columns.append([title, *textwrap.wrap("".join(said), _COLUMN)])
+        _write(f"One question, before and after preference training:\n\n  {question}\n\n")
+        for left, right in zip_longest(*columns, fillvalue=""):
+            _write(f"  {left:<{_COLUMN}}  {right}\n")
+        _write("\n")
 
     def ask(self, question: str) -> None:
         """Show the answer as it comes; with two models, one below the other.
@@ -144,7 +189,13 @@ class Conversation:
             sys.stderr.write(f"(the {left_out // 2} oldest turns are forgotten: no room)\n")
         return stream
 
-    def _show(self, stream: Stream, health: AnswerFilter | None) -> str:
+    def _show(
+        self,
+        stream: Stream,
+        health: AnswerFilter | None,
+        write: Callable[[str], object] | None = None,
+    ) -> str:
+        write = write or _write
         answer, reason, error = "", None, None
         with _cancelling_on_ctrl_c(stream):
             for chunk in stream:
@@ -153,13 +204,13 @@ class Conversation:
                     text = health.feed(text) + (health.finish() if chunk.finish_reason else "")
                     if health.intervened:
                         stream.cancel()
-                _write(text)
+                write(text)
                 answer += text
                 reason, error = chunk.finish_reason, chunk.error
         if health and health.intervened:
             reason = None  # the filter has said why
         notes = {"length": " […]", "cancelled": " [stopped]", "error": f" [failed: {error}]"}
-        _write(notes.get(reason or "", "") + "\n")
+        write(notes.get(reason or "", "") + "\n")
         return answer
 
 

@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentError
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -423,7 +424,7 @@ class FitbotCLI(LightningCLI):
         report.draw()
         data = self.datamodule.provenance()
         training = {"metrics": summary, "data": data, **self.model.run_settings}
-        training |= self.model.hashes
+        training |= {**self.model.hashes, "trained": datetime.now(UTC).date().isoformat()}
         weights, settings = self.model.state_dict(), dict(self.model.hparams)
         with all_or_nothing(adapter := self.folder / "adapter") as folder:
             export_adapter(folder, weights, settings, training=training)

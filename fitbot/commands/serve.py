@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from fitbot.base_model.introduction import Introduction, introduce
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
 from fitbot.base_model.settings import PORTS, ServeSettings, check_ranges
 from fitbot.commands.command_line import SuggestingParser, add_engine_options, announce
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
-from fitbot.generation.messages import Sampling
+from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.health.layer import ENCODER_HELP, open_layer
 from fitbot.platforms import take_from_environment
 from fitbot.serving.engines import REMOTE_KEY, add_local, open_local, open_remote
@@ -124,6 +125,7 @@ def main(
         admin=admin,
         only_local_names=_is_local(host) and not keys and not options.insecure,
         cors_origins=_cors_origins(options.cors_origins or [], keys),
+        introductions={} if options.remote else _introductions(adapter),
     )
     # What the worker's libraries read when they are loaded: threads that wait must not keep the
     # cores from those that work.
@@ -246,6 +248,10 @@ def _address(options: Any, recipe: ServeSettings) -> tuple[str, int]:
 
 def _is_local(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
+
+
+def _introductions(adapter: Path | None) -> dict[str, Introduction]:
+    return {TUNED: introduce(adapter), BASE: introduce(adapter, tuned=False)}
 
 
 def _sampling(adapter: Path | None, limits: RequestLimits) -> Sampling:

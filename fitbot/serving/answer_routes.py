@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from litserve.specs.base import LitSpec
@@ -43,7 +43,7 @@ from fitbot.serving.request_schemas import (
     PredictRequest,
     UnloadRequest,
 )
-from fitbot.serving.routes import model_entry
+from fitbot.serving.routes import ModelEntry
 from fitbot.serving.settings import ServerSettings
 from fitbot.serving.shared_state import SharedState
 
@@ -168,7 +168,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         """Answer with an adapter from now on; its folder lies in the directory of adapters."""
         asked = await self._read(request, LoadRequest)
         await self._change(request, asked.lora_name, asked.lora_path or asked.lora_name)
-        return JsonResponse(model_entry(asked.lora_name))
+        return JsonResponse(asdict(ModelEntry(asked.lora_name)))
 
     async def unload_adapter(self, request: HttpRequest) -> Response:
         """Answer with an adapter no more; answers that have begun go on."""

@@ -48,7 +48,7 @@ def make_server(settings: ServerSettings) -> FitbotServer:
 
     # In the main process: the LitServer, which starts the other two.
     server = FitbotServer(api, dispatcher, shared, limits)
-    add_routes(server.app, routes.by_path, shared, metrics, limits)
+    add_routes(server.app, routes.by_path, shared, metrics, settings)
 
     # What every request passes before the routes. The last one added is the outermost.
     server.app.add_middleware(BodyLimit, limits=limits)

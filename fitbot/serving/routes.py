@@ -3,6 +3,7 @@
 import html
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from fitbot.base_model.introduction import Introduction
 from fitbot.serving.completion_request import CompletionRequest, describe_completion_limits
 from fitbot.serving.http_errors import HttpError, JsonResponse
 from fitbot.serving.metrics import Metrics
@@ -25,7 +27,7 @@ from fitbot.serving.request_schemas import (
     UnloadRequest,
     describe_limits,
 )
-from fitbot.serving.settings import RequestLimits
+from fitbot.serving.settings import RequestLimits, ServerSettings
 from fitbot.serving.shared_state import SharedState
 from fitbot.version import __version__
 
@@ -75,13 +77,23 @@ class PredictAnswer(BaseModel):
     disclaimer: str
 
 
-class LoadAnswer(BaseModel):
-    """A model that can be asked now."""
+@dataclass
+class ModelEntry:
+    """A model that can be asked now, in OpenAI's shape, and what people are told of it."""
 
     id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
+    object: Literal["model"] = "model"
+    created: int = field(default_factory=lambda: int(time.time()))
+    owned_by: str = "fitbot"
+    about: Introduction = field(default_factory=Introduction)
+
+
+@dataclass
+class ModelList:
+    """The models, the default one first."""
+
+    data: list[ModelEntry]
+    object: Literal["list"] = "list"
 
 
 class UnloadAnswer(BaseModel):
@@ -93,12 +105,12 @@ class UnloadAnswer(BaseModel):
 
 
 # path → its body, and its answer, but for what may be a stream
-_SCHEMAS: dict[str, tuple[type[BaseModel], type[BaseModel] | None]] = {
+_SCHEMAS: dict[str, tuple[type[BaseModel], type[Any] | None]] = {
     "/predict/": (PredictRequest, PredictAnswer),
     "/predict": (PredictRequest, PredictAnswer),
     "/v1/chat/completions": (ChatRequest, None),
     "/v1/completions": (CompletionRequest, None),
-    "/v1/load_lora_adapter": (LoadRequest, LoadAnswer),
+    "/v1/load_lora_adapter": (LoadRequest, ModelEntry),
     "/v1/unload_lora_adapter": (UnloadRequest, UnloadAnswer),
 }
 _OTHERS = {"/v1/models", "/version", "/metrics", "/docs", "/openapi.json"}
@@ -110,7 +122,7 @@ def add_routes(
     endpoints: Mapping[str, Callable[..., Any]],
     shared: SharedState,
     metrics: Metrics,
-    limits: RequestLimits,
+    settings: ServerSettings,
 ) -> None:
     """Register all routes and the shape of errors.
 
@@ -119,15 +131,15 @@ def add_routes(
         endpoints: Those of `AnswerRoutes`, by path.
         shared: Health and models are read from it.
         metrics: Shown under /metrics.
-        limits: Part of the documentation, and of the page.
+        settings: Its limits are part of the documentation and of the page.
     """
     app.title, app.version = "fitbot", __version__
     app.router.redirect_slashes = False
-    add_page(app, limits)
+    add_page(app, settings.limits)
     for path, endpoint in endpoints.items():
         _add_answer_route(app, path, endpoint)
-    _add_status_routes(app, shared, metrics)
-    _add_documentation(app, limits)
+    _add_status_routes(app, shared, metrics, settings.introductions)
+    _add_documentation(app, settings.limits)
 
     @app.exception_handler(HttpError)
     async def own_error(request: Request, error: HttpError) -> Response:
@@ -165,7 +177,12 @@ def _errors(texts: Mapping[int, str], *statuses: int) -> dict[int | str, dict[st
     return {status: {"model": Error, "description": texts[status]} for status in statuses}
 
 
-def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> None:
+def _add_status_routes(
+    app: FastAPI, shared: SharedState, metrics: Metrics, known: Mapping[str, Introduction]
+) -> None:
+    def describe(name: str) -> ModelEntry:
+        return ModelEntry(name, about=known.get(name, Introduction()))
+
     wrong_host = _errors(_ANSWER_STATUSES, 421)
     refused = _errors(_ANSWER_STATUSES, 401, 421)
     unready = _errors(_ANSWER_STATUSES, 421, 503)
@@ -187,16 +204,16 @@ def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> N
         return PlainTextResponse("ok")
 
     @app.get("/v1/models", responses=refused)
-    async def models() -> dict[str, Any]:
+    async def models() -> ModelList:
         """List the models, the default one first."""
-        return {"object": "list", "data": [model_entry(name) for name in shared.models]}
+        return ModelList([describe(name) for name in shared.models])
 
     @app.get("/v1/models/{name:path}", responses=refused | _errors(_ANSWER_STATUSES, 404))
-    async def model(name: str) -> dict[str, Any]:
+    async def model(name: str) -> ModelEntry:
         """Describe one model."""
         if name not in shared.models:
             raise HttpError(404, "model_not_found", "there is no such model", param="model")
-        return model_entry(name)
+        return describe(name)
 
     @app.get("/version", responses=refused)
     async def version() -> dict[str, str]:
@@ -207,11 +224,6 @@ def _add_status_routes(app: FastAPI, shared: SharedState, metrics: Metrics) -> N
     async def prometheus() -> Response:
         """Show the counters, for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def model_entry(name: str) -> dict[str, Any]:
-    """Describe a model as OpenAI's servers do."""
-    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "fitbot"}
 
 
 def _add_documentation(app: FastAPI, limits: RequestLimits) -> None:

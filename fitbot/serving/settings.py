@@ -1,10 +1,11 @@
 """What a server is made with. Nothing heavy is imported: `fitbot serve --help` reads it."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fitbot.base_model.introduction import Introduction
 from fitbot.base_model.settings import ServeSettings
 from fitbot.errors import ConfigError
 from fitbot.generation.engine import Engine
@@ -106,6 +107,7 @@ class ServerSettings:
             own name resolve to 127.0.0.1 cannot ask a server that needs no key.
         cors_origins: Web pages of other origins that may ask from a browser, such as
             "https://app.example.com", or "*" for all.
+        introductions: What models are, by name; of others nothing is known.
     """
 
     open_engine: Callable[[], Engine]
@@ -116,3 +118,4 @@ class ServerSettings:
     admin: AdminSettings | None
     only_local_names: bool
     cors_origins: tuple[str, ...] = ()
+    introductions: Mapping[str, Introduction] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -78,3 +79,50 @@ def test_what_the_health_layer_found_outlives_the_turns_that_do_not_fit(
     assert "(the 1 oldest turns are forgotten: no room)" in forgetting.err
     assert len(talk.turns) == 2  # the long one is forgotten by now
     assert "midwife" in after.out
+
+
+@pytest.fixture
+def talk() -> Iterator[Conversation]:
+    """A conversation with the toy, which offers two questions."""
+    engine = ToyEngine(0.0)
+    offered = ("say How many days?", "say Rest.")
+    yield Conversation(engine, Sampling(max_new_tokens=20), ["toy"], None, offered)
+    engine.close()
+
+
+def test_a_number_asks_the_question_of_the_list_in_a_new_conversation(
+    talk: Conversation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.run_command("/questions")
+    talk.ask("say hello")
+
+    talk.ask(talk.meant("2"))
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == [" 1  say How many days?", " 2  say Rest."]
+    assert [line.strip() for line in shown[2:]] == ["hello", "say Rest.", "Rest."]
+    assert [turn.content for turn in talk.turns] == ["say Rest.", "Rest. "]
+    assert talk.meant("3") == "3"  # there is no third one
+
+
+def test_a_number_is_the_answer_where_the_model_has_asked(talk: Conversation) -> None:
+    talk.ask(talk.meant("1"))
+
+    assert talk.meant("2") == "2"
+    assert len(talk.turns) == 2
+
+
+def test_base_and_tuned_model_answer_side_by_side_in_80_columns(
+    talk: Conversation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.show_both("hello")
+
+    shown = capsys.readouterr().out.splitlines()
+    title = next(line for line in shown if line.strip().startswith("before"))
+    left, right = title.index("before"), title.index("after")
+    answer = shown[shown.index(title) + 1]
+    assert answer[left:].startswith("base0. base1.")
+    assert answer[right:].startswith("toy0. toy1.")
+    assert answer[left:right].endswith("  ")
+    assert max(map(len, shown)) <= 80
+    assert talk.turns == []

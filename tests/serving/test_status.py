@@ -51,6 +51,17 @@ def test_one_model_and_the_version_are_for_who_has_a_key(start: Start) -> None:
         assert client.get("/version").json() == {"version": __version__}
 
 
+def test_models_say_what_they_are_and_what_to_ask_them(client: httpx.Client) -> None:
+    toy, base = (one["about"] for one in client.get("/v1/models").json()["data"])
+
+    assert base["kind"].startswith("A demonstration: knows ")
+    assert base["is_demonstration"]
+    assert toy["kind"] == toy["details"] == ""  # no model of fitbot's, so nothing is known
+    assert len(base["questions"]) == len(toy["questions"]) == 6
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert set(schemas["Introduction"]["properties"]) == set(base)
+
+
 def test_other_origins_are_not_let_in_unless_named(client: httpx.Client, start: Start) -> None:
     ask = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
     ask["Access-Control-Request-Headers"] = "authorization,content-type,x-stainless-os"

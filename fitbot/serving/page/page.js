@@ -21,6 +21,7 @@ let chat = { messages: [] };
 let running = null; // the AbortController of the answer that is coming
 let editing = null; // the place of the question that is being changed
 let saving = Promise.resolve();
+let known = []; // what the server says of its models
 
 function make(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -198,12 +199,25 @@ function showKey() {
 
 async function listModels() {
   try {
-    const names = await models(key());
-    element("model").replaceChildren(...names.map((name) => new Option(name, name)));
-    element("model-choice").hidden = names.length < 2;
+    known = await models(key());
+    element("model").replaceChildren(...known.map(({ id }) => new Option(id, id)));
+    element("model-choice").hidden = known.length < 2;
+    introduce();
   } catch (error) {
     if (error.status === 401) showKey();
   }
+}
+
+// Says what kind of model is chosen, and offers questions that it can answer.
+function introduce() {
+  const { about } = known.find(({ id }) => id === element("model").value);
+  for (const part of ["kind", "details"]) {
+    element(part).textContent = about[part];
+    element(part).hidden = !about[part];
+  }
+  element("questions").replaceChildren(...about.questions.map((question) => (
+    make("li", {}, button(question, () => { if (!running) ask(question, 0); }))
+  )));
 }
 
 const tabs = new BroadcastChannel("fitbot");
@@ -232,6 +246,7 @@ element("chats").onclick = () => { listChats(); element("kept").showModal(); };
 element("close").onclick = () => element("kept").close();
 element("clear").onclick = clear;
 element("key").onchange = listModels;
+element("model").onchange = introduce;
 
 const id = Number(location.hash.slice(1));
 const last = id ? await kept.read(id).catch(() => null) : null;

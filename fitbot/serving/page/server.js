@@ -43,9 +43,9 @@ export async function* answer({ sent, left, finding }, { model, key, signal }) {
   yield { end, left };
 }
 
-// Returns the names of the models.
+// Returns the models, the default one first: {id, about}.
 export async function models(key) {
-  return (await (await reach("/v1/models", key)).json()).data.map((model) => model.id);
+  return (await (await reach("/v1/models", key)).json()).data;
 }
 
 async function reach(path, key, { headers, ...options } = {}) {

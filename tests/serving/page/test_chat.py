@@ -220,3 +220,29 @@ def test_an_answer_is_copied_as_it_was_written(open_page: OpenPage) -> None:
     page.get_by_text("Copied.").wait_for()
 
     assert page.evaluate("navigator.clipboard.readText()").strip() == "**Rest**"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_says_who_answers_and_offers_what_to_ask(open_page: OpenPage, size: Any) -> None:
+    page = open_page(size=size)
+    page.wait_for_selector("#model:visible")
+    assert not page.locator("#kind").is_visible()  # the toy is no model of fitbot's
+    assert page.locator("#questions button").count() == 6
+
+    page.select_option("#model", "base")
+    offered = page.locator("#questions button").all_inner_texts()
+    assert page.locator("#kind").inner_text().startswith("A demonstration: knows ")
+    assert page.locator("#details").is_visible()
+    boxes = [one.bounding_box() for one in page.locator("#questions button").all()]
+    assert min(box["height"] for box in boxes) >= 40  # a finger's width
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+    page.locator("#questions button").nth(2).press("Enter")
+    shows(page, "base1.")
+    page.keyboard.press("Escape")
+    ended(page)
+    assert texts(page)[0] == offered[2]
+    assert not page.locator("#questions").is_visible()
+    assert page.locator("#kind").is_visible()
+    page.click("#new")
+    assert page.locator("#questions button").all_inner_texts() == offered
