@@ -48,7 +48,7 @@ class Samples(Callback):
         lines = [f"step {trainer.global_step:,}"]
         for pair in chosen:
             ids, _ = chat.encode_prompt(pair.prompt, data.limits.max_prompt_length)
-            new = answer_greedily(module.policy, ids, _TOKENS, chat.end_of_turn_id)
+            new = answer_greedily(module.policy, ids, _TOKENS, chat.ends)
             answer = chat.tokenizer.decode(new, skip_special_tokens=True).strip()
             more = " …" if len(new) == _TOKENS else ""
             lines += [f"  {pair.prompt[-1].content}", f"    {answer}{more}"]

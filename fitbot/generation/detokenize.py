@@ -1,7 +1,7 @@
 """Tokens of an answer → text to send out, as soon as it is certain.
 
 Held back is what may still change: a character of several tokens, or the beginning of a stop
-string. Thoughts are kept apart from the text.
+string. Thoughts are kept apart from the text. Nothing of the chat template gets into either.
 """
 
 import codecs
@@ -93,7 +93,9 @@ class AnswerText:
         sampling: Its stop strings end the answer, not inside a thought and not before `min_tokens`.
             With `reasoning`, thoughts are kept for `take_reasoning`; otherwise they are dropped.
         prompt: Its tokens; some templates begin a thought there, which the answer continues.
-        raw: Leave thoughts in the text.
+        controls: How the template's control tokens begin. A model that spells one has ended its
+            answer, as by the token itself; half of that at the end is dropped.
+        raw: Leave thoughts and controls in the text.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class AnswerText:
         sampling: Sampling,
         prompt: Sequence[int] = (),
         *,
+        controls: Sequence[str] = (),
         raw: bool = False,
     ):
         """Begin an answer."""
@@ -114,6 +117,9 @@ class AnswerText:
         end = b"".join(token_bytes[token] for token in prompt[-2 * len(THINKING) :])
         inside = end.rstrip().endswith(THINKING.encode())
         self._thoughts = NoThoughts() if raw else Thoughts(inside=inside)
+        self._controls = () if raw else controls
+        self._starts = {mark[0] for mark in self._controls}
+        self._begun = ""  # what may become a control
         self._left = sampling.min_tokens  # tokens until stop strings count
         self._later, self._stop = sampling.stop, () if self._left else sampling.stop
         self._held = ""  # what may become a stop string
@@ -123,11 +129,12 @@ class AnswerText:
         """Add a token; returns the text that is certain now and was not before."""
         if self._is_plain:  # nearly always
             whole = self._bytes.whole[token]
-            if whole is not None:
+            if whole is not None and self._starts.isdisjoint(whole):
                 return whole
         text = self._add(token)
-        holds = self._later or self._held or self._characters.getstate()[0] or self.in_thought
-        self._is_plain = not holds and self._thoughts.leaves("")
+        holds = self._held or self._begun or self._characters.getstate()[0]
+        self._is_plain = not (holds or self._later or self.in_thought or self.stopped)
+        self._is_plain &= self._thoughts.leaves("")
         return text
 
     def _add(self, token: int) -> str:
@@ -135,20 +142,25 @@ class AnswerText:
             self._stop = self._later
         self._left -= 1
         text = self._characters.decode(self._bytes[token])
-        if not (self._stop or self._held) and self._thoughts.leaves(text):
+        is_plain = not (self._stop or self._held or self._begun) and self._starts.isdisjoint(text)
+        if is_plain and self._thoughts.leaves(text):
             self.in_thought = False
             return text
         was_in_thought = self._thoughts.inside
-        shown = self._show(*self._thoughts.feed(text))
+        text, control, self._begun = _before(self._begun + text, self._controls)
+        shown = self._flush(text) if control else self._show(*self._thoughts.feed(text))
         self.in_thought = was_in_thought or self._thoughts.inside
         return shown
 
     def finish(self) -> str:
         """Return the text that was held back; no more tokens follow."""
-        shown = self._show(*self._thoughts.feed(self._characters.decode(b"", final=True)))
-        shown += self._show(*self._thoughts.finish())
+        return self._flush(_unless_half(self._begun) + self._characters.decode(b"", final=True))
+
+    def _flush(self, text: str) -> str:
+        """End the answer with a text."""
+        shown = self._show(*self._thoughts.feed(text)) + self._show(*self._thoughts.finish())
         if not self.stopped:
-            shown, self._held = shown + self._held, ""
+            shown, self.stopped = shown + self._held, True
         return shown
 
     def take_reasoning(self) -> str:
@@ -161,14 +173,16 @@ class AnswerText:
             return ""
         if self._keeps_reasoning:
             self.reasoning += thought
-        shown, self.stopped, self._held = _before(self._held + text, self._stop)
+        shown, stop, self._held = _before(self._held + text, self._stop)
+        self.stopped = bool(stop)
         return shown
 
 
 class Thoughts:
     """Separates thoughts, between <think> and </think>, from the text around them.
 
-    Blank lines at the beginning of a thought, and after it, belong to neither.
+    Blank lines at the beginning of a thought, and after it, belong to neither. A mark that closes
+    nothing, or opens a thought within a thought, is dropped.
     """
 
     def __init__(self, *, inside: bool = False) -> None:
@@ -183,18 +197,17 @@ class Thoughts:
 
     def feed(self, text: str) -> tuple[str, str]:
         """Add a piece of text; returns its parts outside and inside of thoughts."""
-        parts, found, self._held = {False: "", True: ""}, True, self._held + text
-        while found:
-            mark = DONE_THINKING if self.inside else THINKING
-            before, found, self._held = _before(self._held, [mark])
+        parts, mark, self._held = {False: "", True: ""}, THINKING, self._held + text
+        while mark:
+            before, mark, self._held = _before(self._held, (THINKING, DONE_THINKING))
             parts[self.inside] += self._begun(before)
-            if found:
-                self.inside, self._fresh = not self.inside, True
+            if mark:
+                self.inside, self._fresh = mark == THINKING, True
         return parts[False], parts[True]
 
     def finish(self) -> tuple[str, str]:
         """Return what was held back, as `feed` does."""
-        text, self._held = self._begun(self._held), ""
+        text, self._held = self._begun(_unless_half(self._held)), ""
         return ("", text) if self.inside else (text, "")
 
     def _begun(self, text: str) -> str:
@@ -215,19 +228,24 @@ class NoThoughts(Thoughts):
         return text, ""
 
 
-def _before(text: str, marks: Sequence[str]) -> tuple[str, bool, str]:
-    """Split a text at the first mark: what is before it, whether there is one, what is after it.
+def _before(text: str, marks: Sequence[str]) -> tuple[str, str, str]:
+    """Split a text at the first mark: what is before it, the mark, what is after it.
 
     Without a mark, "after" is the end of the text that may become one.
 
     >>> _before("so far. <thi", [THINKING])
-    ('so far. ', False, '<thi')
+    ('so far. ', '', '<thi')
     """
     places = [(place, mark) for mark in marks if (place := text.find(mark)) >= 0]
     if places:
         place, mark = min(places)
-        return text[:place], True, text[place + len(mark) :]
+        return text[:place], mark, text[place + len(mark) :]
     begun = [mark for mark in marks if mark[0] in text[1 - len(mark) :]]  # nearly always none
     lengths = (size for mark in begun for size in range(1, len(mark)) if text.endswith(mark[:size]))
     end = len(text) - max(lengths, default=0)
-    return text[:end], False, text[end:]
+    return text[:end], "", text[end:]
+
+
+def _unless_half(begun: str) -> str:
+    """Return the beginning of a mark if it may be text as well: one character."""
+    return begun if len(begun) < 2 else ""

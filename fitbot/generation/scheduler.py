@@ -59,6 +59,8 @@ from fitbot.pairs.chat import Chat
 
 logger = logging.getLogger(__name__)
 
+# Characters by which a spelled control token is known; a shorter one, </s>, may be a text's own.
+_KNOWN_BY = 5
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -106,6 +108,8 @@ class LocalEngine:
         self.policy, self.below_gib = policy, below_gib
         self._bytes = TokenBytes(chat.tokenizer)
         self._ends = chat.ends
+        spelled: list[str] = chat.tokenizer.convert_ids_to_tokens(sorted(chat.ends))
+        self._controls = [text[:_KNOWN_BY] for text in spelled if len(text) >= _KNOWN_BY]
         self._free = list(range(self.slots))
         self._waiting: deque[RequestState] = deque()
         self._active: list[RequestState] = []
@@ -157,7 +161,7 @@ class LocalEngine:
             if left < max(1, min(sampling.room, self.decoder.context // 4)):
                 raise ContextLengthError.of(len(ids), self.decoder.context)
             raw = sampling.echo or isinstance(prompt, str)
-            text = AnswerText(self._bytes, sampling, ids, raw=raw)
+            text = AnswerText(self._bytes, sampling, ids, controls=self._controls, raw=raw)
             until = math.inf if deadline is None else deadline
             request = RequestState(ids, draw, budget, self.adapters[name], until, Stream(), text)
             self._waiting.append(request)

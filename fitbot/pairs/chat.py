@@ -151,7 +151,7 @@ class Chat:
             tokenizer: A tokenizer with a chat template.
             system_prompt: First turn of every conversation that brings none of its own.
             date: Day that a template which writes one is given, as 2026-11-30; today by default.
-            ends: Tokens that end an answer, besides the template's end of turn and the tokenizer's.
+            ends: Tokens that end an answer, besides the template's own and the tokenizer's.
 
         Raises:
             ConfigError: The tokenizer has no chat template, its template fails, loses or doubles
@@ -175,6 +175,8 @@ class Chat:
         self._template = Template(tokenizer, date)
         self.date = self._template.date  # None: the template writes none
         self.end_of_turn_id = self._template.end_of_turn_id
+        # A model that pads, or opens a turn, has ended its answer: none has these within one.
+        ends = {*ends, tokenizer.pad_token_id, *self._template.opening_ids(bool(system_prompt))}
         self.ends = {self.end_of_turn_id, tokenizer.eos_token_id, *ends} - {None}
         controls, marks = {*tokenizer.get_added_vocab(), _BREAK}, {THINKING, DONE_THINKING}
         self._has_marks = marks <= controls

@@ -1,6 +1,7 @@
 """A few answers of the policy as it is; `generation.scheduler` is what answers fast."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import takewhile
 
 import torch
 
@@ -9,7 +10,7 @@ from fitbot.policy.policy import Policy
 
 @torch.no_grad()
 def answer_greedily(
-    policy: Policy, prompt: Sequence[int], max_new_tokens: int, end: int
+    policy: Policy, prompt: Sequence[int], max_new_tokens: int, ends: Collection[int]
 ) -> list[int]:
     """Let a policy answer a prompt, without dropout, always by the likeliest token.
 
@@ -17,7 +18,7 @@ def answer_greedily(
         policy: The policy; of a sharded one all processes must answer together.
         prompt: Token ids.
         max_new_tokens: At most.
-        end: The token that ends an answer; it is not returned.
+        ends: Tokens that end an answer; they are not returned.
 
     Returns:
         The answer's token ids.
@@ -32,6 +33,6 @@ def answer_greedily(
             ids = passes.head(out.last_hidden_state[:, -1:]).argmax(-1)
             new.append(int(ids))
             # Of a sharded base all processes run as many passes, wherever an answer ends.
-            if new[-1] == end and not policy.is_sharded:
+            if new[-1] in ends and not policy.is_sharded:
                 break
-    return new[: new.index(end)] if end in new else new
+    return list(takewhile(lambda token: token not in ends, new))

@@ -15,7 +15,7 @@ def test_greedy_answers_are_those_of_generate_and_leave_dropout_on(
     policy = make_policy(base, dropout=0.5)
     prompt = pairs[0].prompt
 
-    answer = answer_greedily(policy, prompt, length, end=-1)
+    answer = answer_greedily(policy, prompt, length, ends=())
 
     assert policy.training
     policy.eval()
@@ -27,8 +27,8 @@ def test_greedy_answers_are_those_of_generate_and_leave_dropout_on(
 
 def test_an_answer_ends_before_its_end_token(base: str, pairs: list[EncodedPair]) -> None:
     policy = make_policy(base)
-    whole = answer_greedily(policy, pairs[0].prompt, 12, end=-1)
+    whole = answer_greedily(policy, pairs[0].prompt, 12, ends=())
 
-    answer = answer_greedily(policy, pairs[0].prompt, 12, end=whole[5])
+    answer = answer_greedily(policy, pairs[0].prompt, 12, ends={whole[5]})
 
     assert answer == whole[: whole.index(whole[5])]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.generation.test_no_template import TEMPLATE
 from tests.serve_fixtures import Start
 from tests.server_process import ServerProcess
 from tests.serving.page.asking import ask, begin, ended, shows, texts
@@ -246,3 +247,15 @@ def test_the_page_says_who_answers_and_offers_what_to_ask(open_page: OpenPage, s
     assert page.locator("#kind").is_visible()
     page.click("#new")
     assert page.locator("#questions button").all_inner_texts() == offered
+
+
+@pytest.mark.slow
+def test_the_page_shows_nothing_of_a_template(open_page: OpenPage, start: Start) -> None:
+    page = open_page(start(program=("-m", "tests.generation.babble")).url)
+
+    for _ in range(12):
+        ask(page, "Hi")
+
+    shown = " ".join(texts(page))
+    assert "Squat" in shown
+    assert not TEMPLATE.search(shown)
