@@ -1,0 +1,169 @@
+"""Take the pictures of chat page and terminal for docs/pictures, in headless Chromium.
+
+    python benchmarks/screenshots.py [--adapter ADAPTER] [--out docs/pictures]
+
+    page.png        the chat page, 1,100 pixels wide, two of its own questions asked
+    page-phone.png  the same, 400 pixels wide
+    start.png       the page before anything is asked
+    terminal.png    `fitbot chat`: what it says first, and two of its own questions
+
+Needs playwright and Chromium (on Debian: apt-get install chromium). Answers are the likeliest ones,
+temperature 0, so that the same adapter gives the same pictures. Without --adapter the latest run in
+checkpoints/ answers.
+"""
+
+import argparse
+import html
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+ROOT = Path(__file__).parent.parent
+TAKEN = ("page", "page-phone", "start", "terminal")
+SIZES = {"page": (1100, 720), "page-phone": (400, 800), "start": (1100, 720)}
+ASKED = (0, 3)  # places of the questions in the page's own list
+_READY_SECONDS = 600.0
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+_TERMINAL = """<!doctype html><meta charset="utf-8"><style>
+  pre { display: inline-block; margin: 0; padding: 16px 20px; width: 80ch; white-space: pre-wrap;
+        font: 15px/1.4 "DejaVu Sans Mono", monospace; color: #e8eaed; background: #16181b; }
+</style><pre>{text}</pre>"""
+
+
+def command(word: str, adapter: Path | None, *options: str) -> list[str]:
+    """Return the argv of a command of this checkout's fitbot.
+
+    Without the health layer's encoder, which takes long to load and changes no picture.
+    """
+    named = ["--adapter", str(adapter)] if adapter else []
+    return [sys.executable, "-m", "fitbot", word, "--health_encoder=none", *named, *options]
+
+
+def environment() -> dict[str, str]:
+    """Return what the commands run in: this checkout, an empty terminal of 80 columns."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "TERM": "dumb", "COLUMNS": "80"}
+
+
+@contextmanager
+def serving(adapter: Path | None) -> Iterator[str]:
+    """Serve on a free port; gives the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ("--host=127.0.0.1", f"--port={port}")
+    process = subprocess.Popen(command("serve", adapter, *options), env=environment())
+    url, last = f"http://127.0.0.1:{port}/", time.monotonic() + _READY_SECONDS
+    try:
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"{url}readyz"):
+                break
+            if process.poll() is not None or time.monotonic() > last:
+                sys.exit("the server did not start; see above")
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def greedy(route: "Route") -> None:
+    """Send a question on, to be answered by the likeliest tokens."""
+    body = json.loads(route.request.post_data or "{}")
+    route.continue_(post_data=json.dumps({**body, "temperature": 0}))
+
+
+def open_page(browser: "Browser", url: str, size: tuple[int, int]) -> "Page":
+    """Open the chat page, at twice the pixels, and wait until it offers questions."""
+    viewport: Any = {"width": size[0], "height": size[1]}
+    page = browser.new_page(viewport=viewport, device_scale_factor=2)
+    page.route("**/v1/chat/completions", greedy)
+    page.goto(url)
+    page.wait_for_selector("#questions button")
+    return page
+
+
+def ask_offered(page: "Page", places: Sequence[int]) -> None:
+    """Click on the first of these questions and type the others, as the list is gone by then."""
+    offered = page.locator("#questions button").all_inner_texts()
+    page.get_by_role("button", name=offered[places[0]], exact=True).click()
+    for place in places[1:]:
+        page.wait_for_selector("#log[aria-busy=false] .assistant:last-child")
+        page.fill("#question", offered[place])
+        page.press("#question", "Enter")
+    page.wait_for_selector("#log[aria-busy=false] .assistant:last-child")
+    page.evaluate("document.activeElement.blur()")
+
+
+def chat(adapter: Path | None, typed: Sequence[str]) -> str:
+    """Have a conversation with `fitbot chat` in a terminal; returns what that shows."""
+    import pty  # Windows has none
+
+    ours, theirs = pty.openpty()
+    options = command("chat", adapter, "--temperature=0")
+    process = subprocess.Popen(
+        options, stdin=theirs, stdout=theirs, stderr=theirs, env=environment()
+    )
+    os.close(theirs)
+    shown, lines = "", [*typed, ""]
+    with suppress(OSError):  # the terminal is closed
+        while piece := os.read(ours, 4096):
+            shown += piece.decode(errors="replace")
+            if lines and shown.endswith("> "):
+                os.write(ours, f"{lines.pop(0)}\n".encode())
+    os.close(ours)
+    if process.wait():
+        sys.exit(f"fitbot chat ended with status {process.returncode}:\n{shown}")
+    text = _ESCAPES.sub("", shown).replace("\r\n", "\n").rstrip().removesuffix(">").rstrip()
+    return f"$ fitbot chat\n{text}"
+
+
+def take(adapter: Path | None, out: Path) -> None:
+    """Take all pictures."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        sys.exit("there is no Chromium here; on Debian: apt-get install chromium")
+    out.mkdir(parents=True, exist_ok=True)
+    text = chat(adapter, [str(place + 1) for place in ASKED])
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        with serving(adapter) as url:
+            for name, size in SIZES.items():
+                page = open_page(browser, url, size)
+                if name != "start":
+                    ask_offered(page, ASKED)
+                page.screenshot(path=out / f"{name}.png")
+        page = browser.new_page(device_scale_factor=2)
+        page.set_content(_TERMINAL.replace("{text}", html.escape(text)))
+        page.locator("pre").screenshot(path=out / "terminal.png")
+        browser.close()
+
+
+def main() -> None:
+    """Take them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--adapter", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    options = parser.parse_args()
+    take(options.adapter, options.out)
+
+
+if __name__ == "__main__":
+    main()
