@@ -176,7 +176,7 @@ class Chat:
         self.date = self._template.date  # None: the template writes none
         self.end_of_turn_id = self._template.end_of_turn_id
         # A model that pads, or opens a turn, has ended its answer: none has these within one.
-        ends = {*ends, tokenizer.pad_token_id, *self._template.opening_ids(bool(system_prompt))}
+        ends = {*ends, *self._template.control_ids(bool(system_prompt))}
         self.ends = {self.end_of_turn_id, tokenizer.eos_token_id, *ends} - {None}
         controls, marks = {*tokenizer.get_added_vocab(), _BREAK}, {THINKING, DONE_THINKING}
         self._has_marks = marks <= controls

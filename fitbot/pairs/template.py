@@ -82,16 +82,19 @@ class Template:
             ) from error
         return str(rendered)
 
-    def opening_ids(self, has_system: bool) -> set[int]:
-        """Return the special tokens that turns are opened with, but for those of thoughts."""
+    def control_ids(self, has_system: bool) -> set[int]:
+        """Return the special tokens that open turns or pad, but for those of thoughts."""
         turns = [Message("system", "")] * has_system + [Message("user", "")]
         try:
             opened = self.render(turns)
         except DataError:  # the first conversation says why
             return set()
-        ids = self.tokenizer(opened, add_special_tokens=False).input_ids
-        thoughts = self.tokenizer.convert_tokens_to_ids([THINKING, DONE_THINKING])
-        return {*ids}.intersection(self.tokenizer.all_special_ids).difference(thoughts)
+        tokenizer = self.tokenizer
+        ids = {*tokenizer(opened, add_special_tokens=False).input_ids, tokenizer.pad_token_id}
+        added = tokenizer.get_added_vocab()
+        # Some tokenizers pad with "!".
+        special = {added[name] for name in added.keys() - {THINKING, DONE_THINKING}}
+        return ids & special.intersection(tokenizer.all_special_ids)
 
     def completion(
         self, turns: tuple[Message, ...], prompt: str, answer: str, *, thinking: bool

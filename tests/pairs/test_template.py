@@ -284,3 +284,19 @@ def test_a_template_without_a_day_stays_as_it_is() -> None:
     template.keep_day(tokenizer, Chat(tokenizer, date="2024-02-29").date)
 
     assert tokenizer.chat_template == before
+
+
+@pytest.mark.parametrize(
+    ("form", "opening"),
+    [("qwen3", "<|im_start|>"), ("llama3", "<|start_header_id|>"), ("gemma", "<start_of_turn>")],
+)
+def test_an_answer_ends_where_a_turn_is_opened_or_padding_begins(form: str, opening: str) -> None:
+    tokenizer = tokenizer_of(form)
+    pad = str(tokenizer.pad_token)
+
+    ends = set(tokenizer.convert_ids_to_tokens(list(Chat(tokenizer).ends)))
+
+    assert {opening, pad} < ends
+    tokenizer.pad_token = "!"  # as some do; it is a text's own as well
+    assert tokenizer.convert_tokens_to_ids("!") not in Chat(tokenizer).ends
+    assert not ends & {"<think>", "</think>"}
