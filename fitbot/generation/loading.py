@@ -51,7 +51,7 @@ def open_engine(
         adapter: Folder that `fitbot fit` or `fitbot export` wrote; None for the embedded model.
         slots, context: See `open_decoder`.
         precision: Of the matrix products. By default bfloat16 on a GPU, float16 where it has
-            none; on a CPU int8, float32 for a small base.
+            none; on a CPU float32, bfloat16 from a billion parameters on.
         max_waiting: Requests accepted beyond those that are active.
         more_adapters: Adapters that `LocalEngine.add` may add, of at most this one's rank.
         policy: How many tokens a request may have, see `answer_budget`.

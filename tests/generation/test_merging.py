@@ -103,7 +103,7 @@ def test_what_rounding_loses_is_refused_with_figures_and_what_to_do(
 def test_an_adapter_that_changes_nothing_loses_nothing(adapter: Path, tmp_path: Path) -> None:
     folder = times(adapter, 0.0, tmp_path / "untrained")
 
-    open_engine(folder, slots=1, context=512, precision="int8", merged=True).close()
+    open_engine(folder, slots=1, context=512, precision="bfloat16", merged=True).close()
 
 
 def test_what_is_kept_is_a_share_of_divergence() -> None:

@@ -97,7 +97,7 @@ def test_it_streams_and_stops_where_it_is_told(engines: Any) -> None:
     assert list(long)[-1].finish_reason == "cancelled"
 
 
-def test_it_is_said_at_the_start_and_8_bits_are_refused(
+def test_it_is_said_at_the_start(
     base: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = str(write_family(tmp_path, "GPT-2", base))
@@ -108,8 +108,6 @@ def test_it_is_said_at_the_start_and_8_bits_are_refused(
     assert (type(decoder), decoder.slots, decoder.context) == (PlainDecoder, 1, 1024)
     assert "by transformers' own modules, one request at a time" in caplog.text
     assert "this is 'gpt2'" in caplog.text
-    with pytest.raises(ConfigError, match="precision int8: bases of kind 'gpt2' are answered with"):
-        choice.open_decoder(lambda: network_of(folder), cpu, precision="int8")
 
 
 def test_a_window_of_attention_limits_the_context_unless_more_is_asked_for(

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 CONTEXT = {"cpu": 2048, "cuda": 8192}  # tokens of prompt and answer together, unless asked for
 SLOTS = {"cpu": 16, "cuda": 128}
-_SMALL = 100_000_000  # parameters below which 8 bits save no time
+_LARGE = 1_000_000_000  # parameters from which a CPU holds 16 bits, to save memory
 
 
 def open_decoder(
@@ -105,10 +105,9 @@ def _does_not_fit() -> ConfigError:
 
 
 def precision_for(model: Any, device: torch.device) -> Precision:
-    """Return the precision that is fastest for a model on a device."""
+    """Return the precision that suits a model on a device."""
     if device.type == "cuda":
         return "bfloat16" if has_bfloat16(device) else "float16"
     # Packed, two numbers in 4 bits are one element.
     sizes = (w.numel() * (1 if w.is_floating_point() else 2) for w in model.parameters())
-    has_int8 = "fbgemm" in torch.backends.quantized.supported_engines
-    return "int8" if sum(sizes) >= _SMALL and has_int8 else "float32"
+    return "bfloat16" if sum(sizes) >= _LARGE else "float32"

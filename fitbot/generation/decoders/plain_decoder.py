@@ -39,15 +39,7 @@ class PlainDecoder(Decoder):
             context: Tokens that a request may have.
             precision: Of the weights.
             ranks: The room for adapters.
-
-        Raises:
-            ConfigError: The precision is int8.
         """
-        if precision == "int8":
-            raise ConfigError(
-                f"precision int8: bases of kind {model.config.model_type!r} are answered with by "
-                "transformers' own modules, which have none; take float32 or bfloat16"
-            )
         dtype = getattr(torch, precision)
         if count_4bit(model)[0]:
             expand_4bit(model, dtype)

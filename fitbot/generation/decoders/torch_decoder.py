@@ -30,13 +30,13 @@ from fitbot.base_model.architecture import (
 from fitbot.base_model.lora import frozen_weight
 from fitbot.errors import ConfigError, EngineError
 from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
-from fitbot.generation.decoders.linear import DenseProduct, Int8Product, Product, threads
+from fitbot.generation.decoders.linear import DenseProduct, threads
 from fitbot.generation.decoders.paged_cache import PagedCache
 from fitbot.generation.messages import Sampling
 from fitbot.generation.pages import PAGE, pages_for
 from fitbot.generation.sampling import Draw, draw, score
 
-Precision = Literal["float32", "float16", "bfloat16", "int8"]
+Precision = Literal["float32", "float16", "bfloat16"]
 TYPICAL_TOKENS = 2048  # of a request: more are not kept free for each slot
 _SCORED_AT_ONCE = 32  # tokens of a prompt; their logits take memory that nobody has set aside
 SPARE_BYTES = 256 * 2**20  # of a GPU, for what is not counted: kernels, graphs, fragments
@@ -50,7 +50,7 @@ class Layer:
     before_mlp: Tensor  # (H,)
     head_norms: list[Tensor]  # (D,) of queries, of keys; none where heads are not normalised
     bias: Tensor | None  # of q, k and v
-    products: list[Product]  # qkv, o, gate_up, down
+    products: list[DenseProduct]  # qkv, o, gate_up, down
     rows: dict[str, tuple[int, slice]]  # of a linear's output: its product, and which of its rows
 
 
@@ -86,7 +86,7 @@ class TorchDecoder(Decoder):
             model: transformers' causal LM without adapter; what it holds in 4 bits is expanded.
             slots: Requests that are answered at once.
             context: Tokens that a request may have.
-            precision: Of the products; "int8" on a CPU only.
+            precision: Of the products.
             ranks: R, the room for adapters.
             tokens: M; by default `context` for each slot, at most 2,048, as far as memory holds it.
             takes: Free the network's weights on the way; it cannot be used any more.
@@ -105,7 +105,7 @@ class TorchDecoder(Decoder):
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_size = head_size_of(config)
         self.precision, self.ranks, self.context = precision, ranks, context
-        self.dtype = torch.bfloat16 if precision == "int8" else getattr(torch, precision)
+        self.dtype = getattr(torch, precision)
         self.layers = []
         for layer in parts.layers:
             self.layers.append(self._read_layer(layer))
@@ -276,18 +276,15 @@ class TorchDecoder(Decoder):
         Returns:
             (N, heads, D).
         """
-        out, first = [], 0
+        # Heads that share a key head are rows of one query: its keys and values are read once.
+        shared, out, first = self.heads // self.key_heads, [], 0
         for row, pages, mask in rows:
             count = row.stop - row.start
             k, v = (self.cache.read(part, pages, row.stop) for part in (keys, values))
-            own = q[first : first + count].transpose(0, 1)
-            gqa = self.device.type != "cuda"  # there the kernels that know groups need bfloat16
-            if not gqa:
-                k, v = (part.repeat_interleave(self.heads // self.key_heads, 0) for part in (k, v))
-            attended = F.scaled_dot_product_attention(
-                own[None], k[None], v[None], attn_mask=mask, enable_gqa=gqa
-            )
-            out.append(attended[0].transpose(0, 1))
+            own = q[first : first + count].transpose(0, 1).reshape(self.key_heads, -1, k.shape[-1])
+            seen = None if mask is None else mask.repeat(shared, 1)
+            attended = F.scaled_dot_product_attention(own[None], k[None], v[None], attn_mask=seen)
+            out.append(attended.view(self.heads, count, -1).transpose(0, 1))
             first += count
         return torch.cat(out)
 
@@ -371,7 +368,7 @@ class TorchDecoder(Decoder):
             return x.new_empty(0, self.vocabulary)
         return self._multiply(self.head, self._normal(x, self.norm), None).float()
 
-    def _multiply(self, product: Product, x: Tensor, wide: Tensor | None) -> Tensor:
+    def _multiply(self, product: DenseProduct, x: Tensor, wide: Tensor | None) -> Tensor:
         """Multiply by all threads; `wide` is the rank mask of each member of the largest group."""
         with threads(self.threads):
             return product(x, None if wide is None else wide[:, : len(product.a)])
@@ -399,11 +396,8 @@ class TorchDecoder(Decoder):
             rows,
         )
 
-    def _product(self, linears: list[Any], *, ranks: int) -> Product:
-        weight = joined(linears)
-        if self.precision == "int8":
-            return Int8Product(weight, ranks)
-        return DenseProduct(weight, ranks, self.dtype)
+    def _product(self, linears: list[Any], *, ranks: int) -> DenseProduct:
+        return DenseProduct(joined(linears), ranks, self.dtype)
 
 
 def joined(linears: list[Any]) -> Tensor:
