@@ -76,7 +76,7 @@ $(VENV)/.fitbot-dev: $(VENV)/.fitbot
 	touch $@
 
 $(VENV)/.fitbot-all: $(VENV)/.fitbot-dev
-	$(INSTALL) -e '.[dev,health,llama,ray,tensorboard,notebook,docs]'
+	$(INSTALL) -e '.[dev,health,cpu,ray,tensorboard,notebook,docs]'
 	touch $@
 
 $(VENV)/.fitbot-docs: $(VENV)/.fitbot

@@ -47,10 +47,10 @@ from serve_http import (
 from train import command_line, describe_machine
 
 from fitbot.base_model.architecture import family_of
-from fitbot.base_model.gguf_file import FILE_TYPES, Kind, write_base
+from fitbot.base_model.gguf_file import KINDS, Kind, write_base
 from fitbot.generation.decoders.choice import open_decoder
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
-from fitbot.generation.loading import open_engine
+from fitbot.generation.loading import open_fastest
 from fitbot.generation.messages import BASE, TUNED, Sampling
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.pairs.chat import Chat, load_tokenizer
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ranks", type=int, default=0, help="of an adapter, unmerged beside it")
     parser.add_argument("--precision", help="of --streams; default: the engine's own choice")
     parser.add_argument(
-        "--llama", choices=list(FILE_TYPES), help="of --streams: by llama.cpp, in this precision"
+        "--llama", choices=KINDS, help="of --streams: by llama.cpp, in this precision"
     )
     parser.add_argument("--generate", type=int, nargs="*", default=[], help="batches of generate")
     parser.add_argument("--http", type=int, nargs="*", default=[], help="numbers of clients")
@@ -194,7 +194,7 @@ def over_http(report: dict[str, Any], adapter: Path, args: argparse.Namespace) -
     """Let clients stream from the engine in process, from the server, and from one that is bare."""
     question = write_question(args.model, args.prompt)
     model = TUNED if args.ranks else BASE
-    engine = open_engine(adapter, slots=max(args.http))
+    engine = open_fastest(adapter, slots=max(args.http))
     ask = asking_engine(engine, question, model)
     asyncio.run(measure([ask], 8, 1))  # nobody waits for what happens once
     for streams in args.http:

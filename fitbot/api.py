@@ -138,13 +138,13 @@ def load(adapter: Source | None = None, *, health_layer: bool = True) -> "Bot":
         ConfigError: The base is of a kind that the engine does not know.
     """
     from fitbot.base_model.provenance import answer_settings
-    from fitbot.generation.loading import open_engine
+    from fitbot.generation.loading import open_fastest
     from fitbot.generation.messages import Sampling
     from fitbot.health.layer import open_layer
 
     folder = None if adapter is None else Path(adapter)
     sampling = Sampling.from_settings(answer_settings(folder))
-    return Bot(open_engine(folder), sampling, open_layer() if health_layer else None)
+    return Bot(open_fastest(folder), sampling, open_layer() if health_layer else None)
 
 
 class Bot:

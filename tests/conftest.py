@@ -42,6 +42,12 @@ LIMITS = LengthLimits(max_prompt_length=300, max_length=700)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """GGUF files of bases go to no user's folder."""
+    os.environ["FITBOT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def store_of(pairs: Sequence[EncodedPair]) -> PairStore:
     """Hold pairs that are encoded already; their texts are not known."""
     nothing = [PreferencePair((), "", "", pair.record) for pair in pairs]

@@ -4,10 +4,11 @@ The adapter gets a file of its own, so that it is never rounded into the weights
 beside a base of any precision. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+import ctypes
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fitbot.base_model.architecture import (
     FAMILIES,
@@ -24,8 +25,9 @@ from fitbot.platforms import link_file
 if TYPE_CHECKING:  # the command's help lists the kinds, and must not wait for torch
     from torch import Tensor
 
-Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
-FILE_TYPES: dict[Kind, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}
+Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_k_m", "q4_0"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k_m": 15, "bf16": 32}
 BASE_FILE, ADAPTER_FILE = "base.gguf", "adapter.gguf"  # in an adapter's folder
 
 QWEN2 = (
@@ -52,7 +54,7 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
         model: transformers' causal LM without adapter, its weights not in 4 bits.
         tokenizer: transformers' tokenizer of the model.
         kind: Of the matrices; vectors stay float32. Beside q4_0 the embedding, and a head that
-            shares its weights, has q8_0.
+            shares its weights, has q8_0. q4_k_m is llama.cpp's mixture, see `_mixed`.
         end_of_turn_id: The token that ends an answer.
 
     Raises:
@@ -62,18 +64,22 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
 
     config = model.config
     family = _family_of(config)
-    tensors = _tensors(model, family)
+    tensors, embedding = _tensors(model, family), "token_embd.weight"
     writer = gguf.GGUFWriter(file, family.gguf)
     writer.add_name(Path(config._name_or_path).name)
-    writer.add_file_type(FILE_TYPES[kind])
+    writer.add_file_type(_FILE_TYPES[kind])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_uint16(_PART, 1)  # it may be the second part after `write_numbered`
     _add_shape(writer, config)
-    _add_tokenizer(writer, tokenizer, end_of_turn_id, size=len(tensors["token_embd.weight"]))
+    _add_tokenizer(writer, tokenizer, end_of_turn_id, size=len(tensors[embedding]))
     for name, tensor in tensors.items():
-        matrix = tensor.dim() > 1
-        at_ends = kind == "q4_0" and name in ("token_embd.weight", "output.weight")
-        own = ("q8_0" if at_ends else kind) if matrix else "f32"
+        at_ends = name in (embedding, "output.weight")
+        own: str = "q8_0" if kind == "q4_0" and at_ends else kind
+        if tensor.dim() == 1:
+            own = "f32"
+        elif kind == "q4_k_m":
+            is_head = name == ("output.weight" if "output.weight" in tensors else embedding)
+            own = _mixed(name, tensor.shape[-1], config.num_hidden_layers, is_head=is_head)
         type_ = gguf.GGMLQuantizationType[own.upper()]
         block = gguf.GGML_QUANT_SIZES[type_][0]
         if tensor.shape[-1] % block:
@@ -81,9 +87,56 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
                 f"{name} has rows of {tensor.shape[-1]}, {own} wants multiples of {block}; "
                 "write f16 or bf16"
             )
-        data = gguf.quantize(tensor.float().cpu().numpy(), type_)
-        writer.add_tensor(name, data, raw_dtype=type_)
+        numbers = tensor.float().cpu().numpy()
+        quantize = _quantize_by_ggml if own in ("q4_k", "q6_k") else gguf.quantize
+        writer.add_tensor(name, quantize(numbers, type_), raw_dtype=type_)
     _write(writer)
+
+
+def _mixed(name: str, width: int, layers: int, *, is_head: bool) -> str:
+    """Return the kind of a matrix in q4_k_m, as llama.cpp's llama_tensor_get_type chooses it.
+
+    The head, and in half of the layers what matters most, has six bits; what is not a multiple of
+    256 wide cannot have either kind.
+    """
+    block, _, part = name.removeprefix("blk.").partition(".")
+    has_more = is_head
+    if part.startswith(("attn_v.", "ffn_down.")):
+        number, eighth = int(block), layers // 8
+        has_more = number < eighth or number >= 7 * layers // 8 or (number - eighth) % 3 == 2
+    if width % 256:
+        return "q8_0" if has_more else "q5_0"
+    return "q6_k" if has_more else "q4_k"
+
+
+def _quantize_by_ggml(numbers: Any, type_: Any) -> Any:
+    """Quantise (rows, width) float32 by xllamacpp's C function; gguf does not write such kinds.
+
+    Raises:
+        ConfigError: It is not there, as on Windows, where a library's functions stay hidden.
+    """
+    import gguf
+    import numpy as np
+
+    try:
+        import xllamacpp.xllamacpp as library
+
+        quantize = ctypes.CDLL(library.__file__).ggml_quantize_chunk
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            "q4_k_m cannot be written here, as xllamacpp is missing or hides its functions; take "
+            "q4_0 or q8_0"
+        ) from error
+    rows, width = numbers.shape
+    block, size = gguf.GGML_QUANT_SIZES[type_]
+    found = np.empty((rows, width // block * size), np.uint8)
+    pointers, counts = [ctypes.c_void_p] * 2, [ctypes.c_int64] * 3
+    quantize.argtypes = [ctypes.c_int, *pointers, *counts, ctypes.c_void_p]
+    quantize.restype = ctypes.c_size_t
+    source = np.ascontiguousarray(numbers)
+    written = quantize(int(type_), source.ctypes.data, found.ctypes.data, 0, rows, width, None)
+    assert written == found.nbytes
+    return found
 
 
 def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -> Path:

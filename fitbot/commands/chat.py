@@ -23,7 +23,7 @@ from fitbot.generation.messages import Sampling
 from fitbot.health.answer import AnswerFilter
 from fitbot.health.layer import ENCODER_HELP, HealthLayer, HealthVerdict, open_layer
 from fitbot.pairs.formats import Message
-from fitbot.serving.engines import open_local
+from fitbot.serving.engines import describe, open_local
 
 _HELP = """\
 1 to 6          ask this question of the list, in a new conversation; where the model
@@ -55,7 +55,9 @@ def main(args: list[str]) -> int:
     sampling = replace(Sampling.from_settings(answer_settings(adapter)), **given)
     health = None if options.raw else open_layer(options.health_texts, options.health_encoder)
     sys.stderr.write(f"health layer: {health.described if health else 'off'}\n")
-    with closing(open_local(options.backend, adapter, {"slots": 2})) as engine:
+    chosen = {"slots": 2} | ({"quantize": options.quantize} if options.quantize else {})
+    with closing(open_local(options.backend, adapter, chosen)) as engine:
+        announce(f"answers: {describe(engine)}")
         tuned, base = engine.models[0], engine.models[-1]
         models = [base, tuned] if options.compare else [base if options.base else tuned]
         conversation = Conversation(engine, sampling, models, health, introduction.questions)

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse._typehints import ActionTypeHint
 from jsonargparse.typing import Path as ConfigPath
 
+from fitbot.base_model.gguf_file import KINDS
 from fitbot.commands.explain import in_one_line
 from fitbot.errors import ConfigError, FitbotError
 from fitbot.platforms import open_utf8
@@ -61,9 +62,17 @@ def add_engine_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        choices=["torch", "llama"],
-        default="torch",
-        help="what computes: PyTorch, or llama.cpp on the files that fitbot export --gguf wrote",
+        choices=["auto", "torch", "llama"],
+        default="auto",
+        help="what computes: PyTorch, or on a CPU llama.cpp; auto takes llama.cpp on a CPU where "
+        "the extra `cpu` is installed and it knows the base",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=KINDS,
+        help="how llama.cpp holds the base: q4_k_m is smaller and faster, and loses some of it, "
+        "see docs/explanation/serving.md; default: what fitbot export --gguf wrote, or else q8_0, "
+        "for the embedded model f32",
     )
 
 

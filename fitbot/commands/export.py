@@ -6,6 +6,7 @@ from typing import Any
 
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
+from fitbot.base_model.gguf_file import KINDS
 from fitbot.base_model.provenance import PROVENANCE_FILE
 from fitbot.commands.command_line import SuggestingParser, announce, check_at_least, say
 from fitbot.errors import ConfigError
@@ -13,8 +14,7 @@ from fitbot.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 _OF_ADAPTERS = (PROVENANCE_FILE, "adapter_config.json")  # of PEFT's, the other one is missed
-# Those of FILE_TYPES and TARGETS, whose modules load torch.
-KINDS = ("f32", "f16", "q4_0", "q8_0", "bf16")
+# Those of TARGETS, whose module loads torch.
 OLLAMA = "ollama"
 ENGINES = ("vllm", "ray", OLLAMA)
 

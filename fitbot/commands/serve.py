@@ -26,7 +26,7 @@ from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_ke
 from fitbot.serving.settings import AddAdapter, AdminSettings, RequestLimits, ServerSettings
 
 # Options that the embedded engine takes.
-_OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged")
+_OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged", "quantize")
 _HOSTS = ("0.0.0.0", "127.0.0.1", "::")  # the ones that LitServe binds
 _MORE_ADAPTERS = 4  # that there is room for with --adapters
 _MOST_ADAPTERS = 256

@@ -31,13 +31,12 @@ from fitbot.pairs.datamodule import PreferenceDataModule
 from fitbot.pairs.formats import Message
 from fitbot.platforms import peak_memory
 from fitbot.policy.engine_choice import COMPILED_FROM_STEPS, why_not_compiled
-from fitbot.serving.engines import open_local
+from fitbot.serving.engines import describe, open_local
 
 STEPS, _PAIRS = 10, 8  # optimizer steps, and pairs of each, as the recipe has
 _TIMED = 5  # last steps: those before compile kernels and capture graphs
 _TOKENS = 32  # of the answer
 _LENGTH = 512  # tokens of prompt and answer, at most
-_DECODERS = {"CudaGraphDecoder": "CUDA graphs", "TorchDecoder": "PyTorch, step by step"}
 _GIB = 2**30
 
 
@@ -95,12 +94,11 @@ class Trial:
         _free_memory()
         started = time.perf_counter()
         with _warned() as warned:
-            opened = open_local("torch", self.adapter, {"slots": 2})
+            opened = open_local("auto", self.adapter, {"slots": 2})
         with closing(opened) as engine:
             ready = time.perf_counter() - started
-            decoder: Any = engine.decoder  # type: ignore[attr-defined]
-            kind = type(decoder).__name__
-            self.answered_by = f"{_DECODERS.get(kind, kind)}, in {decoder.precision}"
+            kind = type(engine.decoder).__name__
+            self.answered_by = describe(engine)
             reason = why_no_kernels(self.device)
             if reason or warned:
                 self.answered_by += f"; CUDA graphs: {reason or ' '.join(warned)}"
@@ -115,7 +113,7 @@ class Trial:
     def engines(self) -> Iterator[Fact]:
         """Yield what each command computes with here."""
         yield "fit", self.trained_by
-        yield "evaluate", "log-probs: eager; answers: as chat"
+        yield "evaluate", "log-probs: eager; answers: fitbot's own decoder"
         yield "chat", self.answered_by
         yield "serve", "as chat"
         llama, gguf = version_of("xllamacpp"), version_of("gguf")

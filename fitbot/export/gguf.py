@@ -81,7 +81,7 @@ def load_checked(adapter: Path | None) -> tuple[dict[str, Any], AdapterWeights, 
         ConfigError: The package gguf is not installed.
     """
     if importlib.util.find_spec("gguf") is None:
-        raise ConfigError("GGUF files need gguf, not installed here; pip install 'fitbot[llama]'")
+        raise ConfigError("GGUF files need gguf, not installed here; pip install 'fitbot[cpu]'")
     provenance = dict(provenance_of(adapter, *NEEDED_TO_ANSWER))
     check_base(provenance["base_model"], provenance.get("base_sha256"), str(adapter))
     weights: AdapterWeights = {} if adapter is None else read_adapter(adapter)
@@ -120,7 +120,7 @@ def measure_drift(
     if importlib.util.find_spec("xllamacpp") is None:
         logger.warning(
             "the GGUF files were not checked, llama.cpp is not installed here; run pip install "
-            "'fitbot[llama]' and export again"
+            "'fitbot[cpu]' and export again"
         )
         return None
     texts, longest = encode_texts(chat)

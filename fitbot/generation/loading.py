@@ -1,5 +1,8 @@
 """Opens an engine: base model, decoder, engine, and the exported adapter that it answers with."""
 
+import logging
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from transformers import AutoConfig, GenerationConfig
 from fitbot.base_model.adapter_files import AdapterWeights, check_files, rank_of, read_adapter
 from fitbot.base_model.base_files import check_base
 from fitbot.base_model.embedded import EMBEDDED, resolve_base_model
-from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE
+from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind
 from fitbot.base_model.gpu import compute_dtype_on
 from fitbot.base_model.loading import load_base
 from fitbot.base_model.provenance import NEEDED_TO_ANSWER, answer_settings, provenance_of
@@ -19,12 +22,15 @@ from fitbot.generation.decoders.choice import CONTEXT, open_decoder, precision_f
 from fitbot.generation.decoders.decoder import Decoder
 from fitbot.generation.decoders.llama_decoder import LARGEST_RANK, LlamaDecoder
 from fitbot.generation.decoders.torch_decoder import Precision
+from fitbot.generation.gguf_cache import cached_gguf
 from fitbot.generation.merging import merge_checked
 from fitbot.generation.messages import BASE, TUNED
 from fitbot.generation.scheduler import LocalEngine
 from fitbot.generation.token_budget import BudgetRule
 from fitbot.pairs.chat import Chat, load_tokenizer
 from fitbot.platforms import choose_device
+
+logger = logging.getLogger(__name__)
 
 _LONE_RANK = 16  # largest of adapters that an engine without one of its own may add
 _LLAMA_SLOTS = 8
@@ -95,36 +101,48 @@ def open_engine(
 def open_llama_engine(
     adapter: Path | None,
     *,
+    quantize: Kind | None = None,
     slots: int | None = None,
     context: int | None = None,
     max_waiting: int = 64,
     more_adapters: int = 0,
     policy: BudgetRule = "room",
 ) -> LocalEngine:
-    """Start answering with the files that `fitbot export --gguf` wrote, on a CPU by llama.cpp.
+    """Start answering by llama.cpp, on a CPU.
 
-    The adapter is kept beside the weights, as in `open_engine`, whose arguments these are. Base and
-    adapter have a key-value cache each, for all slots.
+    The base is the file that `fitbot export --gguf` wrote into the adapter's folder, or else one of
+    `gguf_cache`. The adapter is kept beside it, as in `open_engine`, whose arguments these are.
+    Base and adapter have a key-value cache each, for all slots.
+
+    Args:
+        quantize: Precision of the base's matrices; by default the exported file's, or else q8_0,
+            for the embedded model f32.
 
     Raises:
-        AdapterError: The folder holds no such files, or not those that were exported.
-        ConfigError: llama.cpp is not installed, or cannot open them.
+        AdapterError: The files are not those that were exported, or the adapter does not fit.
+        ConfigError: llama.cpp is not installed or cannot open the base, or that has no such form.
     """
+    if reason := _why_no_llama():
+        raise ConfigError(f"--backend llama: {reason}")
     provenance = provenance_of(adapter, *NEEDED_TO_ANSWER)
-    if adapter is None or "gguf" not in provenance:
-        raise AdapterError(
-            f"{adapter or 'the embedded model'} has no GGUF files yet; write them with fitbot "
-            f"export {adapter or EMBEDDED} --gguf q8_0, and name their folder with --adapter"
-        )
-    files, base_model = provenance["gguf"], provenance["base_model"]
-    check_files(adapter, files["sha256"])
-    weights = read_adapter(adapter) if ADAPTER_FILE in files["sha256"] else None
-    chat = chat_of(provenance)
+    base_model, chat = provenance["base_model"], chat_of(provenance)
+    exported = provenance.get("gguf", {"kind": None, "sha256": (ADAPTER_FILE,)})
+    has_adapter = adapter is not None and ADAPTER_FILE in exported["sha256"]
+    weights = read_adapter(adapter) if adapter is not None and has_adapter else None
+    kind = quantize or exported["kind"] or ("f32" if base_model == EMBEDDED else "q8_0")
+    if adapter is not None and kind == exported["kind"]:
+        check_files(adapter, exported["sha256"])
+        file = adapter / BASE_FILE
+    else:
+        check_base(base_model, provenance.get("base_sha256"), str(adapter))
+        device, in_4bit = torch.device("cpu"), provenance["settings"]["load_in_4bit"]
+        load = partial(load_trained, provenance, device, torch.float32)
+        file = cached_gguf(base_model, kind, chat, load, in_4bit=in_4bit)
     decoder = LlamaDecoder(
-        adapter / BASE_FILE,
+        file,
         AutoConfig.from_pretrained(resolve_base_model(base_model)),
         chat,
-        files["kind"],
+        kind,
         slots=slots or _LLAMA_SLOTS,
         context=context or CONTEXT["cpu"],
         adapters=more_adapters + (weights is not None),
@@ -133,6 +151,43 @@ def open_llama_engine(
     return _start(
         decoder, chat, adapter, weights, LARGEST_RANK, max_waiting=max_waiting, policy=policy
     )
+
+
+def open_fastest(
+    adapter: Path | None,
+    *,
+    quantize: Kind | None = None,
+    precision: Precision | None = None,
+    merged: bool = False,
+    **options: Any,
+) -> LocalEngine:
+    """Open the engine that is fastest here, and log which one that is.
+
+    That is llama.cpp on a CPU, where it is installed and knows the base, unless weights are to be
+    merged or have a precision.
+
+    Args:
+        quantize: See `open_llama_engine`.
+        precision, merged: See `open_engine`, whose arguments and errors the other ones are too.
+    """
+    if choose_device().type == "cpu" and not (merged or precision):
+        reason = _why_no_llama()
+        if reason is None:
+            try:
+                return open_llama_engine(adapter, quantize=quantize, **options)
+            except ConfigError as error:
+                reason = str(error)
+        logger.warning("answers: by fitbot's own decoder, as llama.cpp cannot: %s", reason)
+    if quantize:
+        logger.warning("answers: --quantize %s is for llama.cpp, which does not answer", quantize)
+    return open_engine(adapter, precision=precision, merged=merged, **options)
+
+
+def _why_no_llama() -> str | None:
+    missing = [name for name in ("xllamacpp", "gguf") if find_spec(name) is None]
+    if missing:
+        return f"{missing[0]} is not installed here; run pip install 'fitbot[cpu]'"
+    return None
 
 
 def load_trained(

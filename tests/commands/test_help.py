@@ -11,10 +11,9 @@ import pytest
 import yaml
 
 from fitbot.__main__ import COMMANDS, main
-from fitbot.base_model.gguf_file import FILE_TYPES
 from fitbot.base_model.settings import LoraSettings
 from fitbot.commands import fit_help
-from fitbot.commands.export import ENGINES, KINDS, OLLAMA
+from fitbot.commands.export import ENGINES, OLLAMA
 from fitbot.commands.fit import FitbotCLI
 from fitbot.export.vllm import TARGETS
 from tests.conftest import ROOT
@@ -195,5 +194,4 @@ def test_help_all_is_lightnings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_export_offers_is_what_can_be_written() -> None:
-    assert set(KINDS) == set(FILE_TYPES)
     assert set(ENGINES) == {*TARGETS, OLLAMA}

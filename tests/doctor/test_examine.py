@@ -16,10 +16,9 @@ from fitbot.base_model.provenance import provenance_of
 from fitbot.doctor import machine
 from fitbot.doctor.trial import TimedFit, Trial
 from fitbot.generation.engine import Engine
-from fitbot.generation.loading import open_engine
 from fitbot.policy import engine_choice
 from fitbot.policy.engine_choice import COMPILED_FROM_STEPS, use_engine
-from fitbot.serving.engines import open_local
+from fitbot.serving.engines import describe, open_local
 from tests.conftest import make_policy
 
 SECTIONS = ["software", "machine", "hub", "training", "answers", "engines"]
@@ -90,7 +89,7 @@ def test_ten_steps_are_done_and_what_they_trained_answers(base: str, examined: E
     assert "steps 10, each of 8 pairs of " in found["training"]
     assert "s expected from then on" in found["training"]
     assert "loss 0.693147 in the first step, 0.5" in found["training"]
-    assert examined.opened == [("torch", base)]
+    assert examined.opened == [("auto", base)]
     assert " tokens to a prompt of " in found["answers"]
 
 
@@ -107,14 +106,12 @@ def test_each_decision_is_the_engines_own(
     with caplog.at_level("INFO"):
         use_engine(policy, "auto", layout="shared", num_steps=COMPILED_FROM_STEPS)
     reason = caplog.messages[-1].removeprefix(f"engine: {policy.engine_name}").strip(" ()")
-    with closing(open_engine(None, slots=2)) as engine:
-        decoder: Any = engine.decoder
+    with closing(open_local("auto", None, {"slots": 2, "quantize": "q8_0"})) as engine:
+        described, device = describe(engine), engine.decoder.device
 
     assert policy.engine_name == "eager"
     assert f"fit eager; compiled: {reason} evaluate" in engines
-    kind = {"TorchDecoder": "PyTorch, step by step", "CudaGraphDecoder": "CUDA graphs"}
-    chat = f"chat {kind[type(decoder).__name__]}, in {decoder.precision}; CUDA graphs: "
-    assert chat + str(why_no_kernels(decoder.device)) in engines
+    assert f"chat {described}; CUDA graphs: {why_no_kernels(device)}" in engines
 
 
 def fail(*_: object, **__: object) -> Any:

@@ -52,7 +52,7 @@ def log_likelihoods() -> list[tuple[Tensor, Tensor]]:
 
 @pytest.mark.slow
 def test_log_likelihoods_are_transformers_own(start: Start, tmp_path: Path) -> None:
-    server = start(program=("-m", "fitbot", "serve"), cwd=tmp_path)
+    server = start("--backend=torch", program=("-m", "fitbot", "serve"), cwd=tmp_path)
     prompts = token_ids()
     body = {"prompt": [ids for ids, _ in prompts], "echo": True, "logprobs": 1, "max_tokens": 1}
 

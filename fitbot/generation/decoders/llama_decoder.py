@@ -1,4 +1,4 @@
-"""llama.cpp draws the tokens, on a CPU, from the files that `fitbot export --gguf` wrote.
+"""llama.cpp draws the tokens, on a CPU, from a GGUF file.
 
 llama.cpp answers a request as a whole. So each answer has a thread, which puts its tokens into a
 queue, and `advance` takes one from the queue of each slot.
@@ -143,11 +143,11 @@ class LlamaDecoder(Decoder):
             import xllamacpp
         except ImportError as error:
             raise ConfigError(
-                "llama.cpp is not installed here; run pip install 'fitbot[llama]'"
+                "llama.cpp is not installed here; run pip install 'fitbot[cpu]'"
             ) from error
         logging.getLogger("gguf").setLevel(logging.WARNING)  # it tells each file that it writes
         self._llama: Any = xllamacpp
-        self.file, self.config, self.kind, self.slots = file, config, kind, slots
+        self.file, self.config, self.precision, self.slots = file, config, kind, slots
         self.context = longest_of(config, context)
         self.tokens = slots * self.context
         self.vocabulary, self.ranks = config.vocab_size, adapters * LARGEST_RANK
@@ -272,7 +272,7 @@ class LlamaDecoder(Decoder):
         options.cpuparams.n_threads = options.cpuparams_batch.n_threads = torch.get_num_threads()
         options.n_threads_http = 1  # nobody asks there
         types = llama.ggml_type
-        type_ = types.GGML_TYPE_F32 if self.kind == "f32" else types.GGML_TYPE_F16
+        type_ = types.GGML_TYPE_F32 if self.precision == "f32" else types.GGML_TYPE_F16
         options.cache_type_k = options.cache_type_v = type_
         # It adds up in 16 bits.
         options.flash_attn_type = llama.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
