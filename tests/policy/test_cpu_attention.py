@@ -1,10 +1,12 @@
 """Attending pair by pair against the dense mask, and where the pairs of a row lie."""
 
+from typing import Any
+
 import torch
 
 from fitbot.pairs.batch import collate_pairs
 from fitbot.pairs.chat import EncodedPair
-from fitbot.policy.cpu_attention import segments_of
+from fitbot.policy.cpu_attention import attend_by_pair, segments_of
 from tests.conftest import make_policy
 
 
@@ -41,3 +43,17 @@ def test_by_pair_is_the_dense_mask_log_probs_and_gradients(
 
 def test_by_pair_is_what_a_cpu_gets(base: str) -> None:
     assert make_policy(base).eager.by_pair
+
+
+def test_in_bfloat16_the_attention_itself_is_computed_in_float32() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 12, 8).bfloat16() for heads in (4, 2, 2))
+    options: dict[str, Any] = {"scaling": 0.3, "segments": [(3, 2, 2), (2, 2, 1)]}
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = attend_by_pair(None, query, key, value, None, **options)
+    inputs = (query.float(), key.float(), value.float())
+    expected, _ = attend_by_pair(None, *inputs, None, **options)
+
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected.bfloat16())
