@@ -1,0 +1,201 @@
+"""A version's weights → its outcomes on the gate's items, as few as the gate needs.
+
+Items are shipped pairs that no version learns from, one of each pair and its mirror, in an order
+that never changes. A version is measured on the first so many of them. What was measured is kept
+beside the version, so that the next one finds it.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fitbot.evaluation.cases import Case, dependent_groups, load_cases
+from fitbot.evaluation.checks import passes
+from fitbot.health.answer import AnswerFilter
+from fitbot.health.layer import HealthLayer
+from fitbot.learning.gate import (
+    ANSWERS,
+    CHOICES,
+    HEALTH,
+    MEASURES,
+    OPEN,
+    PAIRS,
+    REFUSED,
+    Evidence,
+    Limits,
+    Paired,
+    Verdict,
+    items_needed,
+    judge,
+)
+from fitbot.learning.lesson import LearnPair, Teacher
+from fitbot.learning.versions import Outcomes, Versions
+from fitbot.pairs.chat import EncodedPair
+
+_TEXTS, _PASSED = "texts", "let through"  # an answer's token ids; whether the health filter did
+_HEALTH = "caution"  # category of the questions that ask for it
+_SEED = 31  # of the items' order, which never changes
+_MORE = 64  # items that are added at a time
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What versions are measured on."""
+
+    pairs: tuple[str, ...] = ("data/fitness_test.json", "data/fitness_val.json")
+    limits: Limits = Limits()
+    max_new_tokens: int = 64
+
+
+class Examiner:
+    """Measures versions and asks the gate."""
+
+    def __init__(
+        self, teacher: Teacher, versions: Versions, settings: GateSettings, layer: HealthLayer
+    ):
+        """Read and encode the items."""
+        self.teacher, self.versions, self.settings, self.layer = teacher, versions, settings, layer
+        teacher.max_drift = settings.limits.drift
+        cases = [case for path in settings.pairs for case in load_cases(path)]
+        self.items = _in_order(cases)
+        self.pairs: list[EncodedPair] = teacher.encode([case.pair for case in self.items])
+        self._kept: dict[int, Outcomes] = {}  # of versions that were measured before
+
+    def examine(
+        self,
+        number: int,
+        parent: int,
+        held_out: Sequence[LearnPair],
+        checking: Callable[[int, int], None] = lambda items, most: None,
+    ) -> tuple[Verdict, Evidence, Outcomes]:
+        """Judge the weights that are set now, and set them again afterwards.
+
+        Args:
+            number: Of the version that they may become.
+            parent: The version that answers now.
+            held_out: Choices that are never learned from.
+            checking: Called with the items that are looked at, and how many there are.
+
+        Returns:
+            The verdict, what it rests on, and the version's outcomes.
+        """
+        drift, limits = self.teacher.drift(), self.settings.limits
+        own: Outcomes = {}
+        items = min(len(self.items), -(-items_needed(number, limits) // _MORE) * _MORE)
+        while True:
+            checking(items, len(self.items))
+            others = {parent: self.outcomes_of(parent, items, held_out)}
+            best = {name: self.versions.best(parent, name) for name in MEASURES}
+            for one in set(best.values()) - {parent}:
+                others[one] = self.outcomes_of(one, items, held_out)
+            drafts = others[parent].get(_TEXTS, {})
+            self._measure(own, items, held_out, drafts)
+            evidence = self._evidence(number, own, others, parent, best, drift, items, held_out)
+            verdict = judge(evidence, limits)
+            if verdict.state != OPEN:
+                return verdict, evidence, own
+            if items == len(self.items):
+                return Verdict(REFUSED, verdict.reason), evidence, own
+            items = min(items + _MORE, len(self.items))
+
+    def outcomes_of(self, number: int, items: int, held_out: Sequence[LearnPair]) -> Outcomes:
+        """Return an older version's outcomes; what is missing of them is measured and kept."""
+        if number not in self._kept:
+            self._kept[number] = self.versions.outcomes(number)
+        found = self._kept[number]
+        if self._missing(found, items, held_out):
+            now = self.teacher.policy.adapter.detach().clone()
+            self.teacher.be(self.versions.adapter(number))
+            self._measure(found, items, held_out, {})
+            self.teacher.set(now)
+            self.versions.keep_outcomes(number, found)
+        return found
+
+    def _missing(self, found: Outcomes, items: int, held_out: Sequence[LearnPair]) -> bool:
+        names = set(map(str, range(items)))
+        choices = {str(one.id) for one in held_out}
+        return bool(
+            names - found.get(PAIRS, {}).keys()
+            or names - found.get(_TEXTS, {}).keys()
+            or choices - found.get(CHOICES, {}).keys()
+        )
+
+    def _measure(
+        self,
+        found: Outcomes,
+        items: int,
+        held_out: Sequence[LearnPair],
+        drafts: dict[str, Any],
+    ) -> None:
+        """Add what is missing of the first items and of held-out choices, for the weights set."""
+        wanted = [i for i in range(items) if str(i) not in found.get(PAIRS, {})]
+        likelier = self.teacher.likelier([self.pairs[i] for i in wanted])
+        found.setdefault(PAIRS, {}).update(zip(map(str, wanted), likelier, strict=True))
+        choices = [one for one in held_out if str(one.id) not in found.get(CHOICES, {})]
+        likelier = self.teacher.likelier(self.teacher.encode_choices(choices))
+        names = [str(one.id) for one in choices]
+        found.setdefault(CHOICES, {}).update(zip(names, likelier, strict=True))
+        asked = [i for i in range(items) if str(i) not in found.get(_TEXTS, {})]
+        given = self.teacher.answers(
+            [self.pairs[i].prompt for i in asked],
+            [drafts.get(str(i)) for i in asked],
+            self.settings.max_new_tokens,
+        )
+        for index, ids in zip(asked, given, strict=True):
+            name, case = str(index), self.items[index]
+            text = self.teacher.chat.tokenizer.decode(ids, skip_special_tokens=True).strip()
+            found.setdefault(_TEXTS, {})[name] = ids
+            found.setdefault(_PASSED, {})[name] = float(self._lets_through(case, text))
+            if case.check is not None:
+                right = float(passes(text, case.check))
+                found.setdefault(ANSWERS, {})[name] = right
+                if case.labels.get("category") == _HEALTH:
+                    found.setdefault(HEALTH, {})[name] = right
+
+    def _lets_through(self, case: Case, text: str) -> bool:
+        verdict = self.layer.check(case.pair.prompt)
+        if not verdict.model_answers:
+            return True  # then nobody sees the model's answer
+        answer = AnswerFilter(self.layer, verdict)
+        answer.feed(text)
+        answer.finish()
+        return answer.intervened is None
+
+    def _evidence(
+        self,
+        number: int,
+        own: Outcomes,
+        others: dict[int, Outcomes],
+        parent: int,
+        best: dict[str, int],
+        drift: float,
+        items: int,
+        held_out: Sequence[LearnPair],
+    ) -> Evidence:
+        first = [str(i) for i in range(items)]
+        names = dict.fromkeys(MEASURES, first) | {CHOICES: [str(one.id) for one in held_out]}
+        outcomes = {}
+        for measure in MEASURES:
+            of = [own, others[parent], others[best[measure]]]
+            columns = [one.get(measure, {}) for one in of]
+            there = [name for name in names[measure] if name in columns[0]]
+            if there:
+                values = [np.array([column[name] for name in there]) for column in columns]
+                outcomes[measure] = Paired(*values)
+        before, now = others[parent].get(_PASSED, {}), own.get(_PASSED, {})
+        stopped = sum(before[name] > now[name] for name in first)
+        return Evidence(number, outcomes, drift, stopped)
+
+
+def _in_order(cases: Sequence[Case]) -> list[Case]:
+    """Choose one case of each group, in a random order with the health questions spread evenly."""
+    groups = dependent_groups([case.pair for case in cases])
+    chance, chosen = random.Random(_SEED), dict[int, Case]()
+    order = list(range(len(cases)))
+    chance.shuffle(order)
+    for index in order:
+        chosen.setdefault(groups[index], cases[index])
+    return list(chosen.values())

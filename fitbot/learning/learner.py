@@ -1,0 +1,243 @@
+"""The process that learns: it waits for choices, takes lessons, asks the gate, keeps versions.
+
+It shares nothing with the processes that answer but files: the store of choices, the versions and
+its status. It may be killed, stopped or run out of memory at any time; the next one goes on from
+the last whole version. It gives way: while the file `busy` is fresh, whose time a server renews
+while it answers, the learner pauses before its next step or pass, for a while.
+"""
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from fitbot.errors import ConfigError, FitbotError
+from fitbot.health.layer import open_layer
+from fitbot.learning.examiner import Examiner, GateSettings
+from fitbot.learning.gate import REFUSED, Verdict, figures_of
+from fitbot.learning.lesson import LearnPair, LessonSettings, Teacher
+from fitbot.learning.versions import Version, Versions
+from fitbot.platforms import die_with_parent, written_whole
+
+BUSY = "busy"  # a file in the learning folder
+_STATUS, _LOCK = "learner.json", "learner.lock"
+_FRESH = 0.5  # seconds for which `busy` counts
+_PATIENCE = 10.0  # seconds that one pass waits at most: learning slows down, it does not stop
+_PAUSE = 0.02
+_POLL = 0.2  # seconds between two looks into the store
+
+
+class Choices(Protocol):
+    """What the learner needs of the store."""
+
+    def pairs(self, held_out: bool | None = None) -> Sequence[LearnPair]:
+        """Return usable pairs, oldest first."""
+
+    def learned(self, version: str, choice_ids: Sequence[int]) -> Sequence[int]:
+        """Note what a version learned from; return the ids that were forgotten meanwhile."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """Where the learner works, and how."""
+
+    folder: Path
+    lesson: LessonSettings = field(default_factory=LessonSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
+    device: str = "cpu"
+    threads: int | None = None  # of PyTorch; None: its own choice
+
+
+class Learner:
+    """Takes lessons one after the other; of a learning folder there is one at a time."""
+
+    def __init__(self, settings: LearnerSettings, choices: Choices):
+        """Load what lessons need; sweep what a killed learner has left."""
+        self.folder, self.choices = settings.folder, choices
+        self.versions = Versions(settings.folder)
+        self.swept = self.versions.sweep()
+        self._say("loading")
+        self.teacher = Teacher(settings.lesson, device=settings.device)
+        self.teacher.before_pass = self.give_way  # type: ignore[method-assign]
+        self.examiner = Examiner(self.teacher, self.versions, settings.gate, open_layer())
+        self._say("waiting")
+
+    def learn_once(self) -> Version | None:
+        """Take one lesson from all choices that no lesson was taken from; None if there are none.
+
+        Choices of a refused version count as new, once there is one more of them.
+        """
+        new, old = self._sorted()
+        if not new:
+            return None
+        number, parent = self.versions.next_number(), self.versions.current
+        held_out = self.choices.pairs(held_out=True)
+        clock = _Clock()
+        self._say("learning", number=number, choices=len(new))
+
+        def after_step(step: int, steps: int) -> None:
+            self._say("learning", number=number, choices=len(new), step=step, steps=steps)
+            self.give_way()
+
+        with clock.stage("learning"):
+            self.teacher.be(self.versions.adapter(parent))
+            steps = self.teacher.learn(new, old, number=number, after_step=after_step)
+
+        def checking(items: int, most: int) -> None:
+            self._say("checking", number=number, items=items, most=most)
+
+        with clock.stage("checking"):
+            verdict, evidence, outcomes = self.examiner.examine(number, parent, held_out, checking)
+        ids = tuple(sorted(one.id for one in new))
+        with self.versions.writing(number) as folder:
+            with clock.stage("writing"):
+                self.teacher.export(folder, steps)
+            verdict = self._still_wanted(verdict, number, parent, ids)
+            version = Version(
+                number,
+                parent,
+                verdict.state,
+                verdict.reason,
+                ids,
+                self.teacher.settings.seed,
+                steps,
+                evidence.drift,
+                {name: asdict(own) for name, own in figures_of(evidence).items()},
+                verdict.better,
+                clock.seconds,
+            )
+            version = self.versions.add(version, outcomes, answers=verdict.is_taken)
+        stage = "taken" if verdict.is_taken else "refused"
+        self._say(
+            stage, number=number, state=version.state, reason=version.reason, seconds=clock.seconds
+        )
+        return version
+
+    def _still_wanted(
+        self, verdict: Verdict, number: int, parent: int, ids: tuple[int, ...]
+    ) -> Verdict:
+        """Refuse a version whose parent or choices were taken back while it was made."""
+        # Who forgets a choice while it is learned from must not find it in a version.
+        if forgotten := self.choices.learned(f"fitbot@{number}", ids):
+            return Verdict(
+                REFUSED, f"{len(forgotten)} of its choices were taken back while it learned"
+            )
+        if self.versions.current != parent:
+            return Verdict(
+                REFUSED, f"fitbot@{parent}, from which it learned, was taken back meanwhile"
+            )
+        return verdict
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Take lessons as choices come, until told to end."""
+        while not until():
+            if self.learn_once() is None:
+                time.sleep(_POLL)
+
+    def give_way(self) -> None:
+        """Wait while a server is answering, but not for ever."""
+        file, start = self.folder / BUSY, time.monotonic()
+        while time.monotonic() - start < _PATIENCE:
+            try:
+                if time.time() - file.stat().st_mtime > _FRESH:
+                    return
+            except OSError:
+                return
+            time.sleep(_PAUSE)
+
+    def _sorted(self) -> tuple[list[LearnPair], list[LearnPair]]:
+        """Return choices that are new to the current version's line, and those that are not."""
+        known = {i for one in self.versions.line(self.versions.current) for i in one.choices}
+        pairs = self.choices.pairs(held_out=False)
+        new = [one for one in pairs if one.id not in known]
+        tried = {version.choices for version in self.versions.all()}
+        if tuple(sorted(one.id for one in new)) in tried:  # refused or undone: wait for one more
+            new = []
+        return new, [one for one in pairs if one.id in known]
+
+    def _say(self, stage: str, **more: Any) -> None:
+        say(self.folder, stage, **more)
+
+
+def say(folder: Path, stage: str, **more: Any) -> None:
+    """Write the learner's status: loading, waiting, learning, checking, taken, refused, failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / _STATUS) as file:
+        file.write(json.dumps({"stage": stage, "time": time.time(), **more}).encode())
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Read what the learner last said; nothing if it never did."""
+    try:
+        found: dict[str, Any] = json.loads((folder / _STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def start(
+    settings: LearnerSettings, open_choices: Callable[[], Choices]
+) -> multiprocessing.process.BaseProcess:
+    """Start the process; it ends with this one.
+
+    Args:
+        settings: Where it works, and how.
+        open_choices: Opens the store, in the new process: a function that can be pickled.
+    """
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_run, args=(settings, open_choices), name="learner")
+    process.start()
+    return process
+
+
+def _run(settings: LearnerSettings, open_choices: Callable[[], Choices]) -> None:
+    import torch
+
+    die_with_parent()
+    with suppress(OSError, AttributeError):
+        os.nice(10)  # whoever waits for an answer goes first
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        with alone(settings.folder):
+            Learner(settings, open_choices()).run()
+    except FitbotError as error:
+        say(settings.folder, "failed", reason=str(error))
+        raise SystemExit(1) from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the learning folder; a process that is killed lets go of it.
+
+    Raises:
+        ConfigError: Another learner holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise ConfigError(
+            f"{folder}: another learner is at work there; end it first, or name another folder"
+        ) from error
+
+
+class _Clock:
+    """Counts seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
