@@ -97,7 +97,8 @@ def train_trl(twin: Path, out: Path) -> None:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from fitbot.base_model.embedded import resolve_base_model
     from fitbot.base_model.provenance import sha256_of

@@ -291,6 +291,17 @@ def _read_key_of_console() -> str:
     return typed
 
 
+def give_way() -> None:
+    """Let other processes go first, where the platform knows how."""
+    with suppress(OSError, AttributeError):
+        os.nice(10)
+
+
+def load_library(path: str) -> ctypes.CDLL:
+    """Open a library of C functions."""
+    return ctypes.CDLL(path)
+
+
 def open_utf8(file: str, mode: str = "r", **options: Any) -> IO[Any]:
     """Open a file as `open` does, but a text as UTF-8 and not in the encoding of the country."""
     if "b" not in mode:

@@ -95,10 +95,11 @@ def _apart(
     rows, heads, length, width = query.shape
     groups = heads // key.shape[1]
     key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    flat = [x.to(value.dtype).transpose(1, 2).reshape(-1, heads, width) for x in (query, key, value)]  # fmt: skip
-    out = varlen_attn(
-        *flat, bounds, bounds, length, length, scale=options["scaling"], window_size=(-1, 0)
+    query, key, value = (
+        x.to(value.dtype).transpose(1, 2).reshape(-1, heads, width) for x in (query, key, value)
     )
+    past: Any = {"scale": options["scaling"], "window_size": (-1, 0)}
+    out: Any = varlen_attn(query, key, value, bounds, bounds, length, length, **past)
     return out.reshape(rows, length, heads, width), None
 
 
@@ -209,24 +210,19 @@ class Trainer:
 
     def differs(self, batch: Tensor) -> dict[str, float]:
         """Compare the fast form with the plain one: the loss, and the gradients' directions."""
-        found = []
+        found: list[tuple[float, Tensor, Tensor]] = []
         for one in (Trainer(self.model, self.balance, self.end, plain=True), self):
             loss = one.nats(batch)[0].mean()
             torch.autograd.backward(loss)
             named = [(n, p.grad.flatten()) for n, p in self.model.named_parameters()]
-            found.append(
-                (
-                    loss.item(),
-                    *(torch.cat([g for n, g in named if part in n]) for part in ("", "k_proj")),
-                )
-            )
+            keys = torch.cat([g for n, g in named if "k_proj" in n])
+            found.append((loss.item(), torch.cat([g for _, g in named]), keys))
             self.optimizer.zero_grad()
-        (loss, all_of, keys), (other, of_all, of_keys) = found
-        return {
-            "loss": abs(loss - other),
-            "gradient": 1 - cosine_similarity(all_of, of_all, dim=0).item(),
-            "gradient of keys": 1 - cosine_similarity(keys, of_keys, dim=0).item(),
-        }
+        (nats, *plain), (other, *fast) = found
+        apart = [
+            1 - cosine_similarity(a, b, dim=0).item() for a, b in zip(plain, fast, strict=True)
+        ]
+        return {"loss": abs(nats - other), "gradient": apart[0], "gradient of keys": apart[1]}
 
     def state(self) -> dict[str, Any]:
         """Give everything that a later process goes on from."""

@@ -20,7 +20,7 @@ from fitbot.base_model.architecture import (
     parts_of,
 )
 from fitbot.errors import ConfigError
-from fitbot.platforms import link_file
+from fitbot.platforms import link_file, load_library
 
 if TYPE_CHECKING:  # the command's help lists the kinds, and must not wait for torch
     from torch import Tensor
@@ -121,7 +121,7 @@ def _quantize_by_ggml(numbers: Any, type_: Any) -> Any:
     try:
         import xllamacpp.xllamacpp as library
 
-        quantize = ctypes.CDLL(library.__file__).ggml_quantize_chunk
+        quantize = load_library(library.__file__).ggml_quantize_chunk
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             "q4_k_m cannot be written here, as xllamacpp is missing or hides its functions; take "

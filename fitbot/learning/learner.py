@@ -8,10 +8,9 @@ while it answers, the learner pauses before its next step or pass, for a while.
 
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from fitbot.learning.examiner import Examiner, GateSettings
 from fitbot.learning.gate import REFUSED, Verdict, figures_of
 from fitbot.learning.lesson import LearnPair, LessonSettings, Teacher
 from fitbot.learning.versions import Version, Versions
-from fitbot.platforms import die_with_parent, written_whole
+from fitbot.platforms import die_with_parent, give_way, written_whole
 
 BUSY = "busy"  # a file in the learning folder
 _STATUS, _LOCK = "learner.json", "learner.lock"
@@ -201,8 +200,7 @@ def _run(settings: LearnerSettings, open_choices: Callable[[], Choices]) -> None
     import torch
 
     die_with_parent()
-    with suppress(OSError, AttributeError):
-        os.nice(10)  # whoever waits for an answer goes first
+    give_way()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:

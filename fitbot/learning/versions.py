@@ -72,7 +72,9 @@ class Versions:
         if (self.folder / _CURRENT).is_file():
             self._point_to(self.current)  # a version that was announced and never came
         for path in partial:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(
+                missing_ok=True
+            )
         return [path.name for path in partial]
 
     def all(self) -> list[Version]:

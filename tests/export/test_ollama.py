@@ -201,6 +201,7 @@ def test_the_modelfile_says_what_the_run_had(adapter: Path) -> None:
     assert set(said["PARAMETER"]) == {
         *('stop "<|im_end|>"', "temperature 0.3", "top_p 0.8", "num_predict 77", "num_ctx 4096"),
         *("top_k 0", "min_p 0", "repeat_penalty 1"),
+        *(f'stop "{begun}"' for begun in ("<|begin|>", "<|im_start|>", "<|endoftext|>")),
     }
     told = json.loads((out / "fitbot.json").read_text())["gguf"]
     assert told["kind"] == "f16"

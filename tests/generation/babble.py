@@ -42,7 +42,7 @@ class Babbler(Decoder):
 
     slots, context, tokens, ranks = 4, 4096, 16_384, 8
     pass_tokens, pass_block, pass_prompts = 4096, 1, 4
-    overlaps, device = False, torch.device("cpu")
+    overlaps, device, precision = False, torch.device("cpu"), "float32"
 
     def __init__(self, chat: Chat):
         self.chat, self.vocabulary = chat, len(chat.tokenizer)

@@ -75,6 +75,7 @@ def settings(base: str, tmp_path: Path) -> LearnerSettings:
     return LearnerSettings(tmp_path / "learning", lesson, gate, threads=1)
 
 
+@pytest.mark.slow
 def test_lessons_make_versions_and_the_gate_decides(settings: LearnerSettings) -> None:
     memory = Memory([click(1), click(2)], [click(50, held_out=True)])
     learner = Learner(settings, memory)
@@ -147,7 +148,7 @@ def test_answers_are_greedy_whether_drafted_or_generated(settings: LearnerSettin
     assert len({len(prompt) for prompt in prompts}) > 1  # padding is seen by none
 
     end = teacher.chat.end_of_turn_id
-    greedy = [(answer_greedily(teacher.policy, ids, 8, end) + [end])[:8] for ids in prompts]
+    greedy = [(answer_greedily(teacher.policy, ids, 8, [end]) + [end])[:8] for ids in prompts]
 
     assert teacher.answers(prompts, [None] * 3, 8) == greedy
     wrong = [*greedy[0][:-1], (greedy[0][-1] + 1) % 200]
@@ -180,6 +181,7 @@ def wait_for(folder: Path, stages: set[str], seconds: float = 240) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_or_stopped_learner_harms_nobody(settings: LearnerSettings) -> None:
     versions = Versions(settings.folder)
     for kill in (True, False):

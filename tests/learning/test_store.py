@@ -455,7 +455,7 @@ def test_the_store_is_what_a_plain_list_is(
                 author=author, kind=kind, chosen=ids.get("chosen"), rejected=ids.get("rejected")
             )
         model.append(event)
-        if data.random() < 0.1:
+        if data.randrange(10) == 0:
             store.close()
             store = Store(path)
 

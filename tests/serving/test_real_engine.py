@@ -21,7 +21,7 @@ QUESTION = "How much protein is in 100 g of tofu?"
 
 
 def test_the_server_says_what_the_engine_says(start: Start, tmp_path: Path) -> None:
-    server = start(program=("-m", "fitbot", "serve"), cwd=tmp_path)
+    server = start(program=("-m", "fitbot", "serve", "--backend", "torch"), cwd=tmp_path)
     engine = open_engine(None, slots=2)
     sampling = Sampling(max_new_tokens=40, temperature=0.7, seed=7)
     expected = "".join(c.text for c in engine.submit([Message("user", QUESTION)], sampling))
