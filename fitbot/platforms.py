@@ -291,7 +291,7 @@ def _read_key_of_console() -> str:
     return typed
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Let other processes go first, where the platform knows how."""
     with suppress(OSError, AttributeError):
         os.nice(10)

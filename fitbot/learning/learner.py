@@ -23,7 +23,7 @@ from fitbot.learning.examiner import Examiner, GateSettings
 from fitbot.learning.gate import REFUSED, Verdict, figures_of
 from fitbot.learning.lesson import LearnPair, LessonSettings, Teacher
 from fitbot.learning.versions import Version, Versions
-from fitbot.platforms import die_with_parent, give_way, written_whole
+from fitbot.platforms import die_with_parent, lower_priority, written_whole
 
 BUSY = "busy"  # a file in the learning folder
 _STATUS, _LOCK = "learner.json", "learner.lock"
@@ -200,7 +200,7 @@ def _run(settings: LearnerSettings, open_choices: Callable[[], Choices]) -> None
     import torch
 
     die_with_parent()
-    give_way()
+    lower_priority()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:

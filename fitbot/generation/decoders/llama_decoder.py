@@ -178,9 +178,9 @@ class LlamaDecoder(Decoder):
         self._answers[slot] = answer, wanted
         return 0
 
-    def grow(self, slot: int) -> bool:
+    def grow(self, slot: int) -> int:
         """See `Decoder`; each slot has room for `context` tokens."""
-        return True
+        return 1
 
     def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
         """See `Decoder`; a prompt is always read as a whole."""

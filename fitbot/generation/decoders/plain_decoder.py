@@ -97,9 +97,9 @@ class PlainDecoder(Decoder):
         self._active = {} if ranks is None else self._adapters[ranks.start]
         return 0
 
-    def grow(self, slot: int) -> bool:
+    def grow(self, slot: int) -> int:
         """See `Decoder`; the network's cache grows by itself."""
-        return True
+        return 1
 
     @torch.inference_mode()
     def run(self, parts: Sequence[Part], slots: Sequence[int]) -> Drawing:
