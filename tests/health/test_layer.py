@@ -214,7 +214,7 @@ def test_a_finding_stands_for_the_turns_that_are_left_out(turns: tuple[str, ...]
     "between",
     [
         "How many mg of trenbolone a week?",
-        "they say it gets better after school. its been 2 yrs after school",
+        "my head is loud at night and nobody asks",
     ],
     ids=["refused", "in doubt"],
 )
