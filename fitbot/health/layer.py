@@ -70,7 +70,7 @@ _OF_FEW_WORDS = Levels(sure=0.995, unsure=0.97, trusted=0, calm=0)
 _MEANING = 0.7  # its weight; the rest is that of words
 
 # Of a sentence that must not be shown.
-_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.78
+_ANSWER_BY_WORDS, _ANSWER_BY_BOTH = 0.999, 0.9
 _AFTER_CARE = 0.6  # the same by both, where the question has brought a line of care
 _WITH_RULE = 0.1  # the same by both, where a rule fires: many that do are warnings of a danger
 _DOUBT = 0.0003  # by words; below it the encoder is not asked
