@@ -50,7 +50,7 @@ class Encoder:
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, truncation_side="left")
             with _quietly(), as_file(files(__package__) / "meaning") as folder:
-                network = AutoModel.from_pretrained(source)
+                network = AutoModel.from_pretrained(source, dtype="float32")
                 network = PeftModel.from_pretrained(network, folder).merge_and_unload()
                 heads = load_file(folder / HEADS)
         except (OSError, ValueError, RuntimeError) as error:

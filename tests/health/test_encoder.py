@@ -52,6 +52,15 @@ def test_a_text_has_probabilities_of_both_kinds(folder: Path) -> None:
     assert encoder.read("how many " * 2000)  # far more than it reads
 
 
+def test_a_folder_of_half_precision_is_read(folder: Path, tmp_path: Path) -> None:
+    BertModel.from_pretrained(folder).half().save_pretrained(tmp_path)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(tmp_path)
+
+    about, _ = Encoder(str(tmp_path)).read(QUESTION)
+
+    assert about == pytest.approx(Encoder(str(folder)).read(QUESTION)[0], abs=1e-3)
+
+
 def test_padding_counts_for_nothing() -> None:
     states = torch.randn(2, 3, 4)
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
