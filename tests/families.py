@@ -1,4 +1,4 @@
-"""Random networks of twelve families, of next to no size, with a token per byte."""
+"""Random networks of eighteen families, of next to no size, with a token per byte."""
 
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,26 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {  # model type, and what its 
     "GPT-2": (
         "gpt2",
         {"n_embd": _HIDDEN, "n_layer": 2, "n_head": 4, "n_positions": 1024},
+    ),
+    "Gemma 2": ("gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16}),  # logits with a cap
+    "Phi": ("phi", {}),  # a head with a bias
+    "Falcon": ("falcon", {}),  # linear layers and attention of its own
+    "Bloom": ("bloom", {"n_layer": 2, "n_head": 4}),  # no positions, and no SDPA
+    "DeepSeek-V3": (  # experts
+        "deepseek_v3",
+        {
+            **{"num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16},
+            **{"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16},
+            **{"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
+            **{"moe_intermediate_size": 32, "first_k_dense_replace": 1},
+        },
+    ),
+    "Falcon-H1": (  # attention beside a recurrent layer, logits with a factor
+        "falcon_h1",
+        {
+            **{"mamba_d_state": 8, "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_d_ssm": 128},
+            **{"mamba_chunk_size": 16, "lm_head_multiplier": 0.5},
+        },
     ),
 }
 

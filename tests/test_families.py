@@ -1,10 +1,11 @@
-"""Twelve families of networks, from pairs to an answer: nothing on the way knows one of them."""
+"""Eighteen families of networks, from pairs to an answer: nothing on the way knows one of them."""
 
 import io
 import json
 import logging
 import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from fitbot.__main__ import main
 from fitbot.base_model.settings import LoraSettings
+from fitbot.base_model.targets import linear_layers
 from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import LastCheckpoint
 from fitbot.generation.loading import open_engine
@@ -33,7 +35,12 @@ pytestmark = [
 ]
 
 OWN = ("Qwen2.5", "Qwen3", "Llama", "Mistral")  # that fitbot's decoder computes
-ROWS = ("Qwen3.5", "LFM2")  # which have layers that are not attention
+# With layers that are not attention, or attention that takes no such mask.
+ROWS = ("Qwen3.5", "LFM2", "Bloom", "Falcon-H1")
+PARTLY = {  # which have linear layers that take no adapter, and how those are called
+    "DeepSeek-V3": {"gate_proj", "up_proj", "down_proj"},
+    "Falcon-H1": {"out_proj"},
+}
 PROMPT = [*range(40, 70)]
 NO_DROPOUT = LoraSettings(r=4, alpha=8, dropout=0.0)
 
@@ -91,9 +98,13 @@ def test_three_steps_begin_at_ln_2_and_move_every_layer(fitted: Fit, family: str
     assert fitted.data.layout == ("rows" if family in ROWS else "shared")
     assert ("rows instead of shared" in fitted.said) == (family in ROWS)
     network = AutoModelForCausalLM.from_pretrained(fitted.base)
-    linears = [m for m in network.modules() if isinstance(m, torch.nn.Linear | Conv1D)]
+    linears = [n for n, m in network.named_modules() if isinstance(m, torch.nn.Linear | Conv1D)]
+    left_out = PARTLY.get(family, set())
+    adapted = [name for name in linears if name.rpartition(".")[2] not in left_out | {"lm_head"}]
     moved = [weight.any() for name, weight in adapter_of(fitted.module).items() if "lora_B" in name]
-    assert len(moved) == len(linears) - 1  # all but the head
+    assert len(moved) == len(adapted) < len(linears)  # not the head
+    assert [*linear_layers(network)] == adapted
+    assert ("take no adapter stay as they are" in fitted.said) == bool(left_out)
     assert all(moved)
 
 
@@ -137,11 +148,11 @@ def test_plain_peft_scores_its_export_alike_and_answers_are_generates(
     greedy = Sampling(temperature=0.0, max_new_tokens=12)
     try:
         (*_, last) = engine.submit(prompt, greedy, model="fitbot")
-        assert (last.error, tokens) == (None, generate(peft, prompt))
+        assert (last.error, tokens) == (None, generate(peft, prompt, engine.chat.ends))
         tokens.clear()
         (*_, last) = engine.submit(prompt, greedy, model="base")
         with peft.disable_adapter():
-            assert (last.error, tokens) == (None, generate(peft, prompt))
+            assert (last.error, tokens) == (None, generate(peft, prompt, engine.chat.ends))
     finally:
         engine.close()
 
@@ -208,10 +219,11 @@ def listen(decoder: Any) -> list[int]:
     return tokens
 
 
-def generate(network: Any, prompt: list[int]) -> list[int]:
+def generate(network: Any, prompt: list[int], ends: Collection[int] = ()) -> list[int]:
     ids = torch.tensor([prompt])
     found = network.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12
-    )
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12,
+        eos_token_id=[*ends] or None,
+    )  # fmt: skip
     tokens: list[int] = found[0, len(prompt) :].tolist()
     return tokens

@@ -89,9 +89,21 @@ def load_policy_network(
     # from_pretrained returns eval mode and Lightning keeps it: dropout would silently be off.
     network.train()
     for name, module in network.named_modules():
-        if isinstance(module, nn.Dropout) and ".lora_dropout." not in name:
-            module.p = 0.0  # the base's own, which its reference is without
+        if ".lora_dropout." not in name:
+            _be_certain(module)
     return network
+
+
+def _be_certain(module: nn.Module) -> None:
+    """Switch off a base's own dropout and noise, which its reference is without.
+
+    Some networks hold such a share as a number, by a name that says so.
+    """
+    if isinstance(module, nn.Dropout):
+        module.p = 0.0
+    for name, value in list(vars(module).items()):
+        if isinstance(value, float) and ("drop" in name or "jitter" in name):
+            setattr(module, name, 0.0)
 
 
 def _check_base_of(adapter: str, base_model: str) -> None:
@@ -167,7 +179,7 @@ def _read_weights(
             source,
             dtype=compute_dtype,
             device_map={"": str(device)},
-            attn_implementation="sdpa",
+            attn_implementation=None,  # SDPA, or the network's own where it does not take that
             output_loading_info=True,
             **quantisation,
         )

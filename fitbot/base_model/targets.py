@@ -1,9 +1,12 @@
 """Which layers of a base an adapter is put on: by name, or all linear layers of its blocks."""
 
+import inspect
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -13,16 +16,68 @@ from fitbot.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 LINEAR = nn.Linear, Conv1D  # GPT-2's Conv1D is a linear layer whose weight is transposed
+_NOT_MEANT = nn.Embedding, nn.Conv1d  # what `auto` does not mean
 
 
 def linear_layers(base: Any) -> dict[str, nn.Module]:
-    """Return the linear layers of a causal LM's decoder by their names; never the head."""
+    """Return the linear layers of a causal LM's decoder by their names; never the head.
+
+    Those only that an adapter can be put on: that compute x W^T + b and nothing else, as a router
+    may, whose block runs them and does not read their weights, and whose names PEFT leaves alone.
+    """
     inside, head = set(base.get_decoder().modules()), base.get_output_embeddings()
-    return {
+    parents = {f"{name}." if name else "": module for name, module in base.named_modules()}
+    found = {
         name: module
         for name, module in base.named_modules()
-        if isinstance(module, LINEAR) and module in inside and module is not head
+        if _is_linear(module) and module in inside and module is not head
     }
+    ends = {name: name.rpartition(".")[2] for name in found}
+    taken = _taken_for_experts(base, set(ends.values()))
+    return {
+        name: module
+        for name, module in found.items()
+        if ends[name] not in taken
+        and not _reads(parents[name.removesuffix(ends[name])], ends[name])
+    }
+
+
+@torch.no_grad()
+def _is_linear(module: nn.Module) -> bool:
+    """Say whether a layer computes what its class says; a class of its own is tried out."""
+    if not isinstance(module, LINEAR):
+        return False
+    own = type(module).forward
+    if own in (kind.forward for kind in LINEAR) or not module.weight.is_floating_point():
+        return True  # what is not floating point is held in 4 bits, by bitsandbytes' layer
+    x = torch.linspace(-1, 1, module.in_features).to(module.weight)[None]
+    try:
+        return torch.allclose(module(x), nn.Linear.forward(module, x), rtol=1e-2, atol=1e-3)
+    except (TypeError, AttributeError, RuntimeError):  # it returns more, or wants more
+        return False
+
+
+def _reads(block: nn.Module, name: str) -> bool:
+    """Say whether a block's code hands on a layer's weight, as to a kernel: no adapter is seen."""
+    try:
+        source = inspect.getsource(type(block))
+    except (OSError, TypeError):
+        return False
+    return re.search(rf"self\.{re.escape(name)}\.weight\b(?![.\[])", source) is not None
+
+
+def _taken_for_experts(base: Any, names: set[str]) -> set[str]:
+    """Return the names that PEFT gives to the experts' joint tensors, wherever they stand."""
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import (
+        convert_peft_config_for_transformers,
+        get_model_conversion_mapping,
+    )
+
+    config = LoraConfig(target_modules=sorted(names))
+    conversions = get_model_conversion_mapping(base)
+    convert_peft_config_for_transformers(config, model=base, conversions=conversions)
+    return names.difference(config.target_modules or ())
 
 
 def choose_targets(base: Any, targets: Sequence[str] | str) -> list[str]:
@@ -44,6 +99,7 @@ def choose_targets(base: Any, targets: Sequence[str] | str) -> list[str]:
             found = list(linears)  # in a part that reads images, say
         if found != list(PROJECTIONS):
             logger.info("the adapter is on all linear layers of the blocks: %s", ", ".join(found))
+        _say_frozen(base, linears.values())
         return found
     check_targets(base, targets)
     ends = tuple(f".{target}" for target in targets)
@@ -56,7 +112,24 @@ def choose_targets(base: Any, targets: Sequence[str] | str) -> list[str]:
     return list(targets)
 
 
-def check_targets(base: nn.Module, targets: Sequence[str]) -> None:
+def _say_frozen(base: Any, adapted: Iterable[nn.Module]) -> None:
+    """Name a decoder's matrices that take no adapter; embeddings and convolutions are not meant."""
+    done = {*adapted, base.get_input_embeddings(), base.get_output_embeddings()}
+    left = {
+        f"{name.rpartition('.')[2]}.{own}"
+        for name, module in base.get_decoder().named_modules()
+        if module not in done and not isinstance(module, _NOT_MEANT)
+        for own, weight in module.named_parameters(recurse=False)
+        if weight.dim() > 1
+    }
+    if left:
+        logger.warning(
+            "weights that take no adapter stay as they are, such as those of experts: %s",
+            ", ".join(sorted(left)),
+        )
+
+
+def check_targets(base: Any, targets: Sequence[str]) -> None:
     """Demand that each name is that of linear layers; PEFT leaves out a name that none has.
 
     Raises:
@@ -64,14 +137,14 @@ def check_targets(base: nn.Module, targets: Sequence[str]) -> None:
     """
     if "lm_head" in targets:
         raise ConfigError("lora.target_modules: lm_head cannot be adapted; the head stays frozen")
-    linears = {name for name, module in base.named_modules() if isinstance(module, LINEAR)}
+    linears = linear_layers(base)
     unknown = [
         target
         for target in targets
         if not any(f".{name}".endswith(f".{target}") for name in linears)
     ]
     if unknown or not targets:
-        known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
+        known = sorted({name.rpartition(".")[2] for name in linears})
         what = f"no linear layer is called {', '.join(map(repr, unknown))}" if unknown else "empty"
         raise ConfigError(f"lora.target_modules: {what}; this base has {', '.join(known)}")
 
@@ -87,7 +160,7 @@ def check_layers(network: nn.Module, head: Any) -> None:
     for name, layer in network.named_modules():
         if isinstance(layer, LoraLayer):
             adapted = layer.get_base_layer()
-            if layer is head or not isinstance(adapted, LINEAR):
+            if layer is head or not _is_linear(adapted):
                 raise ConfigError(
                     f"lora.target_modules: {name.removeprefix('base_model.model.')} cannot be "
                     f"adapted, it is {'the head' if layer is head else type(adapted).__name__}; "

@@ -300,7 +300,8 @@ class FitbotCLI(LightningCLI):
         parser.add_class_arguments(RunSettings, "run")
         parser.add_class_arguments(AnswerSettings, "answers")
         parser.add_class_arguments(ServeSettings, "serve")
-        parser.link_arguments("model.base_model", "data.base_model")
+        # Of a folder the path that the module makes of it, too.
+        parser.link_arguments("model.base_model", "data.base_model", compute_fn=absolute_base)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def _parse_ckpt_path(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fitbot.base_model.sharding import gathered_bytes, own_part
-from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, padded_size
+from fitbot.pairs.batch import Layout, PairBatch, collate_pairs, padded_size, tokens_in_pass
 from fitbot.pairs.budget import MOST_TOKENS, TOKENS_APART
 from fitbot.pairs.chat import EncodedPair
 from fitbot.pairs.datamodule import Lengths
@@ -128,7 +128,7 @@ def measure_memory(
     optimizer = policy.adapter.numel() * (4 + 2 * bytes_a_moment)
     tile = policy.tile_elements / policy.eager.decoder.config.vocab_size
     if policy.device.type != "cuda":
-        a_token = activation_bytes(policy, typical) / typical.num_tokens
+        a_token = activation_bytes(policy, typical, layout) / tokens_in_pass(typical, layout)
         logits = 3 * 4 * float(policy.eager.decoder.config.vocab_size)
         found = ((0.0, a_token), (0.0,), (0.0,))
         return Memory(_weight_bytes(policy), optimizer, *found, tile, (logits, logits), lengths)
@@ -152,7 +152,7 @@ def measure_memory(
     return Memory(weights, optimizer, kept, backward, measuring, tile, logits_of_both, lengths)
 
 
-def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
+def activation_bytes(policy: Policy, pair: EncodedPair, layout: Layout = "shared") -> int:
     """Count what one pair's forward pass keeps for backward, in bytes, weights left out."""
     weights = {own_part(p).untyped_storage().data_ptr() for p in policy.parameters()}
     kept: dict[int, int] = {}
@@ -163,7 +163,7 @@ def activation_bytes(policy: Policy, pair: EncodedPair) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    batch = to_device(collate_pairs([pair], layout="shared", pad_id=0), policy.device)
+    batch = to_device(collate_pairs([pair], layout=layout, pad_id=0), policy.device)
     devices = [policy.device] if policy.device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices),
@@ -237,7 +237,7 @@ def _measured_pass(policy: Policy, batch: PairBatch) -> _Measured:
 
 def _head_bytes(policy: Policy, scored: int, *, training: bool) -> float:
     """Measure what the head takes for one scored token, where it holds so many at once."""
-    weight = policy.eager.head.weight
+    weight = policy.eager.frozen_head.weight
     hidden = torch.zeros(scored, weight.shape[1], dtype=weight.dtype, device=weight.device)
     targets = torch.zeros(scored, dtype=torch.int64, device=weight.device)
     with torch.no_grad():
@@ -245,7 +245,7 @@ def _head_bytes(policy: Policy, scored: int, *, training: bool) -> float:
             policy.device,
             lambda: score_tokens(
                 hidden,
-                weight,
+                policy.eager.frozen_head,
                 targets,
                 with_gradient=training,
                 tile_elements=policy.tile_elements,

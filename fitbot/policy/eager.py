@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.errors import ConfigError
 from fitbot.pairs.batch import PairBatch, attention_mask
 from fitbot.policy.adapter_vector import AdapterVector
 from fitbot.policy.cpu_attention import BY_PAIR, attend_by_pair, segments_of
-from fitbot.policy.logps import sum_by_owner, token_logps
+from fitbot.policy.logps import Head, sum_by_owner, token_logps
+
+_SCALES = "logit_scale", "lm_head_multiplier"  # what configs call the factor of all logits
 
 
 class EagerPasses:
@@ -23,13 +26,21 @@ class EagerPasses:
         causal_lm = network.get_base_model()
         self.decoder, self.head = causal_lm.get_decoder(), causal_lm.get_output_embeddings()
         config = self.decoder.config  # Granite divides its logits, Cohere multiplies them
-        scale = getattr(config, "logit_scale", None) or 1 / getattr(config, "logits_scaling", 1)
-        self.logit_scale = float(scale)
+        scale = next((own for name in _SCALES if (own := getattr(config, name, None))), 1.0)
+        self.logit_scale = float(scale) / float(getattr(config, "logits_scaling", 1))
         # On a GPU one dense product costs less than launching many small ones.
         self.by_pair = self.device.type == "cpu" and config._attn_implementation == "sdpa"
+        # Falcon and others have their own attention instead of one by its name.
+        self.by_pair &= getattr(causal_lm, "_supports_attention_backend", False)
         if self.by_pair:
             ALL_ATTENTION_FUNCTIONS.register(BY_PAIR, attend_by_pair)
             config._attn_implementation = BY_PAIR
+
+    @property
+    def frozen_head(self) -> Head:
+        """What makes logits of hidden states."""
+        cap = getattr(self.decoder.config, "final_logit_softcapping", None)
+        return Head(self.head.weight, getattr(self.head, "bias", None), cap)
 
     @property
     def device(self) -> torch.device:
@@ -53,7 +64,7 @@ class EagerPasses:
 
     def token_logps(self, batch: PairBatch) -> Tensor:
         """Score every token: (S,) float32 nats."""
-        return token_logps(self.scored_states(batch), self.head.weight, batch.score_ids)
+        return token_logps(self.scored_states(batch), self.frozen_head, batch.score_ids)
 
     def scored_states(self, batch: PairBatch) -> Tensor:
         """Run the decoder and keep the hidden states that predict a scored token: (S, H)."""
@@ -83,30 +94,47 @@ class EagerPasses:
             cache_enabled=False,  # a cast cached under no_grad would cut the gradient off
         )
 
-    def check_head(self, as_reference: AbstractContextManager[None]) -> None:
-        """Compare our head with the model's own logits: some families scale or cap theirs.
+    def check_network(self, as_reference: AbstractContextManager[None]) -> None:
+        """Compare our head with the model's own logits, and see that no token sees a later one.
 
         Args:
             as_reference: Within it the network is the reference, without gradient.
 
         Raises:
-            ConfigError: The head is trained, or is not `hidden @ weight.T`.
+            ConfigError: The network cannot be run, or sees what follows a token; or its head is
+                trained, or is not as `Head` has it.
         """
         if any(parameter.requires_grad for parameter in self.head.parameters()):
             raise ConfigError("the output head must be frozen; remove it from lora.target_modules")
         ids = torch.arange(5, 13, device=self.device)[None]
-        with as_reference, self.autocast():
-            logits = self.network(input_ids=ids, use_cache=False).logits[0, :-1]
-            hidden = self.decoder(input_ids=ids, use_cache=False)[0][0, :-1] * self.logit_scale
-        expected = logits.float().log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
-        found = token_logps(hidden, self.head.weight, ids[0, 1:])
-        difference = (found - expected).abs().max().item()
-        tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.25
-        if getattr(self.head, "bias", None) is not None or not difference < tolerance:
+        kind = self.network.get_base_model().config.model_type
+        try:
+            with as_reference, self.autocast():
+                logits = self.network(input_ids=ids, use_cache=False).logits[0, :-1]
+                hidden = self.decoder(input_ids=ids, use_cache=False)[0][0] * self.logit_scale
+                begun = self.decoder(input_ids=ids[:, :4], use_cache=False)[0][0] * self.logit_scale
+            expected = logits.float().log_softmax(-1).gather(-1, ids[0, 1:, None]).squeeze(-1)
+            found = token_logps(hidden[:-1], self.frozen_head, ids[0, 1:])
+            again = token_logps(begun, self.frozen_head, ids[0, 1:5])
+        except Exception as error:  # a network's own modules may fail in any way
+            if is_out_of_memory(error):
+                raise
             raise ConfigError(
-                f"this base model does not compute its logits as hidden @ weight.T (log-probs "
-                f"differ by {difference:.3g} nats); fitbot supports plain heads, as Qwen's and "
-                "Llama's"
+                f"a base of kind {kind!r} cannot be trained here: its own modules fail on eight "
+                f"tokens, {what_failed(error)}; fitbot takes decoders that need nothing but tokens"
+            ) from error
+        tolerance = 1e-3 if self.compute_dtype == torch.float32 else 0.25
+        if not (again - found[:4]).abs().max() < tolerance:
+            raise ConfigError(
+                f"a base of kind {kind!r} is no decoder as it is configured: its tokens see those "
+                "that follow, so that their log-probs mean nothing; take a causal language model"
+            )
+        difference = (found - expected).abs().max().item()
+        if not difference < tolerance:
+            raise ConfigError(
+                f"a base of kind {kind!r} computes its logits in a way of its own (log-probs "
+                f"differ by {difference:.3g} nats); fitbot knows heads of one matrix, with a bias, "
+                "a factor or a cap"
             )
 
 

@@ -6,7 +6,7 @@ a hidden state, W[target] - sum_v p_v W[v], is computed in the forward pass, til
 backward is one multiplication by the incoming gradient.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,20 +21,35 @@ TILE_ELEMENTS = 1 << 24
 LARGE_TILE_ELEMENTS = 1 << 26
 
 
-def token_logps(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+class Head(NamedTuple):
+    """A frozen head: logits = cap(hidden @ weight.T + bias), cap(x) = c tanh(x / c)."""
+
+    weight: Tensor  # (V, H)
+    bias: Tensor | None = None  # (V,)
+    cap: float | None = None  # c; None: there is no cap
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return those of hidden states, (S, H) → (S, V) float32."""
+        logits = _float32_product(hidden.to(self.weight.dtype), self.weight)
+        if self.bias is not None:
+            logits = logits + self.bias.float()
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
+def token_logps(hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
     """Score one target token a hidden state through a frozen head.
 
-    Equal to `log_softmax(hidden @ weight.T)` gathered at the targets, in float32.
+    Equal to `log_softmax(head.logits(hidden))` gathered at the targets, in float32.
 
     Args:
         hidden: (S, H) last hidden states; the gradient flows back into them.
-        weight: (V, H) the head's weights, frozen.
+        head: The head.
         targets: (S,) token ids.
 
     Returns:
         (S,) float32 log-probabilities, nats.
     """
-    result: Tensor = _FrozenHead.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+    result: Tensor = _FrozenHead.apply(hidden, head, targets)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -69,7 +84,7 @@ def score_tile(
 
 def score_tokens(
     hidden: Tensor,
-    weight: Tensor,
+    head: Head,
     targets: Tensor,
     *,
     with_gradient: bool,
@@ -79,7 +94,7 @@ def score_tokens(
 
     Args:
         hidden: (S, H) last hidden states.
-        weight: (V, H) the head's weights.
+        head: The head.
         targets: (S,) token ids.
         with_gradient: Whether to compute the gradient.
         tile_elements: Logits held at once; TILE_ELEMENTS by default.
@@ -88,41 +103,48 @@ def score_tokens(
         (S,) float32 log-probabilities, and each one's gradient with respect to its hidden state,
         (S, H) float32, or None.
     """
+    weight = head.weight
     logps = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
     gradient = torch.empty_like(hidden, dtype=torch.float32) if with_gradient else None
     rows = max(1, (tile_elements or TILE_ELEMENTS) // weight.shape[0])
     with torch.autocast(hidden.device.type, enabled=False):
         for start in range(0, hidden.shape[0], rows):
             tile = slice(start, start + rows)
-            logits = _float32_product(hidden[tile].to(weight.dtype), weight)  # (rows, V)
+            logits = head.logits(hidden[tile])  # (rows, V)
+            # How much of a change passes the cap; taken before the logits are overwritten.
+            slope = 1 - (logits / head.cap).square() if with_gradient and head.cap else None
             dtype = weight.dtype if with_gradient else None
             logps[tile], probs = score_tile(logits, targets[tile], dtype)
             if gradient is not None and probs is not None:
-                gradient[tile] = weight[targets[tile]].float() - (probs @ weight).float()
-            del logits, probs  # or they would be held until the next tile has its own
+                target = weight[targets[tile]].float()
+                if slope is not None:
+                    target *= slope.gather(-1, targets[tile, None])
+                    probs = (probs * slope).to(weight.dtype)
+                gradient[tile] = target - (probs @ weight).float()
+            del logits, probs, slope  # or they would be held until the next tile has its own
     return logps, gradient
 
 
-def divergence(hidden: Tensor, reference: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def divergence(hidden: Tensor, reference: Tensor, head: Head) -> tuple[Tensor, Tensor]:
     """Compare two models' next-token distributions at the same positions, over all tokens.
 
-    With p and q the softmax of `hidden @ weight.T` and of `reference @ weight.T`.
+    With p and q the softmax of the head's logits of `hidden` and of `reference`.
 
     Args:
         hidden: (S, H) last hidden states of one model.
         reference: (S, H) those of the other.
-        weight: (V, H) the head that they share.
+        head: The head that they share.
 
     Returns:
         (S,) float32 nats each: the Kullback-Leibler divergence sum p (ln p - ln q), and the entropy
         - sum p ln p.
     """
     found = torch.empty(2, hidden.shape[0], dtype=torch.float32, device=hidden.device)
-    rows = max(1, TILE_ELEMENTS // weight.shape[0])
+    rows = max(1, TILE_ELEMENTS // head.weight.shape[0])
     for start in range(0, hidden.shape[0], rows):
         tile = slice(start, start + rows)
         ours, theirs = (
-            _float32_product(states[tile].to(weight.dtype), weight).log_softmax(-1)  # (rows, V)
+            head.logits(states[tile]).log_softmax(-1)  # (rows, V)
             for states in (hidden, reference)
         )
         p = ours.exp()
@@ -147,10 +169,8 @@ class _FrozenHead(torch.autograd.Function):
     """Log-probs forward, together with their gradient with respect to the hidden states."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        logps, gradient = score_tokens(
-            hidden, weight, targets, with_gradient=ctx.needs_input_grad[0]
-        )
+    def forward(ctx: Any, hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
+        logps, gradient = score_tokens(hidden, head, targets, with_gradient=ctx.needs_input_grad[0])
         ctx.save_for_backward(gradient)
         ctx.hidden_dtype = hidden.dtype
         return logps

@@ -48,7 +48,7 @@ class Policy(nn.Module):
         self.compiled: Passes | None = None  # in use once `engine_choice.accelerate` has set it
         # Then every pass is one of all processes: all run as many (base_model/sharding.py).
         self.is_sharded = is_sharded(self.eager.decoder)
-        self.eager.check_head(self.as_reference())
+        self.eager.check_network(self.as_reference())
 
     @property
     def device(self) -> torch.device:
@@ -157,7 +157,7 @@ class Policy(nn.Module):
             ours = self.eager.scored_states(batch)
         with self.as_reference():
             theirs = self.eager.scored_states(batch)
-        return divergence(ours, theirs, self.eager.head.weight)
+        return divergence(ours, theirs, self.eager.frozen_head)
 
     @torch.no_grad()
     def kept_by_engine(self, batch: PairBatch) -> list[Tensor]:

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from fitbot.base_model.architecture import PROJECTIONS
 from fitbot.base_model.settings import LoraSettings
-from fitbot.base_model.targets import choose_targets
+from fitbot.base_model.targets import check_targets, choose_targets
+from fitbot.errors import ConfigError
 from tests.conftest import make_policy
 from tests.families import write_family
 
@@ -32,6 +33,43 @@ def test_auto_and_the_default_list_are_all_linear_layers(
         ["o_proj", "qkv_proj", "gate_up_proj", "down_proj"],
     ]
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+class Router(torch.nn.Linear):
+    """Computes more than its class says."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x), x
+
+
+class Twice(torch.nn.Linear):
+    """Computes what its class says, by code of its own."""
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.weight.T
+
+
+class Block(torch.nn.Module):
+    """Hands a layer's weight to something that is no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run, self.read = (torch.nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x: Any) -> Any:
+        return torch.nn.functional.linear(self.run(x).to(self.run.weight.dtype), self.read.weight)
+
+
+def test_layers_whose_adapter_would_not_be_seen_are_none(base: str) -> None:
+    network = AutoModelForCausalLM.from_pretrained(base)
+    network.model.block, network.model.router = Block(), Router(4, 4, bias=False)
+    network.model.twice = Twice(4, 4, bias=False)
+
+    found = choose_targets(network, "auto")
+
+    assert found == [*PROJECTIONS, "run", "twice"]
+    with pytest.raises(ConfigError, match=r"no linear layer is called 'read', 'router'; this base"):
+        check_targets(network, ["q_proj", "read", "router"])
 
 
 def test_what_a_list_leaves_out_is_said_once(phi3: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -132,6 +132,17 @@ def test_every_config_parses(config: Path, capsys: pytest.CaptureFixture[str]) -
     assert "base_model" in capsys.readouterr().out
 
 
+def test_a_base_may_be_named_from_the_working_folder(
+    base: str, pairs_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(base).parent)
+    options = ["--model.load_in_4bit", "false", "--data.train_path", pairs_file]
+    options += ["--data.val_path", pairs_file, "--trainer.accelerator", "cpu"]
+    options += ["--trainer.max_steps", "1", "--run.root", str(tmp_path / "runs")]
+
+    assert main(["fit", "--model.base_model", f"./{Path(base).name}", *options]) == 0
+
+
 def test_what_cannot_be_is_refused_before_anything_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

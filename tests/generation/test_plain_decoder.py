@@ -123,7 +123,29 @@ def test_a_window_of_attention_limits_the_context_unless_more_is_asked_for(
     assert (type(plain), plain.context) == (PlainDecoder, 200)
 
 
-def test_a_network_whose_cache_is_of_another_kind_is_refused(base: str) -> None:
+def test_without_a_cache_that_works_each_token_reads_the_whole_text(
+    engines: Any, base: str, chat: Chat, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = network_of(base)
+
+    def forget(module: Any, args: Any, out: Any) -> None:
+        out.past_key_values = None
+
+    network.register_forward_hook(forget)
+    decoder = PlainDecoder(network, context=256, precision="float32", ranks=4)
+    decoder.warm_up()
+    engine = engine_of(decoder, chat)
+
+    for name in ("greedy", "scored"):
+        for _ in range(2):  # nothing is left of the request before
+            one, other = (ask(each, WANTED[name], "tuned") for each in (engine, engines[1]))
+            assert [chunk.text for chunk in one] == [chunk.text for chunk in other]
+    engine.close()
+    assert "each token reads the whole text anew" in caplog.text
+    assert "'qwen3' does not work here: its tokens one by one give other logits" in caplog.text
+
+
+def test_a_network_that_no_cache_explains_is_refused(base: str) -> None:
     network = network_of(base)
     network.get_decoder().layers[0].register_forward_hook(
         lambda module, args, out: out + out.mean(1, keepdim=True)  # of all tokens of a pass

@@ -319,7 +319,22 @@ def test_a_head_that_is_not_a_plain_product_is_refused(base: str) -> None:
     head = network.get_base_model().get_output_embeddings()
     head.register_forward_hook(lambda module, args, logits: 30 * torch.tanh(logits / 30) * 1.5)
 
-    with pytest.raises(ConfigError, match=r"does not compute its logits as hidden @ weight\.T"):
+    with pytest.raises(ConfigError, match=r"'qwen3' computes its logits in a way of its own"):
+        Policy(network, compute_dtype=torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda module, args, out: out + out.mean(1, keepdim=True), "is no decoder .* see those"),
+        (lambda module, args, out: out[:, :, 1:], "its own modules fail on eight tokens, .*Error"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused(base: str, spoil: Any, message: str) -> None:
+    network = copy.deepcopy(make_policy(base).network)
+    network.get_base_model().get_decoder().layers[0].register_forward_hook(spoil)
+
+    with pytest.raises(ConfigError, match=f"a base of kind 'qwen3' .*{message}"):
         Policy(network, compute_dtype=torch.float32)
 
 

@@ -1,9 +1,11 @@
 """Any causal LM of transformers draws the tokens by its own modules, one request at a time.
 
 For networks whose layers fitbot's decoders do not compute. The tokens are those of `generate`: the
-network's own cache, one token a pass. An adapter is added where its linear layers end.
+network's own cache, one token a pass. Where it has none that works, every pass reads the whole text
+anew. An adapter is added where its linear layers end.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from inspect import signature
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fitbot.base_model.adapter_files import AdapterWeights, layer_key
+from fitbot.base_model.gpu import is_out_of_memory, what_failed
 from fitbot.base_model.lora import frozen_weight
 from fitbot.base_model.nf4 import count_4bit, expand_4bit
 from fitbot.base_model.targets import linear_layers
@@ -20,6 +23,8 @@ from fitbot.errors import ConfigError
 from fitbot.generation.decoders.decoder import Decoder, Drawing, Part
 from fitbot.generation.decoders.torch_decoder import Precision
 from fitbot.generation.sampling import Draw, draw, score
+
+logger = logging.getLogger(__name__)
 
 _SAME_WITHIN = 0.05  # relative difference of logits that rounding explains, in 16 bits
 
@@ -51,6 +56,7 @@ class PlainDecoder(Decoder):
         self.vocabulary = model.get_output_embeddings().weight.shape[0]
         self._takes_last = "logits_to_keep" in signature(model.forward).parameters
         self._cache: Any = None  # of the request that is being answered
+        self._caches, self._seen = True, torch.empty(1, 0, dtype=torch.long)  # without: its tokens
         self._last = torch.empty(1, 1, dtype=torch.long)  # its newest token, not in the cache yet
         self._adapters: dict[int, AdapterWeights] = {}  # by their first rank
         self._active: AdapterWeights = {}
@@ -72,28 +78,49 @@ class PlainDecoder(Decoder):
         """Make sure that token by token the network computes what it does at once.
 
         Raises:
-            ConfigError: It keeps no cache, or one of another kind.
+            ConfigError: It does not even without its cache.
         """
-        ids = torch.arange(4, 12, device=self.device)[None]
-        expected = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
-        try:
-            self._next_logits(ids[:, :6])
-            found = [self._next_logits(ids[:, place : place + 1]) for place in (6, 7)][-1][-1]
-        except (AttributeError, TypeError) as error:
-            raise self._unknown_cache(str(error)) from error
-        finally:
-            self._cache = None
-        if not (found - expected).norm() < _SAME_WITHIN * expected.norm():
-            raise self._unknown_cache("its tokens one by one give other logits than all at once")
-
-    def _unknown_cache(self, why: str) -> ConfigError:
+        reason = self._try_tokens()
+        if reason is None:
+            return
+        self._caches = False
         kind = self.model.config.model_type
-        return ConfigError(f"a base of kind {kind!r} cannot be answered with here: {why}")
+        if reason_without := self._try_tokens():
+            raise ConfigError(
+                f"a base of kind {kind!r} cannot be answered with here: {reason_without}"
+            )
+        logger.warning(
+            "answers: each token reads the whole text anew, which is slow, as the cache of a base "
+            "of kind %r does not work here: %s",
+            kind,
+            reason,
+        )
+
+    def _try_tokens(self) -> str | None:
+        """Read some tokens one by one; returns why that is not what all at once are."""
+        ids = torch.arange(4, 12, device=self.device)[None]
+        try:
+            expected = self.model(input_ids=ids, use_cache=False).logits[0, 5:].float()
+            found = [self._next_logits(ids[:, :6])[-1:]]
+            found += [self._next_logits(ids[:, place : place + 1]) for place in (6, 7)]
+        except Exception as error:  # a network's own modules may fail in any way
+            if is_out_of_memory(error):
+                raise
+            return what_failed(error)
+        finally:
+            self._forget()
+        if not (torch.cat(found) - expected).norm() < _SAME_WITHIN * expected.norm():
+            return "its tokens one by one give other logits than all at once"
+        return None
+
+    def _forget(self) -> None:
+        self._cache, self._seen = None, torch.empty(1, 0, dtype=torch.long, device=self.device)
 
     def admit(self, slot: int, ids: Sequence[int], ranks: slice | None, wanted: Draw) -> int:
         """See `Decoder`."""
         wanted.see(ids, self.vocabulary, self.device)
-        self._draw, self._cache = wanted, None
+        self._draw = wanted
+        self._forget()
         self._active = {} if ranks is None else self._adapters[ranks.start]
         return 0
 
@@ -118,14 +145,18 @@ class PlainDecoder(Decoder):
     def _next_logits(self, ids: Tensor, *, every: bool = False) -> Tensor:
         """Read tokens, (1, N); returns the logits after all or the last of them, (N or 1, V)."""
         last = {"logits_to_keep": 1} if self._takes_last and not every else {}
-        out = self.model(input_ids=ids, past_key_values=self._cache, use_cache=True, **last)
-        self._cache = out.past_key_values
-        logits: Tensor = out.logits[0].float()
+        if self._caches:
+            out = self.model(input_ids=ids, past_key_values=self._cache, use_cache=True, **last)
+            self._cache = out.past_key_values
+        else:
+            self._seen = torch.cat([self._seen, ids], dim=1)
+            out = self.model(input_ids=self._seen, use_cache=False, **last)
+        logits: Tensor = out.logits[0, -ids.shape[1] :].float()
         return logits
 
     def release(self, slot: int) -> None:
         """See `Decoder`."""
-        self._cache = None
+        self._forget()
 
     def adapt(self, ranks: slice, weights: AdapterWeights) -> None:
         """See `Decoder`."""

@@ -22,7 +22,7 @@ from fitbot.policy.compiled.joined_weights import JoinedWeights
 from fitbot.policy.compiled.layers import CompiledLayers, LayerNorms, Pass, Row, Saved, Shape
 from fitbot.policy.compiled.operands import Dropout, JoinedGradient
 from fitbot.policy.compiled.packed_attention import visibility
-from fitbot.policy.logps import LARGE_TILE_ELEMENTS, score_tokens, sum_by_owner
+from fitbot.policy.logps import LARGE_TILE_ELEMENTS, Head, score_tokens, sum_by_owner
 
 HEAD_SIZES = (16, 32, 64, 128)  # powers of two, as many as a block of the attention kernels holds
 
@@ -145,7 +145,7 @@ class CompiledEngine:
         pointwise.norm(last, self.parts.final_norm.weight, self.shape.eps, None, normal)
         scores, gradient = score_tokens(
             normal,
-            self.parts.head.weight,
+            Head(self.parts.head.weight),
             batch.score_ids,
             with_gradient=backward,
             tile_elements=LARGE_TILE_ELEMENTS,
