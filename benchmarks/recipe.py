@@ -187,7 +187,9 @@ def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     for run in runs:
         run.setdefault("settings", {})
     if args.only:
-        runs = [run for run in runs if any(name in run["name"] for name in args.only)]
+        whole = {run["name"] for run in runs}.intersection(args.only)
+        parts = [name for name in args.only if name not in whole]
+        runs = [r for r in runs if r["name"] in whole or any(part in r["name"] for part in parts)]
     return sorted(runs, key=lambda run: -run["settings"].get("trainer.max_epochs", 5))
 
 
@@ -314,7 +316,7 @@ def main() -> None:
     parser.add_argument("what", choices=["search", "refine", "final", "losses", "before"])
     parser.add_argument("--model", required=True, help="folder or hub id of the base model")
     parser.add_argument("--published", help="folder of dpo_train.json and dpo_val.json; for final")
-    parser.add_argument("--only", nargs="+", help="runs whose name holds one of these")
+    parser.add_argument("--only", nargs="+", help="runs of these names, or whose names hold one")
     parser.add_argument("--at-once", type=int, default=1, help="runs at a time")
     parser.add_argument("--questions", type=int, default=300, help="answered and judged, a run")
     parser.add_argument("--records", type=int, help="of each file, for a rehearsal; all of them")

@@ -157,7 +157,13 @@ def test_plain_peft_scores_its_export_alike_and_answers_are_generates(
         engine.close()
 
 
-def test_it_is_merged_and_evaluated(fitted: Fit, tmp_path: Path) -> None:
+def test_it_is_merged_and_evaluated(
+    fitted: Fit,
+    family: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     merged, adapter = tmp_path / "merged", tmp_path / "adapter"
     file = str(fitted.data.paths["train"])
     assert main(["export", str(fitted.checkpoint), "--merge", "--out", str(merged)]) == 0
@@ -165,6 +171,12 @@ def test_it_is_merged_and_evaluated(fitted: Fit, tmp_path: Path) -> None:
 
     asked = ["--questions", "2", "--max_new_tokens", "8", "--out", str(tmp_path / "report")]
     assert main(["evaluate", str(adapter), "--pairs", file, *asked]) == 0
+
+    if family not in OWN:  # refused before it is loaded
+        monkeypatch.setattr("fitbot.export.gguf.load_trained", lambda *_: pytest.fail("loaded"))
+        for target in (["--gguf", "f16"], ["--target", "ollama", "--out", str(tmp_path / "o")]):
+            assert main(["export", str(adapter), *target]) == 1
+            assert "cannot be written as GGUF, only qwen3, llama" in capsys.readouterr().err
 
     drift = json.loads((merged / "fitbot.json").read_text())["merge_drift"]
     assert drift["effect_kept"] > 0.9

@@ -63,7 +63,7 @@ def write_base(file: Path, model: Any, tokenizer: Any, kind: Kind, *, end_of_tur
     import gguf
 
     config = model.config
-    family = _family_of(config)
+    family = gguf_family(config)
     tensors, embedding = _tensors(model, family), "token_embd.weight"
     writer = gguf.GGUFWriter(file, family.gguf)
     writer.add_name(Path(config._name_or_path).name)
@@ -163,7 +163,7 @@ def write_numbered(folder: Path, base: Path, config: Any, ends: Sequence[int]) -
             f"{base} was written by an earlier fitbot; write it again with fitbot export "
             f"{base.parent} --gguf KIND"
         )
-    numbers, architecture = config.vocab_size, _family_of(config).gguf
+    numbers, architecture = config.vocab_size, gguf_family(config).gguf
     writer = gguf.GGUFWriter(folder / "numbered-00001-of-00002.gguf", architecture)
     _add_shape(writer, config)
     writer.add_uint16(_PART, 0)
@@ -220,7 +220,7 @@ def _write(writer: Any) -> None:
     writer.close()
 
 
-def _family_of(config: Any) -> Family:
+def gguf_family(config: Any) -> Family:
     """Find a network's family, if llama.cpp computes what this network does.
 
     Raises:

@@ -32,18 +32,25 @@ def shard_base(
         prepare: Called with every layer when it is whole on the device.
     """
     decoder = network.get_base_model().get_decoder()
-    if not hasattr(decoder, "layers"):
-        raise ConfigError(
-            "trainer.strategy sharded cannot divide this base's layers; set it to auto"
-        )
     adapter = {p for name, p in network.named_parameters() if ".lora_" in name}
-    for layer in decoder.layers:
+    for layer in blocks_of(decoder):
         layer.to(device)
         prepare(layer)
         fully_shard(layer, mesh=mesh, ignored_params=adapter)
     # Nothing else of the decoder is sharded, but as their root it has its layers gather ahead.
     fully_shard(decoder, mesh=mesh, ignored_params=set(decoder.parameters()))
     network.to(device)
+
+
+def blocks_of(decoder: nn.Module) -> nn.ModuleList:
+    """Return a decoder's blocks, whatever it calls them: the list that holds most weights."""
+    lists = [module for module in decoder.children() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise ConfigError(
+            "trainer.strategy sharded cannot divide this base, whose decoder has no list of "
+            "blocks; set it to auto"
+        )
+    return max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()))
 
 
 def is_sharded(decoder: nn.Module) -> bool:
@@ -89,6 +96,6 @@ def gathered_bytes(decoder: Any) -> int:
     """Count the bytes of the layers that are whole at once: the one at work and the next."""
     if not is_sharded(decoder):
         return 0
-    layers = (layer.parameters() for layer in decoder.layers)
+    layers = (layer.parameters() for layer in blocks_of(decoder))
     largest: int = max(sum(p.numel() * p.element_size() for p in layer) for layer in layers)
     return 2 * largest

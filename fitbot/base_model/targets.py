@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from fitbot.base_model.adapter_files import adapter_config
 from fitbot.base_model.architecture import PROJECTIONS
+from fitbot.base_model.settings import LoraSettings
 from fitbot.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -68,13 +70,12 @@ def _reads(block: nn.Module, name: str) -> bool:
 
 def _taken_for_experts(base: Any, names: set[str]) -> set[str]:
     """Return the names that PEFT gives to the experts' joint tensors, wherever they stand."""
-    from peft import LoraConfig
     from peft.utils.transformers_weight_conversion import (
         convert_peft_config_for_transformers,
         get_model_conversion_mapping,
     )
 
-    config = LoraConfig(target_modules=sorted(names))
+    config = adapter_config(LoraSettings(target_modules=sorted(names)), "")
     conversions = get_model_conversion_mapping(base)
     convert_peft_config_for_transformers(config, model=base, conversions=conversions)
     return names.difference(config.target_modules or ())

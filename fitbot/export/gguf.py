@@ -11,10 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from fitbot.base_model.adapter_files import AdapterWeights, read_adapter
 from fitbot.base_model.base_files import check_base
-from fitbot.base_model.gguf_file import ADAPTER_FILE, BASE_FILE, Kind, write_adapter, write_base
+from fitbot.base_model.embedded import resolve_base_model
+from fitbot.base_model.gguf_file import (
+    ADAPTER_FILE,
+    BASE_FILE,
+    Kind,
+    gguf_family,
+    write_adapter,
+    write_base,
+)
 from fitbot.base_model.provenance import NEEDED_TO_ANSWER, provenance_of, sha256_of
 from fitbot.errors import ConfigError
 from fitbot.export.adapter import write_provenance
@@ -78,12 +87,13 @@ def load_checked(adapter: Path | None) -> tuple[dict[str, Any], AdapterWeights, 
 
     Raises:
         AdapterError: The folder holds no adapter of fitbot's, or its base was changed since.
-        ConfigError: The package gguf is not installed.
+        ConfigError: The package gguf is not installed, or GGUF has no such networks.
     """
     if importlib.util.find_spec("gguf") is None:
         raise ConfigError("GGUF files need gguf, not installed here; pip install 'fitbot[cpu]'")
     provenance = dict(provenance_of(adapter, *NEEDED_TO_ANSWER))
     check_base(provenance["base_model"], provenance.get("base_sha256"), str(adapter))
+    gguf_family(AutoConfig.from_pretrained(resolve_base_model(provenance["base_model"])))
     weights: AdapterWeights = {} if adapter is None else read_adapter(adapter)
     model, chat = load_trained(provenance, torch.device("cpu"), torch.float32), chat_of(provenance)
     if adapter is not None:

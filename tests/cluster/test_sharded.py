@@ -20,6 +20,7 @@ from fitbot.pairs.preferences import load_pairs
 from fitbot.policy.eager import EagerPasses
 from tests.cluster.test_processes import PYTHON, TORCHRUN, fit, last, options, run, summary
 from tests.conftest import LIMITS, ROOT, SYSTEM, make_data, make_module, make_trainer
+from tests.families import write_family
 
 # Of the seventeen pairs a last step has one. So few tokens a pass that even a whole step's two
 # pairs a process are now one pass, now two.
@@ -50,6 +51,20 @@ def test_a_shared_base_teaches_what_a_whole_one_does(
     assert other["val_accuracy"] == one["val_accuracy"]
     assert (sharded / "samples.txt").read_text() == (alone / "samples.txt").read_text()
     assert "in parts over 2 processes" in (sharded / "fit.log").read_text()
+
+
+@pytest.mark.slow
+def test_blocks_of_another_name_are_shared_too(base: str, tmp_path: Path) -> None:
+    gpt2 = str(write_family(tmp_path / "base", "GPT-2", base))
+    settings: dict[str, Any] = {"model.load_in_4bit": False, "trainer.max_steps": 2, **UNEVEN}
+    alone = fit(gpt2, tmp_path / "alone", **settings)
+    settings["trainer.strategy"] = "sharded"
+
+    shared = fit(gpt2, tmp_path / "shared", processes=2, **settings)
+
+    for name in ("first_loss", "mean_train_loss", "grad_norm"):
+        assert summary(shared)[name] == pytest.approx(summary(alone)[name], rel=1e-5), name
+    assert "in parts over 2 processes" in (shared / "fit.log").read_text()
 
 
 @pytest.mark.slow
