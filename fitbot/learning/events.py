@@ -29,6 +29,7 @@ class Answer:
         sampling: How they were drawn; plain JSON.
         seed: Of the draws.
         health_touched: Whether the health layer changed or replaced anything.
+        completion: What a server called it when it gave it.
         id: The store gives it.
         time: UTC, ISO 8601; the store's clock if empty.
     """
@@ -43,6 +44,7 @@ class Answer:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     health_touched: bool = False
+    completion: str | None = None
     id: int = 0
     time: str = ""
 

@@ -44,6 +44,10 @@ MIGRATIONS: list[tuple[str, ...]] = [
         """CREATE TABLE learned (version TEXT NOT NULL, choice INTEGER NOT NULL,
             time TEXT NOT NULL, PRIMARY KEY (version, choice)) WITHOUT ROWID""",
     ),
+    (  # what a server called an answer when it gave it
+        "ALTER TABLE answers ADD COLUMN completion TEXT",
+        "CREATE INDEX answers_by_completion ON answers (completion)",
+    ),
 ]
 
 _DAMAGED = (

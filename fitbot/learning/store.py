@@ -32,6 +32,18 @@ from fitbot.learning.events import (
     LearnPair,
     as_json,
     check_text,
+    conversation_of,
+)
+from fitbot.learning.queries import (
+    AUTHORS,
+    EDITS,
+    JUDGED,
+    OUTDATED,
+    PAIRS,
+    TAKE_BACK,
+    THUMBS,
+    VERSIONS_OF,
+    WHOLE,
 )
 from fitbot.learning.schema import check_version, copies_of, open_database, telling
 from fitbot.pairs.formats import Message, shorten
@@ -39,20 +51,6 @@ from fitbot.pairs.formats import Message, shorten
 DEFAULT_STORE = Path("checkpoints/learning/feedback.sqlite")
 HELD_OUT = 0.2
 _UNFINISHED = "unfinished erasing"
-# The side that a thumb is about; the other one may stand there, too.
-_THUMBED = "CASE {0}.kind WHEN 'thumb_up' THEN {0}.chosen ELSE {0}.rejected END"
-_PAIRS = f"""
-    SELECT c.id, chosen.conversation, chosen.text AS chosen, rejected.text AS rejected, c.author,
-        c.time, c.kind, c.held_out
-    FROM choices c
-    JOIN answers chosen ON chosen.id = c.chosen JOIN answers rejected ON rejected.id = c.rejected
-    WHERE c.usable AND c.held_out IN (?, ?) AND NOT (
-        c.kind IN ('thumb_up', 'thumb_down') AND EXISTS (  -- a thumb that was turned since
-            SELECT 1 FROM choices later JOIN answers about ON about.id = {_THUMBED.format("later")}
-            WHERE later.digest = c.digest AND later.author = c.author AND later.id > c.id
-            AND (later.kind = 'thumb_up' AND about.text = rejected.text
-                OR later.kind = 'thumb_down' AND about.text = chosen.text)))
-    ORDER BY c.id"""
 
 
 class Store:
@@ -182,6 +180,19 @@ class Store:
             gone = "SELECT choice FROM learned WHERE version = ? AND choice NOT IN ("
             return [row[0] for row in self._db.execute(f"{gone}SELECT id FROM choices)", [version])]
 
+    def take_back(self, choice: int) -> list[str]:
+        """Remove a choice, but not the answers; return the versions that learned from it.
+
+        Raises:
+            DataError: There is none of that id.
+        """
+        with self.together():
+            if not self._column("SELECT 1 FROM choices WHERE id = ?", choice):
+                raise DataError(f"there is no choice {choice}")
+            for statement in TAKE_BACK:
+                self._db.execute(statement, {"id": choice})
+            return self._column("SELECT DISTINCT version FROM learned WHERE choice = ?", choice)
+
     def forget(self, author: str) -> list[str]:
         """Remove what an author asked, wrote and chose, and what others chose of these answers.
 
@@ -197,7 +208,7 @@ class Store:
             versions = self.versions_of(author)
             do, of = self._db.execute, {"author": author}
             # An edit of another author's has this one's conversation, too.
-            edits = do(_EDITS, of).fetchall()
+            edits = do(EDITS, of).fetchall()
             self._db.executemany("DELETE FROM answers WHERE id = ?", edits)
             do("DELETE FROM answers WHERE author = :author", of)
             do(
@@ -220,6 +231,24 @@ class Store:
         """
         with self._transaction():
             return self._answers([number])[number]
+
+    def answer_of(self, completion: str) -> Answer:
+        """Return the latest answer that a server has given by this name.
+
+        Raises:
+            DataError: None was kept.
+        """
+        query = "SELECT max(id) FROM answers WHERE completion = ?"
+        with self._transaction():
+            if (number := self._column(query, completion)[0]) is None:
+                raise DataError("no answer of that id was kept")
+            return self.answer(number)
+
+    def questions(self, limit: int) -> list[tuple[Message, ...]]:
+        """Return the latest conversations that were answered, each once, the newest first."""
+        query = """SELECT conversation FROM answers WHERE NOT health_touched
+            GROUP BY digest ORDER BY max(id) DESC LIMIT ?"""
+        return [conversation_of(text) for text in self._column(query, limit)]
 
     def choices(
         self,
@@ -266,7 +295,7 @@ class Store:
         """
         parts = (False, True) if held_out is None else (held_out, held_out)
         with self._transaction():
-            rows = self._db.execute(_PAIRS, parts).fetchall()
+            rows = self._db.execute(PAIRS, parts).fetchall()
         return [LearnPair.from_columns(row) for row in rows]
 
     def has(
@@ -294,33 +323,21 @@ class Store:
 
     def versions_of(self, author: str) -> list[str]:
         """Return the versions that learned from what `forget` would remove."""
-        query = f"SELECT DISTINCT version FROM learned WHERE choice IN ({_OF_AUTHOR}) ORDER BY 1"
-        with self._transaction():
-            return [row[0] for row in self._db.execute(query, {"author": author})]
+        return self._column(VERSIONS_OF, {"author": author})
 
     def counts(self) -> Counts:
         """Count everything."""
-        judged = f"""SELECT coalesce(a.version, a.policy) FROM choices c JOIN answers a ON a.id =
-            CASE WHEN coalesce((SELECT policy FROM answers WHERE id = c.chosen), '{GIVEN}')
-            = '{GIVEN}' THEN coalesce(c.rejected, c.chosen) ELSE c.chosen END"""
         with self._transaction():
-            whole = self._db.execute(
-                "SELECT count(*) AS choices, count(*) - coalesce(sum(usable), 0) AS not_usable, "
-                "min(time) AS first, max(time) AS last, (SELECT count(*) FROM answers) AS answers "
-                "FROM choices"
-            ).fetchone()
+            whole = self._db.execute(WHOLE).fetchone()
             parts = [pair.held_out for pair in self.pairs()]
             return Counts(
                 **dict(whole),
                 pairs=parts.count(False),
                 held_out=parts.count(True),
                 kinds=self._count("SELECT kind FROM choices"),
-                authors=dict(self._db.execute(_AUTHORS).fetchall()),
-                versions=self._count(judged),
-                outdated=self._column(
-                    "SELECT DISTINCT version FROM learned WHERE choice NOT IN "
-                    "(SELECT id FROM choices) ORDER BY 1"
-                ),
+                authors=dict(self._db.execute(AUTHORS).fetchall()),
+                versions=self._count(JUDGED),
+                outdated=self._column(OUTDATED),
             )
 
     def pseudonym(self, name: str) -> str:
@@ -329,8 +346,7 @@ class Store:
 
     def data_version(self) -> int:
         """Return a number that changes once another Store has written; it costs nothing."""
-        (number,) = self._column("PRAGMA data_version")
-        return int(number)
+        return int(self._column("PRAGMA data_version")[0])
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -350,9 +366,10 @@ class Store:
                     self._db.execute(undo)
                 raise
 
-    def _column(self, query: str, *values: object) -> list[Any]:
+    def _column(self, query: str, *values: Any) -> list[Any]:
+        named = values[0] if values and isinstance(values[0], dict) else values
         with self._lock, telling(self.path):
-            return [row[0] for row in self._db.execute(query, values)]
+            return [row[0] for row in self._db.execute(query, named)]
 
     def _count(self, query: str) -> dict[str, int]:
         counted = f"SELECT *, count(*) FROM ({query}) GROUP BY 1 ORDER BY 2 DESC, 1"
@@ -391,11 +408,8 @@ class Store:
 
         A thumb that is given a second time makes no second pair.
         """
-        query = f"""SELECT c.kind, a.id, a.text FROM choices c
-            JOIN answers a ON a.id = {_THUMBED.format("c")} WHERE c.usable AND c.author = ?
-            AND c.digest = ? AND c.kind IN ('thumb_up', 'thumb_down') ORDER BY c.id"""
         last: dict[str, tuple[str, int]] = {}
-        for found, number, text in self._db.execute(query, [author, digest]):
+        for found, number, text in self._db.execute(THUMBS, [author, digest]):
             last.pop(text, None)
             last[text] = found, number
         if last.pop(answer.text, ("", 0))[0] == kind:
@@ -430,18 +444,6 @@ class Store:
         words = [" ".join(turn.content.casefold().split()) for turn in turns]
         drawn = self._digest(as_json(["held out", *words]))
         return bool(int(drawn, 16) < self._share * 16 ** len(drawn))
-
-
-_AUTHORS = """SELECT author, sum(chose) FROM (
-    SELECT author, 1 AS chose FROM choices UNION ALL SELECT author, 0 FROM answers)
-    GROUP BY author ORDER BY 2 DESC, 1"""
-_OF_AUTHOR = """SELECT id FROM choices WHERE author = :author
-    OR chosen IN (SELECT id FROM answers WHERE author = :author)
-    OR rejected IN (SELECT id FROM answers WHERE author = :author)"""
-
-_EDITS = f"""SELECT id FROM answers WHERE policy = '{GIVEN}' AND id IN (
-    SELECT chosen FROM choices WHERE id IN ({_OF_AUTHOR})
-    UNION SELECT rejected FROM choices WHERE id IN ({_OF_AUTHOR}))"""
 
 
 def _now() -> str:

@@ -66,7 +66,7 @@ def write_newer(path: Path) -> None:
         (write_text, "is no SQLite database. Name another file"),
         (write_foreign, "is another program's database. Name another file"),
         (write_marked, "is another program's database. Name another file"),
-        (write_newer, "its schema is 99, this fitbot knows 1. Update fitbot, or name another"),
+        (write_newer, "its schema is 99, this fitbot knows 2. Update fitbot, or name another"),
         (Path.mkdir, "cannot be opened: Is a directory"),
     ],
 )
@@ -164,10 +164,10 @@ def test_an_older_file_is_copied_and_brought_up_to_date(
             assert store._column("SELECT DISTINCT note FROM choices") == ["old"]
             assert store.choices(limit=None) == before
             thumb(store, "Yes.", up=True)
-        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:-1])
         with pytest.raises(ConfigError, match="was written by a newer fitbot"):
             thumb(old, "No.", up=False)  # a process that still runs the old one
-    copy = Path(f"{path}.before-2")
+    copy = Path(f"{path}.before-3")
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with Store(copy) as store:
         assert store.choices(limit=None) == before

@@ -3,6 +3,7 @@
 import random
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -472,3 +473,44 @@ def test_the_store_is_what_a_plain_list_is(
     assert found == model_pairs(model)
     assert counts.choices == len(model)
     assert counts.pairs + counts.held_out == len(found)
+
+
+def test_an_answer_is_found_by_what_a_server_called_it(store: Store) -> None:
+    wanted = replace(answer("First."), completion="chatcmpl-1")
+    store.add_answer(wanted)
+    latest = store.add_answer(replace(wanted, text="Second.", token_ids=(1, 2)))
+
+    assert store.answer_of("chatcmpl-1").id == latest
+    assert store.answer_of("chatcmpl-1").token_ids == (1, 2)
+    with pytest.raises(DataError, match="no answer of that id was kept"):
+        store.answer_of("chatcmpl-2")
+
+
+def test_a_choice_that_is_taken_back_is_gone_and_its_versions_are_named(store: Store) -> None:
+    one, other = add(store, "Yes.", "No.")
+    pair = store.add_choice(author="anna", kind="pair", chosen=one, rejected=other)
+    edit = store.add_choice(author="anna", kind="edit", chosen="Mine.", rejected=other)
+    store.learned("fitbot@1", [pair])
+
+    assert store.take_back(pair) == ["fitbot@1"]
+    assert [p.id for p in store.pairs()] == [edit]
+    assert store.counts().outdated == ["fitbot@1"]
+    assert store.learned("fitbot@2", [pair, edit]) == [pair]
+    assert store.take_back(edit) == ["fitbot@2"]
+    assert store.counts().answers == 2  # what was written for it is gone
+    with pytest.raises(DataError, match=f"no choice {edit}"):
+        store.take_back(edit)
+
+
+@pytest.mark.parametrize("first_up", [True, False])
+def test_a_thumb_that_is_taken_back_parts_the_pair_that_it_made(
+    first_up: bool, store: Store
+) -> None:
+    first = thumb(store, "Yes." if first_up else "No.", up=first_up)
+    second = thumb(store, "No." if first_up else "Yes.", up=not first_up)
+    assert len(store.pairs()) == 1
+
+    store.take_back(first)
+
+    assert [choice.id for choice in store.choices()] == [second]
+    assert not store.pairs()
