@@ -34,6 +34,7 @@ class Sampling:
             draws a seed.
         logprobs: Return with each token its own log-probability and those of this many likeliest
             tokens; None returns none.
+        record: Return at the end what was drawn, see `Record`; with `logprobs`.
         reasoning: Return what the model thinks, between <think> and </think>, apart from the text;
             otherwise it is dropped.
         echo: Return the prompt first, see `Echo`; with `logprobs`, those of its tokens too.
@@ -56,6 +57,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
+    record: bool = False
     reasoning: bool = False
     echo: bool = False
     room: int = 1
@@ -131,6 +133,18 @@ class Usage:
     left_out: int = 0
 
 
+class Record(NamedTuple):
+    """All tokens of an answer as they were drawn, an end's and a thought's too.
+
+    Args:
+        token_ids: In order.
+        logprobs: Theirs, in nats; the model's own.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
 class Chunk(NamedTuple):  # one for each token: a dataclass takes six times as long to make
     """A piece of an answer. The last one alone has a finish reason and the usage.
 
@@ -145,6 +159,7 @@ class Chunk(NamedTuple):  # one for each token: a dataclass takes six times as l
         error: What failed, for finish reason "error".
         reasoning: New text of a thought, when asked for.
         echo: The prompt, when asked for; before any text.
+        record: In the last chunk, when asked for.
     """
 
     text: str = ""
@@ -154,6 +169,7 @@ class Chunk(NamedTuple):  # one for each token: a dataclass takes six times as l
     error: str | None = None
     reasoning: str = ""
     echo: Echo | None = None
+    record: Record | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from fitbot.generation.detokenize import AnswerText
 from fitbot.generation.engine import Stream
-from fitbot.generation.messages import Usage
+from fitbot.generation.messages import Record, Usage
 from fitbot.generation.sampling import Draw
 
 
@@ -21,6 +21,7 @@ class RequestState:
     text: AnswerText
     slot: int = -1
     answer: list[int] = field(default_factory=list)  # `draw` may be a token ahead
+    logprobs: list[float] = field(default_factory=list)  # of its tokens, when asked for
     ids: list[int] = field(default_factory=list)  # to be read before the next token is drawn
     read: int = 0  # of them
     room: int = 0  # tokens that the decoder has made room for
@@ -39,3 +40,8 @@ class RequestState:
     def usage(self) -> Usage:
         """Return what it has cost so far."""
         return Usage(len(self.prompt), len(self.answer), self.budget)
+
+    def record(self) -> Record | None:
+        """Return what was drawn, if that is wanted."""
+        wanted = self.draw.sampling.record
+        return Record(tuple(self.answer), tuple(self.logprobs)) if wanted else None

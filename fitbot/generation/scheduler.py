@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 # Characters by which a spelled control token is known; a shorter one, </s>, may be a text's own.
 _KNOWN_BY = 5
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 
 
 class _Work(NamedTuple):
@@ -181,7 +181,7 @@ class LocalEngine:
             ConfigError: It is not for this base, or its rank is too large.
         """
         if not _NAME.fullmatch(name):
-            raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_' and '-'")
+            raise RequestError(f"{name!r} is no name for a model; use a-z, 0-9, '.', '_', '-', '@'")
         rank = rank_of(weights)
         if rank > self.rank:
             raise ConfigError(f"its rank is {rank}; there is room for rank {self.rank}")
@@ -412,6 +412,7 @@ class LocalEngine:
         self._tokens_out += 1
         logprobs: tuple[TokenLogprob, ...] = ()
         if drawn.logprob is not None:
+            request.logprobs.append(drawn.logprob)
             logprobs = (self._bytes.logprob(*drawn),)  # type: ignore[arg-type]  # not None
         if token in self._ends:
             self._end(request, Chunk("", logprobs, "stop"))
@@ -436,9 +437,9 @@ class LocalEngine:
                 self._free_slot(request)
             else:
                 self._waiting.remove(request)
-        text, usage = last.text + request.text.finish(), request.usage()
-        reasoning = request.text.take_reasoning()
-        request.stream.put(last._replace(text=text, usage=usage, reasoning=reasoning))
+        last = last._replace(text=last.text + request.text.finish(), usage=request.usage())
+        last = last._replace(reasoning=request.text.take_reasoning(), record=request.record())
+        request.stream.put(last)
 
     def _free_slot(self, request: RequestState) -> None:
         self._active.remove(request)

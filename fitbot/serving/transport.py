@@ -100,7 +100,7 @@ def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
     logprobs = tuple(token for chunk in chunks for token in chunk.logprobs)
     reasoning = "".join(chunk.reasoning for chunk in chunks)
     last, echo = chunks[-1], chunks[0].echo  # which comes before all else
-    return Chunk(text, logprobs, last.finish_reason, last.usage, last.error, reasoning, echo)
+    return last._replace(text=text, logprobs=logprobs, reasoning=reasoning, echo=echo)
 
 
 def _join_items(items: Sequence[Item]) -> Iterator[Item]:

@@ -133,3 +133,23 @@ def test_an_engine_that_cannot_score_says_so(
     assert echo_of(scored(engine, TEXT, logprobs=None)).text == TEXT
     with pytest.raises(RequestError, match="the prompt is empty"):
         engine.submit("", Sampling())
+
+
+def test_a_record_has_every_token_that_was_drawn_and_its_log_probability(
+    engine: LocalEngine,
+) -> None:
+    question = [Message("user", "How long should I rest between heavy sets?")]
+
+    chunks = scored(engine, question, max_new_tokens=40, echo=False, logprobs=0, record=True)
+
+    record, usage = chunks[-1].record, chunks[-1].usage
+    assert record is not None
+    assert usage is not None
+    assert len(record.token_ids) == usage.completion
+    assert record.logprobs == tuple(one.logprob for chunk in chunks for one in chunk.logprobs)
+    tokenizer = engine.chat.tokenizer
+    text = tokenizer.decode(record.token_ids, skip_special_tokens=True)
+    assert text.strip() == "".join(chunk.text for chunk in chunks)
+    assert chunks[-1].finish_reason != "stop" or record.token_ids[-1] in engine.chat.ends
+    assert not any(chunk.record for chunk in chunks[:-1])
+    assert scored(engine, question, echo=False)[-1].record is None  # nobody asked for it
