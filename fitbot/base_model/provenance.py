@@ -43,8 +43,12 @@ _OF_EMBEDDED: dict[str, Any] = {
 
 
 def latest_adapter(root: Path) -> Path | None:
-    """Return the adapter that was exported last by a run below this folder; None if none was."""
-    exported = root.glob(f"**/adapter/{PROVENANCE_FILE}")  # a run's name may be team/exp1
+    """Return the adapter that was exported last by a run below this folder; None if none was.
+
+    Versions that were learned from choices are no runs: versions/7/adapter.
+    """
+    found = root.glob(f"**/adapter/{PROVENANCE_FILE}")  # a run's name may be team/exp1
+    exported = [file for file in found if file.parts[-4:-3] != ("versions",)]
     latest = max(exported, key=lambda file: file.stat().st_mtime, default=None)
     return latest.parent if latest else None
 

@@ -6,7 +6,6 @@ the last whole version. It gives way: while the file `busy` is fresh, whose time
 while it answers, the learner pauses before its next step or pass, for a while.
 """
 
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +21,11 @@ from fitbot.health.layer import open_layer
 from fitbot.learning.examiner import Examiner, GateSettings
 from fitbot.learning.gate import REFUSED, Verdict, figures_of
 from fitbot.learning.lesson import LearnPair, LessonSettings, Teacher
+from fitbot.learning.status import BUSY, say
 from fitbot.learning.versions import Version, Versions
-from fitbot.platforms import die_with_parent, lower_priority, written_whole
+from fitbot.platforms import die_with_parent, lower_priority
 
-BUSY = "busy"  # a file in the learning folder
-_STATUS, _LOCK = "learner.json", "learner.lock"
+_LOCK = "learner.lock"
 _FRESH = 0.5  # seconds for which `busy` counts
 _PATIENCE = 10.0  # seconds that one pass waits at most: learning slows down, it does not stop
 _PAUSE = 0.02
@@ -41,6 +40,9 @@ class Choices(Protocol):
 
     def learned(self, version: str, choice_ids: Sequence[int]) -> Sequence[int]:
         """Note what a version learned from; return the ids that were forgotten meanwhile."""
+
+    def data_version(self) -> int:
+        """Return a number that changes when others have written."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Learner:
         self.folder, self.choices = settings.folder, choices
         self.versions = Versions(settings.folder)
         self.swept = self.versions.sweep()
+        self._begun = time.time()  # loading, or the lesson
         self._say("loading")
         self.teacher = Teacher(settings.lesson, device=settings.device)
         self.teacher.before_pass = self.give_way  # type: ignore[method-assign]
@@ -78,7 +81,7 @@ class Learner:
             return None
         number, parent = self.versions.next_number(), self.versions.current
         held_out = self.choices.pairs(held_out=True)
-        clock = _Clock()
+        clock, self._begun = _Clock(), time.time()
         self._say("learning", number=number, choices=len(new))
 
         def after_step(step: int, steps: int) -> None:
@@ -136,8 +139,11 @@ class Learner:
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """Take lessons as choices come, until told to end."""
+        seen = None
         while not until():
-            if self.learn_once() is None:
+            found = self.choices.data_version(), self.versions.current
+            if found == seen or self.learn_once() is None:
+                seen = found
                 time.sleep(_POLL)
 
     def give_way(self) -> None:
@@ -162,23 +168,7 @@ class Learner:
         return new, [one for one in pairs if one.id in known]
 
     def _say(self, stage: str, **more: Any) -> None:
-        say(self.folder, stage, **more)
-
-
-def say(folder: Path, stage: str, **more: Any) -> None:
-    """Write the learner's status: loading, waiting, learning, checking, taken, refused, failed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / _STATUS) as file:
-        file.write(json.dumps({"stage": stage, "time": time.time(), **more}).encode())
-
-
-def status(folder: Path) -> dict[str, Any]:
-    """Read what the learner last said; nothing if it never did."""
-    try:
-        found: dict[str, Any] = json.loads((folder / _STATUS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found
+        say(self.folder, stage, begun=self._begun, **more)
 
 
 def start(
@@ -197,9 +187,14 @@ def start(
 
 
 def _run(settings: LearnerSettings, open_choices: Callable[[], Choices]) -> None:
+    die_with_parent()
+    work(settings, open_choices)
+
+
+def work(settings: LearnerSettings, open_choices: Callable[[], Choices]) -> None:
+    """Learn in this process, until it is killed; what cannot be mended here is said and ends it."""
     import torch
 
-    die_with_parent()
     lower_priority()
     if settings.threads:
         torch.set_num_threads(settings.threads)

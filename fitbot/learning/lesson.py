@@ -25,6 +25,7 @@ from fitbot.dpo.module import DPOModule
 from fitbot.dpo.run import quieten
 from fitbot.evaluation.measure import neutral_texts
 from fitbot.export.adapter import export_adapter
+from fitbot.generation.loading import ends_of
 from fitbot.learning.gate import Limits
 from fitbot.pairs.batch import PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
@@ -126,6 +127,7 @@ class Teacher:
         self.limits = LengthLimits(settings.max_prompt_length, settings.max_length)
         self.data = self._data()
         self.chat: Chat = self.data.chat
+        self.ends = self.chat.ends | ends_of(settings.base_model)  # as where answers are given
         self.layout = fitting_layout(self.policy, "shared", self.limits.max_length)
         # One engine for all lessons: compiling it pays over many.
         use_engine(self.policy, "auto", layout=self.layout, num_steps=1_000_000)
@@ -235,7 +237,7 @@ class Teacher:
     def answers(
         self, prompts: Sequence[list[int]], drafts: Sequence[list[int] | None], most: int
     ) -> list[list[int]]:
-        """Answer greedily, each answer with its end-of-turn token if it has one.
+        """Answer greedily, each answer with the token that ends it if it has one.
 
         A draft, the answer of an earlier version, is kept where every token of it is still the
         likeliest: one pass finds that out for all of them. Only the others are generated.
@@ -335,7 +337,7 @@ class Teacher:
     ) -> list[list[int]]:
         """Answer by transformers' own generate, all prompts at once; greedily at 0."""
         self.before_pass()
-        longest, end = max(map(len, prompts)), self.chat.end_of_turn_id
+        longest, end, ends = max(map(len, prompts)), self.chat.end_of_turn_id, self.ends
         ids = [[end] * (longest - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         with self.policy.without_dropout(), self.policy.eager.autocast(), self._masked():
@@ -347,13 +349,14 @@ class Teacher:
                     do_sample=temperature > 0,
                     temperature=temperature or None,
                     top_k=0 if temperature else None,
-                    eos_token_id=end,
+                    eos_token_id=sorted(ends),
                     pad_token_id=end,
                 ),
                 use_cache=True,
             )
         rows = out[:, longest:].tolist()
-        return [row[: row.index(end) + 1] if end in row else row for row in rows]
+        lengths = [next((n for n, one in enumerate(row, 1) if one in ends), None) for row in rows]
+        return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
     @contextmanager
     def _masked(self) -> Iterator[None]:

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fitbot.base_model.adapter_files import check_adapter_folder
 from fitbot.base_model.provenance import sha256_of
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.learning.gate import BETTER, NOT_WORSE, REFUSED
@@ -83,7 +82,7 @@ class Versions:
         Raises:
             AdapterError: A record is damaged.
         """
-        return [self.get(number) for number in self._numbers()]
+        return [self.get(number) for number in self.numbers()]
 
     def get(self, number: int) -> Version:
         """Return one version.
@@ -96,7 +95,7 @@ class Versions:
             return BASE_VERSION
         file = self.folder / str(number) / _RECORD
         if not file.is_file():
-            known = ", ".join(map(str, self._numbers())) or "none"
+            known = ", ".join(map(str, self.numbers())) or "none"
             raise ConfigError(f"there is no version {number}; there are: {known}")
         try:
             version = Version(**json.loads(file.read_text(encoding="utf-8")))
@@ -131,7 +130,6 @@ class Versions:
         if number == 0:
             return None
         folder = self.folder / str(number) / _ADAPTER
-        check_adapter_folder(str(folder))
         for name, expected in (version.sha256 or {}).items():
             if not (folder / name).is_file() or sha256_of(folder / name) != expected:
                 raise AdapterError(
@@ -183,13 +181,30 @@ class Versions:
         Raises:
             ConfigError: The base answers, so there is nothing to take back.
         """
-        number = self.current
-        if number == 0:
+        if self.current == 0:
             raise ConfigError("there is nothing to undo: the base answers")
-        version = self.get(number)
-        parent = self.make_current(version.parent)
-        self._write(replace(version, state=UNDONE))
-        return parent
+        return self.take_back(self.current)
+
+    def take_back(self, number: int) -> Version:
+        """Take a version back, and return the one that answers now.
+
+        If it answers, or one does that came from it, its parent answers again; what came of it in
+        this line is taken back with it.
+
+        Raises:
+            ConfigError: There is no such version, or it has never answered.
+            AdapterError: The parent's files are damaged; nothing has changed.
+        """
+        version, line = self.get(number), self.line(self.current)
+        if number == 0 or (version.state == REFUSED and version not in line):
+            raise ConfigError(f"{version.name} cannot be taken back: it never took another's place")
+        gone = line[: line.index(version) + 1] if version in line else [version]
+        if version in line:
+            self.make_current(version.parent)
+        for one in gone:
+            if one.state != REFUSED:  # made current all the same, it is still refused
+                self._write(replace(one, state=UNDONE))
+        return self.get(self.current)
 
     def line(self, number: int) -> list[Version]:
         """Return a version and those that it came from, the base last."""
@@ -207,7 +222,7 @@ class Versions:
 
     def next_number(self) -> int:
         """Return the number that the next version has: refused ones count, gaps are not filled."""
-        return max(self._numbers(), default=0) + 1
+        return max(self.numbers(), default=0) + 1
 
     def outcomes(self, number: int) -> Outcomes:
         """Return what was measured of a version; nothing where nothing was, or it is damaged."""
@@ -258,7 +273,8 @@ class Versions:
             self._point_to(version.number)
         return version
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """Return the versions' numbers, the oldest first, without the base's."""
         folders = [path for path in self.folder.glob("*") if path.name.isdecimal()]
         return sorted(int(path.name) for path in folders if path.name != "0")
 

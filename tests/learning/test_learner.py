@@ -16,11 +16,14 @@ from fitbot.dpo.module import DPOModule
 from fitbot.errors import ConfigError
 from fitbot.learning.examiner import GateSettings
 from fitbot.learning.gate import BETTER, NOT_WORSE, REFUSED, Limits
-from fitbot.learning.learner import BUSY, Learner, LearnerSettings, alone, start, status
+from fitbot.learning.learner import Learner, LearnerSettings, alone, start
 from fitbot.learning.lesson import LessonModule, LessonSettings, Teacher
-from fitbot.learning.versions import Versions
+from fitbot.learning.status import BUSY, status
+from fitbot.learning.store import Store
+from fitbot.learning.versions import Version, Versions
 from fitbot.pairs.formats import Message
 from fitbot.policy.greedy import answer_greedily
+from tests.learning.given import add
 
 TAKES_ALL = Limits(worse=0.9, in_all=0.95, drift=100.0)
 
@@ -51,6 +54,9 @@ class Memory:
 
     def learned(self, version: str, choice_ids: Sequence[int]) -> list[int]:
         return [one for one in choice_ids if one in self.forgotten]
+
+    def data_version(self) -> int:
+        return 1
 
 
 @pytest.fixture
@@ -113,6 +119,36 @@ def test_lessons_make_versions_and_the_gate_decides(settings: LearnerSettings) -
     assert "does not exclude that it is 2 points worse" in third.reason
 
 
+@pytest.mark.slow
+def test_it_learns_from_a_store_when_choices_come(settings: LearnerSettings) -> None:
+    file = settings.folder / "feedback.sqlite"
+    done: list[int] = []
+    with Store(file, held_out=0.0) as person, Store(file) as store:
+        learner = Learner(settings, store)
+        learn_once = learner.learn_once
+        looks = []
+
+        def counted() -> Version | None:
+            looks.append(version := learn_once())
+            done.extend([version.number] if version else [])
+            return version
+
+        def choose() -> bool:
+            if len(done) == len(person.choices()) < 2:
+                one, other = add(person, f"Rest {len(done)}.", "Run.")
+                person.add_choice(author="anna", kind="pair", chosen=one, rejected=other)
+            return len(done) == 2
+
+        learner.learn_once = counted  # type: ignore[method-assign]
+        learner.run(choose)
+
+        assert [version.choices for version in learner.versions.all()] == [(1,), (2,)]
+        assert person.learned_ids("fitbot@2") == [2]
+        assert len(looks) <= 5  # the store is looked into when it has changed
+        assert person.forget("anna") == ["fitbot@1", "fitbot@2"]
+        assert learner.learn_once() is None
+
+
 def test_a_lesson_has_the_gradient_of_a_fit(settings: LearnerSettings) -> None:
     # The step and what it computes are DPOModule's own; only the checks before a run are left out.
     own = set(vars(LessonModule)) - {"__module__", "__doc__", "__firstlineno__"}
@@ -153,6 +189,18 @@ def test_answers_are_greedy_whether_drafted_or_generated(settings: LearnerSettin
     assert teacher.answers(prompts, [None] * 3, 8) == greedy
     wrong = [*greedy[0][:-1], (greedy[0][-1] + 1) % 200]
     assert teacher.answers(prompts, [wrong, greedy[1], None], 8) == greedy
+
+
+def test_answers_end_at_every_token_that_ends_one_elsewhere(settings: LearnerSettings) -> None:
+    teacher = Teacher(settings.lesson)
+    (pair,) = teacher.encode_choices([click(7)])
+    whole = teacher.answers([pair.prompt], [None], 8)[0]
+    assert teacher.chat.ends <= teacher.ends
+    first = whole.index(whole[3])
+
+    teacher.ends |= {whole[3]}  # as a base's generation_config.json may say
+
+    assert teacher.answers([pair.prompt], [None], 8) == [whole[: first + 1]]
 
 
 def test_a_learner_gives_way_while_a_server_is_busy(settings: LearnerSettings) -> None:

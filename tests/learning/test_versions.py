@@ -162,3 +162,20 @@ def test_kills_leave_whole_versions_only(tmp_path: Path) -> None:
     versions.sweep()
     assert not list(versions.folder.glob("*.partial"))
     assert versions.current > 3
+
+
+def test_what_was_learned_on_top_is_taken_back_too(versions: Versions) -> None:
+    for parent in range(3):
+        add(versions, parent, BETTER)
+        versions.make_current(parent + 1)
+    add(versions, 3, REFUSED)
+
+    assert versions.take_back(2).number == versions.current == 1
+
+    assert [one.state for one in versions.all()] == [BETTER, UNDONE, UNDONE, REFUSED]
+    for number in (0, 4):
+        with pytest.raises(ConfigError, match="cannot be taken back"):
+            versions.take_back(number)
+    versions.make_current(4)  # all the same
+    assert versions.take_back(4).number == 3
+    assert versions.get(4).state == REFUSED
