@@ -161,24 +161,10 @@ def _export(store: Store, options: Any) -> int:
 
 def _import(store: Store, options: Any) -> int:
     announce(f"fitbot feedback: reading {options.what}")
-    from fitbot.health.answer import AnswerFilter
     from fitbot.health.layer import open_layer
-    from fitbot.learning.importing import import_choices
+    from fitbot.learning.importing import import_choices, touched_by
 
-    layer = open_layer()
-
-    def is_touched(conversation: Any, texts: Any) -> bool:
-        verdict = layer.check(conversation)
-        if verdict.kind != "ok":
-            return True
-        for text in texts:
-            answer = AnswerFilter(layer, verdict)
-            answer.feed(text)
-            answer.finish()
-            if answer.intervened:
-                return True
-        return False
-
+    is_touched = touched_by(open_layer())
     done = import_choices(store, options.what, author=options.author, is_touched=is_touched)
     for why in done.refused:
         announce(why)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fitbot.base_model.introduction import Introduction, introduce
 from fitbot.base_model.provenance import answer_settings, latest_adapter, serve_settings
@@ -24,6 +24,9 @@ from fitbot.platforms import take_from_environment
 from fitbot.serving.engines import REMOTE_KEY, add_local, open_local, open_remote
 from fitbot.serving.keys import ADMIN_ENVIRONMENT, ENVIRONMENT, KeyRing, load_keys
 from fitbot.serving.settings import AddAdapter, AdminSettings, RequestLimits, ServerSettings
+
+if TYPE_CHECKING:
+    from fitbot.learning.side import LearningSide
 
 # Options that the embedded engine takes.
 _OF_ENGINE = ("slots", "context", "policy", "more_adapters", "merged", "quantize")
@@ -57,6 +60,7 @@ class ServeOptions:
         max_request_length: Characters of one question to /predict/; default: the run's, 1024.
         cors_origins: Web pages of other origins that may ask from a browser, such as
             '["https://app.example.com"]', or '["*"]' for all; default: none.
+        learning_folder: Where --learn keeps answers, choices and versions.
     """
 
     host: Literal["0.0.0.0", "127.0.0.1", "::"] | None = None
@@ -73,6 +77,7 @@ class ServeOptions:
     policy: Literal["room", "published"] | None = None
     max_request_length: int | None = None
     cors_origins: list[str] | None = None
+    learning_folder: Path = Path("checkpoints/learning")
 
 
 def main(
@@ -81,6 +86,7 @@ def main(
     add_adapter: AddAdapter = add_local,
     *,
     health_layer: bool = True,
+    learn: Callable[[], None] | None = None,
 ) -> int:
     """Run `fitbot serve`.
 
@@ -90,6 +96,7 @@ def main(
             fitbot's own, with the adapter that the options name.
         add_adapter: Adds a further adapter to that engine; by default to fitbot's own.
         health_layer: Check questions and filter answers; only benchmarks leave it out.
+        learn: What the process that learns does with --learn; by default, learn.
 
     Returns:
         0.
@@ -101,19 +108,17 @@ def main(
     announce("fitbot serve: loading")
     adapter = options.adapter
     if open_engine is None and adapter is None:
-        adapter = latest_adapter(Path("checkpoints"))
+        adapter = _default_adapter(options)
         announce(f"no --adapter named: {adapter or 'the embedded model'} answers")
     recipe = serve_settings(adapter)
     host, port = _address(options, recipe)
-    if options.max_request_length is None:
-        options.max_request_length = recipe.max_request_length
+    options.max_request_length = options.max_request_length or recipe.max_request_length
     limits = RequestLimits(**{field.name: options[field.name] for field in fields(RequestLimits)})
     keys = _keys(host, options.keys_file, insecure=options.insecure)
     admin_file = options.admin_keys_file
     admin_keys = KeyRing(load_keys(admin_file, admin=True), keys_file=admin_file, admin=True)
     _refuse_contradictions(options, adapter, keys, admin_keys)
-    shelf = options.adapters
-    admin = AdminSettings(admin_keys, shelf, add_adapter) if shelf else None
+    admin = AdminSettings(admin_keys, shelf, add_adapter) if (shelf := options.adapters) else None
     health = open_layer(options.health_texts, options.health_encoder) if health_layer else None
     announce(f"health layer: {health.described if health else 'off'}")
     settings = ServerSettings(
@@ -127,13 +132,13 @@ def main(
         cors_origins=_cors_origins(options.cors_origins or [], keys),
         introductions={} if options.remote else _introductions(adapter),
     )
-    # What the worker's libraries read when they are loaded: threads that wait must not keep the
-    # cores from those that work.
+    # What the worker's libraries read: threads that wait must not keep the cores from the others.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from fitbot.serving.app import make_server  # not before: LitServe is slow to load
 
-    make_server(settings).serve(host, port, on_ready=partial(_announce_url, host, port))
+    side = _learning_side(options, adapter, settings, add_adapter, learn) if options.learn else None
+    make_server(settings, side).serve(host, port, on_ready=partial(_announce_url, host, port))
     return 0
 
 
@@ -148,6 +153,12 @@ def _parser() -> SuggestingParser:
         action="store_true",
         help="add the adapter to the weights and answer with nothing else; refused where rounding "
         "them would lose it, see docs/explanation/serving.md",
+    )
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="keep answers and the choices between them, and learn from them while serving: for "
+        "one person, on one machine; see docs/how-to/learn-from-clicks.md",
     )
     parser.add_argument(
         "--insecure", action="store_true", help="let everybody ask who can reach the address"
@@ -203,9 +214,65 @@ def _refuse_contradictions(
             f"--more_adapters {room}: must be from 1 to {_MOST_ADAPTERS}",
         ),
         (options.remote and is_llama, "--backend: not with --remote, whose engine it is"),
+        *_against_learning(options),
     ):
         if wrong:
             raise ConfigError(message)
+
+
+def _against_learning(options: Any) -> list[tuple[bool, str]]:
+    """Pair what --learn does not go with, with what is said of it."""
+    same = "what answers, by PyTorch, and what learns must have the same weights"
+    reasons = {
+        "remote": "that server's weights cannot be trained here",
+        "merged": "versions are adapters beside the base",
+        "adapters": "the room for adapters is for versions",
+        "quantize": same,
+    }
+    found = {name: bool(options[name]) for name in reasons}
+    reasons["backend llama"], found["backend llama"] = same, options.backend == "llama"
+    return [
+        (options.learn and found[name], f"--{name}: not with --learn: {why}")
+        for name, why in reasons.items()
+    ]
+
+
+def _default_adapter(options: Any) -> Path | None:
+    """Return the adapter that answers where none is named."""
+    from fitbot.learning.origin import recorded_origin
+
+    origin = recorded_origin(options.learning_folder) if options.learn else None
+    if origin is None:
+        return latest_adapter(Path("checkpoints"))
+    return Path(origin.adapter) if origin.adapter else None
+
+
+def _learning_side(
+    options: Any,
+    adapter: Path | None,
+    settings: ServerSettings,
+    add_adapter: AddAdapter,
+    learn: Callable[[], None] | None,
+) -> "LearningSide":
+    from fitbot.learning.origin import Origin
+    from fitbot.learning.side import LearningSide, SideSettings
+
+    folder = options.learning_folder
+    announce(
+        f"--learn: questions, answers and choices are kept in {folder}, readable by this user "
+        "alone; fitbot answers by PyTorch, and learns in a process beside it"
+    )
+    return LearningSide(
+        SideSettings(
+            folder,
+            Origin.of(adapter),
+            dict(settings.introductions),
+            add_adapter,
+            bool(settings.keys),
+            settings.health,
+            learn,
+        )
+    )
 
 
 def _cors_origins(origins: list[str], keys: KeyRing) -> tuple[str, ...]:
@@ -269,9 +336,14 @@ def _opener(options: Any, adapter: Path | None) -> Callable[[], Engine]:
     chosen = {name: options[name] for name in _OF_ENGINE if options[name] is not None}
     if options.adapters:
         chosen.setdefault("more_adapters", _MORE_ADAPTERS)
+    if options.learn:
+        from fitbot.learning.live import LOADED
+
+        chosen["more_adapters"] = LOADED
     if options.backend == "llama":
         del chosen["merged"]
-    return partial(open_local, options.backend, adapter, chosen)
+    backend = "torch" if options.learn else options.backend
+    return partial(open_local, backend, adapter, chosen)
 
 
 def _json_object(text: str | None) -> dict[str, Any]:

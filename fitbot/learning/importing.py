@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fitbot.errors import DataError
+from fitbot.health.answer import AnswerFilter
+from fitbot.health.layer import HealthLayer
 from fitbot.learning.events import Kind
 from fitbot.learning.formats import Judgement, parse_judgement
 from fitbot.learning.open_webui import Ratings, is_rating
@@ -23,6 +25,24 @@ class Imported(NamedTuple):
     known: int  # were stored before
     touched: int  # of those added, by the health layer: they are never learned from
     refused: list[str]  # why, with record and line
+
+
+def touched_by(layer: HealthLayer) -> IsTouched:
+    """Return what says whether a health layer would have spoken up."""
+
+    def is_touched(conversation: Sequence[Message], texts: Sequence[str]) -> bool:
+        verdict = layer.check(conversation)
+        if verdict.kind != "ok":
+            return True
+        for text in texts:
+            answer = AnswerFilter(layer, verdict)
+            answer.feed(text)
+            answer.finish()
+            if answer.intervened:
+                return True
+        return False
+
+    return is_touched
 
 
 def import_choices(

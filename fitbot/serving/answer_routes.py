@@ -4,13 +4,11 @@ An answer on its way to the client is filtered by the health layer, counted and 
 """
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from litserve.specs.base import LitSpec
 from starlette.datastructures import State
@@ -19,11 +17,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fitbot.errors import RequestError
-from fitbot.generation.messages import Chunk, TokenLogprob, Usage
-from fitbot.health.answer import AnswerFilter
-from fitbot.health.layer import DISCLAIMER, HealthLayer, HealthVerdict
+from fitbot.generation.messages import Chunk, Record, Usage
+from fitbot.health.layer import DISCLAIMER
 from fitbot.pairs.formats import Message
 from fitbot.serving.bodies import AnyBody, parse_body
+from fitbot.serving.chunk_filter import ChunkFilter, aside
 from fitbot.serving.completion_format import Piece, TextCompletion
 from fitbot.serving.completion_request import CompletionRequest
 from fitbot.serving.http_errors import HttpError, JsonResponse
@@ -34,6 +32,7 @@ from fitbot.serving.jobs import (
     PendingJob,
     out_of_time,
 )
+from fitbot.serving.learning_side import Given, Learning, Model
 from fitbot.serving.limits import Admission, RateLimiter, Turn
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.openai_format import Completion
@@ -53,9 +52,6 @@ VERDICT_HEADER = "X-Health-Verdict"  # only where the health layer has something
 # What it has found so far; a client that leaves out old messages sends it back in their place.
 FINDING_HEADER = "X-Health-Finding"
 _REFUSALS_PER_MINUTE = 60  # of one client that are answered at once
-_JUDGES = ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 2) // 2)), "fitbot-health")
-
-Result = TypeVar("Result")
 
 
 class AnswerRoutes(LitSpec):  # type: ignore[misc]
@@ -69,6 +65,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         dispatcher: Dispatcher,
         shared: SharedState,
         metrics: Metrics,
+        learning: Learning | None = None,
     ):
         """Register the routes.
 
@@ -78,6 +75,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             dispatcher: Where jobs go.
             shared: Has the names of the models.
             metrics: Where requests are counted.
+            learning: Keeps answers and says which model answers; None: the engine's names do.
         """
         super().__init__()
         self.api_path = "/v1/chat/completions"
@@ -85,8 +83,9 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self._shared = shared
         self._metrics = metrics
         self._limits = settings.limits
-        self._sampling = settings.sampling
+        self.sampling = settings.sampling
         self._health = settings.health
+        self._learning = learning
         self._rates = RateLimiter(settings.limits.rate_per_minute)
         self._refusals = RateLimiter(_REFUSALS_PER_MINUTE)
         self._admission = Admission(settings.limits, shared)
@@ -103,31 +102,39 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
 
     async def predict(self, request: HttpRequest) -> Response:
         """Answer one question."""
-        asked = await self._read(request, PredictRequest)
+        asked = await self.read(request, PredictRequest)
         asked.check(self._limits)
-        sampling = self._sampling
+        sampling = self.sampling
         if asked.max_new_tokens is not None:
             sampling = replace(sampling, max_new_tokens=asked.max_new_tokens)
         question = (Message("user", asked.user_query),)
-        task = GenerationTask(question, sampling, None)
+        model = await self._model(None, request.state.cleanup)
+        task = GenerationTask(question, sampling, model.key)
         answer, headers = await self._open(request, task, question)
         response = "".join([chunk.text async for chunk in answer if chunk])
         return JsonResponse({"response": response, "disclaimer": DISCLAIMER}, headers=headers)
 
     async def chat(self, request: HttpRequest) -> Response:
         """Go on with a conversation, as OpenAI's chat completions do."""
-        asked = await self._read(request, ChatRequest)
+        asked = await self.read(request, ChatRequest)
         asked.check(self._limits)
+        model = await self._model(asked.model, request.state.cleanup)
         completion = Completion(
             request.state.request_id,
-            self._model(asked.model),
+            model.name,
             with_logprobs=bool(asked.logprobs),
             with_reasoning=bool(asked.include_reasoning),
         )
-        sampling = asked.sampling(self._sampling, self._limits)
+        sampling = asked.sampling(self.sampling, self._limits)
         truncates = asked.truncation == "auto"
-        task = GenerationTask(asked.conversation, sampling, asked.model, truncates)
+        task = GenerationTask(asked.conversation, sampling, model.key, truncates)
+        if self._learning:
+            task = self._learning.recorded(task)
         answer, headers = await self._open(request, task, asked.conversation)
+        if self._learning:
+            is_touched = VERDICT_HEADER in headers
+            wanted = Given(completion.id, model.name, task, request.state.client, is_touched)
+            answer = self._learning.keep(answer, wanted)
         if (asked.tokens or 0) > sampling.max_new_tokens:
             headers[CLAMP_HEADER] = str(sampling.max_new_tokens)
         if not asked.stream:
@@ -142,18 +149,20 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
 
     async def complete(self, request: HttpRequest) -> Response:
         """Go on with texts as they are, or score them, as OpenAI's completions do."""
-        asked = await self._read(request, CompletionRequest)
+        asked = await self.read(request, CompletionRequest)
         asked.check(self._limits)
+        model = await self._model(asked.model, request.state.cleanup)
         completion = TextCompletion(
             request.state.request_id,
-            self._model(asked.model),
+            model.name,
             with_logprobs=asked.logprobs is not None,
             with_answer=asked.max_tokens != 0,
         )
         headers: dict[str, str] = {}
         if (asked.max_tokens or 0) > self._limits.max_new_tokens:
             headers[CLAMP_HEADER] = str(self._limits.max_new_tokens)
-        answers = self._continue(request, asked, await self._admit(request.state), headers)
+        turn = await self._admit(request.state)
+        answers = self._continue(request, asked, model.key, turn, headers)
         if not asked.stream:
             whole = completion.whole([piece async for piece in answers])
             request.state.cleanup.close()  # see `measured_answer`
@@ -166,13 +175,13 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
 
     async def load_adapter(self, request: HttpRequest) -> Response:
         """Answer with an adapter from now on; its folder lies in the directory of adapters."""
-        asked = await self._read(request, LoadRequest)
+        asked = await self.read(request, LoadRequest)
         await self._change(request, asked.lora_name, asked.lora_path or asked.lora_name)
         return JsonResponse(asdict(ModelEntry(asked.lora_name)))
 
     async def unload_adapter(self, request: HttpRequest) -> Response:
         """Answer with an adapter no more; answers that have begun go on."""
-        asked = await self._read(request, UnloadRequest)
+        asked = await self.read(request, UnloadRequest)
         await self._change(request, asked.lora_name, None)
         return JsonResponse({"id": asked.lora_name, "object": "model", "deleted": True})
 
@@ -185,8 +194,17 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         while await job.next(PING_SECONDS) is None:
             pass
 
-    async def _read(self, request: HttpRequest, kind: type[AnyBody]) -> AnyBody:
+    def limit_rate(self, request: HttpRequest) -> None:
+        """Count a request; refuse it where a client's are too many.
+
+        Raises:
+            HttpError: 429.
+        """
         self._rates.acquire(request.state.client)
+
+    async def read(self, request: HttpRequest, kind: type[AnyBody]) -> AnyBody:
+        """Read a request's body, within its client's rate."""
+        self.limit_rate(request)
         content_type = request.headers.get("content-type", "").partition(";")[0]
         # A web page's form, which a browser sends to other hosts unasked, cannot be JSON.
         if content_type.strip().lower() != "application/json":
@@ -196,13 +214,32 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             raise HttpError(415, "encoded", "send the body as it is, without Content-Encoding")
         return parse_body(await request.body(), kind)
 
-    def _model(self, name: str | None) -> str:
+    async def draw(
+        self, request: HttpRequest, tasks: Sequence[GenerationTask]
+    ) -> list[tuple[str, Record] | None]:
+        """Draw several answers at once; None of those in which the health layer had a say."""
+        end = time.monotonic() + self._limits.request_seconds
+        turn = await self._admit(request.state)
+        answers: list[AsyncIterator[Chunk | None] | None] = []
+        for task in tasks:
+            own = request.state.cleanup.enter_context(ExitStack())
+            question: Sequence[Message] = task.prompt  # type: ignore[assignment]
+            answer, headers = await self._ask(request, task, question, turn, end, own)
+            answers.append(None if VERDICT_HEADER in headers else answer)
+        found: list[tuple[str, Record] | None] = []
+        for one in answers:
+            chunks = [chunk async for chunk in one if chunk] if one else []
+            record = chunks[-1].record if chunks else None
+            found.append(("".join(chunk.text for chunk in chunks), record) if record else None)
+        return found
+
+    async def _model(self, name: str | None, cleanup: ExitStack) -> Model:
+        if self._learning:
+            return await self._learning.model(name, cleanup)
         models = self._shared.models
-        if name is None:
-            return models[0] if models else "none"
-        if models and name not in models:
+        if name is not None and models and name not in models:
             raise HttpError(404, "model_not_found", "there is no such model", param="model")
-        return name
+        return Model(name or (models[0] if models else "none"), name)
 
     async def _open(
         self, request: HttpRequest, task: GenerationTask, messages: Sequence[Message]
@@ -216,14 +253,15 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         self,
         request: HttpRequest,
         asked: CompletionRequest,
+        model: str | None,
         turn: Turn,
         headers: dict[str, str],
     ) -> AsyncIterator[Piece]:
         """Answer prompts one after the other; what is to be said in headers is added to them."""
-        sampling = asked.sampling(self._sampling, self._limits)
+        sampling = asked.sampling(self.sampling, self._limits)
         end = time.monotonic() + self._limits.request_seconds
         for index, prompt in enumerate(asked.prompts):
-            task = GenerationTask(prompt, sampling, asked.model)
+            task = GenerationTask(prompt, sampling, model)
             is_read = isinstance(prompt, str) and not asked.only_scores
             question = [Message("user", prompt)] if is_read else []  # type: ignore[arg-type]
             own = request.state.cleanup.enter_context(ExitStack())
@@ -257,7 +295,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         if self._health and question:
             earlier = request.headers.get(FINDING_HEADER)
             try:
-                verdict = await _aside(self._health.check, question, earlier)
+                verdict = await aside(self._health.check, question, earlier)
             except RequestError as error:
                 problem = f"{FINDING_HEADER}: {error}"
                 raise HttpError(422, "invalid_header", problem, param=FINDING_HEADER) from error
@@ -326,64 +364,6 @@ class EventStream(StreamingResponse):
 async def fixed_answer(text: str) -> AsyncIterator[Chunk | None]:
     """Yield a text of the health layer's that is the whole answer; no engine is asked."""
     yield Chunk(text, finish_reason="stop", usage=Usage(0, 0, 0))
-
-
-async def _aside(judge: Callable[..., Result], *given: Any) -> Result:
-    """Have the health layer judge while the event loop goes on: it takes milliseconds.
-
-    By few threads: each that wants Python's lock keeps the loop from it.
-    """
-    return await asyncio.get_running_loop().run_in_executor(_JUDGES, judge, *given)
-
-
-class ChunkFilter:
-    """The health layer's filters of an answer's chunks: one for its text, one for thoughts."""
-
-    def __init__(self, layer: HealthLayer, verdict: HealthVerdict):
-        """Begin an answer to a question with this verdict."""
-        self.text = AnswerFilter(layer, verdict)
-        # What a verdict puts in front of an answer does not belong in front of a thought.
-        self.reasoning = AnswerFilter(layer, HealthVerdict("ok", language=verdict.language))
-        self._is_thinking = False
-        self._held: list[TokenLogprob] = []  # their tokens may yet turn out not to be shown
-
-    async def read(self, chunk: Chunk) -> Chunk:
-        """Take the next chunk; return what may be shown by now."""
-        if (
-            chunk.finish_reason
-            or (chunk.text and self._is_thinking)
-            or self.text.would_judge(chunk.text)
-            or self.reasoning.would_judge(chunk.reasoning)
-        ):
-            return await _aside(self.feed, chunk)
-        return self.feed(chunk)
-
-    def feed(self, chunk: Chunk) -> Chunk:
-        """Do as `read`, and keep the caller waiting."""
-        self._held += chunk.logprobs
-        shown = self.text.feed(chunk.text)
-        if chunk.finish_reason:
-            shown += self.text.finish()
-        if self.text.intervened:
-            cut = Chunk(shown, finish_reason="content_filter", usage=chunk.usage)
-            return cut._replace(echo=chunk.echo)
-        released = tuple(self._held) if chunk.finish_reason else ()
-        return chunk._replace(text=shown, logprobs=released, reasoning=self._reasoning_of(chunk))
-
-    @property
-    def interventions(self) -> list[tuple[str, str]]:
-        """What was cut, the "answer" or its "reasoning", and by whom."""
-        filters = {"answer": self.text, "reasoning": self.reasoning}
-        return [(kind, one.by) for kind, one in filters.items() if one.intervened]
-
-    def _reasoning_of(self, chunk: Chunk) -> str:
-        """Return what of a thought may be shown; its last sentence before the answer begins."""
-        shown = self.reasoning.feed(chunk.reasoning) if chunk.reasoning else ""
-        self._is_thinking = self._is_thinking or bool(chunk.reasoning)
-        if self._is_thinking and (chunk.text or chunk.finish_reason):
-            self._is_thinking = False
-            shown += self.reasoning.finish()
-        return shown
 
 
 async def measured_answer(

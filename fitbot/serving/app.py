@@ -21,6 +21,7 @@ A request's way through it:
 from fitbot.serving.adapters import AdapterRegistry
 from fitbot.serving.answer_routes import AnswerRoutes
 from fitbot.serving.jobs import Dispatcher
+from fitbot.serving.learning_side import Learning
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.middleware import Auth, BodyLimit, Cors, RequestContext
 from fitbot.serving.routes import PATHS, add_routes
@@ -30,8 +31,11 @@ from fitbot.serving.shared_state import SharedState
 from fitbot.serving.worker import EngineAPI
 
 
-def make_server(settings: ServerSettings) -> FitbotServer:
-    """Put a server together; nothing runs yet. Its `serve` runs it, its `app` is FastAPI's."""
+def make_server(settings: ServerSettings, learning: Learning | None = None) -> FitbotServer:
+    """Put a server together; nothing runs yet. Its `serve` runs it, its `app` is FastAPI's.
+
+    With `learning`, it keeps answers and learns from choices between them.
+    """
     limits, admin = settings.limits, settings.admin
 
     # What the processes know of each other, and what the API process counts.
@@ -40,20 +44,25 @@ def make_server(settings: ServerSettings) -> FitbotServer:
 
     # In the API process: routes that ask the engine, and what sends their jobs to the worker.
     dispatcher = Dispatcher(shared, metrics)
-    routes = AnswerRoutes(settings, dispatcher, shared, metrics)
+    routes = AnswerRoutes(settings, dispatcher, shared, metrics, learning)
 
     # In the worker process: the engine in a LitAPI, and the adapters that come and go.
     registry = AdapterRegistry(admin.directory, admin.add_adapter, shared) if admin else None
+    if learning:
+        registry = AdapterRegistry(learning.directory, learning.add_adapter, shared)
     api = EngineAPI(settings.open_engine, shared, routes, registry)
 
     # In the main process: the LitServer, which starts the other two.
-    server = FitbotServer(api, dispatcher, shared, limits)
-    add_routes(server.app, routes.by_path, shared, metrics, settings)
+    server = FitbotServer(api, dispatcher, shared, limits, learning)
+    more = learning.routes(routes, dispatcher, shared) if learning else []
+    add_routes(server.app, routes.by_path, shared, metrics, settings, learning, more)
+
+    paths = PATHS | {route.path for route in more}
 
     # What every request passes before the routes. The last one added is the outermost.
     server.app.add_middleware(BodyLimit, limits=limits)
     server.app.add_middleware(Auth, settings=settings)
     if settings.cors_origins:
         server.app.add_middleware(Cors, origins=settings.cors_origins)
-    server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, paths=PATHS)
+    server.app.add_middleware(RequestContext, limits=limits, metrics=metrics, paths=paths)
     return server

@@ -118,7 +118,9 @@ class RequestContext(_HttpMiddleware):
         if route in _QUIET_PATHS:
             return
         self._metrics.seconds.observe(seconds)
-        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other"
+        method = (
+            scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "DELETE") else "other"
+        )
         fields.update(method=method, route=route, status=status, seconds=round(seconds, 4))
         log.info("request", extra=fields)
 

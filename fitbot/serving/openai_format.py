@@ -22,6 +22,11 @@ class Completion:
     with_reasoning: bool
     created: int = field(default_factory=lambda: int(time.time()))
 
+    @property
+    def id(self) -> str:
+        """What a client calls it."""
+        return f"chatcmpl-{self.request_id}"
+
     def whole(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
         """Return a complete answer."""
         message = {
@@ -52,7 +57,7 @@ class Completion:
                 else:
                     if chunk.reasoning:
                         yield self._event({"reasoning": chunk.reasoning})
-                    if chunk.text or chunk.logprobs:
+                    if chunk.text or (self.with_logprobs and chunk.logprobs):
                         yield self._event({"content": chunk.text}, chunk.logprobs)
                     if chunk.finish_reason:
                         break
@@ -82,8 +87,7 @@ class Completion:
         return event_of(self._object("chat.completion.chunk", [choice]))
 
     def _object(self, kind: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        identifier = f"chatcmpl-{self.request_id}"
-        common = {"id": identifier, "created": self.created, "model": self.model}
+        common = {"id": self.id, "created": self.created, "model": self.model}
         return {**common, "object": kind, "choices": choices, **more}
 
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import html
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from fitbot.base_model.introduction import Introduction
 from fitbot.serving.completion_request import CompletionRequest, describe_completion_limits
 from fitbot.serving.http_errors import HttpError, JsonResponse
+from fitbot.serving.learning_side import LEARNING, Learning, Route
 from fitbot.serving.metrics import Metrics
 from fitbot.serving.middleware import ADMIN_PATHS, PROBES
 from fitbot.serving.page_files import PAGE_FILES, add_page
@@ -52,6 +53,10 @@ _CHANGE_STATUSES = _ANSWER_STATUSES | {
     404: "There is no such adapter.",
     409: "There is a model of that name, or no room for one more adapter.",
     504: "It was not done in time.",
+}
+_LEARNING_STATUSES = _ANSWER_STATUSES | {
+    404: "There is no such answer, choice, version or author.",
+    409: "The version has never answered.",
 }
 
 
@@ -123,6 +128,8 @@ def add_routes(
     shared: SharedState,
     metrics: Metrics,
     settings: ServerSettings,
+    learning: Learning | None = None,
+    more: Sequence[Route] = (),
 ) -> None:
     """Register all routes and the shape of errors.
 
@@ -132,14 +139,27 @@ def add_routes(
         shared: Health and models are read from it.
         metrics: Shown under /metrics.
         settings: Its limits are part of the documentation and of the page.
+        learning: Knows the models' names; None: the engine does.
+        more: Its routes.
     """
     app.title, app.version = "fitbot", __version__
     app.router.redirect_slashes = False
     add_page(app, settings.limits)
     for path, endpoint in endpoints.items():
         _add_answer_route(app, path, endpoint)
-    _add_status_routes(app, shared, metrics, settings.introductions)
-    _add_documentation(app, settings.limits)
+    for route in more:
+        _add_route(app, route)
+    names: Callable[[], Sequence[str]]
+    if learning:
+        names, introduce = learning.names, learning.introduction
+    else:
+        known = settings.introductions
+        names, introduce = lambda: shared.models, lambda name: known.get(name, Introduction())
+        methods = ["GET", "POST", "DELETE"]
+        app.add_route(LEARNING + "{rest:path}", _not_learning, methods, include_in_schema=False)
+    _add_status_routes(app, shared, metrics, names, introduce)
+    bodies = {body for body, _ in _SCHEMAS.values()} | {route.body for route in more if route.body}
+    _add_documentation(app, settings.limits, bodies)
 
     @app.exception_handler(HttpError)
     async def own_error(request: Request, error: HttpError) -> Response:
@@ -173,15 +193,45 @@ def _add_answer_route(app: FastAPI, path: str, endpoint: Callable[..., Any]) -> 
     )
 
 
+async def _not_learning(request: Request) -> Response:
+    """Say what is missing, so that a page knows what it may offer."""
+    problem = "this server keeps no choices and learns nothing; start it with fitbot serve --learn"
+    raise HttpError(404, "not_learning", problem)
+
+
+def _add_route(app: FastAPI, route: Route) -> None:
+    extra: dict[str, Any] = {"parameters": list(route.query)} if route.query else {}
+    if route.body:
+        shape = {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}
+        extra["requestBody"] = {"required": True, "content": {"application/json": shape}}
+    is_media = isinstance(route.answer, str)
+    answer = {"content": {route.answer: {}}} if is_media else {"model": route.answer}
+    app.add_api_route(
+        route.path,
+        route.endpoint,
+        methods=[route.method],
+        response_class=Response,
+        responses={
+            200: {"description": "The answer.", **answer},
+            **_errors(_LEARNING_STATUSES, *_LEARNING_STATUSES),
+        },
+        openapi_extra=extra,
+    )
+
+
 def _errors(texts: Mapping[int, str], *statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": texts[status]} for status in statuses}
 
 
 def _add_status_routes(
-    app: FastAPI, shared: SharedState, metrics: Metrics, known: Mapping[str, Introduction]
+    app: FastAPI,
+    shared: SharedState,
+    metrics: Metrics,
+    names: Callable[[], Sequence[str]],
+    introduce: Callable[[str], Introduction],
 ) -> None:
     def describe(name: str) -> ModelEntry:
-        return ModelEntry(name, about=known.get(name, Introduction()))
+        return ModelEntry(name, about=introduce(name))
 
     wrong_host = _errors(_ANSWER_STATUSES, 421)
     refused = _errors(_ANSWER_STATUSES, 401, 421)
@@ -206,12 +256,12 @@ def _add_status_routes(
     @app.get("/v1/models", responses=refused)
     async def models() -> ModelList:
         """List the models, the default one first."""
-        return ModelList([describe(name) for name in shared.models])
+        return ModelList([describe(name) for name in names()])
 
     @app.get("/v1/models/{name:path}", responses=refused | _errors(_ANSWER_STATUSES, 404))
     async def model(name: str) -> ModelEntry:
         """Describe one model."""
-        if name not in shared.models:
+        if name not in names():
             raise HttpError(404, "model_not_found", "there is no such model", param="model")
         return describe(name)
 
@@ -226,11 +276,13 @@ def _add_status_routes(
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_documentation(app: FastAPI, limits: RequestLimits) -> None:
+def _add_documentation(
+    app: FastAPI, limits: RequestLimits, bodies: Iterable[type[BaseModel]]
+) -> None:
     def openapi() -> dict[str, Any]:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         _, definitions = models_json_schema(
-            [(body, "validation") for body, _ in set(_SCHEMAS.values())],
+            [(body, "validation") for body in bodies],
             ref_template="#/components/schemas/{model}",
         )
         components = schema.setdefault("components", {})

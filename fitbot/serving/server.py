@@ -36,6 +36,7 @@ from fitbot.serving.connections import (
     allow_connections,
 )
 from fitbot.serving.jobs import Dispatcher
+from fitbot.serving.learning_side import Learning
 from fitbot.serving.logs import leave_stderr, set_up_logging
 from fitbot.serving.settings import RequestLimits
 from fitbot.serving.shared_state import CLOSING, DRAINING, SharedState
@@ -56,7 +57,12 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     """One worker, one API process, and a main process that looks after both."""
 
     def __init__(
-        self, api: EngineAPI, dispatcher: Dispatcher, shared: SharedState, limits: RequestLimits
+        self,
+        api: EngineAPI,
+        dispatcher: Dispatcher,
+        shared: SharedState,
+        limits: RequestLimits,
+        learning: Learning | None = None,
     ):
         """Make the server; its routes and middleware are added to `app` before it runs.
 
@@ -65,11 +71,13 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             dispatcher: Is given LitServe's queues when the API process starts.
             shared: What the processes know of each other.
             limits: Of time and connections.
+            learning: Has a process of its own, and something to do in the API process.
         """
         self._api = api
         self._dispatcher = dispatcher
         self._shared = shared
         self._limits = limits
+        self._learning = learning
         self._signals = 0  # that asked to end
         self._deaths: list[float] = []
         self._failed_starts = 0  # since a worker was ready
@@ -131,6 +139,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
                 f"--port {port}: cannot listen there on {host}; take another"
             ) from error
         finally:
+            if self._learning:
+                self._learning.close()
             leave_stderr()
         if self._failure:
             raise EngineError(self._failure)
@@ -148,9 +158,12 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
         self._dispatcher.connect(jobs, self.response_buffer, consumer)
         gc.freeze()  # a full collection would look at all modules: a third of a second
         async with super().lifespan(app):
-            watching = asyncio.create_task(self._dispatcher.watch())
+            watching = [asyncio.create_task(self._dispatcher.watch())]
+            if self._learning:
+                watching.append(asyncio.create_task(self._learning.watch()))
             yield
-            watching.cancel()
+            for task in watching:
+                task.cancel()
         with suppress(OSError, EOFError):  # the thread that LitServe leaves waiting may go now
             self._transport.send(None, consumer)
         leave_stderr()
@@ -229,6 +242,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
             if not is_ready and _answers(self._address):
                 is_ready = True
                 self._on_ready()
+            if is_ready and self._learning:
+                self._learning.tick()
             now = time.monotonic()
             if now - last_tick > _HUNG_SECONDS / 2:  # main was stopped, and so were all, perhaps
                 moves_since = now
@@ -301,6 +316,8 @@ class FitbotServer(litserve.LitServer):  # type: ignore[misc]
     def _drain(self) -> None:
         """Let running answers finish; a second signal, or too long a wait, ends them."""
         log.info("shutting down", extra={"in_flight": self._shared.active})
+        if self._learning:
+            self._learning.close()
         self._shared.phase = DRAINING
         shared, worker = self._shared, self.inference_workers[0]
         if shared.worker and not self._failure:

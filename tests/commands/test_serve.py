@@ -1,15 +1,18 @@
 """`fitbot serve` as it is typed; tests/serving has the server itself."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fitbot.base_model.provenance import latest_adapter
 from fitbot.commands.serve import _sampling, main
 from fitbot.errors import AdapterError, ConfigError
 from fitbot.generation.messages import Sampling
+from fitbot.learning.origin import Origin, keep_origin, recorded_origin
 from fitbot.serving.settings import RequestLimits
 
 
@@ -74,3 +77,36 @@ def test_help_loads_nothing_heavy(command: str) -> None:
 
     assert "--adapter" in out.stdout
     assert out.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--remote=http://127.0.0.1:9/v1"], "--remote: not with --learn: that server's weights"),
+        (["--backend=llama"], "--backend llama: not with --learn: what answers, by PyTorch, and"),
+        (["--quantize=q8_0"], "--quantize: not with --learn: what answers"),
+    ],
+)
+def test_what_cannot_learn_is_said_before_anything_is_loaded(
+    options: list[str], said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "learning"
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        main(["serve", "--learn", f"--learning_folder={folder}", "--health_encoder=none", *options])
+    assert not folder.exists()
+
+
+def test_a_folder_of_another_base_is_refused(tmp_path: Path) -> None:
+    keep_origin(tmp_path, Origin("somebody/else", load_in_4bit=True, system_prompt=None))
+
+    with pytest.raises(ConfigError, match="began from somebody/else, and this is embedded; name"):
+        keep_origin(tmp_path, Origin.of(None))
+    assert recorded_origin(tmp_path / "new") is None
+
+
+def test_a_version_is_not_the_latest_run(tmp_path: Path) -> None:
+    for name in ("run/adapter", "learning/versions/7/adapter"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "fitbot.json").write_text("{}")
+
+    assert latest_adapter(tmp_path) == tmp_path / "run/adapter"

@@ -26,6 +26,7 @@ from fitbot.generation.messages import (
     Chunk,
     Echo,
     FinishReason,
+    Record,
     Sampling,
     Stats,
     TokenLogprob,
@@ -212,6 +213,8 @@ class ToyEngine:
         if stopped:
             kept = work.sent.index(stopped) - (len(work.sent) - len(text))
             return self._finish(work, "stop", text[: max(0, kept)])
+        if work.text.startswith("draw"):
+            return self._finish(work, "stop", text)
         if work.words == work.sampling.max_new_tokens:
             return self._finish(work, "length", text)
         if work.text.startswith(SPOKEN) and work.words == len(work.text.split(" ")) - 1:
@@ -222,7 +225,7 @@ class ToyEngine:
     def _next_text(self, work: Work) -> str:
         if work.text.startswith(SPOKEN):
             return work.text.split(" ")[work.words + 1] + " "
-        if work.text == "random":
+        if work.text.startswith(("random", "draw")):
             return f"{work.random.randrange(1000)}. "
         return f"{work.model}{work.words}. "
 
@@ -238,7 +241,9 @@ class ToyEngine:
         self._works.remove(work)
         usage = Usage(work.prompt, work.words, work.sampling.max_new_tokens)
         logprobs = self._logprobs(work, text) if text else ()
-        work.stream.put(Chunk(text, logprobs, reason, usage, error))
+        drawn = tuple(range(work.words)), (-0.5,) * work.words
+        record = Record(*drawn) if work.sampling.record else None
+        work.stream.put(Chunk(text, logprobs, reason, usage, error, record=record))
 
 
 def open_toy() -> ToyEngine:
