@@ -12,7 +12,9 @@ from starlette.responses import Response
 from fitbot.serving.settings import RequestLimits
 
 _PAGE = Path(__file__).parent / "page"
-_SCRIPTS = ("page.js", "server.js", "markdown.js", "marked.js", "history.js")
+_SCRIPTS = ("page.js", "elements.js", "server.js", "markdown.js", "marked.js", "history.js")
+# Loaded where the server learns.
+_LEARNING = ("learning.js", "learner.js", "judge.js", "pair.js", "teach.js", "versions.js")
 
 # path → file, and what it is
 PAGE_FILES = {
@@ -20,7 +22,7 @@ PAGE_FILES = {
     "/page.css": ("page.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/favicon.ico": ("icon.svg", "image/svg+xml"),  # where no page names an icon
-    **{f"/{name}": (name, "text/javascript") for name in _SCRIPTS},
+    **{f"/{name}": (name, "text/javascript") for name in _SCRIPTS + _LEARNING},
 }
 
 

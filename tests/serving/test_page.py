@@ -9,6 +9,7 @@ import pytest
 from fitbot.serving.middleware import PAGE_POLICY
 from tests.serve_fixtures import Start
 
+LEARNING = ("learning", "learner", "judge", "pair", "teach", "versions")
 PAGE = Path(__file__).parents[2] / "fitbot" / "serving" / "page"
 
 
@@ -51,6 +52,8 @@ def test_a_proxy_passes_every_piece_of_a_stream_on(client: httpx.Client) -> None
         ("/markdown.js", "text/javascript"),
         ("/marked.js", "text/javascript"),
         ("/history.js", "text/javascript"),
+        ("/elements.js", "text/javascript"),
+        *((f"/{name}.js", "text/javascript") for name in LEARNING),
         ("/page.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),
         ("/favicon.ico", "image/svg+xml"),
@@ -63,7 +66,7 @@ def test_the_files_are_served(client: httpx.Client, path: Any, kind: Any) -> Non
 def test_no_script_ever_makes_markup_of_a_text() -> None:
     scripts = {path.name: path.read_text() for path in PAGE.glob("*.js")}
 
-    assert len(scripts) == 5
+    assert len(scripts) == 12
     for name, script in scripts.items():
         for danger in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert danger not in script, name

@@ -1,9 +1,10 @@
-// The chat page. server.js asks, markdown.js draws answers, history.js keeps chats.
+// The chat page. server.js asks, markdown.js draws answers, history.js keeps chats; learning.js is
+// loaded where the server learns from what a person chooses.
+import { button, element, make, say } from "/elements.js";
 import * as kept from "/history.js";
 import { render } from "/markdown.js";
-import { answer, models, sendable } from "/server.js";
+import { answer, learning, models, sendable } from "/server.js";
 
-const element = (id) => document.getElementById(id);
 const log = element("log");
 const box = element("question");
 const { messages, characters } = element("ask").dataset;
@@ -13,24 +14,18 @@ const NOTES = {
   content_filter: "Cut here for safety.",
   stopped: "Stopped here.",
 };
+const VERSION = /^fitbot@\d+$/; // asked where the versions are shown
 
 // Its messages are {role, content}; a question has the health layer's `finding` so far, an answer
-// its `end` (none while it is coming), the `problem` if it failed, and how many messages it `left`
-// unread because they were too old.
+// its `end` (none while it is coming) and the `id` that the server gave it, the `problem` if it failed,
+// and how many messages it `left` unread because they were too old.
 let chat = { messages: [] };
 let running = null; // the AbortController of the answer that is coming
 let editing = null; // the place of the question that is being changed
 let saving = Promise.resolve();
 let known = []; // what the server says of its models
+let judge = null; // what a person can say of answers, if the server learns from it
 
-function make(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-const button = (name, onclick) => make("button", { type: "button", onclick }, name);
-const say = (text) => { element("status").textContent = text; };
 const key = () => element("key").value.trim();
 
 function draw(message, place) {
@@ -42,9 +37,14 @@ function draw(message, place) {
   if (isUser) actions.append(button("Edit", () => edit(place)));
   else if (message.content) actions.append(button("Copy", () => copy(message.content)));
   const isLast = place === chat.messages.length - 1;
-  if (!isUser && isLast) actions.append(button("Retry", () => retry(place)));
+  const judging = isUser ? null : judge?.actions(message, isLast);
+  if (judging) actions.append(...judging);
+  else if (!isUser && isLast) actions.append(button("Retry", () => retry(place)));
   const turn = make("article", { className: `turn ${message.role}` });
-  turn.append(make("h2", {}, isUser ? "You" : "fitbot"), ...notesAbove(message), text);
+  turn.append(make("h2", {}, isUser ? "You" : "fitbot"), ...notesAbove(message));
+  const instead = judge?.instead(message);
+  turn.append(instead ?? text);
+  if (instead) return turn;
   const below = notesBelow(message);
   if (below) turn.append(make("p", { className: "note trouble" }, below));
   turn.append(actions);
@@ -100,6 +100,7 @@ async function ask(question, place) {
   const own = chat;
   const asked = { role: "user", content: question };
   const given = { role: "assistant", content: "" };
+  judge?.close();
   own.messages.splice(place, Infinity, asked, given);
   setEditing(null);
   say("");
@@ -130,6 +131,18 @@ async function receive(own, asked, given, signal) {
   }
 }
 
+// Another answer to the question that a message answers.
+async function again(message, signal) {
+  const before = chat.messages.slice(0, chat.messages.indexOf(message));
+  const other = { content: "" };
+  const options = { model: element("model").value, key: key(), signal };
+  for await (const part of answer(sendable(before, limits), options)) {
+    if (part.text) other.content += part.text;
+    else Object.assign(other, part);
+  }
+  return other;
+}
+
 function grow(content) {
   const follows = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   log.lastElementChild.querySelector(".text").replaceChildren(...render(content));
@@ -157,6 +170,7 @@ async function copy(text) {
 
 function open(other) {
   running?.abort();
+  judge?.close();
   setRunning(null);
   setEditing(null);
   say("");
@@ -199,13 +213,27 @@ function showKey() {
 
 async function listModels() {
   try {
+    await learn();
     known = await models(key());
-    element("model").replaceChildren(...known.map(({ id }) => new Option(id, id)));
-    element("model-choice").hidden = known.length < 2;
+    const offered = known.map(({ id }) => id).filter((id) => !judge || !VERSION.test(id));
+    element("model").replaceChildren(...offered.map((id) => new Option(id, id)));
+    element("model-choice").hidden = offered.length < 2;
     introduce();
   } catch (error) {
     if (error.status === 401) showKey();
   }
+}
+
+// Loads the learning side, once; a server that does not learn has no such path.
+async function learn() {
+  if (judge) return;
+  const first = await learning("", key()).catch((error) => { if (error.status !== 404) throw error; });
+  if (!first) return;
+  const { start } = await import("/learning.js");
+  judge = start(first, {
+    key, again, redraw, changed: () => { save(chat); redraw(); focusBox(); },
+  });
+  redraw();
 }
 
 // Says what kind of model is chosen, and offers questions that it can answer.

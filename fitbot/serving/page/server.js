@@ -19,33 +19,47 @@ export function sendable(messages, limits) {
   return { sent, left: start, finding };
 }
 
-// Asks and yields {finding}, then {text}s, then {end, left}; `end` is OpenAI's finish_reason.
-export async function* answer({ sent, left, finding }, { model, key, signal }) {
+// Asks and yields {finding}, then {text}s, then {end, id, left}; `end` is OpenAI's finish_reason.
+export async function* answer({ sent, left, finding }, { model, key, signal, ...sampling }) {
   const response = await reach("/v1/chat/completions", key, {
     method: "POST",
     signal,
     headers: { "Content-Type": "application/json", ...(finding && { "X-Health-Finding": finding }) },
     body: JSON.stringify({
       messages: sent, stream: true, stream_options: { include_usage: true }, truncation: "auto",
-      ...(model && { model }),
+      ...(model && { model }), ...sampling,
     }),
   });
   yield { finding: response.headers.get("X-Health-Finding") ?? "" };
   let end = null;
+  let id = null;
   for await (const event of events(response.body)) {
     if (event.error) throw new Error(event.error.message);
     const choice = event.choices[0];
     if (choice?.delta.content) yield { text: choice.delta.content };
     end = choice?.finish_reason ?? end;
+    id = event.id;
     left += event.usage?.messages_left_out ?? 0;
   }
   if (!end) throw new Error("the connection broke off");
-  yield { end, left };
+  yield { end, id, left };
 }
 
 // Returns the models, the default one first: {id, about}.
 export async function models(key) {
   return (await (await reach("/v1/models", key)).json()).data;
+}
+
+// Asks for something of what is learned, a path below /v1/learning.
+export async function learning(path, key, method = "GET", body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  const sent = method === "POST" ? { method, headers, body: JSON.stringify(body) } : { method };
+  return (await reach(`/v1/learning${path}`, key, sent)).json();
+}
+
+// Yields the state of learning, now and whenever it changes.
+export async function* watch(key) {
+  yield* events((await reach("/v1/learning/events", key)).body);
 }
 
 async function reach(path, key, { headers, ...options } = {}) {
