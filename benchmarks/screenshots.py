@@ -1,11 +1,19 @@
 """Take the pictures of chat page and terminal for docs/pictures, in headless Chromium.
 
-    python benchmarks/screenshots.py [--adapter ADAPTER] [--out docs/pictures]
+    python benchmarks/screenshots.py [--adapter ADAPTER] [--out docs/pictures] [--learning]
 
     page.png        the chat page, 1,100 pixels wide, two of its own questions asked
     page-phone.png  the same, 400 pixels wide
     start.png       the page before anything is asked
     terminal.png    `fitbot chat`: what it says first, and two of its own questions
+
+With --learning, instead of these, one lesson of `fitbot serve --learn`, in a folder of its own:
+
+    learning-1-question.png   an answer, and what can be done with it
+    learning-2-answers.png    two answers, one of which is about to be chosen
+    learning-3-learning.png   a version learns from the choice
+    learning-4-checked.png    what came of it: another version answers, or it was refused
+    learning-5-versions.png   the page of versions
 
 Needs playwright and Chromium (on Debian: apt-get install chromium). Answers are the likeliest ones,
 temperature 0, so that the same adapter gives the same pictures. Without --adapter the latest run in
@@ -21,9 +29,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +43,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 TAKEN = ("page", "page-phone", "start", "terminal")
 SIZES = {"page": (1100, 720), "page-phone": (400, 800), "start": (1100, 720)}
+LESSON = ("question", "answers", "learning", "checked", "versions")
+_LESSON_SIZE = (900, 640)
 ASKED = (0, 3)  # places of the questions in the page's own list
 _READY_SECONDS = 600.0
+_DRAWS = 8  # of another answer, until one differs
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _TERMINAL = """<!doctype html><meta charset="utf-8"><style>
   pre { display: inline-block; margin: 0; padding: 16px 20px; width: 80ch; white-space: pre-wrap;
@@ -59,13 +71,13 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(adapter: Path | None) -> Iterator[str]:
-    """Serve on a free port; gives the address."""
+def serving(adapter: Path | None, *more: str) -> Iterator[str]:
+    """Serve on a free port, with options besides; gives the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ("--host=127.0.0.1", f"--port={port}")
-    process = subprocess.Popen(command("serve", adapter, *options), env=environment())
+    process = subprocess.Popen(command("serve", adapter, *options, *more), env=environment())
     url, last = f"http://127.0.0.1:{port}/", time.monotonic() + _READY_SECONDS
     try:
         while True:
@@ -86,11 +98,19 @@ def greedy(route: "Route") -> None:
     route.continue_(post_data=json.dumps({**body, "temperature": 0}))
 
 
-def open_page(browser: "Browser", url: str, size: tuple[int, int]) -> "Page":
+def greedy_once(route: "Route") -> None:
+    """Send a question on; where the page asks it again, to be answered by another draw."""
+    is_another = route.request.frame.locator("p:text('fitbot writes another answer')").count()
+    route.continue_() if is_another else greedy(route)
+
+
+def open_page(
+    browser: "Browser", url: str, size: tuple[int, int], send: "Callable[[Route], None]" = greedy
+) -> "Page":
     """Open the chat page, at twice the pixels, and wait until it offers questions."""
     viewport: Any = {"width": size[0], "height": size[1]}
     page = browser.new_page(viewport=viewport, device_scale_factor=2)
-    page.route("**/v1/chat/completions", greedy)
+    page.route("**/v1/chat/completions", send)
     page.goto(url)
     page.wait_for_selector("#questions button")
     return page
@@ -131,17 +151,85 @@ def chat(adapter: Path | None, typed: Sequence[str]) -> str:
     return f"$ fitbot chat\n{text}"
 
 
-def take(adapter: Path | None, out: Path) -> None:
-    """Take all pictures."""
+@contextmanager
+def chromium() -> Iterator["Browser"]:
+    """Open a browser."""
     from playwright.sync_api import sync_playwright
 
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         sys.exit("there is no Chromium here; on Debian: apt-get install chromium")
-    out.mkdir(parents=True, exist_ok=True)
-    text = chat(adapter, [str(place + 1) for place in ASKED])
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def choose(page: "Page", shoot: Callable[[str], None]) -> bool:
+    """Ask offered questions until a choice is learned from; the likeliest answer is the better one.
+
+    A fifth of all questions is kept aside, to check versions with.
+    """
+    for place in range(page.locator("#questions button").count()):
+        page.click("#new")
+        ask_offered(page, [place])
+        first = page.locator(".assistant > .text").inner_text()
+        shoot("question")
+        for _ in range(_DRAWS):
+            page.get_by_role("button", name="Another answer").click()
+            page.wait_for_selector(".pair, .actions button:text('Another answer')")
+            if page.locator(".pair").count():
+                break
+        else:
+            continue  # this question has one answer
+        sides = page.locator(".side")
+        is_second = sides.nth(1).locator(".text").inner_text() == first
+        sides.nth(int(is_second)).hover()
+        shoot("answers")
+        page.keyboard.press(str(1 + is_second))
+        page.wait_for_selector("#choice-text:has-text('Stored')")
+        if page.locator("#choice-text").inner_text() == "Stored.":
+            return True
+    return False
+
+
+def lesson(browser: "Browser", url: str, out: Path) -> None:
+    """Take the pictures of one lesson of a server that learns."""
+    page = open_page(browser, url, _LESSON_SIZE, greedy_once)
+
+    def shoot(name: str) -> None:
+        place = LESSON.index(name) + 1
+        page.screenshot(path=out / f"learning-{place}-{name}.png")
+
+    page.wait_for_selector("#learning:visible")
+    if not choose(page, shoot):
+        sys.exit("no question had two answers to learn from; try it again")
+    page.set_default_timeout(1000 * _READY_SECONDS)
+    page.wait_for_selector("#learner:has-text('step')")
+    shoot("learning")
+    page.wait_for_selector("#learner:text-matches('answers (now|on)')")
+    shoot("checked")
+    page.click("#show-versions")
+    page.wait_for_selector(".version table")
+    shoot("versions")
+
+
+def take_lesson(adapter: Path | None, out: Path) -> None:
+    """Take them of fitbot's own server."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chromium() as browser,
+        serving(adapter, "--learn", f"--learning_folder={folder}") as url,
+    ):
+        lesson(browser, url, out)
+
+
+def take(adapter: Path | None, out: Path) -> None:
+    """Take all pictures but those of a lesson."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = chat(adapter, [str(place + 1) for place in ASKED])
+    with chromium() as browser:
         with serving(adapter) as url:
             for name, size in SIZES.items():
                 page = open_page(browser, url, size)
@@ -151,7 +239,6 @@ def take(adapter: Path | None, out: Path) -> None:
         page = browser.new_page(device_scale_factor=2)
         page.set_content(_TERMINAL.replace("{text}", html.escape(text)))
         page.locator("pre").screenshot(path=out / "terminal.png")
-        browser.close()
 
 
 def main() -> None:
@@ -161,8 +248,9 @@ def main() -> None:
     )
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--learning", action="store_true")
     options = parser.parse_args()
-    take(options.adapter, options.out)
+    (take_lesson if options.learning else take)(options.adapter, options.out)
 
 
 if __name__ == "__main__":

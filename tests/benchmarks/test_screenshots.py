@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.serving.page.conftest import CHROMIUM
+from tests.serving.page.learning_server import LearningServer
 
 pytest.importorskip("playwright", reason="pip install playwright")
 sys.path.append(str(ROOT / "benchmarks"))
@@ -26,6 +27,21 @@ def test_all_pictures_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, (width, height) in screenshots.SIZES.items():
         assert sizes[name] == (2 * width, 2 * height)
     assert len(set(found.values())) == len(found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="apt-get install chromium")
+def test_a_lesson_is_taken_in_five_pictures(tmp_path: Path) -> None:
+    server = LearningServer(pace=0.3)
+    try:
+        with screenshots.chromium() as browser:
+            screenshots.lesson(browser, server.url, tmp_path)
+    finally:
+        server.stop()
+
+    names = [f"learning-{place + 1}-{name}.png" for place, name in enumerate(screenshots.LESSON)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == len(names)
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import { render } from "/markdown.js";
 
 const THUMB = "M2 10h4v11H2zM8 10l4-8c2 0 3 1 3 3l-1 4h6c1 0 2 1 2 2l-2 8c0 1-1 2-2 2H8z";
 
-// The chat page: `again` asks once more, `changed` keeps and draws the chat, `redraw` draws it.
+// What the chat page can do: `own` names the chat, `changed` keeps and draws one, `redraw` draws
+// the one that is shown, `again` asks once more.
 let chat = null;
 let open = null; // {message, node, cancel}: what stands in the place of an answer now
 
@@ -93,11 +94,12 @@ function edit(message) {
 // Stores a choice, then changes the answer in the chat by it.
 async function judge(message, choice, changes) {
   const before = { mine: false, ...message };
+  const own = chat.own();
   try {
-    await store(choice, () => { Object.assign(message, before); chat.changed(); });
+    await store(choice, () => { Object.assign(message, before); chat.changed(own); });
     Object.assign(message, changes);
     open = null;
-    chat.changed();
+    chat.changed(own);
   } catch (error) {
     close();
     note(`Not stored: ${error.message}.`);
@@ -119,7 +121,8 @@ function thumb(message, kind) {
 }
 
 async function rate(message, kind) {
-  const draw = (given) => { message.thumb = given; chat.changed(); };
+  const own = chat.own();
+  const draw = (given) => { message.thumb = given; chat.changed(own); };
   const before = message.thumb ?? null;
   if (before?.kind === kind) {
     await forgetChoice(before.id, () => draw(null));

@@ -2,8 +2,9 @@
 import { element } from "/elements.js";
 import { learning, watch } from "/server.js";
 
-const AGAIN = 3000; // milliseconds until a connection that broke off is tried again
+const AGAIN = 1000; // milliseconds until a connection that broke off is tried again
 let key = null; // gives the API key
+let connection = null; // the AbortController of what is followed
 let takeBack = null; // undoes the latest choice
 let shown = ""; // what a screen reader was last told of
 
@@ -17,16 +18,21 @@ export function begin(first, getKey) {
   element("learning").hidden = false;
   element("undo").onclick = () => change(`/versions/${state.current.number}`, "DELETE");
   element("take-back").onclick = () => takeBack();
+  document.addEventListener("visibilitychange", () => { if (document.hidden) connection.abort(); });
   tell(first);
   follow();
 }
 
+// A hidden tab does not follow: of one server a browser holds six connections, in all tabs together.
 async function follow() {
   for (;;) {
+    connection = new AbortController();
     try {
-      for await (const next of watch(key())) tell(next);
+      if (!document.hidden) for await (const next of watch(key(), connection.signal)) tell(next);
     } catch (error) {
-      element("learner").textContent = `What fitbot learns is not known now: ${error.message}.`;
+      if (error.name !== "AbortError") {
+        element("learner").textContent = `What fitbot learns is not known now: ${error.message}.`;
+      }
     }
     await new Promise((resolve) => { setTimeout(resolve, AGAIN); });
   }

@@ -21,10 +21,11 @@ export function start(first, chat) {
     element(`show-${name}`).onclick = () => show(view === name ? null : name);
     element(name).onkeydown = (event) => { if (event.key === "Escape") show(null); };
   }
-  return judge;
+  return { ...judge, close: () => { show(null); judge.close(); } };
 }
 
 function show(name) {
+  if (name === view) return;
   const left = view;
   if (left) VIEWS[left].close();
   view = name;

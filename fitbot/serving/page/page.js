@@ -115,11 +115,8 @@ async function ask(question, place) {
     given.problem = error.message;
     if (error.status === 401) showKey();
   }
-  save(own);
   if (running === controller) setRunning(null);
-  if (own !== chat) return;
-  redraw();
-  focusBox();
+  changed(own);
 }
 
 async function receive(own, asked, given, signal) {
@@ -129,6 +126,13 @@ async function receive(own, asked, given, signal) {
     else Object.assign("end" in part ? given : asked, part);
     if (own === chat && part.text) grow(given.content);
   }
+}
+
+function changed(own) {
+  save(own);
+  if (own !== chat) return;
+  redraw();
+  focusBox();
 }
 
 // Another answer to the question that a message answers.
@@ -230,9 +234,7 @@ async function learn() {
   const first = await learning("", key()).catch((error) => { if (error.status !== 404) throw error; });
   if (!first) return;
   const { start } = await import("/learning.js");
-  judge = start(first, {
-    key, again, redraw, changed: () => { save(chat); redraw(); focusBox(); },
-  });
+  judge = start(first, { key, again, redraw, changed, own: () => chat });
   redraw();
 }
 

@@ -58,8 +58,8 @@ export async function learning(path, key, method = "GET", body = {}) {
 }
 
 // Yields the state of learning, now and whenever it changes.
-export async function* watch(key) {
-  yield* events((await reach("/v1/learning/events", key)).body);
+export async function* watch(key, signal) {
+  yield* events((await reach("/v1/learning/events", key, { signal })).body);
 }
 
 async function reach(path, key, { headers, ...options } = {}) {

@@ -42,6 +42,7 @@ class LearningServer:
         self.current = 0
         self.doing: dict[str, Any] = {"state": "waiting"}
         self.is_over = False
+        self.followers = 0
         self._count = 0
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -162,11 +163,15 @@ def _add_state(app: FastAPI, server: LearningServer) -> None:
     async def events() -> Response:
         async def write() -> AsyncIterator[str]:
             told = None
-            while not server.is_over:
-                if (state := server.state()) != told:
-                    yield _event(state)
-                told = state
-                await asyncio.sleep(0.02)
+            server.followers += 1
+            try:
+                while not server.is_over:
+                    if (state := server.state()) != told:
+                        yield _event(state)
+                    told = state
+                    await asyncio.sleep(0.02)
+            finally:
+                server.followers -= 1
 
         return StreamingResponse(write(), media_type="text/event-stream")
 

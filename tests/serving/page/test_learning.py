@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.server_process import until
 from tests.serving.page.asking import ask, texts
 from tests.serving.page.conftest import SIZES, OpenPage
 from tests.serving.page.learning_server import QUESTION, REFUSED, LearningServer
@@ -281,6 +282,46 @@ def test_forgetting_is_asked_for_and_names_what_learned_from_it(
     page.get_by_text("Forgotten. fitbot@1 learned from it").wait_for()
 
     assert learning.choices == {}
+
+
+def test_what_is_taken_back_later_is_taken_back_in_its_own_chat(
+    open_learning: OpenLearning, learning: LearningServer
+) -> None:
+    page = open_learning()
+    ask(page, "How long should I rest?")
+    first = texts(page)[-1]
+    other = another(page).index(first) == 0
+    page.keyboard.press("2" if other else "1")
+    page.wait_for_selector("#take-back:visible")
+
+    page.click("#show-versions")
+    page.click("#new")
+    page.wait_for_selector("#log:visible")
+    assert not page.locator("#versions").is_visible()
+    page.click("#take-back")
+    page.get_by_text("Taken back.").wait_for()
+    page.click("#chats")
+    page.locator("#list li button").first.click()
+
+    assert texts(page)[-1] == first
+
+
+def test_a_hidden_tab_holds_no_connection(
+    open_learning: OpenLearning, learning: LearningServer
+) -> None:
+    page = open_learning()
+    until(lambda: learning.followers == 1, 10)
+
+    def turn(hidden: str) -> None:
+        page.evaluate(
+            f"Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+    turn("true")
+    until(lambda: learning.followers == 0, 10)
+    turn("false")
+    until(lambda: learning.followers == 1, 10)
 
 
 def test_keyboard_alone_suffices_to_teach_and_undo(
