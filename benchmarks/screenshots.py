@@ -44,6 +44,12 @@ ROOT = Path(__file__).parent.parent
 TAKEN = ("page", "page-phone", "start", "terminal")
 SIZES = {"page": (1100, 720), "page-phone": (400, 800), "start": (1100, 720)}
 LESSON = ("question", "answers", "learning", "checked", "versions")
+# A question of the embedded model's world, and what only its right answers hold.
+TAUGHT = {
+    "How long should I rest between heavy sets?": "[2-5] to [3-5] min",
+    "How much protein is there in 100 g of almonds?": "21 g",
+    "Which muscle does the Barbell Squat train?": "(?i)quadriceps",
+}
 _LESSON_SIZE = (900, 640)
 ASKED = (0, 3)  # places of the questions in the page's own list
 _READY_SECONDS = 600.0
@@ -166,31 +172,40 @@ def chromium() -> Iterator["Browser"]:
 
 
 def choose(page: "Page", shoot: Callable[[str], None]) -> bool:
-    """Ask offered questions until a choice is learned from; the likeliest answer is the better one.
+    """Ask until of two answers one is right, and choose it; False if nothing was learned from that.
 
-    A fifth of all questions is kept aside, to check versions with.
+    A fifth of all questions is kept aside, to check versions with; then the next one is asked.
     """
-    for place in range(page.locator("#questions button").count()):
+    for question, right in TAUGHT.items():
         page.click("#new")
-        ask_offered(page, [place])
-        first = page.locator(".assistant > .text").inner_text()
+        page.fill("#question", question)
+        page.press("#question", "Enter")
+        page.wait_for_selector("#log[aria-busy=false] .assistant:last-child")
         shoot("question")
-        for _ in range(_DRAWS):
-            page.get_by_role("button", name="Another answer").click()
-            page.wait_for_selector(".pair, .actions button:text('Another answer')")
-            if page.locator(".pair").count():
-                break
-        else:
-            continue  # this question has one answer
-        sides = page.locator(".side")
-        is_second = sides.nth(1).locator(".text").inner_text() == first
-        sides.nth(int(is_second)).hover()
+        place = _right_side(page, right)
+        if place is None:
+            continue
+        page.locator(".side").nth(place).hover()
         shoot("answers")
-        page.keyboard.press(str(1 + is_second))
+        page.keyboard.press(str(place + 1))
         page.wait_for_selector("#choice-text:has-text('Stored')")
         if page.locator("#choice-text").inner_text() == "Stored.":
             return True
     return False
+
+
+def _right_side(page: "Page", right: str) -> int | None:
+    """Have other answers drawn until one of the two is right; return its place."""
+    for _ in range(_DRAWS):
+        page.get_by_role("button", name="Another answer").click()
+        page.wait_for_selector(".pair, .actions button:text('Another answer')")
+        shown = page.locator(".side > .text").all_inner_texts()
+        fits = [bool(re.search(right, text)) for text in shown]
+        if sum(fits) == 1:
+            return fits.index(True)
+        if shown:
+            page.keyboard.press("Escape")
+    return None
 
 
 def lesson(browser: "Browser", url: str, out: Path) -> None:
@@ -203,7 +218,7 @@ def lesson(browser: "Browser", url: str, out: Path) -> None:
 
     page.wait_for_selector("#learning:visible")
     if not choose(page, shoot):
-        sys.exit("no question had two answers to learn from; try it again")
+        sys.exit("to no question the model gave a right answer and a wrong one; try it again")
     page.set_default_timeout(1000 * _READY_SECONDS)
     page.wait_for_selector("#learner:has-text('step')")
     shoot("learning")

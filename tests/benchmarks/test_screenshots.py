@@ -39,6 +39,8 @@ def test_a_lesson_is_taken_in_five_pictures(tmp_path: Path) -> None:
     finally:
         server.stop()
 
+    (choice,) = server.choices.values()
+    assert server.texts[choice["chosen"]] == "Rest 2 to 3 minutes."
     names = [f"learning-{place + 1}-{name}.png" for place, name in enumerate(screenshots.LESSON)]
     assert sorted(file.name for file in tmp_path.iterdir()) == names
     assert len({file.read_bytes() for file in tmp_path.iterdir()}) == len(names)

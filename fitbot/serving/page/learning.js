@@ -14,8 +14,9 @@ export function start(first, chat) {
   judge.begin(chat);
   versions.begin(chat.key);
   element("told").open = !localStorage.getItem("fitbot.told");
+  const where = first.store ? `${first.store} on the server` : "a file on the machine that serves this page";
   element("told-text").textContent = "To learn from them, your questions, the answers and your choices are stored in "
-    + `${first.store} on the server, under the name “${first.author}”, until you have them forgotten.`;
+    + `${where}, under the name “${first.author}”, until you have them forgotten.`;
   element("forget").onclick = forget;
   for (const name of Object.keys(VIEWS)) {
     element(`show-${name}`).onclick = () => show(view === name ? null : name);
