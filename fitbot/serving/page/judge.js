@@ -24,6 +24,7 @@ export function actions(message, isLast) {
 
 function put(message, node, cancel) {
   open = { message, node, cancel };
+  note(""); // of the choice before
   node.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   chat.redraw();
   node.scrollIntoView({ block: "nearest" });
