@@ -13,7 +13,7 @@ With --learning, instead of these, one lesson of `fitbot serve --learn`, in a fo
     learning-2-answers.png    two answers, one of which is about to be chosen
     learning-3-learning.png   a version learns from the choice
     learning-4-checked.png    what came of it: another version answers, or it was refused
-    learning-5-versions.png   the page of versions
+    learning-5-versions.png   the page of versions, two of which answer the same question
 
 Needs playwright and Chromium (on Debian: apt-get install chromium). Answers are the likeliest ones,
 temperature 0, so that the same adapter gives the same pictures. Without --adapter the latest run in
@@ -225,8 +225,13 @@ def lesson(browser: "Browser", url: str, out: Path) -> None:
     shoot("learning")
     page.wait_for_selector("#learner:text-matches('answers (now|on)')")
     shoot("checked")
+    question = page.locator(".user > .text").first.inner_text()
+    page.set_viewport_size({"width": _LESSON_SIZE[0], "height": 900})
     page.click("#show-versions")
     page.wait_for_selector(".version table")
+    page.fill(".trial input", question)
+    page.press(".trial input", "Enter")
+    page.wait_for_selector("#versions .sides[aria-busy=false]")
     shoot("versions")
 
 

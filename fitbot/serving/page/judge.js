@@ -28,7 +28,8 @@ function put(message, node, cancel) {
   node.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   chat.redraw();
   node.scrollIntoView({ block: "nearest" });
-  (node.querySelector("textarea") ?? node).focus();
+  const isTyping = document.activeElement.value; // a 1 in the next question must not choose
+  if (!isTyping) (node.querySelector("textarea") ?? node).focus();
 }
 
 // Puts the answer back as it was.

@@ -113,13 +113,15 @@ export async function store(choice, restore) {
 
 export async function forgetChoice(id, restore) {
   try {
-    await ask(`/choices/${id}`, "DELETE");
+    const { versions } = await ask(`/choices/${id}`, "DELETE");
     restore?.();
-    note("Taken back.");
+    note(`Taken back.${advice(versions)}`);
   } catch (error) {
     note(`Not taken back: ${error.message}.`);
   }
 }
+
+export const advice = (names) => (names.length ? ` ${names.join(", ")} learned from it: take that back under Versions.` : "");
 
 export function note(text) {
   element("choice").hidden = !text;

@@ -1,7 +1,7 @@
 // The page's learning side; it is loaded where the server learns.
 import { element } from "/elements.js";
 import * as judge from "/judge.js";
-import { ask, begin, note, state } from "/learner.js";
+import { advice, ask, begin, note, state } from "/learner.js";
 import * as teach from "/teach.js";
 import * as versions from "/versions.js";
 
@@ -14,9 +14,8 @@ export function start(first, chat) {
   judge.begin(chat);
   versions.begin(chat.key);
   element("told").open = !localStorage.getItem("fitbot.told");
-  const where = first.store ? `${first.store} on the server` : "a file on the machine that serves this page";
   element("told-text").textContent = "To learn from them, your questions, the answers and your choices are stored in "
-    + `${where}, under the name “${first.author}”, until you have them forgotten.`;
+    + `${first.store} on the server, under the name “${first.author}”, until you have them forgotten.`;
   element("forget").onclick = forget;
   for (const name of Object.keys(VIEWS)) {
     element(`show-${name}`).onclick = () => show(view === name ? null : name);
@@ -44,8 +43,7 @@ async function forget() {
   if (!confirm(`Forget all that is kept under the name “${author}”? This cannot be undone.`)) return;
   try {
     const { versions: learned } = await ask("/authors/me", "DELETE");
-    const advice = learned.length ? ` ${learned.join(", ")} learned from it: take that back under Versions.` : "";
-    note(`Forgotten.${advice} This browser's own chats are under Chats.`);
+    note(`Forgotten.${advice(learned)} This browser's own chats are under Chats.`);
   } catch (error) {
     note(`Not forgotten: ${error.message}.`);
   }

@@ -132,6 +132,23 @@ def test_neither_leaves_all_as_it_was(
     assert not page.locator(".pair").count()
 
 
+def test_who_types_the_next_question_does_not_choose_by_it(
+    open_learning: OpenLearning, learning: LearningServer
+) -> None:
+    learning.pace = 1.0
+    page = open_learning()
+    ask(page, "How long should I rest?")
+
+    page.get_by_role("button", name="Another answer").click()
+    page.click("#question")
+    page.keyboard.type("And after ")
+    page.wait_for_selector(".pair")
+    page.keyboard.type("12 of them?")
+
+    assert page.input_value("#question") == "And after 12 of them?"
+    assert learning.choices == {}
+
+
 def test_the_same_answer_again_is_no_choice(
     open_learning: OpenLearning, learning: LearningServer
 ) -> None:
