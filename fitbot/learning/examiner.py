@@ -39,6 +39,7 @@ _TEXTS, _PASSED = "texts", "let through"  # an answer's token ids; whether the h
 _HEALTH = "caution"  # category of the questions that ask for it
 _SEED = 31  # of the items' order, which never changes
 _MORE = 64  # items that are added at a time
+_IDLE = 16  # a click that comes meanwhile waits for no more than these
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,18 @@ class Examiner:
             self.teacher.set(now)
             self.versions.keep_outcomes(number, found)
         return found
+
+    def prepare(self, number: int, look: int) -> bool:
+        """Measure a version on a few more items of those that a look needs; False if on all.
+
+        Done while nobody waits, so that the first lesson finds the first version measured.
+        """
+        known = len(self.outcomes_of(number, 0, ()).get(_TEXTS, {}))
+        needed = min(len(self.items), items_needed(look, self.settings.limits))
+        if known >= needed:
+            return False
+        self.outcomes_of(number, min(known + _IDLE, needed), ())
+        return True
 
     def _missing(self, found: Outcomes, items: int, held_out: Sequence[LearnPair]) -> bool:
         names = set(map(str, range(items)))

@@ -164,6 +164,7 @@ def level_of(look: int, limits: Limits = Limits()) -> float:
 
 
 @cache
+@cache
 def items_needed(look: int, limits: Limits = Limits()) -> int:
     """Count the items that it takes to take a version that differs in none of them.
 

@@ -144,7 +144,8 @@ class Learner:
             found = self.choices.data_version(), self.versions.current
             if found == seen or self.learn_once() is None:
                 seen = found
-                time.sleep(_POLL)
+                if not self.examiner.prepare(self.versions.current, self.versions.next_number()):
+                    time.sleep(_POLL)
 
     def give_way(self) -> None:
         """Wait while a server is answering, but not for ever."""

@@ -66,31 +66,27 @@ class LiveVersions:
             raise HttpError(404, "model_not_found", "there is no such model", param="model")
         return int(found[1])
 
-    async def model(self, name: str | None, cleanup: ExitStack) -> Model:
+    def model(self, name: str | None, cleanup: ExitStack) -> Model:
         """See `Learning`."""
         number = self.number_of(name)
         if number is None:
             return Model(BASE, BASE)
         self._used[number] += 1
         cleanup.callback(self._used.subtract, [number])
-        return Model(f"fitbot@{number}", await self.load(number))
+        return Model(f"fitbot@{number}", self._key(number))
 
-    async def load(self, number: int) -> str:
-        """Have the engine hold a version; return how it calls it.
-
-        Raises:
-            HttpError: It cannot be loaded; what is loaded stays as it is.
-        """
+    async def load(self, key: str | None) -> None:
+        """See `Learning`; what is loaded stays as it is where this fails."""
+        found = _NAME.fullmatch(key or "")
+        if not found:
+            return  # the engine was opened with it
+        number = int(found[1])
         self._asked_at[number] = time.monotonic()
-        if number == 0:
-            return self._first
-        name = f"fitbot@{number}"
-        if name not in self._shared.models:
+        if key not in self._shared.models:
             self._changing = self._changing or asyncio.Lock()
             async with self._changing:
-                if name not in self._shared.models:
-                    await self._put(number, name)
-        return name
+                if key not in self._shared.models:
+                    await self._put(number, found[0])
 
     async def make_current(self, number: int) -> None:
         """Answer with a version from now on, once it is loaded.
@@ -99,7 +95,7 @@ class LiveVersions:
             HttpError: It cannot be loaded.
             FitbotError: Its files are damaged.
         """
-        await self.load(number)
+        await self.load(self._key(number))
         await asyncio.to_thread(self.versions.make_current, number)
         self.current = number
 
@@ -115,12 +111,15 @@ class LiveVersions:
             try:
                 wanted = self.versions.current
                 if wanted != self.current:
-                    await self.load(wanted)
+                    await self.load(self._key(wanted))
                     log.info("another version answers", extra={"version": wanted})
                     self.current = wanted
             except (FitbotError, HttpError, OSError) as error:
                 failed_at = time.monotonic()
                 log.error("a version cannot answer: %s", error)
+
+    def _key(self, number: int) -> str:
+        return f"fitbot@{number}" if number else self._first
 
     async def _put(self, number: int, name: str) -> None:
         try:

@@ -221,7 +221,7 @@ class LearningRoutes:
         earlier = await self._records.read(lambda store: store.questions(EARLIER))
         chance = random.Random()
         questions = await asyncio.to_thread(some_questions, earlier, chance)
-        model = await self._live.model(None, request.state.cleanup)
+        model = self._live.model(None, request.state.cleanup)
         sampling = sampling_of(self._answers.sampling)
         twice = [one for one in questions for _ in "ab"]
         tasks = [recorded(GenerationTask(one, sampling, model.key)) for one in twice]

@@ -73,7 +73,8 @@ class LearningSide:
         run = settings.learn or partial(learn, folder, folder / STORE, settings.origin)
         self._supervisor = Supervisor(folder, run)
         self.directory, self.add_adapter = versions.folder, settings.add_adapter
-        self.model, self.names, self.watch = self.live.model, self.live.names, self.live.watch
+        self.model, self.load = self.live.model, self.live.load
+        self.names, self.watch = self.live.names, self.live.watch
         self.tick, self.close = self._supervisor.tick, self._supervisor.close
 
     def routes(self, answers: Answers, dispatcher: Dispatcher, shared: SharedState) -> list[Route]:

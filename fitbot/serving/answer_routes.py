@@ -108,7 +108,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         if asked.max_new_tokens is not None:
             sampling = replace(sampling, max_new_tokens=asked.max_new_tokens)
         question = (Message("user", asked.user_query),)
-        model = await self._model(None, request.state.cleanup)
+        model = self._model(None, request.state.cleanup)
         task = GenerationTask(question, sampling, model.key)
         answer, headers = await self._open(request, task, question)
         response = "".join([chunk.text async for chunk in answer if chunk])
@@ -118,7 +118,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         """Go on with a conversation, as OpenAI's chat completions do."""
         asked = await self.read(request, ChatRequest)
         asked.check(self._limits)
-        model = await self._model(asked.model, request.state.cleanup)
+        model = self._model(asked.model, request.state.cleanup)
         completion = Completion(
             request.state.request_id,
             model.name,
@@ -151,7 +151,7 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
         """Go on with texts as they are, or score them, as OpenAI's completions do."""
         asked = await self.read(request, CompletionRequest)
         asked.check(self._limits)
-        model = await self._model(asked.model, request.state.cleanup)
+        model = self._model(asked.model, request.state.cleanup)
         completion = TextCompletion(
             request.state.request_id,
             model.name,
@@ -233,9 +233,9 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
             found.append(("".join(chunk.text for chunk in chunks), record) if record else None)
         return found
 
-    async def _model(self, name: str | None, cleanup: ExitStack) -> Model:
+    def _model(self, name: str | None, cleanup: ExitStack) -> Model:
         if self._learning:
-            return await self._learning.model(name, cleanup)
+            return self._learning.model(name, cleanup)
         models = self._shared.models
         if name is not None and models and name not in models:
             raise HttpError(404, "model_not_found", "there is no such model", param="model")
@@ -308,6 +308,8 @@ class AnswerRoutes(LitSpec):  # type: ignore[misc]
                 return fixed_answer(verdict.message), headers
             health = ChunkFilter(self._health, verdict)
         self._dispatcher.check_ready()
+        if self._learning:
+            await self._learning.load(task.model)
         if not turn.has_place:
             await self._wait(turn, end, request.state)
         job = self._dispatcher.send(task, end - time.monotonic(), cleanup)

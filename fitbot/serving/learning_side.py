@@ -82,11 +82,18 @@ class Learning(Protocol):
     def routes(self, answers: Answers, dispatcher: Dispatcher, shared: SharedState) -> list[Route]:
         """Take what it needs of the server, and return its routes."""
 
-    async def model(self, name: str | None, cleanup: ExitStack) -> Model:
-        """Find the version that answers by a name, loaded until the cleanup.
+    def model(self, name: str | None, cleanup: ExitStack) -> Model:
+        """Find the version that answers by a name; once loaded, it stays so until the cleanup.
 
         Raises:
-            HttpError: There is none, or it cannot be loaded.
+            HttpError: There is none.
+        """
+
+    async def load(self, key: str | None) -> None:
+        """Have the engine hold what `model` has found.
+
+        Raises:
+            HttpError: It cannot be loaded.
         """
 
     def names(self) -> list[str]:

@@ -125,6 +125,9 @@ def test_it_learns_from_a_store_when_choices_come(settings: LearnerSettings) -> 
     done: list[int] = []
     with Store(file, held_out=0.0) as person, Store(file) as store:
         learner = Learner(settings, store)
+        while learner.examiner.prepare(0, 1):
+            pass
+        assert learner.versions.outcomes(0)["texts"]
         learn_once = learner.learn_once
         looks = []
 

@@ -55,7 +55,9 @@ def live(tmp_path: Path) -> LiveVersions:
 
 
 async def ask(live: LiveVersions, name: str | None, cleanup: ExitStack) -> tuple[str, str | None]:
-    return await live.model(name, cleanup)
+    model = live.model(name, cleanup)
+    await live.load(model.key)
+    return model
 
 
 def test_names_lead_to_versions(live: LiveVersions) -> None:
