@@ -2,6 +2,7 @@
 
     python benchmarks/learning.py --out benchmarks/results/learning.json
     python benchmarks/learning.py --clicks 40 --seeds 1 --out /tmp/rehearsal.json   # two cores
+    python benchmarks/learning.py --device cuda --at-once 9 --out ...               # an H200
 
 Each arm is a process. The person is asked a question of the training pairs, sees two sampled
 answers, and clicks the one that the pair's own check calls right; where both are right or both
@@ -11,7 +12,7 @@ brought. Right answers are counted on pairs that neither lessons nor the gate se
 
 | arm | |
 |---|---|
-| chosen | of 16 questions the 8 whose two answers differ and are most nearly as likely |
+| chosen | of 64 questions the 32 whose two answers differ and are most nearly as likely |
 | random | any question |
 | no gate | as chosen; every version is taken |
 | offline | DPO on as many pairs of the file at once, 10 % flipped |
@@ -36,7 +37,7 @@ ARMS = ("chosen", "random", "no gate", "offline", "harmful", "style")
 WRONG = 0.1  # share of clicks
 POINTS = 0.10  # gain whose clicks are counted
 _TEMPERATURE, _MOST_TOKENS = 0.9, 48
-_ASKED_AT_ONCE = 16  # questions that two answers are sampled to
+_ASKED_AT_ONCE = 64  # questions that two answers are sampled to
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class Person:
         while True:
             some = self.chance.sample(self.cases, _ASKED_AT_ONCE)
             prompts = [pair.prompt for pair in self.teacher.encode([c.pair for c in some])]
-            both = [self.teacher.sample(prompts, _MOST_TOKENS, _TEMPERATURE) for _ in range(2)]
-            found = list(zip(some, prompts, *both, strict=True))
+            texts = _answers(self.teacher, [*prompts, *prompts], _MOST_TOKENS, _TEMPERATURE)
+            found = list(zip(some, texts[: len(some)], texts[len(some) :], strict=True))
             if self.arm in ("chosen", "no gate"):
                 found = self._least_certain(found)
-            for case, _, one, other in found:
+            for case, one, other in found:
                 self.asked += 1
                 if (picked := self._pick(case, one, other)) is not None:
                     yield Click(self.asked, case.pair.prompt, *picked)
@@ -90,10 +91,10 @@ class Person:
         """Keep the half of the questions whose two answers differ and are about as likely."""
         from fitbot.pairs.formats import PreferencePair
 
-        differ = [one for one in found if one[2] and one[3] and one[2] != one[3]]
+        differ = [one for one in found if one[1] and one[2] and one[1] != one[2]]
         if not differ:
             return []
-        pairs = [PreferencePair(c.pair.prompt, one, two, 0) for c, _, one, two in differ]
+        pairs = [PreferencePair(c.pair.prompt, one, two, 0) for c, one, two in differ]
         margins = [abs(margin) for margin in self.teacher.margins(self.teacher.encode(pairs))]
         order = sorted(range(len(differ)), key=margins.__getitem__)
         return [differ[i] for i in order[: max(1, len(found) // 2)]]
@@ -130,12 +131,12 @@ def teach(arm: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         base_model=options.model,
         system_prompt="You are a helpful AI fitness assistant for gym-goers and vegetarians.",
         shipped=None,
-        steps=options.steps,
         seed=seed,
     )
     cases, held_out = (load_cases(path) for path in (options.train, options.questions))
     held_out = random.Random(0).sample(held_out, min(options.measured, len(held_out)))
-    memory, rows, started = Memory(), [], time.perf_counter()
+    memory, started = Memory(), time.perf_counter()
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         gate = GateSettings(pairs=tuple(options.gate))
         settings = LearnerSettings(Path(folder), lesson, gate, options.device)
@@ -147,13 +148,18 @@ def teach(arm: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         teacher = learner.teacher
 
         def measure(clicks: int, version: Any = None) -> None:
-            right, words = _right(teacher, held_out)
+            if version is not None and learner.versions.current == rows[-1]["version"]:
+                right, words = rows[-1]["right"], rows[-1]["words"]  # as before, so not again
+            else:
+                right, words = _right(teacher, held_out)
             row = {"clicks": clicks, "right": right, "words": words}
+            row["version"] = learner.versions.current
             if version is not None:
                 row |= {"state": version.state, "reason": version.reason}
                 row |= {"seconds": version.seconds, "drift": version.drift}
             rows.append(row)
-            print(arm, seed, row, flush=True)  # noqa: T201
+            shown = {**row, "right": statistics.mean(right)}
+            print(arm, seed, shown, flush=True)  # noqa: T201
 
         teacher.be(None)
         measure(0)
@@ -189,11 +195,19 @@ def _right(teacher: Any, cases: list[Any]) -> tuple[list[int], float]:
     from fitbot.evaluation.checks import passes
 
     prompts = [pair.prompt for pair in teacher.encode([case.pair for case in cases])]
-    given = teacher.answers(prompts, [None] * len(prompts), 64)
-    decode = teacher.chat.tokenizer.decode
-    texts = [decode(ids, skip_special_tokens=True).strip() for ids in given]
+    texts = _answers(teacher, prompts, 64)
     right = [int(passes(text, c.check)) for text, c in zip(texts, cases, strict=True)]
     return right, statistics.mean(len(text.split()) for text in texts)
+
+
+def _answers(
+    teacher: Any, prompts: list[list[int]], most: int, temperature: float = 0.0
+) -> list[str]:
+    from fitbot.learning.reader import Question
+
+    replies = teacher.reader.read([Question(ids) for ids in prompts], most, temperature)
+    decode = teacher.chat.tokenizer.decode
+    return [decode(reply.answer, skip_special_tokens=True).strip() for reply in replies]
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -257,8 +271,7 @@ def main() -> None:
     parser.add_argument("--questions", default="data/fitness_val_v1.json", help="measured on")
     parser.add_argument("--measured", type=int, default=300, help="questions")
     parser.add_argument("--clicks", type=int, default=300)
-    parser.add_argument("--lesson", type=int, default=10, help="clicks a lesson")
-    parser.add_argument("--steps", type=int, default=4, help="of a lesson")
+    parser.add_argument("--lesson", type=int, default=20, help="clicks a lesson")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -275,7 +288,7 @@ def main() -> None:
             own = {name: value for name, value in vars(options).items() if name != "out"}
             found = {"options": own, "cores": os.cpu_count(), "summary": summary(runs)}
             options.out.write_text(json.dumps({**found, "runs": runs}, indent=1) + "\n", "utf-8")
-    draw(runs, options.out.with_suffix(".png"))
+            draw(runs, options.out.with_suffix(".png"))  # what there is, if time runs out
     print(json.dumps(summary(runs), indent=2))  # noqa: T201
 
 

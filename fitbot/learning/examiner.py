@@ -5,6 +5,7 @@ that never changes. A version is measured on the first so many of them. What was
 beside the version, so that the next one finds it.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,14 +33,15 @@ from fitbot.learning.gate import (
     judge,
 )
 from fitbot.learning.lesson import LearnPair, Teacher
+from fitbot.learning.reader import Question, Reply
 from fitbot.learning.versions import Outcomes, Versions
 from fitbot.pairs.chat import EncodedPair
 
 _TEXTS, _PASSED = "texts", "let through"  # an answer's token ids; whether the health filter did
 _HEALTH = "caution"  # category of the questions that ask for it
 _SEED = 31  # of the items' order, which never changes
-_MORE = 64  # items that are added at a time
-_IDLE = 16  # a click that comes meanwhile waits for no more than these
+_IDLE = 16  # items; a click that comes meanwhile waits for no more than these
+_PARTS = 4  # that the items which it takes are looked at in: what is bad is refused after one
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Examiner:
         self,
         number: int,
         parent: int,
+        start: int,
         held_out: Sequence[LearnPair],
         checking: Callable[[int, int], None] = lambda items, most: None,
     ) -> tuple[Verdict, Evidence, Outcomes]:
@@ -77,6 +80,7 @@ class Examiner:
         Args:
             number: Of the version that they may become.
             parent: The version that answers now.
+            start: The one whose weights the lesson began with; its answers are the likeliest.
             held_out: Choices that are never learned from.
             checking: Called with the items that are looked at, and how many there are.
 
@@ -85,28 +89,26 @@ class Examiner:
         """
         drift, limits = self.teacher.drift(), self.settings.limits
         own: Outcomes = {}
-        items = min(len(self.items), -(-items_needed(number, limits) // _MORE) * _MORE)
+        items = step = min(len(self.items), -(-items_needed(number, limits) // _PARTS))
         while True:
             checking(items, len(self.items))
             others = {parent: self.outcomes_of(parent, items, held_out)}
             best = {name: self.versions.best(parent, name) for name in MEASURES}
             for one in set(best.values()) - {parent}:
                 others[one] = self.outcomes_of(one, items, held_out)
-            drafts = others[parent].get(_TEXTS, {})
+            drafts = others[parent].get(_TEXTS, {}) | self._outcomes(start).get(_TEXTS, {})
             self._measure(own, items, held_out, drafts)
             evidence = self._evidence(number, own, others, parent, best, drift, items, held_out)
             verdict = judge(evidence, limits)
             if verdict.state != OPEN:
                 return verdict, evidence, own
             if items == len(self.items):
-                return Verdict(REFUSED, verdict.reason), evidence, own
-            items = min(items + _MORE, len(self.items))
+                return Verdict(REFUSED, verdict.reason, unsettled=True), evidence, own
+            items = min(items + step, len(self.items))
 
     def outcomes_of(self, number: int, items: int, held_out: Sequence[LearnPair]) -> Outcomes:
         """Return an older version's outcomes; what is missing of them is measured and kept."""
-        if number not in self._kept:
-            self._kept[number] = self.versions.outcomes(number)
-        found = self._kept[number]
+        found = self._outcomes(number)
         if self._missing(found, items, held_out):
             now = self.teacher.policy.adapter.detach().clone()
             self.teacher.be(self.versions.adapter(number))
@@ -127,14 +129,15 @@ class Examiner:
         self.outcomes_of(number, min(known + _IDLE, needed), ())
         return True
 
+    def _outcomes(self, number: int) -> Outcomes:
+        if number not in self._kept:
+            self._kept[number] = self.versions.outcomes(number)
+        return self._kept[number]
+
     def _missing(self, found: Outcomes, items: int, held_out: Sequence[LearnPair]) -> bool:
         names = set(map(str, range(items)))
         choices = {str(one.id) for one in held_out}
-        return bool(
-            names - found.get(PAIRS, {}).keys()
-            or names - found.get(_TEXTS, {}).keys()
-            or choices - found.get(CHOICES, {}).keys()
-        )
+        return bool(names - found.get(_TEXTS, {}).keys() or choices - found.get(CHOICES, {}).keys())
 
     def _measure(
         self,
@@ -144,29 +147,31 @@ class Examiner:
         drafts: dict[str, Any],
     ) -> None:
         """Add what is missing of the first items and of held-out choices, for the weights set."""
-        wanted = [i for i in range(items) if str(i) not in found.get(PAIRS, {})]
-        likelier = self.teacher.likelier([self.pairs[i] for i in wanted])
-        found.setdefault(PAIRS, {}).update(zip(map(str, wanted), likelier, strict=True))
         choices = [one for one in held_out if str(one.id) not in found.get(CHOICES, {})]
-        likelier = self.teacher.likelier(self.teacher.encode_choices(choices))
-        names = [str(one.id) for one in choices]
-        found.setdefault(CHOICES, {}).update(zip(names, likelier, strict=True))
-        asked = [i for i in range(items) if str(i) not in found.get(_TEXTS, {})]
-        given = self.teacher.answers(
-            [self.pairs[i].prompt for i in asked],
-            [drafts.get(str(i)) for i in asked],
-            self.settings.max_new_tokens,
-        )
-        for index, ids in zip(asked, given, strict=True):
-            name, case = str(index), self.items[index]
-            text = self.teacher.chat.tokenizer.decode(ids, skip_special_tokens=True).strip()
-            found.setdefault(_TEXTS, {})[name] = ids
-            found.setdefault(_PASSED, {})[name] = float(self._lets_through(case, text))
-            if case.check is not None:
-                right = float(passes(text, case.check))
-                found.setdefault(ANSWERS, {})[name] = right
-                if case.labels.get("category") == _HEALTH:
-                    found.setdefault(HEALTH, {})[name] = right
+        margins = self.teacher.margins(self.teacher.encode_choices(choices))
+        shares = {str(one.id): _share(own) for one, own in zip(choices, margins, strict=True)}
+        found.setdefault(CHOICES, {}).update(shares)
+        wanted = [i for i in range(items) if str(i) not in found.get(_TEXTS, {})]
+        questions = [
+            Question(own.prompt, (own.chosen, own.rejected), drafts.get(str(i)))
+            for i, own in ((i, self.pairs[i]) for i in wanted)
+        ]
+        replies = self.teacher.reader.read(questions, self.settings.max_new_tokens)
+        for index, reply in zip(wanted, replies, strict=True):
+            self._note(found, index, reply)
+
+    def _note(self, found: Outcomes, index: int, reply: Reply) -> None:
+        """Add the outcomes of an item."""
+        name, case = str(index), self.items[index]
+        text = self.teacher.chat.tokenizer.decode(reply.answer, skip_special_tokens=True).strip()
+        found.setdefault(PAIRS, {})[name] = _share(reply.logps[0] - reply.logps[1])
+        found.setdefault(_TEXTS, {})[name] = reply.answer
+        found.setdefault(_PASSED, {})[name] = float(self._lets_through(case, text))
+        if case.check is not None:
+            right = float(passes(text, case.check))
+            found.setdefault(ANSWERS, {})[name] = right
+            if case.labels.get("category") == _HEALTH:
+                found.setdefault(HEALTH, {})[name] = right
 
     def _lets_through(self, case: Case, text: str) -> bool:
         verdict = self.layer.check(case.pair.prompt)
@@ -201,6 +206,16 @@ class Examiner:
         before, now = others[parent].get(_PASSED, {}), own.get(_PASSED, {})
         stopped = sum(before[name] > now[name] for name in first)
         return Evidence(number, outcomes, drift, stopped)
+
+
+def _share(margin: float) -> float:
+    """Return the chosen answer's share of the probability of both, by the margin in nats.
+
+    Which one is likelier says less: it turns with every small change where both are about as
+    likely, and then it takes many more items to show that a version is not worse. Reward accuracy
+    says nothing of a first version: of what learning began from, all rewards are 0.
+    """
+    return 0.5 + 0.5 * math.tanh(margin / 2)
 
 
 def _in_order(cases: Sequence[Case]) -> list[Case]:

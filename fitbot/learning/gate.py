@@ -1,8 +1,8 @@
 """Outcomes of a new version and of older ones on the same items → is it taken?
 
 Pure: nothing here knows of models or files. An item is a pair, a question with a check, or a choice
-that was held out. Outcomes are 1 (right), 0 (wrong) or one half (a tie); items are independent of
-each other: of a pair and its mirror only one is an item.
+that was held out. Outcomes go from 0 (wrong) to 1 (right); items are independent of each other: of
+a pair and its mirror only one is an item.
 
 The evidence is a bet. If the mean difference of new less old were m, a gambler who stakes the share
 c of a capital of 1 at every item on differences above m would play a fair game, so the capital
@@ -34,6 +34,7 @@ MEASURES = (CHOICES, PAIRS, ANSWERS, HEALTH)
 # differ the more may be staked.
 _SHARES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 _LOG_SHARES = math.log(len(_SHARES))
+_RIGHT = 0.5  # an outcome above it is called right
 _TAIL = 0.025  # outside a 95 % interval, on either side
 _STEP = 0.001  # of the means that a bound is looked for among
 
@@ -97,6 +98,7 @@ class Verdict:
     state: str  # OPEN, REFUSED, NOT_WORSE or BETTER
     reason: str  # one sentence for the user
     better: tuple[str, ...] = ()  # measures whose best version it is from now on
+    unsettled: bool = False  # refused, but only because too little was shown
 
     @property
     def is_taken(self) -> bool:
@@ -227,15 +229,20 @@ def _figures(own: Paired) -> Figures:
         len(differences),
         float(own.candidate.mean()),
         float(own.current.mean()),
-        int((differences > 0).sum()),
-        int((differences < 0).sum()),
+        *_turned(own),
         lower_bound(differences, _TAIL),
         -lower_bound(-differences, _TAIL),
     )
 
 
+def _turned(own: Paired) -> tuple[int, int]:
+    """Count the items that are right now and were not, and those that were and are not."""
+    now, before = own.candidate > _RIGHT, own.current > _RIGHT
+    return int((now & ~before).sum()), int((before & ~now).sum())
+
+
 def _counts(own: Paired) -> str:
-    gained, lost = (own.to_current > 0).sum(), (own.to_current < 0).sum()
+    gained, lost = _turned(own)
     return f"{gained} gained and {lost} lost of {len(own.candidate):,}"
 
 

@@ -74,12 +74,17 @@ class Learner:
     def learn_once(self) -> Version | None:
         """Take one lesson from all choices that no lesson was taken from; None if there are none.
 
-        Choices of a refused version count as new, once there is one more of them.
+        A lesson goes on from the current version, or from what was learned since and refused for
+        want of evidence; the gate compares it with the current one.
         """
-        new, old = self._sorted()
-        if not new:
-            return None
         number, parent = self.versions.next_number(), self.versions.current
+        pairs, ids = self._unproven(parent)
+        if not ids:
+            return None
+        start = self._start(parent, ids)
+        known = {i for one in (start, *self.versions.line(parent)) for i in one.choices}
+        new = [one for one in pairs if one.id not in known]
+        old = [one for one in pairs if one.id in known]
         held_out = self.choices.pairs(held_out=True)
         clock, self._begun = _Clock(), time.time()
         self._say("learning", number=number, choices=len(new))
@@ -89,15 +94,16 @@ class Learner:
             self.give_way()
 
         with clock.stage("learning"):
-            self.teacher.be(self.versions.adapter(parent))
+            self.teacher.be(self.versions.adapter(start.number))
             steps = self.teacher.learn(new, old, number=number, after_step=after_step)
 
         def checking(items: int, most: int) -> None:
             self._say("checking", number=number, items=items, most=most)
 
         with clock.stage("checking"):
-            verdict, evidence, outcomes = self.examiner.examine(number, parent, held_out, checking)
-        ids = tuple(sorted(one.id for one in new))
+            verdict, evidence, outcomes = self.examiner.examine(
+                number, parent, start.number, held_out, checking
+            )
         with self.versions.writing(number) as folder:
             with clock.stage("writing"):
                 self.teacher.export(folder, steps)
@@ -113,6 +119,8 @@ class Learner:
                 evidence.drift,
                 {name: asdict(own) for name, own in figures_of(evidence).items()},
                 verdict.better,
+                verdict.unsettled,
+                start.number,
                 clock.seconds,
             )
             version = self.versions.add(version, outcomes, answers=verdict.is_taken)
@@ -158,15 +166,27 @@ class Learner:
                 return
             time.sleep(_PAUSE)
 
-    def _sorted(self) -> tuple[list[LearnPair], list[LearnPair]]:
-        """Return choices that are new to the current version's line, and those that are not."""
-        known = {i for one in self.versions.line(self.versions.current) for i in one.choices}
+    def _unproven(self, parent: int) -> tuple[Sequence[LearnPair], tuple[int, ...]]:
+        """Return all pairs, and the ids of those that the current version has not learned from.
+
+        No ids where a version was made of just these: it was refused or undone, so a lesson waits
+        for one more.
+        """
+        known = {i for one in self.versions.line(parent) for i in one.choices}
         pairs = self.choices.pairs(held_out=False)
-        new = [one for one in pairs if one.id not in known]
-        tried = {version.choices for version in self.versions.all()}
-        if tuple(sorted(one.id for one in new)) in tried:  # refused or undone: wait for one more
-            new = []
-        return new, [one for one in pairs if one.id in known]
+        ids = tuple(sorted(one.id for one in pairs if one.id not in known))
+        return pairs, () if ids in {one.choices for one in self.versions.all()} else ids
+
+    def _start(self, parent: int, ids: Sequence[int]) -> Version:
+        """Return the version whose weights a lesson begins with.
+
+        A few choices change too little to be shown. What they taught is kept, so that lessons add
+        up until it can be; not if it was shown worse, or if a choice was taken back.
+        """
+        for last in self.versions.all()[-1:]:
+            if last.unsettled and last.parent == parent and set(last.choices) <= set(ids):
+                return last
+        return self.versions.get(parent)
 
     def _say(self, stage: str, **more: Any) -> None:
         say(self.folder, stage, begun=self._begun, **more)

@@ -1,13 +1,12 @@
 """One lesson: from a version and new choices to the weights of the next one, by DPOModule.
 
 The base stays loaded, so a lesson costs its steps and little else. A lesson goes on from the
-current version. Beside the new pairs it repeats old choices, so that they are not forgotten. The
-reference is what learning began from, so that versions cannot wander off step by step.
+weights that are set. Beside the new pairs it repeats old choices, so that they are not forgotten.
+The reference is what learning began from, so that versions cannot wander off step by step.
 """
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +14,6 @@ from typing import Any, Protocol
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from transformers import GenerationConfig
 
 from fitbot.base_model.adapter_files import load_adapter
 from fitbot.base_model.loading import put_weights
@@ -27,6 +25,7 @@ from fitbot.evaluation.measure import neutral_texts
 from fitbot.export.adapter import export_adapter
 from fitbot.generation.loading import ends_of
 from fitbot.learning.gate import Limits
+from fitbot.learning.reader import Reader
 from fitbot.pairs.batch import PairBatch, collate_pairs, pack_by_tokens, tokens_in_pass
 from fitbot.pairs.chat import Chat, EncodedPair, LengthLimits
 from fitbot.pairs.datamodule import PreferenceDataModule
@@ -35,10 +34,8 @@ from fitbot.pairs.preferences import LoadedPairs, load_pairs
 from fitbot.pairs.store import PairStore, Shard, as_shard, key_of
 from fitbot.policy.agreement import fitting_layout
 from fitbot.policy.engine_choice import use_engine
-from fitbot.policy.logps import TILE_ELEMENTS
 from fitbot.policy.policy import Policy, to_device
 
-_AT_ONCE = 64  # answers generated
 _HALVINGS = 3  # of a lesson's step, where all of it would drift too far
 
 
@@ -64,13 +61,16 @@ class LessonSettings:
     load_in_4bit: bool = True
     system_prompt: str | None = None
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(r=16, alpha=64, dropout=0.05))
-    beta: float = 0.1
+    # Beta and the share of NLL were found with 240 clicks on the embedded model's own answers, one
+    # of ten wrong, learned at once: benchmarks/results/learning_settings_cpu_2026-12-01.json. Beta
+    # 0.1 drifts twice as far and is right no more often.
+    beta: float = 0.3
     # A click may be wrong: such a pair pulls until a margin of 2.2, and no further.
     label_smoothing: float = 0.1
-    nll_weight: float = 0.1  # keeps chosen answers likely, as in dpo_v2
-    learning_rate: float = 5.0e-4
-    steps: int = 4  # at most; each is one more chance to drift
-    pairs_per_step: int = 16
+    nll_weight: float = 1.0  # what was chosen is the model's own: it is to say it more often
+    learning_rate: float = 5.0e-4  # of the first step; it falls to 0 in each lesson
+    steps: int = 8  # at most; each is one more chance to drift
+    pairs_per_step: int = 8
     repeats: int = 4  # of a new pair in its lesson: more is learning it by heart
     # Of a lesson's pairs. Without old ones the last click would undo the first; a third is enough
     # for each to come back every few lessons.
@@ -116,8 +116,8 @@ class Teacher:
         self.module = LessonModule(
             **{name: getattr(settings, name) for name in _MODULE},
             optimizer="adamw",
-            lr_schedule="constant",
-            warmup_ratio=0.0,
+            lr_schedule="linear",
+            warmup_ratio=0.0,  # its first step would be none
         )
         trainer = self._trainer([])
         trainer.strategy.connect(self.module)
@@ -131,6 +131,7 @@ class Teacher:
         self.layout = fitting_layout(self.policy, "shared", self.limits.max_length)
         # One engine for all lessons: compiling it pays over many.
         use_engine(self.policy, "auto", layout=self.layout, num_steps=1_000_000)
+        self.reader = Reader(self.policy, self.ends, lambda: self.before_pass())
         self.max_drift = Limits().drift  # the gate's
         self.start = self.policy.adapter.detach().clone()  # version 0
         self._texts = [self.chat.encode_text(text) for text in neutral_texts()]
@@ -211,14 +212,6 @@ class Teacher:
         own = (batch.score_owner % 2 == 0) & (batch.score_owner < 2 * len(pairs))
         return float(nats[own].mean())
 
-    def likelier(self, pairs: Sequence[EncodedPair]) -> list[float]:
-        """Say of each pair whether its chosen answer is the likelier one: 1, 0, or one half.
-
-        Not reward accuracy: of what learning began from, all rewards are 0, and there is nothing
-        that a first version could be held against.
-        """
-        return [0.5 + 0.5 * (x > 0) - 0.5 * (x < 0) for x in self.margins(pairs)]
-
     def margins(self, pairs: Sequence[EncodedPair]) -> list[float]:
         """Return log p(chosen) - log p(rejected) of each pair; nats."""
         found: list[float] = [0.0] * len(pairs)
@@ -226,40 +219,6 @@ class Teacher:
             logps = self.policy.logps_without_gradient(self._batch(pairs, indices))
             for index, margin in zip(indices, (logps[:, 0] - logps[:, 1]).tolist(), strict=True):
                 found[index] = margin
-        return found
-
-    def sample(self, prompts: Sequence[list[int]], most: int, temperature: float) -> list[str]:
-        """Draw an answer to each prompt; texts."""
-        given = self._generate(prompts, most, temperature)
-        decode = self.chat.tokenizer.decode
-        return [decode(ids, skip_special_tokens=True).strip() for ids in given]
-
-    def answers(
-        self, prompts: Sequence[list[int]], drafts: Sequence[list[int] | None], most: int
-    ) -> list[list[int]]:
-        """Answer greedily, each answer with the token that ends it if it has one.
-
-        A draft, the answer of an earlier version, is kept where every token of it is still the
-        likeliest: one pass finds that out for all of them. Only the others are generated.
-
-        Args:
-            prompts: Token ids.
-            drafts: One for each prompt; None where there is none.
-            most: Tokens of an answer.
-        """
-        found = [list(draft or []) for draft in drafts]
-        drafted = [i for i, draft in enumerate(found) if draft]
-        changed = [i for i, draft in enumerate(found) if not draft]
-        pairs = [_single(prompts[i], found[i]) for i in drafted]
-        for indices in self._passes(pairs):
-            kept = self._are_greedy(self._batch(pairs, indices))
-            changed += [drafted[i] for i, keep in zip(indices, kept, strict=True) if not keep]
-        for start in range(0, len(changed), _AT_ONCE):
-            some = changed[start : start + _AT_ONCE]
-            for index, ids in zip(
-                some, self._generate([prompts[i] for i in some], most), strict=True
-            ):
-                found[index] = ids
         return found
 
     def export(self, folder: Path, steps: int) -> None:
@@ -318,56 +277,6 @@ class Teacher:
         return to_device(
             collate_pairs(own, layout=self.layout, pad_id=0), torch.device(self.device)
         )
-
-    @torch.no_grad()
-    def _are_greedy(self, batch: PairBatch) -> list[bool]:
-        """Say of each chosen completion whether all of its tokens are the likeliest."""
-        with self.policy.without_dropout():
-            states, head = self.policy.eager.scored_states(batch), self.policy.eager.head.weight
-        rows = max(1, TILE_ELEMENTS // head.shape[0])
-        likeliest = torch.cat(
-            [(part.to(head.dtype) @ head.T).argmax(-1) for part in torch.split(states, rows)]
-        )
-        wrong = set(batch.score_owner[likeliest != batch.score_ids].tolist())
-        return [2 * index not in wrong for index in range(batch.num_pairs)]
-
-    @torch.no_grad()
-    def _generate(
-        self, prompts: Sequence[list[int]], most: int, temperature: float = 0.0
-    ) -> list[list[int]]:
-        """Answer by transformers' own generate, all prompts at once; greedily at 0."""
-        self.before_pass()
-        longest, end, ends = max(map(len, prompts)), self.chat.end_of_turn_id, self.ends
-        ids = [[end] * (longest - len(prompt)) + prompt for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        with self.policy.without_dropout(), self.policy.eager.autocast(), self._masked():
-            out = self.policy.network.generate(
-                input_ids=torch.tensor(ids, device=self.device),
-                attention_mask=torch.tensor(mask, device=self.device),
-                generation_config=GenerationConfig(
-                    max_new_tokens=most,
-                    do_sample=temperature > 0,
-                    temperature=temperature or None,
-                    top_k=0 if temperature else None,
-                    eos_token_id=sorted(ends),
-                    pad_token_id=end,
-                ),
-                use_cache=True,
-            )
-        rows = out[:, longest:].tolist()
-        lengths = [next((n for n, one in enumerate(row, 1) if one in ends), None) for row in rows]
-        return [row[:length] for row, length in zip(rows, lengths, strict=True)]
-
-    @contextmanager
-    def _masked(self) -> Iterator[None]:
-        """Attend by masks: where attention goes pair by pair, transformers makes none."""
-        config = self.policy.network.get_base_model().config
-        before = config._attn_implementation
-        config._attn_implementation = "sdpa"
-        try:
-            yield
-        finally:
-            config._attn_implementation = before
 
     def set(self, vector: Tensor) -> None:
         """Take weights that are in memory."""

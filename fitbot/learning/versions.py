@@ -45,6 +45,9 @@ class Version:
     drift: float = 0.0  # nats a token from the base
     figures: dict[str, Any] | None = None  # by measure, as the gate has them
     better: tuple[str, ...] = ()  # measures by which it is the best version so far
+    # Refused only because too little was shown: the next lesson goes on from it.
+    unsettled: bool = False
+    start: int = 0  # the version whose weights its lesson began with: its parent or such a one
     seconds: dict[str, float] | None = None  # by stage
     time: float = 0.0  # when it was made, seconds since 1970
     sha256: dict[str, str] | None = None  # of the adapter's files

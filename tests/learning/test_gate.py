@@ -19,6 +19,7 @@ from fitbot.learning.gate import (
     Limits,
     Paired,
     figures_of,
+    items_needed,
     judge,
     level_of,
     log_capital,
@@ -99,6 +100,16 @@ def test_what_is_refused_is_refused_with_its_reason(found: Evidence, why: str) -
     assert why in verdict.reason
 
 
+def test_outcomes_between_wrong_and_right_are_counted_where_they_cross_one_half() -> None:
+    before = np.array([0.4, 0.6, 0.45, 0.9] * 100)
+    now = np.array([0.6, 0.4, 0.49, 0.8] * 100)
+    found = figures_of(evidence(pairs=Paired(now, before, before)))[PAIRS]
+
+    assert (found.gained, found.lost) == (100, 100)
+    assert (found.share, found.current) == pytest.approx((0.5725, 0.5875))
+    assert found.low < now.mean() - before.mean() < found.high
+
+
 def test_few_held_out_choices_can_only_speak_against_a_version() -> None:
     few, many = paired(60, gained=1, lost=1), paired(300, gained=10, lost=12)
 
@@ -128,8 +139,9 @@ def draw(generator: np.random.Generator, right: Floats, gained: float, lost: flo
 
 
 def accepts(look: int, candidate: Floats, current: Floats, best: Floats) -> str:
-    """Look as the learner does: at 256 items, then at 64 more, until it is decided."""
-    for items in [*range(256, len(candidate), 64), len(candidate)]:
+    """Look as the learner does: after each quarter of the items that it takes, until decided."""
+    step = -(-items_needed(look) // 4)
+    for items in [*range(step, len(candidate), step), len(candidate)]:
         own = Paired(candidate[:items], current[:items], best[:items])
         verdict = judge(Evidence(look, {PAIRS: own}, 0.0))
         if verdict.state != OPEN:
