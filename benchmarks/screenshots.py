@@ -7,7 +7,8 @@
     start.png       the page before anything is asked
     terminal.png    `fitbot chat`: what it says first, and two of its own questions
 
-With --learning, instead of these, one lesson of `fitbot serve --learn`, in a folder of its own:
+With --learning, instead of these, one lesson of `fitbot serve --learn`, in an empty folder, so
+that without --adapter the embedded model answers:
 
     learning-1-question.png   an answer, and what can be done with it
     learning-2-answers.png    two answers, one of which is about to be chosen
@@ -78,13 +79,14 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(adapter: Path | None, *more: str) -> Iterator[str]:
-    """Serve on a free port, with options besides; gives the address."""
+def serving(adapter: Path | None, *more: str, cwd: str | None = None) -> Iterator[str]:
+    """Serve on a free port, with options besides, in a folder; gives the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ("--host=127.0.0.1", f"--port={port}")
-    process = subprocess.Popen(command("serve", adapter, *options, *more), env=environment())
+    argv = command("serve", adapter, *options, *more)
+    process = subprocess.Popen(argv, env=environment(), cwd=cwd)
     url, last = f"http://127.0.0.1:{port}/", time.monotonic() + _READY_SECONDS
     try:
         while True:
@@ -241,7 +243,7 @@ def take_lesson(adapter: Path | None, out: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         chromium() as browser,
-        serving(adapter, "--learn", f"--learning_folder={folder}") as url,
+        serving(adapter and adapter.resolve(), "--learn", cwd=folder) as url,
     ):
         lesson(browser, url, out)
 

@@ -25,6 +25,7 @@ export function actions(message, isLast) {
 function put(message, node, cancel) {
   open = { message, node, cancel };
   note(""); // of the choice before
+  say("");
   node.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
   chat.redraw();
   node.scrollIntoView({ block: "nearest" });
@@ -58,7 +59,8 @@ function waiting({ content }) {
   const text = make("div", { className: "text" });
   text.append(...render(content));
   const told = make("p", { className: "note", role: "status" }, "fitbot writes another answer…");
-  return make("div", { tabIndex: -1 }, text, told, make("div", { className: "actions" }, button("Stop", close)));
+  const stop = make("div", { className: "actions" }, button("Stop", close));
+  return make("div", { tabIndex: -1 }, text, told, stop);
 }
 
 function compare(message, other) {
@@ -110,7 +112,8 @@ async function judge(message, choice, changes) {
 
 function thumb(message, kind) {
   const isUp = kind === "thumb_up";
-  const node = button("", press, { className: `thumb ${kind}`, ariaLabel: isUp ? "Good answer" : "Bad answer" });
+  const ariaLabel = isUp ? "Good answer" : "Bad answer";
+  const node = button("", press, { className: `thumb ${kind}`, ariaLabel });
   node.append(icon());
   node.ariaPressed = String(message.thumb?.kind === kind);
   async function press() {

@@ -50,7 +50,8 @@ export async function change(path, method) {
 }
 
 export function tell(next) {
-  const isOther = state?.current.number !== next.current.number || state?.last?.number !== next.last?.number;
+  const which = (one) => `${one?.current.number} ${one?.last?.number}`;
+  const isOther = which(state) !== which(next);
   state = next;
   const { learner, last, current } = state;
   const [line, news] = describe(state);
@@ -75,6 +76,7 @@ function describe({ learner, last, current, counts }) {
   const so = (done, all, what) => (all === null ? "" : `: ${what} ${done ?? 0} of ${all}`);
   const told = `${sentence(learner.message ?? "")} ${nameOf(current.number)} answers on.`;
   const text = {
+    starting: `The learner is starting. ${result(last, current, counts)}`,
     failed: `Learning has failed: ${told}`,
     stopped: `Learning has stopped: ${told}`,
     learning: `Learning from ${count(learner.choices, "choice")}`,
@@ -89,13 +91,15 @@ function describe({ learner, last, current, counts }) {
 
 function result(last, current, counts) {
   const now = nameOf(current.number);
-  if (last?.state === "refused") return `${nameOf(last.number)} was refused: ${ended(last.reason)} ${now} answers on.`;
+  if (last?.state === "refused") {
+    return `${nameOf(last.number)} was refused: ${ended(last.reason)} ${now} answers on.`;
+  }
   if (last?.state === "undone") return `${nameOf(last.number)} was taken back. ${now} answers now.`;
   if (last?.number !== current.number) return `${now} answers. ${count(counts.choices, "choice")} stored.`;
   return `${now} answers now (${last.state}). ${sentence(last.line)}`;
 }
 
-const ended = (text) => text.replace(/[^.!?]$/, "$&.");
+export const ended = (text) => text.replace(/[^.!?]$/, "$&.");
 const sentence = (text) => ended(text).replace(/^./, (first) => first.toUpperCase());
 export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
@@ -105,7 +109,8 @@ export async function store(choice, restore) {
   if (!localStorage.getItem("fitbot.told")) element("told").open = false;
   localStorage.setItem("fitbot.told", "yes");
   const why = stored.reason ? ` ${sentence(stored.reason)}` : "";
-  note(`Stored.${why || (stored.held_out ? " Versions are checked with it; none learns from it." : "")}`);
+  const heldOut = stored.held_out ? " Versions are checked with it; none learns from it." : "";
+  note(`Stored.${why || heldOut}`);
   element("take-back").hidden = false;
   takeBack = () => forgetChoice(stored.id, restore);
   return stored;
@@ -121,7 +126,9 @@ export async function forgetChoice(id, restore) {
   }
 }
 
-export const advice = (names) => (names.length ? ` ${names.join(", ")} learned from it: take that back under Versions.` : "");
+export const advice = (names) => (
+  names.length ? ` ${names.join(", ")} learned from it: take that back under Versions.` : ""
+);
 
 export function note(text) {
   element("choice").hidden = !text;

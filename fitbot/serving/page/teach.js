@@ -28,11 +28,12 @@ async function next() {
 }
 
 function offer({ messages, answers }) {
+  const mine = turn;
   const done = async (better, worse) => {
     try {
       await store({ kind: "teach", chosen: better.id, rejected: worse.id });
       chosen += 1;
-      next();
+      if (mine === turn) next(); // the view may be left by now
     } catch (error) {
       fail("Not stored", error, () => show(...offer({ messages, answers })));
     }
@@ -44,11 +45,13 @@ function offer({ messages, answers }) {
 }
 
 function fail(what, error, again) {
-  show(make("p", { className: "note trouble", role: "alert" }, `${what}: ${error.message}.`), button("Try again", again));
+  const told = make("p", { className: "note trouble", role: "alert" }, `${what}: ${error.message}.`);
+  show(told, button("Try again", again));
 }
 
 function show(...nodes) {
-  const told = chosen ? `${count(chosen, "choice")} so far. Stop when you like.` : "fitbot learns most from pairs that it cannot tell apart.";
+  const told = chosen ? `${count(chosen, "choice")} so far. Stop when you like.`
+    : "Pairs between which fitbot is least certain.";
   const head = make(
     "div", { className: "head" }, make("h2", { id: "teach-title", tabIndex: -1 }, "Teach me"),
     button("Back to the chat", leave),

@@ -1,10 +1,10 @@
 // The versions: what each is worth, which one answers, and two of them side by side.
 import { button, element, make } from "/elements.js";
-import { ask, change, count, listeners, nameOf } from "/learner.js";
+import { ask, change, count, ended, listeners, nameOf } from "/learner.js";
 import { render } from "/markdown.js";
 import { answer } from "/server.js";
 
-const WORDS = { undone: "taken back" };
+const WORDS = { better: "shown better", undone: "taken back" };
 
 const list = make("div");
 const trial = makeTrial();
@@ -38,28 +38,35 @@ async function draw() {
     trial.offer(versions);
     list.replaceChildren(...versions.map(describe));
   } catch (error) {
-    const told = make("p", { className: "note trouble", role: "alert" }, `The versions are not known now: ${error.message}.`);
-    list.replaceChildren(told, button("Try again", draw));
+    const told = `The versions are not known now: ${error.message}.`;
+    const node = make("p", { className: "note trouble", role: "alert" }, told);
+    list.replaceChildren(node, button("Try again", draw));
   }
 }
 
 function describe(version) {
-  const { number, name, parent, time, state, reason, choices, current, outdated, drift } = version;
+  const { number, parent, time, state, reason, choices, current, outdated, drift } = version;
   const title = make("h3", {}, nameOf(number));
   if (current) title.append(make("span", { className: "badge" }, "answers now"));
   else if (number) title.append(make("span", { className: "badge quiet" }, WORDS[state] ?? state));
-  const node = make("article", { className: "version", id: name }, title);
+  const node = make("article", { className: "version" }, title);
   const from = `From version ${parent} and ${count(choices, "choice")}, ${when(time)}. ${why(state, reason)}`;
   node.append(make("p", {}, number ? from : "Where learning began."));
-  if (outdated) node.append(make("p", { className: "trouble" }, "It learned from choices that were forgotten since. Take it back."));
-  if (Object.keys(version.figures ?? {}).length) node.append(table(version.figures, parent));
-  if (number) node.append(make("p", { className: "note" }, `Drift: ${drift.toFixed(3)} nats a token from the base`));
+  if (outdated) {
+    const told = "It learned from choices that were forgotten since. Take it back.";
+    node.append(make("p", { className: "trouble" }, told));
+  }
+  if (Object.keys(version.figures).length) node.append(table(version.figures, parent));
+  const drifted = `Drift: ${drift.toFixed(3)} nats a token from the base`;
+  if (number) node.append(make("p", { className: "note" }, drifted));
   node.append(make("div", { className: "actions" }, ...changes(version)));
   return node;
 }
 
 const when = (time) => new Date(1000 * time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-const why = (state, reason) => (state === "refused" ? `Refused: ${reason}.` : `It was ${WORDS[state] ?? state}.`);
+const why = (state, reason) => (
+  state === "refused" ? `Refused: ${ended(reason)}` : `It was ${WORDS[state] ?? state}.`
+);
 
 function changes({ number, current, state }) {
   const found = [];
@@ -92,14 +99,18 @@ const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toF
 
 // The form that asks two versions, made once: what is typed stays while versions come.
 function makeTrial() {
-  const box = make("input", { placeholder: "Ask two versions", ariaLabel: "Question to two versions", required: true });
+  const box = make("input", {
+    placeholder: "Ask two versions", ariaLabel: "Question to two versions", required: true,
+  });
   const selects = ["First version", "Second version"].map((ariaLabel) => make("select", { ariaLabel }));
   const submit = make("button", { type: "submit" }, "Ask both");
-  const form = make("form", { className: "trial" }, box, selects[0], make("span", {}, "beside"), selects[1], submit);
+  const beside = make("span", {}, "beside");
+  const form = make("form", { className: "trial" }, box, selects[0], beside, selects[1], submit);
   const sides = make("div", { className: "sides" });
   form.onsubmit = (event) => {
     event.preventDefault();
-    if (box.value.trim()) askBoth(box.value.trim(), selects.map((select) => select.selectedOptions[0]), sides);
+    const chosen = selects.map((select) => select.selectedOptions[0]);
+    if (box.value.trim()) askBoth(box.value.trim(), chosen, sides);
   };
   const offer = (versions) => {
     const first = [versions.find(({ current }) => current).name, versions.at(-1).name];
@@ -127,7 +138,8 @@ async function askBoth(question, options, sides) {
     try {
       node.replaceChildren(...render(await whole(question, options[place].value, signal)));
     } catch (error) {
-      if (error.name !== "AbortError") node.replaceChildren(make("p", { className: "trouble" }, error.message));
+      if (error.name === "AbortError") return;
+      node.replaceChildren(make("p", { className: "trouble" }, error.message));
     }
   }));
   if (!signal.aborted) sides.ariaBusy = "false";
@@ -136,6 +148,7 @@ async function askBoth(question, options, sides) {
 async function whole(question, model, signal) {
   let text = "";
   const asked = { sent: [{ role: "user", content: question }], left: 0 };
-  for await (const part of answer(asked, { model, key: key(), signal, temperature: 0 })) text += part.text ?? "";
+  const options = { model, key: key(), signal, temperature: 0 };
+  for await (const part of answer(asked, options)) text += part.text ?? "";
   return text;
 }
