@@ -190,8 +190,8 @@ def test_a_version_five_points_worse_passes_in_less_than_one_of_twenty_lives_of_
 
 
 @pytest.mark.slow
-def test_versions_that_each_lose_half_a_point_end_before_they_have_lost_five() -> None:
+def test_versions_that_each_lose_half_a_point_pass_seldom_but_add_up_on_items_used_again() -> None:
     most, taken = eroded(20, 100, gained=0.0025, lost=0.0075)
 
-    assert taken > 20  # some pass: half a point is within what one may lose
-    assert most < 0.05
+    assert 20 < taken < 400  # of 2,000: half a point is within what one may lose
+    assert most < 0.15  # the same items serve all of them, and chance on these is chosen from
