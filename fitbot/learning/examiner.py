@@ -40,7 +40,7 @@ from fitbot.pairs.chat import EncodedPair
 _TEXTS, _PASSED = "texts", "let through"  # an answer's token ids; whether the health filter did
 _HEALTH = "caution"  # category of the questions that ask for it
 _SEED = 31  # of the items' order, which never changes
-_IDLE = 16  # items; a click that comes meanwhile waits for no more than these
+_IDLE = 8  # items; a click that comes meanwhile waits for no more than these
 _PARTS = 4  # that the items which it takes are looked at in: what is bad is refused after one
 
 
