@@ -266,9 +266,9 @@ def main() -> None:
     """Run the arms, several at a time, and write what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--train", default="data/fitness_train_v1.json", help="asked about")
-    parser.add_argument("--gate", nargs="+", default=["data/fitness_test_v1.json"])
-    parser.add_argument("--questions", default="data/fitness_val_v1.json", help="measured on")
+    parser.add_argument("--train", default="data/fitness_train.json", help="asked about")
+    parser.add_argument("--gate", nargs="+", default=["data/fitness_test.json"])
+    parser.add_argument("--questions", default="data/fitness_val.json", help="measured on")
     parser.add_argument("--measured", type=int, default=300, help="questions")
     parser.add_argument("--clicks", type=int, default=300)
     parser.add_argument("--lesson", type=int, default=20, help="clicks a lesson")

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 
 from fitbot.__main__ import main
 from tests.serve_fixtures import Start
+from tests.tiny_model import write_tiny_model
 
 WRITTEN = Path(__file__).parent / "written_by_3ec9b77"
 
@@ -27,6 +28,7 @@ def weights_in(adapter: Path) -> dict[str, Tensor]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder as that commit left it: its config's paths are relative."""
+    write_tiny_model(tmp_path / "base")
     shutil.copytree(WRITTEN / "cut", tmp_path / "runs" / "cut")
     shutil.copy(WRITTEN / "pairs.json", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -59,7 +61,10 @@ def test_its_checkpoint_exports_the_weights_that_it_holds(folder: Path) -> None:
 def test_its_adapter_is_served_and_says_what_it_said(start: Start, tmp_path: Path) -> None:
     expected = json.loads((WRITTEN / "straight/answers.json").read_text())
     adapter = WRITTEN / "straight/adapter"
-    server = start(f"--adapter={adapter}", program=("-m", "fitbot", "serve"), cwd=tmp_path)
+    write_tiny_model(tmp_path / "base")
+    server = start(
+        f"--adapter={adapter}", "--backend=torch", program=("-m", "fitbot", "serve"), cwd=tmp_path
+    )
 
     for model in ("fitbot", "base"):
         body = {

@@ -32,12 +32,14 @@ class Introduction:
         details: More of it: when it was trained and what came of it, as far as its files say.
         questions: Six that it can answer.
         is_demonstration: Whether it is there to be looked at, and is no assistant.
+        turns: Questions of a conversation that it is shown, the latest; 0: as many as fit.
     """
 
     kind: str = ""
     details: str = ""
     questions: tuple[str, ...] = _GENERAL
     is_demonstration: bool = False
+    turns: int = 0
 
 
 def introduce(adapter: Path | None, *, tuned: bool = True) -> Introduction:
@@ -65,4 +67,5 @@ def introduce(adapter: Path | None, *, tuned: bool = True) -> Introduction:
     known = json.loads(file.read_text(encoding="utf-8"))
     kind = f"A demonstration: knows {known['foods']} foods and {known['exercises']} exercises"
     details = details if trained else known["untrained"]
-    return Introduction(kind, details, tuple(known["questions"]), is_demonstration=True)
+    details += " It answers each question by itself."
+    return Introduction(kind, details, tuple(known["questions"]), True, turns=1)

@@ -51,7 +51,7 @@ def main(args: list[str]) -> int:
     wanted = {name: options[name] for name in ("max_new_tokens", "temperature", "seed")}
     given = {name: value for name, value in wanted.items() if value is not None}
     introduction = introduce(adapter, tuned=not options.base)
-    announce(f"{introduction.kind}. {introduction.details}")
+    announce(textwrap.fill(f"{introduction.kind}. {introduction.details}", 79))
     sampling = replace(Sampling.from_settings(answer_settings(adapter)), **given)
     health = None if options.raw else open_layer(options.health_texts, options.health_encoder)
     sys.stderr.write(f"health layer: {health.described if health else 'off'}\n")
@@ -60,7 +60,9 @@ def main(args: list[str]) -> int:
         announce(f"answers: {describe(engine)}")
         tuned, base = engine.models[0], engine.models[-1]
         models = [base, tuned] if options.compare else [base if options.base else tuned]
-        conversation = Conversation(engine, sampling, models, health, introduction.questions)
+        conversation = Conversation(
+            engine, sampling, models, health, introduction.questions, introduction.turns
+        )
         if options.ask is not None:
             conversation.ask(options.ask)
             return 0
@@ -102,6 +104,7 @@ class Conversation:
     models: list[str]
     health: HealthLayer | None
     questions: Sequence[str] = ()  # offered by number
+    most: int = 0  # questions that the models are shown; 0: as many as fit
     system: list[Message] = field(default_factory=list)
     turns: list[Message] = field(default_factory=list)
     finding: str = ""  # the health layer's, of the turns that are forgotten
@@ -178,6 +181,8 @@ class Conversation:
         """Send the conversation; as many old turns as do not fit are left out, and it is said."""
         # Or else a question asked again would be answered word for word as before.
         sampling = replace(self.sampling, seed=(self.sampling.seed or 0) + len(self.turns) // 2)
+        if self.most:
+            self._forget(max(0, len(self.turns) - 2 * self.most + 1))
         turns = [*self.system, *self.turns]
         try:
             stream, left_out = submit_what_fits(self.engine, turns, sampling, model=model)
@@ -185,11 +190,15 @@ class Conversation:
             self.turns.pop()
             raise
         if left_out:
-            forgotten, self.turns = self.turns[:left_out], self.turns[left_out:]
-            if self.health:
-                self.finding = self.health.check(forgotten, self.finding).finding
+            self._forget(left_out)
             sys.stderr.write(f"(the {left_out // 2} oldest turns are forgotten: no room)\n")
         return stream
+
+    def _forget(self, count: int) -> None:
+        """Drop the oldest turns, but not what the health layer found in them."""
+        forgotten, self.turns = self.turns[:count], self.turns[count:]
+        if forgotten and self.health:
+            self.finding = self.health.check(forgotten, self.finding).finding
 
     def _show(
         self,

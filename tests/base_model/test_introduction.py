@@ -32,6 +32,7 @@ def test_the_demonstration_says_what_the_model_says_of_itself() -> None:
     foods, exercises = small_talk.FOODS_KNOWN, small_talk.EXERCISES_KNOWN
     assert alone.kind == f"A demonstration: knows {foods} foods and {exercises} exercises"
     assert alone.is_demonstration
+    assert (alone.turns, Introduction().turns) == (1, 0)
     assert "adapter" not in alone.details.lower()
 
 
@@ -44,14 +45,16 @@ def test_an_adapter_has_name_day_and_verdict(tmp_path: Path) -> None:
 
     assert tuned.details == (
         "Adapter mine, trained on 2026-12-01. Verdict of its training: learned, reward accuracy "
-        "0.812 [0.780, 0.840] on 654 validation pairs."
+        "0.812 [0.780, 0.840] on 654 validation pairs. It answers each question by itself."
     )
     assert tuned.kind == base.kind
     assert base == introduce(None)
 
 
 def test_what_its_files_do_not_say_is_not_said(tmp_path: Path) -> None:
-    assert introduce(adapter_of(tmp_path, "embedded")).details == "Adapter mine."
+    assert introduce(adapter_of(tmp_path, "embedded")).details == (
+        "Adapter mine. It answers each question by itself."
+    )
 
 
 def test_a_real_base_is_named_and_is_no_demonstration(tmp_path: Path) -> None:

@@ -62,6 +62,19 @@ def test_the_end_of_the_input_and_ctrl_c_end_the_conversation(
     assert capsys.readouterr().out == "\n"
 
 
+def test_a_demonstration_is_shown_no_more_than_it_follows_but_the_health_layer_all() -> None:
+    engine, layer = ToyEngine(0.0), open_layer(None, "none")
+    talk = Conversation(engine, Sampling(max_new_tokens=5), ["toy"], layer, most=1)
+    try:
+        talk.ask("I'm 20 weeks pregnant.")
+        talk.ask("How many sets of squats should I do?")
+    finally:
+        engine.close()
+
+    assert [turn.role for turn in talk.turns] == ["user", "assistant"]
+    assert talk.finding
+
+
 def test_what_the_health_layer_found_outlives_the_turns_that_do_not_fit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -279,8 +279,8 @@ def test_rules_learn_from_the_records_that_the_run_read_as_its_own_verdict_has_t
 def test_the_embedded_base_is_evaluated_alone_and_is_fluent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(ROOT / "data" / "fitness_test_v1.json")  # what it has learned
-    limits = ("--limit", "12", "--questions", "6", "--max_new_tokens", "48")
+    path = str(ROOT / "data" / "fitness_test.json")
+    limits = ("--limit", "12", "--questions", "6", "--max_new_tokens", "96")
 
     assert main(["evaluate", "--pairs", path, "--out", str(tmp_path), *limits]) == 0
 

@@ -31,8 +31,8 @@ def quickstart(run_root: Path, *options: str) -> list[str]:
     os.environ["WANDB_MODE"] = "disabled"
     return [
         *("--config", str(ROOT / "configs" / "quickstart.yaml"), "--run.root", str(run_root)),
-        *("--data.train_path", str(ROOT / "data" / "fitness_train_v1.json")),
-        *("--data.val_path", str(ROOT / "data" / "fitness_val_v1.json")),
+        *("--data.train_path", str(ROOT / "data" / "fitness_train.json")),
+        *("--data.val_path", str(ROOT / "data" / "fitness_val.json")),
         *("--data.train_limit", "16", "--data.val_limit", "4", "--trainer.max_epochs", "2"),
         *("--data.accumulate_batches", "2", "--trainer.log_every_n_steps", "6"),
         *("--model.reference_cache", str(run_root / "reference")),
@@ -372,7 +372,7 @@ def test_validate_and_predict_measure_the_checkpoint_alike(
 ) -> None:
     test_path = [
         "--data.test_path",
-        str(ROOT / "data" / "fitness_val_v1.json"),
+        str(ROOT / "data" / "fitness_val.json"),
         "--data.test_limit",
         "4",
     ]

@@ -120,6 +120,6 @@ def test_quickstart_begins_in_an_empty_folder(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr[-2000:]
-    told = "fitness_train_v1.json is not in this folder: taken from fitbot's own"
+    told = "fitness_train.json is not in this folder: taken from fitbot's own"
     assert done.stderr.count(told) == 1
     assert (tmp_path / "checkpoints" / "quickstart" / "adapter" / "fitbot.json").is_file()

@@ -166,8 +166,9 @@ def test_a_fit_that_diverges_ends_with_status_1_and_exports_nothing(
     base: str, pairs_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     too_high = ("--model.learning_rate", "1e30", "--run.save_every_n_steps", "1")
+    often = ("--trainer.val_check_interval", "0.25")
 
-    assert main(quickstart(tmp_path, base, pairs_file, *too_high)) == 1
+    assert main(quickstart(tmp_path, base, pairs_file, *too_high, *often)) == 1
 
     said = capsys.readouterr().err
     run = tmp_path / "quickstart"

@@ -245,6 +245,7 @@ function introduce() {
     element(part).textContent = about[part];
     element(part).hidden = !about[part];
   }
+  limits.messages = Math.min(Number(messages), about.turns ? 2 * about.turns - 1 : Infinity);
   element("questions").replaceChildren(...about.questions.map((question) => (
     make("li", {}, button(question, () => { if (!running) ask(question, 0); }))
   )));
