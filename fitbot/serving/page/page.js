@@ -246,6 +246,7 @@ function introduce() {
     element(part).hidden = !about[part];
   }
   limits.messages = Math.min(Number(messages), about.turns ? 2 * about.turns - 1 : Infinity);
+  limits.areTold = about.turns > 0; // by its details
   element("questions").replaceChildren(...about.questions.map((question) => (
     make("li", {}, button(question, () => { if (!running) ask(question, 0); }))
   )));

@@ -1,7 +1,8 @@
 // What the page asks the server. Errors are thrown with a message for people.
 
 // Which of a chat's messages are sent: the latest that the server's limits allow. `left` counts the
-// older ones; `finding` is what the health layer had found in them, which the server must not forget.
+// older ones, but 0 where the page has said how many a model is shown; `finding` is what the health
+// layer had found in them, which the server must not forget.
 export function sendable(messages, limits) {
   const answered = messages.filter((message, place) => {
     const next = messages[place + 1];
@@ -16,7 +17,7 @@ export function sendable(messages, limits) {
   }
   const finding = answered.slice(0, start).findLast((message) => message.role === "user")?.finding;
   const sent = answered.slice(start).map(({ role, content }) => ({ role, content }));
-  return { sent, left: start, finding };
+  return { sent, left: limits.areTold ? 0 : start, finding };
 }
 
 // Asks and yields {finding}, then {text}s, then {end, id, left}; `end` is OpenAI's finish_reason.
