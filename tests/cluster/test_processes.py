@@ -130,6 +130,7 @@ def two(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fit(base, tmp_path_factory.mktemp("two"), processes=2)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(base: str, tmp_path: Path) -> None:
     still = {"model.lora.dropout": 0}
 

@@ -65,6 +65,7 @@ def assert_lost(said: str) -> None:
     assert last.endswith("--ckpt_path last goes on from the latest checkpoint. (NCCL: GONE)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_fit_that_is_told_to_end_ends_and_says_how_to_go_on(
     base: str, tmp_path: Path, processes: int
