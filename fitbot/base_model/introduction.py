@@ -31,15 +31,14 @@ class Introduction:
         kind: In a few words; "" where nothing is known.
         details: More of it: when it was trained and what came of it, as far as its files say.
         questions: Six that it can answer.
-        is_demonstration: Whether it is there to be looked at, and is no assistant.
-        turns: Questions of a conversation that it is shown, the latest; 0: as many as fit.
+        is_demonstration: Whether it is there to be looked at, and is no assistant: it is shown each
+            question by itself.
     """
 
     kind: str = ""
     details: str = ""
     questions: tuple[str, ...] = _GENERAL
     is_demonstration: bool = False
-    turns: int = 0
 
 
 def introduce(adapter: Path | None, *, tuned: bool = True) -> Introduction:
@@ -68,4 +67,4 @@ def introduce(adapter: Path | None, *, tuned: bool = True) -> Introduction:
     kind = f"A demonstration: knows {known['foods']} foods and {known['exercises']} exercises"
     details = details if trained else known["untrained"]
     details += " It answers each question by itself."
-    return Introduction(kind, details, tuple(known["questions"]), True, turns=1)
+    return Introduction(kind, details, tuple(known["questions"]), is_demonstration=True)

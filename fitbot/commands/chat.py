@@ -61,7 +61,7 @@ def main(args: list[str]) -> int:
         tuned, base = engine.models[0], engine.models[-1]
         models = [base, tuned] if options.compare else [base if options.base else tuned]
         conversation = Conversation(
-            engine, sampling, models, health, introduction.questions, introduction.turns
+            engine, sampling, models, health, introduction.questions, introduction.is_demonstration
         )
         if options.ask is not None:
             conversation.ask(options.ask)
@@ -104,7 +104,7 @@ class Conversation:
     models: list[str]
     health: HealthLayer | None
     questions: Sequence[str] = ()  # offered by number
-    most: int = 0  # questions that the models are shown; 0: as many as fit
+    is_shown_one: bool = False  # question at a time: the models follow no conversation
     system: list[Message] = field(default_factory=list)
     turns: list[Message] = field(default_factory=list)
     finding: str = ""  # the health layer's, of the turns that are forgotten
@@ -181,8 +181,8 @@ class Conversation:
         """Send the conversation; as many old turns as do not fit are left out, and it is said."""
         # Or else a question asked again would be answered word for word as before.
         sampling = replace(self.sampling, seed=(self.sampling.seed or 0) + len(self.turns) // 2)
-        if self.most:
-            self._forget(max(0, len(self.turns) - 2 * self.most + 1))
+        if self.is_shown_one:
+            self._forget(len(self.turns) - 1)
         turns = [*self.system, *self.turns]
         try:
             stream, left_out = submit_what_fits(self.engine, turns, sampling, model=model)

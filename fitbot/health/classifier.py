@@ -1,6 +1,6 @@
 """What a message is about, judged by its words and by pieces of them: a linear classifier.
 
-The rules find signs that somebody wrote down; this has learned from some 51,000 messages of
+The rules find signs that somebody wrote down; this has learned from some 63,000 messages of
 many authors, and finds what is like them. `data/health/learn.py` makes the weights. It knows no
 meaning: see docs/health.md for how far that goes.
 """

@@ -89,11 +89,10 @@ class Reader:
         return [replies[index] for index in range(len(questions))]
 
     def _groups(self, order: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Split an order, so that no group has more tokens than a pass should."""
+        """Split an order by rising length, so that no group has more tokens than a pass should."""
         group: list[int] = []
         for index in order:
-            longest = max(lengths[index], *(lengths[one] for one in group), 1)
-            if group and (len(group) + 1) * longest > self.at_once:
+            if group and (len(group) + 1) * lengths[index] > self.at_once:
                 yield group
                 group = []
             group.append(index)

@@ -64,7 +64,7 @@ def test_the_end_of_the_input_and_ctrl_c_end_the_conversation(
 
 def test_a_demonstration_is_shown_no_more_than_it_follows_but_the_health_layer_all() -> None:
     engine, layer = ToyEngine(0.0), open_layer(None, "none")
-    talk = Conversation(engine, Sampling(max_new_tokens=5), ["toy"], layer, most=1)
+    talk = Conversation(engine, Sampling(max_new_tokens=5), ["toy"], layer, is_shown_one=True)
     try:
         talk.ask("I'm 20 weeks pregnant.")
         talk.ask("How many sets of squats should I do?")

@@ -245,8 +245,8 @@ function introduce() {
     element(part).textContent = about[part];
     element(part).hidden = !about[part];
   }
-  limits.messages = Math.min(Number(messages), about.turns ? 2 * about.turns - 1 : Infinity);
-  limits.areTold = about.turns > 0; // by its details
+  limits.messages = about.is_demonstration ? 1 : Number(messages);
+  limits.areTold = about.is_demonstration; // by its details
   element("questions").replaceChildren(...about.questions.map((question) => (
     make("li", {}, button(question, () => { if (!running) ask(question, 0); }))
   )));
